@@ -1,0 +1,3 @@
+//! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
+
+pub mod array;
