@@ -2,3 +2,5 @@
 
 pub mod array;
 pub mod ir;
+pub mod lang;
+pub mod transforms;

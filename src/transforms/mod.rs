@@ -1,0 +1,3 @@
+//! Transforms: graph to graph. [`batch`] is vmap.
+
+pub mod batch;
