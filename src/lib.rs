@@ -4,3 +4,4 @@ pub mod array;
 pub mod ir;
 pub mod lang;
 pub mod transforms;
+pub mod runtime;

@@ -183,6 +183,7 @@ impl<K: Kind> At<K> {
 
     /// The array with `value` added to these entries; an index out of bounds does nothing.
     #[track_caller]
+    #[allow(clippy::should_implement_trait)] // the name that JAX users know
     pub fn add(self, value: impl Into<Operand<K>>) -> Array<K> {
         self.scatter(ScatterKind::Add, value.into())
     }
