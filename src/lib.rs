@@ -1,6 +1,7 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
 pub mod array;
+pub mod interpret;
 pub mod ir;
 pub mod lang;
 pub mod transforms;
