@@ -1,3 +1,4 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
 pub mod array;
+pub mod envs;
