@@ -327,6 +327,36 @@ impl Board {
     pub fn has_block(&self, cell: Cell) -> bool {
         self.block_type[cell] != block::NONE
     }
+
+    /// Whether credits and energy of the cell can be seen: a block hides them until it is siphoned.
+    pub fn resource_visible(&self, cell: Cell) -> bool {
+        !self.has_block(cell) || self.siphoned[cell]
+    }
+
+    /// Whether the block, which may be a question, holds data.
+    pub fn holds_data(&self, cell: Cell) -> bool {
+        match self.block_type[cell] {
+            block::QUESTION => self.question_is_data[cell],
+            kind => kind == block::DATA,
+        }
+    }
+
+    /// Turns a question block into what it hides.
+    pub fn reveal(&mut self, cell: Cell) {
+        if self.block_type[cell] == block::QUESTION {
+            self.block_type[cell] = if self.question_is_data[cell] { block::DATA } else { block::PROGRAM };
+            self.question_is_data[cell] = false;
+        }
+    }
+
+    /// Removes the block and leaves everything else of the cell.
+    pub fn clear_block(&mut self, cell: Cell) {
+        self.block_type[cell] = block::NONE;
+        self.question_is_data[cell] = false;
+        self.block_points[cell] = 0;
+        self.block_program[cell] = 0;
+        self.block_spawn[cell] = 0;
+    }
 }
 
 /// What UNDO restores. Origin flags of enemies and transmissions are not kept: they are false.
@@ -424,6 +454,26 @@ impl Game {
             board,
             history: Vec::new(),
         }
+    }
+
+    /// The first enemy in list order on a cell.
+    pub fn enemy_at(&self, cell: Cell) -> Option<&Enemy> {
+        self.enemies.iter().find(|enemy| enemy.at == cell)
+    }
+
+    pub fn transmission_at(&self, cell: Cell) -> Option<&Transmission> {
+        self.transmissions.iter().find(|transmission| transmission.at == cell)
+    }
+
+    /// The enemy that a cell shows: the first living one, unless it is a cryptog in hiding.
+    pub fn visible_enemy(&self, cell: Cell) -> Option<&Enemy> {
+        let first = self.enemies.iter().find(|enemy| enemy.at == cell && enemy.hp > 0);
+        first.filter(|enemy| !self.is_hidden(enemy))
+    }
+
+    /// Whether an enemy is a cryptog that cannot be seen.
+    pub fn is_hidden(&self, enemy: &Enemy) -> bool {
+        enemy.kind == EnemyType::Cryptog && !self.show && !enemy.at.in_line_with(self.player)
     }
 
     /// What the end of an enemy turn puts on the UNDO stack.

@@ -9,5 +9,9 @@
 
 mod game;
 pub mod golden;
+pub mod layout;
+pub mod rules;
+mod step_result;
 
 pub use game::{Board, CELLS, Cell, Enemy, EnemyType, Game, Grid, SIDE, Snapshot, Transmission, block};
+pub use step_result::StepResult;

@@ -4,6 +4,9 @@
 //! implementation plays the record ([`Player`]) and [`verify`] requires that what it did is one of the
 //! outcomes. `jax_env_spec/hackmatrix/README.md` describes the file format.
 
+mod compare;
 mod record;
+mod verify;
 
 pub use record::{Outcome, Record, Spawn, read, read_file};
+pub use verify::{Player, Report, verify};

@@ -10,9 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::envs::hackmatrix::host::game::Game;
+use crate::envs::hackmatrix::host::layout::OBS;
 
-/// Length of an observation.
-const OBS: usize = 1545;
 /// What the two bytes at the start of a gzip file are.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
