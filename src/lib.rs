@@ -1,8 +1,9 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
 pub mod array;
+pub mod envs;
 pub mod interpret;
 pub mod ir;
 pub mod lang;
-pub mod transforms;
 pub mod runtime;
+pub mod transforms;
