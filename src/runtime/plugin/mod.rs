@@ -62,7 +62,8 @@ fn find_best() -> Result<PluginFile> {
         match find_or_install(kind) {
             Err(Error::PluginNotFound { target, .. }) => {
                 eprintln!(
-                    "lockstep: this machine has a {kind} device but no plugin for it, so it is not used; `lockstep plugin install {target}` installs one"
+                    "lockstep: this machine has a {kind} device but no plugin for it, so it is not used; \
+                     `lockstep plugin install {target}` installs one"
                 );
             }
             outcome => return outcome,
