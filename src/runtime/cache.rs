@@ -195,3 +195,54 @@ fn processor_features() -> String {
     let is_telling = |line: &&str| TELLING.contains(&line.split(':').next().unwrap_or_default().trim());
     first.lines().filter(is_telling).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(parts: &[&str]) -> Key {
+        let mut key = Key::new();
+        for part in parts {
+            key.add(part.as_bytes());
+        }
+        key
+    }
+
+    #[test]
+    fn parts_of_a_key_do_not_run_into_each_other() {
+        assert_eq!(key(&["ab", "c"]).name(), key(&["ab", "c"]).name());
+        assert_ne!(key(&["ab", "c"]).name(), key(&["a", "bc"]).name());
+        assert_ne!(key(&["ab"]).name(), key(&["ab", ""]).name());
+    }
+
+    #[test]
+    fn another_build_of_a_plugin_is_another_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugin.so");
+        let name = |content: &str| {
+            fs::write(&path, content).unwrap();
+            Key::new().add_file_identity(&path).name()
+        };
+        assert_ne!(name("one"), name("three"));
+    }
+
+    #[test]
+    fn the_entries_unused_for_longest_are_evicted() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry_size = (HEADER_SIZE + 100) as u64;
+        let cache = ProgramCache { size_limit: 2 * entry_size, ..ProgramCache::at(folder.path()) };
+        let [a, b, c] = ["a", "b", "c"].map(|name| key(&[name]));
+        cache.store(&a, &[1; 100]);
+        cache.store(&b, &[2; 100]);
+        // `a` is the older file, but was used last.
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        File::options().append(true).open(cache.path(&b).unwrap()).unwrap().set_modified(long_ago).unwrap();
+        assert_eq!(cache.load(&a), Some(vec![1; 100]));
+        cache.store(&c, &[3; 100]);
+        assert_eq!(cache.load(&b), None);
+        assert_eq!(cache.load(&a), Some(vec![1; 100]));
+        assert_eq!(cache.load(&c), Some(vec![3; 100]));
+    }
+}

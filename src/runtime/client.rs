@@ -100,6 +100,12 @@ impl Client {
         Program::new(executable, options.num_replicas, inputs, cache, seconds)
     }
 
+    /// How many buffers, programs and clones keep the client open.
+    #[cfg(test)]
+    pub(super) fn live_objects(&self) -> usize {
+        Arc::strong_count(&self.inner.handle) + Arc::strong_count(&self.inner) - 2
+    }
+
     fn load_or_compile(&self, module: &str, options: &[u8]) -> Result<(ExecutableHandle, CacheOutcome)> {
         let Inner { handle, cache, .. } = &*self.inner;
         let key = cache.is_enabled().then(|| self.cache_key(module, options));

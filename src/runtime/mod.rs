@@ -12,13 +12,14 @@
 //!
 //! - `ffi`: the C interface and all of the runtime's `unsafe` code
 //! - `error`: what can go wrong
-//! - [`plugin`], `install`: finding plugins, and installing them from their wheels
+//! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
 //! - `cache`: compiled programs on disk
 
 mod buffer;
 mod cache;
 mod client;
+mod device_kind;
 mod error;
 mod ffi;
 mod options;
@@ -32,9 +33,9 @@ mod tests;
 pub use buffer::Buffer;
 pub use cache::{CacheOutcome, ProgramCache};
 pub use client::Client;
+pub use device_kind::DeviceKind;
 pub use error::{Error, Result};
 pub use options::{CompileOptions, OptionValue};
-pub use plugin::DeviceKind;
 pub use program::{Arg, Program};
 
 use std::ffi::OsString;

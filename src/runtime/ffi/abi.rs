@@ -235,7 +235,7 @@ structs! {
 pub const NAMED_INT64: c_int = 1;
 pub const NAMED_INT64_LIST: c_int = 2;
 pub const LAYOUT_TILED: c_int = 0;
-pub const IMMUTABLE_UNTIL_TRANSFER_COMPLETES: c_int = 1;
+pub const IMMUTABLE_ONLY_DURING_CALL: c_int = 0;
 
 /// `PJRT_Buffer_Type` of each dtype.
 pub mod element_type {

@@ -10,6 +10,7 @@ mod handle;
 pub use handle::{BufferHandle, ClientHandle, ExecutableHandle};
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, Once, PoisonError};
@@ -43,9 +44,10 @@ impl Api {
 
     fn open(path: &Path) -> Result<Api> {
         quieten_xla();
-        let unloadable = |error: libloading::Error| Error::PluginUnloadable {
-            path: path.into(),
-            reason: error.to_string(),
+        let unloadable = |error: libloading::Error| {
+            // The loader's own words are in the source.
+            let reason = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
+            Error::PluginUnloadable { path: path.into(), reason }
         };
         // SAFETY: loading runs the library's initialisers; the user chose it as a plugin.
         let library = unsafe { libloading::Library::new(path) }.map_err(unloadable)?;

@@ -2,90 +2,21 @@
 //!
 //! The search goes from what the user said to what happens to be there: `--plugin`, then the variable
 //! `LOCKSTEP_PJRT_PLUGIN`, then lockstep's own cache folder, then the packages of the installed Python
-//! (where JAX's plugins are). The flag comes before the variable, as flags do everywhere.
+//! (where JAX's plugins are). The flag comes before the variable, as flags do everywhere. If all of that holds
+//! no plugin for cpu, the one that lockstep is tested with is installed.
 
-use std::fmt;
+mod install;
+
+pub use install::{TARGETS, Target, install};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::str::FromStr;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::DeviceKind;
 use super::error::{Error, Result};
-
-/// A kind of device that XLA compiles for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceKind {
-    /// The processor.
-    Cpu,
-    /// NVIDIA GPUs.
-    Cuda,
-    /// Google TPUs.
-    Tpu,
-}
-
-impl DeviceKind {
-    /// The fastest first.
-    const BEST_FIRST: [DeviceKind; 3] = [DeviceKind::Tpu, DeviceKind::Cuda, DeviceKind::Cpu];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            DeviceKind::Cpu => "cpu",
-            DeviceKind::Cuda => "cuda",
-            DeviceKind::Tpu => "tpu",
-        }
-    }
-
-    /// Whether this machine has a device of the kind, as far as the system's device files tell.
-    pub fn is_present(self) -> bool {
-        let exists = |path: &str| Path::new(path).exists();
-        match self {
-            DeviceKind::Cpu => true,
-            DeviceKind::Cuda => exists("/dev/nvidiactl") || exists("/dev/dxg"),
-            DeviceKind::Tpu => exists("/dev/accel0") || exists("/dev/vfio/0"),
-        }
-    }
-
-    /// What `lockstep plugin install` calls the usual plugin of the kind.
-    fn install_target(self) -> &'static str {
-        match self {
-            DeviceKind::Cpu => "cpu",
-            DeviceKind::Cuda => "cuda12",
-            DeviceKind::Tpu => "tpu",
-        }
-    }
-
-    /// The kind of device that a plugin is for, by the words in its path.
-    fn of_file(path: &Path) -> DeviceKind {
-        let name = path.to_string_lossy().to_lowercase();
-        let name = name.rsplit('/').take(2).collect::<Vec<_>>().join("/");
-        if name.contains("cuda") || name.contains("gpu") {
-            DeviceKind::Cuda
-        } else if name.contains("tpu") {
-            DeviceKind::Tpu
-        } else {
-            DeviceKind::Cpu
-        }
-    }
-}
-
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for DeviceKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = DeviceKind::BEST_FIRST.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| format!("`{text}` is no kind of device; there are cpu, cuda and tpu"))
-    }
-}
 
 /// Where a plugin was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -120,17 +51,38 @@ pub fn find(kind: Option<DeviceKind>, explicit: Option<&Path>) -> Result<PluginF
             Err(Error::PluginMissing { path: named.path })
         };
     }
-    let kinds = match kind {
-        Some(kind) => vec![kind],
-        None => DeviceKind::BEST_FIRST.into_iter().filter(|kind| kind.is_present()).collect(),
-    };
-    for &kind in &kinds {
-        if let Some(found) = in_cache().chain(in_python()).find(|file| file.kind == kind) {
-            return Ok(found);
+    match kind {
+        Some(kind) => find_or_install(kind),
+        None => find_best(),
+    }
+}
+
+fn find_best() -> Result<PluginFile> {
+    for kind in DeviceKind::BEST_FIRST.into_iter().filter(|kind| kind.is_present()) {
+        match find_or_install(kind) {
+            Err(Error::PluginNotFound { target, .. }) => {
+                eprintln!(
+                    "lockstep: this machine has a {kind} device but no plugin for it, so it is not used; \
+                     `lockstep plugin install {target}` installs one"
+                );
+            }
+            outcome => return outcome,
         }
     }
-    let kind = *kinds.last().unwrap_or(&DeviceKind::Cpu);
-    Err(Error::PluginNotFound { kind, target: kind.install_target() })
+    unreachable!("a cpu is always present, and its plugin is found, installed or fails to install")
+}
+
+/// The first plugin for `kind` that the search finds. One for cpu is installed if there is none; the others
+/// are large and for machines that have the device, so they are left to the user.
+fn find_or_install(kind: DeviceKind) -> Result<PluginFile> {
+    match in_cache().chain(in_python()).find(|file| file.kind == kind) {
+        Some(found) => Ok(found),
+        None if kind == DeviceKind::Cpu => {
+            eprintln!("lockstep: no plugin for cpu was found, so one is installed");
+            install("cpu")
+        }
+        None => Err(Error::PluginNotFound { kind, target: kind.install_target() }),
+    }
 }
 
 /// Every plugin that the search can find, in its order.
@@ -151,8 +103,7 @@ fn named_by_user(explicit: Option<&Path>) -> Option<PluginFile> {
 
 /// Plugins in the cache folder: each is an unpacked wheel. Of several versions the newest comes first.
 fn in_cache() -> impl Iterator<Item = PluginFile> {
-    let folder = super::cache_folder().map(|folder| folder.join("plugins"));
-    let mut wheels = folder.map_or(Vec::new(), |folder| entries(&folder));
+    let mut wheels = install::folder().map_or(Vec::new(), |folder| entries(&folder));
     wheels.reverse();
     wheels.into_iter().flat_map(|wheel| in_packages(&wheel, Source::Cache))
 }
@@ -174,17 +125,22 @@ fn python_packages() -> Vec<PathBuf> {
 fn in_packages(folder: &Path, source: Source) -> Vec<PluginFile> {
     let packages = ["xla_plugins", "jax_plugins"].iter().flat_map(|name| entries(&folder.join(name)));
     let libraries = packages.chain([folder.join("libtpu")]).flat_map(|package| entries(&package));
-    let is_library = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "so");
+    let is_plugin = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // `libtpu` brings another library that is no plugin.
+        name.ends_with(".so") && name != "sdk.so"
+    };
     libraries
-        .filter(is_library)
+        .filter(is_plugin)
         .map(|path| PluginFile { kind: DeviceKind::of_file(&path), path, source })
         .collect()
 }
 
-/// What is in a folder, sorted by name; nothing if it cannot be read.
+/// What is in a folder, sorted by name and without hidden files; nothing if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let read = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut paths: Vec<PathBuf> = read.map(|entry| entry.path()).collect();
+    let visible = read.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    let mut paths: Vec<PathBuf> = visible.map(|entry| entry.path()).collect();
     paths.sort();
     paths
 }
