@@ -1,9 +1,10 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
-pub mod array;
 pub mod envs;
+pub mod lang;
+pub mod transforms;
+pub mod lower;
 pub mod interpret;
 pub mod ir;
-pub mod lang;
 pub mod runtime;
-pub mod transforms;
+pub mod array;
