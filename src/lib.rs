@@ -1,3 +1,9 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
+pub mod config;
+
+pub mod trainer;
+
+pub mod algorithms;
+
 pub mod array;
