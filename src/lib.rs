@@ -7,4 +7,10 @@ pub mod lower;
 pub mod interpret;
 pub mod ir;
 pub mod runtime;
+pub mod config;
+
+pub mod trainer;
+
+pub mod algorithms;
+
 pub mod array;
