@@ -3,3 +3,4 @@
 pub mod array;
 pub mod interpret;
 pub mod ir;
+pub mod transforms;
