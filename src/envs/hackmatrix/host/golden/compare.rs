@@ -1,7 +1,7 @@
 //! Comparing one result with one outcome, field by field.
 
 use std::collections::HashSet;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 
 use super::record::{Outcome, Spawn};
 use crate::envs::hackmatrix::host::layout::{CELL_FEATURES, GRID_START, OBS, layout};
@@ -50,7 +50,8 @@ pub(super) fn differences(
     found
 }
 
-fn compare<T: PartialEq + Debug>(name: &str, expected: &T, got: &T, found: &mut Differences) {
+/// Compares two values. The name is a [`Display`], so that it costs nothing while they are equal.
+fn compare<T: PartialEq + Debug>(name: impl Display, expected: &T, got: &T, found: &mut Differences) {
     if expected != got {
         found.push(format!("{name}: expected {expected:?}, got {got:?}"));
     }
@@ -121,17 +122,22 @@ fn seen(enemies: &[Enemy], hints: bool) -> Vec<Enemy> {
 }
 
 /// Compares two lists and names the first entry that differs.
-fn compare_lists<T: PartialEq + Debug>(name: &str, expected: &[T], got: &[T], found: &mut Differences) {
-    compare(&format!("number of {name}"), &expected.len(), &got.len(), found);
+fn compare_lists<T: PartialEq + Debug>(
+    name: impl Display,
+    expected: &[T],
+    got: &[T],
+    found: &mut Differences,
+) {
+    compare(format_args!("number of {name}"), &expected.len(), &got.len(), found);
     for (index, (expected, got)) in expected.iter().zip(got).enumerate() {
-        compare(&format!("{name}[{index}]"), expected, got, found);
+        compare(format_args!("{name}[{index}]"), expected, got, found);
     }
 }
 
 fn compare_boards(place: &str, expected: &Board, got: &Board, found: &mut Differences) {
     for cell in Cell::all() {
         let mut compare_values = |name: &str, expected: i32, got: i32| {
-            compare(&format!("{place}{name} ({}, {})", cell.row, cell.col), &expected, &got, found);
+            compare(format_args!("{place}{name} ({}, {})", cell.row, cell.col), &expected, &got, found);
         };
         macro_rules! compare_grids {
             ($($grid:ident)*) => {
@@ -210,14 +216,14 @@ fn compare_histories(outcome: &Outcome, got: &Game, capacity: usize, hints: bool
 fn compare_snapshots(place: &str, expected: &Snapshot, got: &Snapshot, hints: bool, found: &mut Differences) {
     macro_rules! compare_fields {
         ($($field:ident)*) => {
-            $(compare(&format!("{place}{}", stringify!($field)), &expected.$field, &got.$field, found);)*
+            $(compare(format_args!("{place}{}", stringify!($field)), &expected.$field, &got.$field, found);)*
         };
     }
     compare_fields!(player hp credits energy data_siphons attack score turn show scheduled_disabled atk_plus_uses);
-    compare(&format!("{place}owned"), &sorted(&expected.owned), &sorted(&got.owned), found);
+    compare(format_args!("{place}owned"), &sorted(&expected.owned), &sorted(&got.owned), found);
     let enemies = (seen(&expected.enemies, hints), seen(&got.enemies, hints));
-    compare_lists(&format!("{place}enemies"), &enemies.0, &enemies.1, found);
-    compare_lists(&format!("{place}transmissions"), &expected.transmissions, &got.transmissions, found);
+    compare_lists(format_args!("{place}enemies"), &enemies.0, &enemies.1, found);
+    compare_lists(format_args!("{place}transmissions"), &expected.transmissions, &got.transmissions, found);
     compare_boards(place, &expected.board, &got.board, found);
 }
 

@@ -143,8 +143,11 @@ pub(super) enum Origin {
 
 /// Adds one transmission on a random free cell, out of the player's line of fire if possible.
 pub(super) fn spawn(game: &mut Game, origin: Origin, dice: &mut dyn Dice) {
-    let exposed = line_of_fire(game);
     let free: Vec<Cell> = Cell::all().filter(|&cell| is_free(game, cell)).collect();
+    if free.is_empty() {
+        return;
+    }
+    let exposed = line_of_fire(game);
     let sheltered: Vec<Cell> = free.iter().copied().filter(|&cell| !exposed[cell]).collect();
     if let Some(at) = dice.spawn_cell(&sheltered, &free) {
         game.transmissions.push(Transmission {

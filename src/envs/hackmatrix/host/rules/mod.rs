@@ -155,6 +155,10 @@ impl golden::Player for Oracle {
             states.iter().zip(actions).map(|(state, &action)| self.rules.step(state, action, &mut dice));
         Ok(results.collect())
     }
+
+    fn keeps_hints(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -167,9 +171,10 @@ mod tests {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatrix/golden.jsonl.gz");
         let records = golden::read_file(Path::new(file)).unwrap();
         let mut out = Vec::new();
-        let report = golden::verify(&records, &mut Oracle::default(), 200, &mut out).unwrap();
+        let report = golden::verify(&records, &mut Oracle::default(), 64, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(report.failed, 0, "{text}");
-        println!("{text}");
+        assert!(text.ends_with("3000 passed, 0 failed\n"), "{text}");
+        // The rest are orders of many enemies, and spawns in the line of fire, with tiny probabilities.
+        assert!(report.outcomes_reached > 6100 && report.outcomes_listed == 6555, "{text}");
     }
 }
