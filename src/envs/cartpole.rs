@@ -53,7 +53,13 @@ impl Env for CartPole {
     type Params = Params;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec { name: "cartpole", obs_shape: vec![4], num_actions: 2, metrics: vec![] }
+        EnvSpec {
+            name: "cartpole",
+            obs_shape: vec![4],
+            num_actions: 2,
+            metrics: vec![],
+            action_groups: vec![],
+        }
     }
 
     fn default_params(&self) -> Params {
@@ -94,7 +100,7 @@ impl Env for CartPole {
         Step {
             reward: float(1.0),
             terminated: next.x.abs().gt(p.max_x) | next.theta.abs().gt(p.max_theta),
-            truncated: next.time.ge(p.max_steps),
+            truncated: Some(next.time.ge(p.max_steps)),
             metrics: vec![],
             state: next,
         }
@@ -126,7 +132,7 @@ mod tests {
                 let (state, obs, done) = vmap_last((state, action, b.split_last(8)), |(state, action, key)| {
                     let [step_key, reset_key] = key.split();
                     let step = env.step(&params, step_key, state, action);
-                    let done = step.terminated | step.truncated;
+                    let done = step.terminated | step.truncated.unwrap();
                     let state = crate::lang::rare(done, (step.state, reset_key), |(_, key)| {
                         let [now, later] = key.split();
                         (env.reset(&params, now), later)
