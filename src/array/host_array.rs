@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use half::bf16;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 use super::{ArrayType, DType};
 
@@ -191,6 +191,29 @@ impl HostArray {
 
     pub fn array_type(&self) -> ArrayType {
         ArrayType::new(self.dtype(), self.shape())
+    }
+
+    /// Arrays of one type, except for the size of `axis`, joined along it.
+    #[track_caller]
+    pub fn concatenate(axis: usize, parts: &[HostArray]) -> Self {
+        if let [only] = parts {
+            return only.clone();
+        }
+        with_element!(parts[0].dtype(), T => {
+            let views: Vec<_> =
+                parts.iter().map(|part| part.get::<T>().expect("parts have one dtype").view()).collect();
+            let joined = ndarray::concatenate(Axis(axis), &views).expect("parts fit");
+            T::wrap(joined.as_standard_layout().into_owned())
+        })
+    }
+
+    /// The elements `range` of one axis.
+    #[track_caller]
+    pub fn slice(&self, axis: usize, range: std::ops::Range<usize>) -> Self {
+        with_values!(self, values => {
+            let part = values.slice_axis(Axis(axis), Slice::from(range));
+            Element::wrap(part.as_standard_layout().into_owned())
+        })
     }
 
     /// The typed array inside, if the dtype is `T`'s.
