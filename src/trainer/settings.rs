@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Run")]
+#[group(skip)]
 pub struct Settings {
     /// Environment to train in
     #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
@@ -100,16 +101,10 @@ impl Settings {
     /// # Errors
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
-        ensure!(self.total_timesteps >= 1, "total_timesteps is 0; it must be at least 1");
-        ensure!(
-            self.total_timesteps <= i64::MAX as u64,
-            "total_timesteps is {}; it must be at most {}",
-            self.total_timesteps,
-            i64::MAX
-        );
+        check_count("total_timesteps", self.total_timesteps)?;
         ensure!((1..=4096).contains(&self.devices), "devices is {}; it must be from 1 to 4096", self.devices);
-        ensure!(self.log_interval >= 1, "log_interval is 0; it must be at least 1");
-        ensure!(self.save_interval != Some(0), "save_interval is 0; it must be at least 1");
+        check_count("log_interval", self.log_interval)?;
+        check_count("save_interval", self.save_interval.unwrap_or(1))?;
         let minutes = self.save_interval_minutes;
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
         if let Some(name) = &self.run_name {
@@ -120,6 +115,12 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// TOML numbers end at 2^63 - 1.
+fn check_count(name: &str, value: u64) -> Result<()> {
+    ensure!((1..=i64::MAX as u64).contains(&value), "{name} is {value}; it must be from 1 to {}", i64::MAX);
+    Ok(())
 }
 
 /// A run's name is the name of its directory, so it must be one on every system.

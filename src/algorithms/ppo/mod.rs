@@ -2,4 +2,4 @@
 
 mod settings;
 
-pub use settings::{Activation, Init, Settings};
+pub use settings::{Activation, Init, Settings, divisor_at_most};
