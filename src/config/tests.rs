@@ -72,7 +72,7 @@ fn a_written_configuration_reads_back_the_same() {
         ["--init", "orthogonal"],
         ["--total-timesteps", "5"],
     ];
-    for args in [&[][..], &all.as_flattened()[..]] {
+    for args in [&[][..], all.as_flattened()] {
         let mut original = config(args);
         original.adapt(Device::Cuda).unwrap();
         let path = file(dir.path(), &original.to_toml().unwrap());

@@ -48,7 +48,7 @@ pub struct Settings {
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,
-    /// Name of the run [default: <env>-<mon><dd>-<yy>-<N>]
+    /// Name of the run [default: ENV-MONdd-yy-N, such as cartpole-jan25-26-1]
     #[arg(long, value_name = "NAME")]
     pub run_name: Option<String>,
     /// Text to append to the automatic name
