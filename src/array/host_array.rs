@@ -92,7 +92,7 @@ impl Element for bool {
     }
 }
 
-/// Runs `$body` with `$values` bound to the typed `ndarray` inside `$array`.
+/// Runs `$body` with `$values` bound to the typed `ndarray` inside `$array` (`HostArray` must be in scope).
 macro_rules! with_values {
     ($array:expr, $values:ident => $body:expr) => {
         match $array {
@@ -108,7 +108,7 @@ macro_rules! with_values {
     };
 }
 
-/// Runs `$body` with the type alias `$T` set to the element type of `$dtype`.
+/// Runs `$body` with the type alias `$T` set to the element type of `$dtype` (`DType` must be in scope).
 macro_rules! with_element {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
@@ -133,7 +133,7 @@ macro_rules! with_element {
                 $body
             }
             DType::BF16 => {
-                type $T = bf16;
+                type $T = ::half::bf16;
                 $body
             }
             DType::F32 => {
@@ -147,6 +147,8 @@ macro_rules! with_element {
         }
     };
 }
+
+pub(crate) use {with_element, with_values};
 
 impl HostArray {
     /// An array of the given shape from row-major `values`; panics if their number does not fit.
@@ -213,6 +215,16 @@ impl HostArray {
             Some(values) => values.as_slice_mut().expect("host arrays are in standard layout"),
             None => panic!("an array of {dtype} was written as {}", T::DTYPE),
         }
+    }
+
+    /// The first element in memory; the others follow in row-major order, in the machine's byte order.
+    pub fn as_ptr(&self) -> *const u8 {
+        with_values!(self, values => values.as_ptr().cast())
+    }
+
+    /// As [`HostArray::as_ptr`], to write to. What is written must be valid elements.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        with_values!(self, values => values.as_mut_ptr().cast())
     }
 
     /// The elements as little-endian bytes in row-major order.

@@ -10,3 +10,4 @@ mod host_array;
 
 pub use dtype::{ArrayType, DType, Shape};
 pub use host_array::{Element, HostArray};
+pub(crate) use host_array::{with_element, with_values};

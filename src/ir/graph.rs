@@ -1,0 +1,103 @@
+//! Graphs: typed variables, equations, inputs and outputs.
+
+use crate::array::ArrayType;
+
+use super::{Op, infer};
+
+/// The line of environment, algorithm or library code that made an equation.
+pub type Location = &'static std::panic::Location<'static>;
+
+/// A variable of one graph; means nothing in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub u32);
+
+/// `outputs = op(inputs)`.
+#[derive(Clone, Debug)]
+pub struct Equation {
+    pub op: Op,
+    pub inputs: Vec<Var>,
+    pub outputs: Vec<Var>,
+    pub location: Location,
+}
+
+/// A closed function from arrays to arrays. Equations stand in an order in which they can be run.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    types: Vec<ArrayType>,
+    pub inputs: Vec<Var>,
+    pub equations: Vec<Equation>,
+    pub outputs: Vec<Var>,
+}
+
+impl Graph {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an input.
+    pub fn input(&mut self, array_type: ArrayType) -> Var {
+        let var = self.fresh(array_type);
+        self.inputs.push(var);
+        var
+    }
+
+    /// Appends an equation and returns its outputs, or says why the inputs do not fit the op.
+    pub fn push(&mut self, op: Op, inputs: &[Var], location: Location) -> Result<Vec<Var>, String> {
+        let input_types: Vec<&ArrayType> = inputs.iter().map(|&var| self.array_type(var)).collect();
+        let output_types = infer(&op, &input_types)?;
+        let outputs: Vec<Var> = output_types.into_iter().map(|t| self.fresh(t)).collect();
+        self.equations.push(Equation { op, inputs: inputs.to_vec(), outputs: outputs.clone(), location });
+        Ok(outputs)
+    }
+
+    pub fn array_type(&self, var: Var) -> &ArrayType {
+        &self.types[var.0 as usize]
+    }
+
+    /// Number of variables; they are `Var(0)` to `Var(n - 1)`.
+    pub fn num_vars(&self) -> usize {
+        self.types.len()
+    }
+
+    pub fn input_types(&self) -> Vec<ArrayType> {
+        self.inputs.iter().map(|&var| self.array_type(var).clone()).collect()
+    }
+
+    pub fn output_types(&self) -> Vec<ArrayType> {
+        self.outputs.iter().map(|&var| self.array_type(var).clone()).collect()
+    }
+
+    /// Number of equations, those of loop bodies and branches included.
+    pub fn num_equations(&self) -> usize {
+        self.equations
+            .iter()
+            .map(|e| 1 + e.op.bodies().iter().map(|b| b.num_equations()).sum::<usize>())
+            .sum()
+    }
+
+    /// Appends all equations of `graph`, its inputs replaced by `inputs`; returns its outputs.
+    pub fn inline(&mut self, graph: &Graph, inputs: &[Var]) -> Vec<Var> {
+        assert_eq!(graph.inputs.len(), inputs.len(), "inline: wrong number of inputs");
+        let mut map = vec![None; graph.num_vars()];
+        for (&inner, &outer) in graph.inputs.iter().zip(inputs) {
+            map[inner.0 as usize] = Some(outer);
+        }
+        let look_up =
+            |map: &[Option<Var>], var: Var| map[var.0 as usize].expect("inline: undefined variable");
+        for equation in &graph.equations {
+            let inputs: Vec<Var> = equation.inputs.iter().map(|&var| look_up(&map, var)).collect();
+            let outputs = self
+                .push(equation.op.clone(), &inputs, equation.location)
+                .unwrap_or_else(|message| panic!("inline: {message}"));
+            for (inner, outer) in equation.outputs.iter().zip(outputs) {
+                map[inner.0 as usize] = Some(outer);
+            }
+        }
+        graph.outputs.iter().map(|&var| look_up(&map, var)).collect()
+    }
+
+    fn fresh(&mut self, array_type: ArrayType) -> Var {
+        self.types.push(array_type);
+        Var(self.types.len() as u32 - 1)
+    }
+}

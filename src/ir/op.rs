@@ -1,0 +1,312 @@
+//! The closed set of ops. Each variant says what its inputs are, in order.
+
+use crate::array::{DType, HostArray, Shape};
+
+use super::Graph;
+
+/// Elementwise, one input, output of the same type (`IsFinite`: bool).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unary {
+    Neg,
+    Abs,
+    /// -1, 0 or 1.
+    Sign,
+    Exp,
+    Log,
+    Log1p,
+    Expm1,
+    Tanh,
+    Sin,
+    Cos,
+    Sqrt,
+    Rsqrt,
+    Floor,
+    Ceil,
+    /// To the nearest integer, ties to even.
+    Round,
+    Logistic,
+    IsFinite,
+    /// Bitwise on integers, logical on bool.
+    Not,
+    PopulationCount,
+    CountLeadingZeros,
+}
+
+impl Unary {
+    pub const ALL: [Unary; 20] = [
+        Unary::Neg,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::Exp,
+        Unary::Log,
+        Unary::Log1p,
+        Unary::Expm1,
+        Unary::Tanh,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Sqrt,
+        Unary::Rsqrt,
+        Unary::Floor,
+        Unary::Ceil,
+        Unary::Round,
+        Unary::Logistic,
+        Unary::IsFinite,
+        Unary::Not,
+        Unary::PopulationCount,
+        Unary::CountLeadingZeros,
+    ];
+
+    /// Whether the op is defined for `dtype`.
+    pub fn accepts(self, dtype: DType) -> bool {
+        match self {
+            Unary::Neg => dtype != DType::Bool,
+            Unary::Abs | Unary::Sign => dtype.is_signed(),
+            Unary::Exp
+            | Unary::Log
+            | Unary::Log1p
+            | Unary::Expm1
+            | Unary::Tanh
+            | Unary::Sin
+            | Unary::Cos
+            | Unary::Sqrt
+            | Unary::Rsqrt
+            | Unary::Floor
+            | Unary::Ceil
+            | Unary::Round
+            | Unary::Logistic
+            | Unary::IsFinite => dtype.is_float(),
+            Unary::Not => !dtype.is_float(),
+            Unary::PopulationCount | Unary::CountLeadingZeros => dtype.is_int(),
+        }
+    }
+}
+
+/// Elementwise, two inputs of one type, output of the same type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    /// Integers: truncates toward zero.
+    Div,
+    /// Sign of the dividend.
+    Rem,
+    Pow,
+    Max,
+    Min,
+    And,
+    Or,
+    Xor,
+    /// A shift by the width or more gives 0.
+    ShiftLeft,
+    /// Logical: zeros come in. A shift by the width or more gives 0.
+    ShiftRight,
+}
+
+impl Binary {
+    pub const ALL: [Binary; 13] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Rem,
+        Binary::Pow,
+        Binary::Max,
+        Binary::Min,
+        Binary::And,
+        Binary::Or,
+        Binary::Xor,
+        Binary::ShiftLeft,
+        Binary::ShiftRight,
+    ];
+
+    /// Whether the op is defined for `dtype`.
+    pub fn accepts(self, dtype: DType) -> bool {
+        match self {
+            Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Rem => dtype != DType::Bool,
+            Binary::Pow => dtype.is_float(),
+            Binary::Max | Binary::Min => dtype != DType::Bool,
+            Binary::And | Binary::Or | Binary::Xor => !dtype.is_float(),
+            Binary::ShiftLeft | Binary::ShiftRight => dtype.is_int(),
+        }
+    }
+}
+
+/// Elementwise, two inputs of one type, output bool. NaN compares unequal to everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+impl Comparison {
+    pub const ALL: [Comparison; 6] =
+        [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    Sum,
+    Max,
+    Min,
+    /// All of a bool array.
+    And,
+    /// Any of a bool array.
+    Or,
+}
+
+impl Reduction {
+    pub const ALL: [Reduction; 5] =
+        [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::And, Reduction::Or];
+
+    /// Whether the reduction is defined for `dtype`.
+    pub fn accepts(self, dtype: DType) -> bool {
+        match self {
+            Reduction::Sum | Reduction::Max | Reduction::Min => dtype != DType::Bool,
+            Reduction::And | Reduction::Or => dtype == DType::Bool,
+        }
+    }
+}
+
+/// What [`Op::Scatter`] does with an element that it meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScatterKind {
+    Set,
+    Add,
+}
+
+/// One primitive operation.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// () -> the array.
+    Constant(HostArray),
+    /// () -> an array whose element is its own index along `axis`.
+    Iota { dtype: DType, shape: Shape, axis: usize },
+    /// (x)
+    Unary(Unary),
+    /// (a, b)
+    Binary(Binary),
+    /// (a, b) -> bool
+    Compare(Comparison),
+    /// (cond, on_true, on_false), all of one shape.
+    Select,
+    /// (x): to another dtype. Float to integer truncates; to bool means "is not zero".
+    Convert(DType),
+    /// (x): the same bits as another dtype of the same width.
+    Bitcast(DType),
+    /// (x): the same value, through which no gradient flows.
+    StopGradient,
+    /// (key0, key1, x0, x1), u32 of one shape -> (y0, y1): the threefry2x32 block cipher with 20 rounds
+    /// (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+    Threefry,
+    /// (x): axis `i` of the input becomes axis `axes[i]` of the output; the other axes are new.
+    Broadcast { shape: Shape, axes: Vec<usize> },
+    /// (x): the same elements in row-major order.
+    Reshape { shape: Shape },
+    /// (x): axis `i` of the output is axis `permutation[i]` of the input.
+    Transpose { permutation: Vec<usize> },
+    /// (x)
+    Slice { start: Vec<usize>, limit: Vec<usize>, stride: Vec<usize> },
+    /// (x, fill): `interior` counts the elements put between neighbours.
+    Pad { low: Vec<usize>, high: Vec<usize>, interior: Vec<usize> },
+    /// (x, y, ...)
+    Concatenate { axis: usize },
+    /// (x)
+    Reverse { axes: Vec<usize> },
+    /// (a, b): contracts pairs of axes; output axes are batch, then free axes of `a`, then of `b`.
+    Dot { batch: (Vec<usize>, Vec<usize>), contract: (Vec<usize>, Vec<usize>) },
+    /// (x): the axes vanish.
+    Reduce { kind: Reduction, axes: Vec<usize> },
+    /// (x, start_0, start_1, ...), starts are i32 scalars, clamped so that the window fits.
+    DynamicSlice { sizes: Vec<usize> },
+    /// (x, update, start_0, start_1, ...), starts as in `DynamicSlice`.
+    DynamicUpdateSlice,
+    /// (x, indices i32): entries along `axis`; the axes of `indices` take the place of `axis`. Indices are
+    /// clamped.
+    Gather { axis: usize },
+    /// (x, indices i32, updates): the reverse of `Gather`; an index out of bounds writes nothing. With
+    /// `Set`, indices must not repeat.
+    Scatter { axis: usize, kind: ScatterKind },
+    /// (cond captures, body captures, carry): `cond` maps (cond captures, carry) to a bool scalar,
+    /// `body` maps (body captures, carry) to the next carry.
+    While { cond: Box<Graph>, body: Box<Graph>, cond_captures: usize, body_captures: usize },
+    /// (pred, inputs of `on_true`, inputs of `on_false`).
+    Cond { on_true: Box<Graph>, on_false: Box<Graph> },
+    /// (captures, carry, xs) -> (carry, ys): `body` maps (captures, carry, x) to (carry, y); `xs` and `ys`
+    /// have a leading axis of size `length`.
+    Scan { body: Box<Graph>, captures: usize, carry: usize, length: usize, reverse: bool },
+    /// (pred, captures, operand) -> operand: `body` maps (captures, operand) to the new operand where pred
+    /// holds; elsewhere the operand stays. Under vmap it runs on groups of the rows that need it.
+    Rare { body: Box<Graph>, captures: usize },
+    /// (x, y, ...) -> the same values, all computed before any is used: keeps the compiler from computing
+    /// an expensive value again inside each of its uses.
+    Barrier,
+    /// (x): the sum over all replicas.
+    AllReduce,
+    /// () -> u32 scalar: the number of this replica.
+    ReplicaId,
+}
+
+impl Op {
+    /// The name that messages and printed graphs use.
+    pub fn name(&self) -> String {
+        match self {
+            Op::Constant(_) => "constant".into(),
+            Op::Iota { .. } => "iota".into(),
+            Op::Unary(unary) => snake(&format!("{unary:?}")),
+            Op::Binary(binary) => snake(&format!("{binary:?}")),
+            Op::Compare(comparison) => snake(&format!("{comparison:?}")),
+            Op::Select => "select".into(),
+            Op::Convert(dtype) => format!("convert_{dtype}"),
+            Op::Bitcast(dtype) => format!("bitcast_{dtype}"),
+            Op::StopGradient => "stop_gradient".into(),
+            Op::Threefry => "threefry2x32".into(),
+            Op::Broadcast { .. } => "broadcast".into(),
+            Op::Reshape { .. } => "reshape".into(),
+            Op::Transpose { .. } => "transpose".into(),
+            Op::Slice { .. } => "slice".into(),
+            Op::Pad { .. } => "pad".into(),
+            Op::Concatenate { .. } => "concatenate".into(),
+            Op::Reverse { .. } => "reverse".into(),
+            Op::Dot { .. } => "dot".into(),
+            Op::Reduce { kind, .. } => format!("reduce_{}", snake(&format!("{kind:?}"))),
+            Op::DynamicSlice { .. } => "dynamic_slice".into(),
+            Op::DynamicUpdateSlice => "dynamic_update_slice".into(),
+            Op::Gather { .. } => "gather".into(),
+            Op::Scatter { kind, .. } => format!("scatter_{}", snake(&format!("{kind:?}"))),
+            Op::While { .. } => "while_loop".into(),
+            Op::Cond { .. } => "cond".into(),
+            Op::Scan { .. } => "scan".into(),
+            Op::Rare { .. } => "rare".into(),
+            Op::Barrier => "barrier".into(),
+            Op::AllReduce => "all_reduce".into(),
+            Op::ReplicaId => "replica_id".into(),
+        }
+    }
+
+    /// The graphs inside a control-flow op.
+    pub fn bodies(&self) -> Vec<&Graph> {
+        match self {
+            Op::While { cond, body, .. } => vec![cond, body],
+            Op::Cond { on_true, on_false } => vec![on_true, on_false],
+            Op::Scan { body, .. } | Op::Rare { body, .. } => vec![body],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// `CountLeadingZeros` -> `count_leading_zeros`.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (i, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && i > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
