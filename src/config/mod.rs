@@ -20,7 +20,8 @@ mod scaling;
 use anyhow::Result;
 
 use crate::algorithms::ppo;
-use crate::trainer::{self, Device, thousands};
+use crate::runtime::DeviceKind;
+use crate::trainer::{self, thousands};
 
 pub use command::{Invocation, train_command, with_variables};
 pub use layers::{Resolved, resolve};
@@ -46,7 +47,7 @@ impl Config {
     ///
     /// # Errors
     /// A [`UsageError`] if the sizes do not divide evenly in the end.
-    pub fn adapt(&mut self, device: Device) -> Result<Vec<String>> {
+    pub fn adapt(&mut self, device: DeviceKind) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         if std::mem::take(&mut self.run.auto_scale) {
             let scaled = scaling::auto_scale(&self.ppo);

@@ -1,7 +1,8 @@
 //! Sizes that follow from others: larger batches are cut into more minibatches, and small devices get less to do.
 
 use crate::algorithms::ppo::{self, divisor_at_most};
-use crate::trainer::{Device, thousands};
+use crate::runtime::DeviceKind;
+use crate::trainer::thousands;
 
 /// The batch that the default numbers of minibatches and epochs are meant for: 256 environments x 128 steps.
 const REFERENCE_BATCH: usize = 256 * 128;
@@ -26,11 +27,11 @@ pub fn auto_scale(settings: &ppo::Settings) -> ppo::Settings {
 }
 
 /// On CPU at most 64 environments and 2 minibatches; on TPU both times the number of devices; on GPU no change.
-pub fn auto_tune(settings: &ppo::Settings, device: Device, devices: usize) -> ppo::Settings {
+pub fn auto_tune(settings: &ppo::Settings, device: DeviceKind, devices: usize) -> ppo::Settings {
     let (num_envs, wanted) = match device {
-        Device::Cpu => (settings.num_envs.min(64), settings.num_minibatches.min(2)),
-        Device::Cuda => (settings.num_envs, settings.num_minibatches),
-        Device::Tpu => (settings.num_envs * devices, settings.num_minibatches * devices),
+        DeviceKind::Cpu => (settings.num_envs.min(64), settings.num_minibatches.min(2)),
+        DeviceKind::Cuda => (settings.num_envs, settings.num_minibatches),
+        DeviceKind::Tpu => (settings.num_envs * devices, settings.num_minibatches * devices),
     };
     let tuned = ppo::Settings { num_envs, ..settings.clone() };
     let num_minibatches = if wanted == settings.num_minibatches {
@@ -92,17 +93,17 @@ mod tests {
         assert_eq!(auto_scale(&odd).num_minibatches, 10);
     }
 
-    fn tuned(num_envs: usize, num_minibatches: usize, device: Device, devices: usize) -> (usize, usize) {
+    fn tuned(num_envs: usize, num_minibatches: usize, device: DeviceKind, devices: usize) -> (usize, usize) {
         let tuned = auto_tune(&settings(num_envs, num_minibatches, 4), device, devices);
         (tuned.num_envs, tuned.num_minibatches)
     }
 
     #[test]
     fn tuning_by_hand() {
-        assert_eq!(tuned(256, 4, Device::Cpu, 1), (64, 2));
-        assert_eq!(tuned(32, 1, Device::Cpu, 2), (32, 1));
-        assert_eq!(tuned(256, 4, Device::Cuda, 8), (256, 4));
-        assert_eq!(tuned(256, 4, Device::Tpu, 4), (1024, 16));
+        assert_eq!(tuned(256, 4, DeviceKind::Cpu, 1), (64, 2));
+        assert_eq!(tuned(32, 1, DeviceKind::Cpu, 2), (32, 1));
+        assert_eq!(tuned(256, 4, DeviceKind::Cuda, 8), (256, 4));
+        assert_eq!(tuned(256, 4, DeviceKind::Tpu, 4), (1024, 16));
     }
 
     #[test]

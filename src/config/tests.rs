@@ -74,11 +74,11 @@ fn a_written_configuration_reads_back_the_same() {
     ];
     for args in [&[][..], all.as_flattened()] {
         let mut original = config(args);
-        original.adapt(Device::Cuda).unwrap();
+        original.adapt(DeviceKind::Cuda).unwrap();
         let path = file(dir.path(), &original.to_toml().unwrap());
         let mut again = config(&["--config", &path]);
         assert_eq!(again, original);
-        assert!(again.adapt(Device::Cpu).unwrap().is_empty());
+        assert!(again.adapt(DeviceKind::Cpu).unwrap().is_empty());
         assert_eq!(again, original);
     }
 }
@@ -129,7 +129,7 @@ fn mistakes_in_flags_are_named() {
     assert!(message(&["--config", "a", "--resume", "b"]).contains("cannot be used with"));
 }
 
-fn adapted(args: &[&str], device: Device) -> (Config, Vec<String>) {
+fn adapted(args: &[&str], device: DeviceKind) -> (Config, Vec<String>) {
     let mut config = config(args);
     let lines = config.adapt(device).unwrap();
     (config, lines)
@@ -137,20 +137,23 @@ fn adapted(args: &[&str], device: Device) -> (Config, Vec<String>) {
 
 #[test]
 fn large_batches_are_scaled_unless_the_minibatches_were_chosen() {
-    let (scaled, lines) = adapted(&["--num-envs", "2048"], Device::Cpu);
+    let (scaled, lines) = adapted(&["--num-envs", "2048"], DeviceKind::Cpu);
     assert_eq!((scaled.ppo.num_minibatches, scaled.ppo.update_epochs), (32, 2));
     assert!(lines[0].starts_with("auto-scale: num_minibatches 4 -> 32, update_epochs 4 -> 2"), "{lines:?}");
-    let (chosen, lines) = adapted(&["--num-envs", "2048", "--num-minibatches", "8"], Device::Cpu);
+    let (chosen, lines) = adapted(&["--num-envs", "2048", "--num-minibatches", "8"], DeviceKind::Cpu);
     assert_eq!((chosen.ppo.num_minibatches, lines.len()), (8, 0));
-    let (off, lines) = adapted(&["--num-envs", "2048", "--auto-scale=false"], Device::Cpu);
+    let (off, lines) = adapted(&["--num-envs", "2048", "--auto-scale=false"], DeviceKind::Cpu);
     assert_eq!((off.ppo.num_minibatches, lines.len()), (4, 0));
     // A changed number of epochs alone does not turn it off.
-    assert_eq!(adapted(&["--num-envs", "2048", "--update-epochs", "16"], Device::Cpu).0.ppo.update_epochs, 2);
+    assert_eq!(
+        adapted(&["--num-envs", "2048", "--update-epochs", "16"], DeviceKind::Cpu).0.ppo.update_epochs,
+        2
+    );
 }
 
 #[test]
 fn auto_tune_follows_auto_scale() {
-    let (tuned, lines) = adapted(&["--num-envs", "2048", "--auto-tune"], Device::Cpu);
+    let (tuned, lines) = adapted(&["--num-envs", "2048", "--auto-tune"], DeviceKind::Cpu);
     assert_eq!((tuned.ppo.num_envs, tuned.ppo.num_minibatches, tuned.ppo.update_epochs), (64, 2, 2));
     assert_eq!(lines.len(), 2);
     assert!(!tuned.run.auto_tune && !tuned.run.auto_scale);
@@ -158,15 +161,15 @@ fn auto_tune_follows_auto_scale() {
 
 #[test]
 fn too_few_timesteps_are_raised_with_a_warning() {
-    let (raised, lines) = adapted(&["--total-timesteps", "1000"], Device::Cpu);
+    let (raised, lines) = adapted(&["--total-timesteps", "1000"], DeviceKind::Cpu);
     assert_eq!(raised.run.total_timesteps, 3 * 32_768);
     assert_eq!(lines, ["warning: total_timesteps 1,000 -> 98,304, the least: 3 updates"]);
-    assert!(adapted(&["--total-timesteps", "98304"], Device::Cpu).1.is_empty());
+    assert!(adapted(&["--total-timesteps", "98304"], DeviceKind::Cpu).1.is_empty());
 }
 
 #[test]
 fn sizes_that_do_not_divide_are_named() {
-    let message = |args: &[&str]| config(args).adapt(Device::Cuda).unwrap_err().to_string();
+    let message = |args: &[&str]| config(args).adapt(DeviceKind::Cuda).unwrap_err().to_string();
     assert_eq!(
         message(&["--num-envs", "10", "--num-steps", "10", "--num-minibatches", "3"]),
         "num_minibatches = 3 does not divide num_envs x num_steps = 10 x 10 = 100; use num_minibatches = 2 or 4"
@@ -180,7 +183,7 @@ fn sizes_that_do_not_divide_are_named() {
 /// A checkpoint of a cartpole run made with `args`; gives the checkpoint directory.
 fn checkpoint(dir: &Path, args: &[&str]) -> String {
     let mut stored = config(&[&["--env", "cartpole"], args].concat());
-    stored.adapt(Device::Cpu).unwrap();
+    stored.adapt(DeviceKind::Cpu).unwrap();
     let run = dir.join("first");
     fs::create_dir_all(&run).unwrap();
     let checkpoint = Checkpoint {

@@ -1,11 +1,12 @@
 //! The settings of a training run, apart from those of its algorithm.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
+use clap::{Args, Command, FromArgMatches, value_parser};
 use serde::{Deserialize, Serialize};
+
+use crate::runtime::DeviceKind;
 
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Settings {
     pub seed: u64,
     /// Kind of device [default: the best that is present]
     #[arg(long, value_name = "KIND")]
-    pub device: Option<Device>,
+    pub device: Option<DeviceKind>,
     /// Devices to split the environments over
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub devices: usize,
@@ -66,25 +67,6 @@ pub struct Settings {
     /// Do not upload checkpoints as artifacts
     #[arg(long)]
     pub no_artifact: bool,
-}
-
-/// A kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    Cpu,
-    Cuda,
-    Tpu,
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Device::Cpu => "cpu",
-            Device::Cuda => "cuda",
-            Device::Tpu => "tpu",
-        })
-    }
 }
 
 /// The defaults of the flags, so that each stands in one place only.
