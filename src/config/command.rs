@@ -29,16 +29,14 @@ pub struct Invocation {
 
 /// The subcommand `train` with all settings as flags.
 pub fn train_command() -> Command {
-    let command = Command::new("train")
-        .about("Train an agent")
-        .after_help(
-            "Every flag can be given as an environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under \
-             Command, as a key of the file (num_envs = 64). Flags win over variables, variables over the file, the \
-             file over the defaults of the environment, which `lockstep envs NAME` shows.",
-        );
-    let command = Invocation::augment_args(command);
+    let command = Invocation::augment_args(Command::new("train"));
     let command = trainer::Settings::augment_args(command);
-    with_variables(ppo::Settings::augment_args(command))
+    let command = ppo::Settings::augment_args(command);
+    with_variables(command).about("Train an agent").long_about(None).after_help(
+        "The defaults are those of hackmatrix; `lockstep envs NAME` shows those of another environment. Every flag \
+         can be given as an environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command, as a key \
+         of the file (num_envs = 64). Flags win over variables, variables over the file, the file over the defaults.",
+    )
 }
 
 /// Gives every flag its environment variable, and every switch an optional value (`--anneal-lr false`), so that a
