@@ -1,5 +1,6 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
+pub mod cli;
 pub mod config;
 pub mod trainer;
 pub mod algorithms;

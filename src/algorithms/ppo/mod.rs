@@ -9,7 +9,7 @@ mod learner;
 mod settings;
 
 pub use learner::{PpoLearner, Start, Timing};
-pub use settings::Settings;
+pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
 use crate::algorithms::minibatch::Permutation;
@@ -370,5 +370,5 @@ fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
     const CACHE_FLOATS: usize = 1 << 18;
     let widths: usize = leaves(params).iter().filter_map(|leaf| leaf.array_type().shape.first().copied()).sum();
     let fitting = (CACHE_FLOATS / widths.max(1)).max(1);
-    settings::divisor_at_most(minibatch, fitting)
+    divisor_at_most(minibatch, fitting)
 }

@@ -9,6 +9,7 @@ use crate::nn::{Activation, Init};
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "PPO")]
+#[group(skip)]
 pub struct Settings {
     /// Environments that step in lockstep
     #[arg(long, value_name = "N", default_value_t = 256)]
