@@ -10,6 +10,7 @@
 mod game;
 pub mod golden;
 pub mod layout;
+pub mod protocol;
 pub mod rules;
 mod step_result;
 
