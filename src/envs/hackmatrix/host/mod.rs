@@ -13,6 +13,7 @@ pub mod layout;
 pub mod protocol;
 pub mod rules;
 mod step_result;
+pub mod view;
 
 pub use game::{Board, CELLS, Cell, Enemy, EnemyType, Game, Grid, SIDE, Snapshot, Transmission, block};
 pub use step_result::StepResult;
