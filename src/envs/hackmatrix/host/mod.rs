@@ -12,6 +12,7 @@ pub mod golden;
 pub mod layout;
 pub mod protocol;
 pub mod rules;
+pub mod stats;
 mod step_result;
 pub mod view;
 
