@@ -16,10 +16,11 @@ const HISTORY: usize = 4;
 const REWARD_TOLERANCE: f32 = 1e-4;
 
 /// A list of differences, each a line for people.
-type Differences = Vec<String>;
+pub type Differences = Vec<String>;
 
 /// Every difference between what was expected and what came; none if the result is this outcome.
-pub(super) fn differences(
+/// `history_capacity` and `keeps_hints` are those of [`Player`](super::Player).
+pub fn differences(
     outcome: &Outcome,
     result: &StepResult,
     history_capacity: usize,

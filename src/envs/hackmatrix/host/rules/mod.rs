@@ -14,6 +14,7 @@
 mod action;
 mod dice;
 mod enemy_turn;
+mod explain;
 mod observation;
 mod programs;
 mod reward;
@@ -26,6 +27,7 @@ use super::step_result::StepResult;
 
 pub use action::action_mask;
 pub use dice::{Bonus, Dice, Seeded};
+pub use explain::explain;
 pub use observation::observe;
 pub use reward::walking_distance;
 pub use stage::{Site, is_valid_layout};
