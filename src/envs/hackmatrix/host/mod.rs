@@ -10,8 +10,11 @@
 mod game;
 pub mod golden;
 pub mod layout;
+pub mod protocol;
 pub mod rules;
+pub mod stats;
 mod step_result;
+pub mod view;
 
 pub use game::{Board, CELLS, Cell, Enemy, EnemyType, Game, Grid, SIDE, Snapshot, Transmission, block};
 pub use step_result::StepResult;
