@@ -303,14 +303,11 @@ fn indexing() -> Vec<Case> {
     for dtype in DType::ALL {
         let name = dtype.name();
         let x = plain(dtype, &[4, 5]);
-        let starts = [index(&[], -2..6), index(&[], -2..6)];
-        cases.push(Case::of(
-            Op::DynamicSlice { sizes: vec![2, 3] },
-            name,
-            &[&[x.clone()], &starts[..]].concat(),
-        ));
+        let [row, column] = [(); 2].map(|()| index(&[], -2..6));
+        let slice = Op::DynamicSlice { sizes: vec![2, 3] };
+        cases.push(Case::of(slice, name, &[x.clone(), row.clone(), column.clone()]));
         let update = plain(dtype, &[2, 3]);
-        cases.push(Case::of(Op::DynamicUpdateSlice, name, &[&[x.clone(), update], &starts[..]].concat()));
+        cases.push(Case::of(Op::DynamicUpdateSlice, name, &[x.clone(), update, row, column]));
         for (axis, indices) in [(0, vec![]), (0, vec![3]), (1, vec![3]), (1, vec![2, 2])] {
             let note = format!("{dtype} axis {axis} indices {indices:?}");
             let entries = [&[4, 5][..axis], &indices, &[4, 5][axis + 1..]].concat();

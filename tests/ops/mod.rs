@@ -109,6 +109,29 @@ fn gradients_have_the_types_of_their_inputs() {
     }
 }
 
+/// `jax.random.split` with its partitionable threefry: key `i` is the encrypted block (0, i).
+#[test]
+fn threefry_gives_the_keys_of_jax() {
+    let recorded: serde_json::Value =
+        serde_json::from_str(include_str!("../data/jax_random.json")).expect("valid JSON");
+    let word = |value: &serde_json::Value| value.as_u64().unwrap() as u32;
+    let location = Location::caller();
+    for seed in recorded["seeds"].as_array().unwrap() {
+        for keys in seed["split"].as_array().unwrap().iter().map(|keys| keys.as_array().unwrap()) {
+            let count = keys.len();
+            let fill = |word: u32| HostArray::new(&[count], vec![word; count]);
+            let numbers = HostArray::new(&[count], (0..count as u32).collect());
+            let inputs = [fill(word(&seed["key"][0])), fill(word(&seed["key"][1])), fill(0), numbers];
+            let mut graph = Graph::new();
+            let vars: Vec<Var> = inputs.iter().map(|x| graph.input(x.array_type())).collect();
+            graph.outputs = graph.push(Op::Threefry, &vars, location).unwrap();
+            let expected =
+                [0, 1].map(|i| HostArray::new(&[count], keys.iter().map(|key| word(&key[i])).collect()));
+            assert_eq!(interpret(&graph, &inputs), expected);
+        }
+    }
+}
+
 fn in_f64(types: &[ArrayType]) -> bool {
     types.iter().any(|t| t.dtype == DType::F64)
         && types.iter().all(|t| t.dtype == DType::F64 || !t.dtype.is_float())
