@@ -1,9 +1,7 @@
-//! Transforms: from graph to graph.
+//! Transforms: graph to graph.
 //!
-//! Each transform is a walk over the equations of a graph and one table with a rule per op. A rule
-//! looks at one equation alone and returns what it wrote; the walk knows what to do with it. The
-//! tables have no wildcard, so an op without a rule does not compile.
-//!
-//! [`grad`] is reverse-mode differentiation.
+//! A transform appends its equations to an outer graph, so that a trace can apply it in passing: [`batch`]
+//! is vmap, [`grad`] reverse mode. Each has one exhaustive table of rules, one per op.
 
+pub mod batch;
 pub mod grad;

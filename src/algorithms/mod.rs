@@ -1,0 +1,48 @@
+//! Learning algorithms, and what the trainer needs to know of one: the [`Learner`] trait.
+//!
+//! An algorithm is pure functions over arrays. Once compiled, all that is left of it on the host is a
+//! `Learner`: programs, and their state in device buffers. The trainer drives it in chunks, reads one row of
+//! metrics per update, and copies the state out when it saves. It never learns which algorithm it drives.
+
+pub mod ppo;
+
+use crate::array::{ArrayType, HostArray};
+
+/// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.
+pub type NamedArrays = Vec<(String, HostArray)>;
+
+/// Compiled programs of an algorithm and their state on the device.
+///
+/// `run` must be deterministic: the same state and the same total number of updates give the same bits, however
+/// the updates are divided into calls. Exact resuming rests on it.
+pub trait Learner {
+    /// Names of the columns of [`Learner::run`], such as `entropy`, `reward/kill` or `stats/highest_stage`.
+    fn metric_names(&self) -> &[String];
+
+    /// The most updates one call of [`Learner::run`] can do.
+    fn max_updates(&self) -> usize;
+
+    /// Environment steps per update, over all environments.
+    fn timesteps_per_update(&self) -> u64;
+
+    /// Runs `updates` (1 to [`Learner::max_updates`]) and gives one row of metrics per update.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn run(&mut self, updates: usize) -> anyhow::Result<Vec<Vec<f32>>>;
+
+    /// Everything needed to continue bit for bit.
+    fn state(&self) -> anyhow::Result<NamedArrays>;
+
+    /// Replaces the state. The arrays have the names, types and order of [`Learner::state_types`].
+    fn load_state(&mut self, state: &[(String, HostArray)]) -> anyhow::Result<()>;
+
+    /// Names and types of the arrays of [`Learner::state`], in its order.
+    fn state_types(&self) -> Vec<(String, ArrayType)>;
+
+    /// The parameters of the networks alone.
+    fn params(&self) -> anyhow::Result<NamedArrays>;
+
+    /// What a reader of the parameters needs to know: environment, network, sizes.
+    fn params_metadata(&self) -> Vec<(String, String)>;
+}

@@ -1,0 +1,262 @@
+//! The settings of PPO: one definition each, for flags, files, help and the copy in the run directory.
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "PPO")]
+pub struct Settings {
+    /// Environments that step in lockstep
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub num_envs: usize,
+    /// Steps of each environment per update
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub num_steps: usize,
+    /// Learning rate of Adam
+    #[arg(long, value_name = "X", default_value_t = 2.5e-4)]
+    pub lr: f64,
+    /// Lower the learning rate linearly to zero over the whole run
+    #[arg(long)]
+    pub anneal_lr: bool,
+    /// Discount per step
+    #[arg(long, value_name = "X", default_value_t = 0.99)]
+    pub gamma: f64,
+    /// Decay of generalized advantage estimation
+    #[arg(long, value_name = "X", default_value_t = 0.95)]
+    pub gae_lambda: f64,
+    /// Gradient steps per epoch; scaled with large batches unless changed
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub num_minibatches: usize,
+    /// Passes over each batch; scaled with large batches
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub update_epochs: usize,
+    /// How far the probability ratio may move before its gradient is clipped
+    #[arg(long, value_name = "X", default_value_t = 0.2)]
+    pub clip_eps: f64,
+    /// Clip the change of the value as well
+    #[arg(long)]
+    pub clip_vloss: bool,
+    /// Weight of the value loss
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    pub vf_coef: f64,
+    /// Weight of the entropy bonus
+    #[arg(long, value_name = "X", default_value_t = 0.15)]
+    pub ent_coef: f64,
+    /// Largest global norm of the gradient; inf turns clipping off
+    #[arg(long, value_name = "X", default_value_t = 0.5)]
+    pub max_grad_norm: f64,
+    /// Units of each hidden layer
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub hidden_dim: usize,
+    /// Hidden layers of each trunk
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub num_layers: usize,
+    /// Activation of the hidden layers
+    #[arg(long, value_name = "NAME", default_value_t = Activation::Relu)]
+    pub activation: Activation,
+    /// Give the actor and the critic a trunk each
+    #[arg(long)]
+    pub separate_trunks: bool,
+    /// Initialization of the weights
+    #[arg(long, value_name = "NAME", default_value_t = Init::Lecun)]
+    pub init: Init,
+}
+
+/// Activation of the hidden layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    Relu,
+    Tanh,
+}
+
+/// Initialization of the weights; biases start at zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// Truncated normal of variance 1 / fan_in
+    Lecun,
+    /// Orthogonal; gain sqrt(2) in hidden layers, 0.01 in the actor's head, 1 in the critic's
+    Orthogonal,
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Activation::Relu => "relu",
+            Activation::Tanh => "tanh",
+        })
+    }
+}
+
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Init::Lecun => "lecun",
+            Init::Orthogonal => "orthogonal",
+        })
+    }
+}
+
+/// The defaults of the flags, so that each stands in one place only.
+impl Default for Settings {
+    fn default() -> Self {
+        let command = Self::augment_args(Command::new("defaults").no_binary_name(true));
+        Self::from_arg_matches(&command.get_matches_from([""; 0])).expect("every setting has a default")
+    }
+}
+
+impl Settings {
+    /// Environment steps per update.
+    pub fn batch_size(&self) -> usize {
+        self.num_envs.saturating_mul(self.num_steps)
+    }
+
+    /// Rows of the batch per gradient step.
+    pub fn minibatch_size(&self) -> usize {
+        self.batch_size() / self.num_minibatches
+    }
+
+    /// Checks each setting by itself.
+    ///
+    /// # Errors
+    /// One line that names the setting, its value and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        check_size("num_envs", self.num_envs, 1 << 22)?;
+        check_size("num_steps", self.num_steps, 1 << 20)?;
+        check_size("num_minibatches", self.num_minibatches, 1 << 20)?;
+        check_size("update_epochs", self.update_epochs, 1000)?;
+        check_size("hidden_dim", self.hidden_dim, 1 << 16)?;
+        check_size("num_layers", self.num_layers, 64)?;
+        let batch = self.batch_size();
+        ensure!(
+            batch <= 1 << 30,
+            "num_envs x num_steps is {batch}, more than {} steps per update; lower one of them",
+            1 << 30
+        );
+        check_positive("lr", self.lr)?;
+        check_unit("gamma", self.gamma)?;
+        check_unit("gae_lambda", self.gae_lambda)?;
+        check_positive("clip_eps", self.clip_eps)?;
+        check_weight("vf_coef", self.vf_coef)?;
+        check_weight("ent_coef", self.ent_coef)?;
+        let norm = self.max_grad_norm;
+        ensure!(norm > 0.0, "max_grad_norm is {norm}; it must be above 0 (inf turns clipping off)");
+        Ok(())
+    }
+
+    /// Checks that the minibatches divide the batch evenly.
+    ///
+    /// # Errors
+    /// One line with the numbers and the nearest number of minibatches that works.
+    pub fn check_minibatches(&self) -> Result<()> {
+        let (batch, count) = (self.batch_size(), self.num_minibatches);
+        if batch.is_multiple_of(count) {
+            return Ok(());
+        }
+        let (envs, steps) = (self.num_envs, self.num_steps);
+        let nearest = nearest_divisors(batch, count);
+        anyhow::bail!(
+            "num_minibatches = {count} does not divide num_envs x num_steps = {envs} x {steps} = {batch}; \
+             use num_minibatches = {nearest}"
+        )
+    }
+}
+
+/// The largest divisor of `n` that is at most `limit` (which is at least 1).
+pub fn divisor_at_most(n: usize, limit: usize) -> usize {
+    (1..=limit.min(n)).rev().find(|d| n.is_multiple_of(*d)).unwrap_or(1)
+}
+
+/// The divisors of `n` next to `near`, in words: `2 or 4`.
+fn nearest_divisors(n: usize, near: usize) -> String {
+    let below = divisor_at_most(n, near);
+    match (near..=n).find(|d| n.is_multiple_of(*d)) {
+        Some(above) => format!("{below} or {above}"),
+        None => below.to_string(),
+    }
+}
+
+fn check_size(name: &str, value: usize, max: usize) -> Result<()> {
+    ensure!((1..=max).contains(&value), "{name} is {value}; it must be from 1 to {max}");
+    Ok(())
+}
+
+fn check_positive(name: &str, value: f64) -> Result<()> {
+    ensure!(value > 0.0 && value.is_finite(), "{name} is {value}; it must be a finite number above 0");
+    Ok(())
+}
+
+fn check_unit(name: &str, value: f64) -> Result<()> {
+    ensure!((0.0..=1.0).contains(&value), "{name} is {value}; it must be from 0 to 1");
+    Ok(())
+}
+
+fn check_weight(name: &str, value: f64) -> Result<()> {
+    ensure!(value >= 0.0 && value.is_finite(), "{name} is {value}; it must be a finite number, 0 or above");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_specification_and_pass() {
+        let settings = Settings::default();
+        assert_eq!((settings.num_envs, settings.num_steps), (256, 128));
+        assert_eq!((settings.num_minibatches, settings.update_epochs), (4, 4));
+        assert_eq!((settings.lr, settings.ent_coef, settings.max_grad_norm), (2.5e-4, 0.15, 0.5));
+        assert_eq!((settings.hidden_dim, settings.num_layers), (256, 2));
+        assert!(!settings.anneal_lr && !settings.clip_vloss && !settings.separate_trunks);
+        settings.check().unwrap();
+        settings.check_minibatches().unwrap();
+        assert_eq!(settings.minibatch_size(), 8192);
+    }
+
+    /// What `check` says about the defaults with one change.
+    fn complaint(change: impl FnOnce(&mut Settings)) -> String {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        settings.check().and_then(|()| settings.check_minibatches()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_bad_value_is_named() {
+        assert_eq!(complaint(|s| s.num_envs = 0), "num_envs is 0; it must be from 1 to 4194304");
+        assert!(complaint(|s| s.num_steps = usize::MAX).starts_with("num_steps is 18446744073709551615;"));
+        assert!(complaint(|s| s.num_layers = 65).contains("from 1 to 64"));
+        assert!(
+            complaint(|s| (s.num_envs, s.num_steps) = (1 << 20, 1 << 12)).contains("num_envs x num_steps")
+        );
+        assert!(complaint(|s| s.lr = 0.0).starts_with("lr is 0;"));
+        assert!(complaint(|s| s.lr = f64::NAN).starts_with("lr is NaN;"));
+        assert!(complaint(|s| s.gamma = 1.01).contains("from 0 to 1"));
+        assert!(complaint(|s| s.gae_lambda = f64::NAN).contains("gae_lambda is NaN"));
+        assert!(complaint(|s| s.ent_coef = -0.1).contains("ent_coef is -0.1"));
+        assert!(complaint(|s| s.clip_eps = f64::INFINITY).contains("clip_eps is inf"));
+        assert!(complaint(|s| s.max_grad_norm = 0.0).contains("max_grad_norm"));
+    }
+
+    #[test]
+    fn an_uneven_batch_names_the_numbers_that_would_work() {
+        let message = complaint(|s| (s.num_envs, s.num_steps, s.num_minibatches) = (10, 10, 3));
+        assert_eq!(
+            message,
+            "num_minibatches = 3 does not divide num_envs x num_steps = 10 x 10 = 100; use num_minibatches = 2 or 4"
+        );
+        let message = complaint(|s| (s.num_envs, s.num_steps, s.num_minibatches) = (4, 2, 20));
+        assert!(message.ends_with("use num_minibatches = 8"), "{message}");
+    }
+
+    #[test]
+    fn divisors() {
+        assert_eq!(divisor_at_most(100, 12), 10);
+        assert_eq!(divisor_at_most(97, 64), 1);
+        assert_eq!(divisor_at_most(8, 100), 8);
+    }
+}

@@ -1,0 +1,69 @@
+//! The environment interface: pure functions over arrays, written for one environment.
+//!
+//! `vmap` makes many of them; wrappers add automatic reset, time limits and episode statistics, once for
+//! all games. Parameters are traced, so that curricula and sweeps change them without compiling again.
+
+use crate::lang::{Bool, Float, Int, Key, Tree};
+
+/// A reinforcement-learning environment with discrete actions.
+pub trait Env {
+    type State: Tree;
+    /// Numbers that may change between programs' runs without compiling again.
+    type Params: Tree;
+
+    fn spec(&self) -> EnvSpec;
+
+    fn default_params(&self) -> Self::Params;
+
+    /// The first state of an episode.
+    fn reset(&self, params: &Self::Params, key: Key) -> Self::State;
+
+    /// One step with `action` (an i32 scalar).
+    fn step(&self, params: &Self::Params, key: Key, state: Self::State, action: Int) -> Step<Self::State>;
+
+    /// What the agent sees: f32 of the spec's observation shape.
+    fn observe(&self, params: &Self::Params, state: &Self::State) -> Float;
+
+    /// Which actions are allowed, bool[num_actions]; `None` if all always are.
+    fn action_mask(&self, params: &Self::Params, state: &Self::State) -> Option<Bool> {
+        let _ = (params, state);
+        None
+    }
+}
+
+/// The outcome of one step, before any reset.
+pub struct Step<S> {
+    pub state: S,
+    /// f32 scalar.
+    pub reward: Float,
+    /// The episode is over: nothing follows this state.
+    pub terminated: Bool,
+    /// The episode was cut off: its value would have gone on.
+    pub truncated: Bool,
+    /// f32 scalars, in the order of [`EnvSpec::metrics`].
+    pub metrics: Vec<Float>,
+}
+
+/// What is fixed about an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnvSpec {
+    pub name: &'static str,
+    pub obs_shape: Vec<usize>,
+    pub num_actions: usize,
+    pub metrics: Vec<Metric>,
+}
+
+/// A number that every step reports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// As in logs: `reward/kills`, `stats/highest_stage`.
+    pub name: String,
+    pub aggregate: Aggregate,
+}
+
+/// How a metric is combined over steps, environments and updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    Mean,
+    Max,
+}

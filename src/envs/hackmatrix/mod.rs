@@ -1,0 +1,3 @@
+//! HackMatrix, a turn-based game on a 6x6 board.
+
+pub mod host;

@@ -1,0 +1,248 @@
+//! The program cache: compiled programs on disk, so that a program that was compiled once starts at once.
+//!
+//! A file's name is the hash of all that decides the compiled code ([`Key`]). Its content is a header
+//! (magic, format version, checksum) and what the plugin serialized. A file that is cut off, changed or of
+//! another format is no entry: the program is compiled again and the file rewritten. Nothing that goes wrong
+//! here is an error for the user, since compiling always works; it is a warning at most.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+/// Where a program came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// It was loaded from the program cache.
+    Hit,
+    /// It was compiled.
+    Miss,
+}
+
+const MAGIC: &[u8; 8] = b"LSPROGRM";
+const FORMAT_VERSION: u32 = 1;
+const HEADER_SIZE: usize = 8 + 4 + 32;
+const EXTENSION: &str = "program";
+
+/// How much disk the cache may take, in bytes; the entries unused for longest go first.
+const SIZE_LIMIT: u64 = 2 << 30;
+
+/// A folder of compiled programs, or none.
+#[derive(Clone, Debug)]
+pub struct ProgramCache {
+    folder: Option<PathBuf>,
+    size_limit: u64,
+}
+
+impl ProgramCache {
+    /// The folder `programs` in lockstep's cache folder; disabled by `LOCKSTEP_NO_CACHE=1`.
+    pub fn from_env() -> Self {
+        let is_off =
+            std::env::var_os("LOCKSTEP_NO_CACHE").is_some_and(|value| !value.is_empty() && value != "0");
+        match super::cache_folder() {
+            Some(folder) if !is_off => ProgramCache::at(folder.join("programs")),
+            _ => ProgramCache::disabled(),
+        }
+    }
+
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        ProgramCache { folder: Some(folder.into()), size_limit: SIZE_LIMIT }
+    }
+
+    pub fn disabled() -> Self {
+        ProgramCache { folder: None, size_limit: 0 }
+    }
+
+    pub fn is_enabled(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// The serialized program under `key`, if there is a whole one.
+    pub(super) fn load(&self, key: &Key) -> Option<Vec<u8>> {
+        let path = self.path(key)?;
+        let mut entry = fs::read(&path).ok()?;
+        if !is_whole(&entry) {
+            tracing::debug!("{} is no whole program and is compiled again", path.display());
+            return None;
+        }
+        // The time of last use decides what is evicted; not being able to note it does no harm.
+        let _ =
+            File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        entry.drain(..HEADER_SIZE);
+        Some(entry)
+    }
+
+    /// Keeps a serialized program under `key`.
+    pub(super) fn store(&self, key: &Key, serialized: &[u8]) {
+        let Some(path) = self.path(key) else { return };
+        if let Err(error) = write_entry(&path, serialized).and_then(|()| self.evict()) {
+            tracing::warn!("the program cache cannot be written ({}): {error}", path.display());
+        }
+    }
+
+    fn path(&self, key: &Key) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(key.name()).with_extension(EXTENSION))
+    }
+
+    /// Removes the entries unused for longest until the rest fits the limit.
+    fn evict(&self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            // Another process may have removed it in between.
+            if let Ok(metadata) = fs::metadata(&path) {
+                entries.push((metadata.modified()?, metadata.len(), path));
+            }
+        }
+        entries.sort();
+        let mut total: u64 = entries.iter().map(|(_, size, _)| size).sum();
+        for (_, size, path) in entries {
+            if total <= self.size_limit {
+                break;
+            }
+            let _ = fs::remove_file(path);
+            total -= size;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `entry` has the header of this format and the payload that its checksum was taken of.
+fn is_whole(entry: &[u8]) -> bool {
+    entry.split_at_checked(HEADER_SIZE).is_some_and(|(found, payload)| found == header(payload))
+}
+
+fn header(payload: &[u8]) -> [u8; HEADER_SIZE] {
+    let mut header = [0; HEADER_SIZE];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header[12..].copy_from_slice(&Sha256::digest(payload));
+    header
+}
+
+/// Writes beside the final name and renames, so that a reader sees a whole entry or none.
+fn write_entry(path: &Path, serialized: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let temporary = super::temporary_beside(path);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(&header(serialized))?;
+        file.write_all(serialized)
+    });
+    let placed = written.and_then(|()| fs::rename(&temporary, path));
+    if placed.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    placed
+}
+
+/// The name of a compiled program: a hash over everything that decides it.
+pub(super) struct Key(Sha256);
+
+impl Key {
+    pub fn new() -> Self {
+        Key(Sha256::new())
+    }
+
+    /// Adds one part; parts do not run into each other.
+    pub fn add(&mut self, part: &[u8]) -> &mut Self {
+        self.0.update((part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// Adds size and modification time of a file: another build of a plugin compiles other code.
+    pub fn add_file_identity(&mut self, path: &Path) -> &mut Self {
+        let metadata = fs::metadata(path);
+        let size = metadata.as_ref().map_or(0, |metadata| metadata.len());
+        let modified = metadata.and_then(|metadata| metadata.modified()).ok();
+        let since_epoch = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        self.add(&size.to_le_bytes()).add(&since_epoch.unwrap_or_default().as_nanos().to_le_bytes())
+    }
+
+    /// Adds what the host's processor can do and how many cores there are: XLA compiles for exactly that.
+    pub fn add_host(&mut self) -> &mut Self {
+        static HOST: OnceLock<String> = OnceLock::new();
+        let host = HOST.get_or_init(|| {
+            let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+            format!("{} {cores}\n{}", std::env::consts::ARCH, processor_features())
+        });
+        self.add(host.as_bytes())
+    }
+
+    fn name(&self) -> String {
+        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The lines of /proc/cpuinfo on the first processor that tell its model and features, on x86 and on arm.
+fn processor_features() -> String {
+    const TELLING: [&str; 8] = [
+        "vendor_id",
+        "cpu family",
+        "model",
+        "model name",
+        "flags",
+        "CPU implementer",
+        "CPU part",
+        "Features",
+    ];
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let first = cpuinfo.split("\n\n").next().unwrap_or_default();
+    let is_telling = |line: &&str| TELLING.contains(&line.split(':').next().unwrap_or_default().trim());
+    first.lines().filter(is_telling).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(parts: &[&str]) -> Key {
+        let mut key = Key::new();
+        for part in parts {
+            key.add(part.as_bytes());
+        }
+        key
+    }
+
+    #[test]
+    fn parts_of_a_key_do_not_run_into_each_other() {
+        assert_eq!(key(&["ab", "c"]).name(), key(&["ab", "c"]).name());
+        assert_ne!(key(&["ab", "c"]).name(), key(&["a", "bc"]).name());
+        assert_ne!(key(&["ab"]).name(), key(&["ab", ""]).name());
+    }
+
+    #[test]
+    fn another_build_of_a_plugin_is_another_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugin.so");
+        let name = |content: &str| {
+            fs::write(&path, content).unwrap();
+            Key::new().add_file_identity(&path).name()
+        };
+        assert_ne!(name("one"), name("three"));
+    }
+
+    #[test]
+    fn the_entries_unused_for_longest_are_evicted() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry_size = (HEADER_SIZE + 100) as u64;
+        let cache = ProgramCache { size_limit: 2 * entry_size, ..ProgramCache::at(folder.path()) };
+        let [a, b, c] = ["a", "b", "c"].map(|name| key(&[name]));
+        cache.store(&a, &[1; 100]);
+        cache.store(&b, &[2; 100]);
+        // `a` is the older file, but was used last.
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        File::options().append(true).open(cache.path(&b).unwrap()).unwrap().set_modified(long_ago).unwrap();
+        assert_eq!(cache.load(&a), Some(vec![1; 100]));
+        cache.store(&c, &[3; 100]);
+        assert_eq!(cache.load(&b), None);
+        assert_eq!(cache.load(&a), Some(vec![1; 100]));
+        assert_eq!(cache.load(&c), Some(vec![3; 100]));
+    }
+}

@@ -1,0 +1,155 @@
+//! The client: a plugin's devices, opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::buffer::Buffer;
+use super::cache::{CacheOutcome, Key, ProgramCache};
+use super::error::{Error, Result};
+use super::ffi::{Api, ClientHandle, ExecutableHandle};
+use super::options::CompileOptions;
+use super::plugin::PluginFile;
+use super::program::Program;
+use super::signature;
+use crate::array::HostArray;
+
+/// An open plugin with its devices. Clones share them; everything may be used from several threads.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    handle: Arc<ClientHandle>,
+    platform: String,
+    platform_version: String,
+    device_kind: String,
+    plugin: PluginFile,
+    cache: ProgramCache,
+}
+
+impl Client {
+    /// Opens `device_count` devices (at least 1) of a plugin. On cpu these are virtual, and any number can be
+    /// had; elsewhere there must be as many.
+    pub fn open(file: &PluginFile, device_count: usize) -> Result<Client> {
+        Client::open_with(file, device_count, ProgramCache::from_env())
+    }
+
+    /// As [`Client::open`], with a program cache of the caller's choice.
+    pub fn open_with(file: &PluginFile, device_count: usize, cache: ProgramCache) -> Result<Client> {
+        assert!(device_count > 0, "a client needs at least one device");
+        let handle = Arc::new(ClientHandle::create(Api::load(&file.path)?, file.kind, device_count)?);
+        if handle.num_devices() < device_count {
+            let (requested, present) = (device_count, handle.num_devices());
+            return Err(Error::TooFewDevices { path: file.path.clone(), requested, present });
+        }
+        let inner = Inner {
+            platform: handle.platform_name()?,
+            platform_version: handle.platform_version()?,
+            device_kind: handle.device_kind()?,
+            plugin: file.clone(),
+            handle,
+            cache,
+        };
+        Ok(Client { inner: Arc::new(inner) })
+    }
+
+    /// How many devices the client shows.
+    pub fn devices(&self) -> usize {
+        self.inner.handle.num_devices()
+    }
+
+    /// XLA's name of the platform: `cpu`, `cuda`, `tpu`, ...
+    pub fn platform(&self) -> &str {
+        &self.inner.platform
+    }
+
+    /// The plugin's own words on its version.
+    pub fn platform_version(&self) -> &str {
+        &self.inner.platform_version
+    }
+
+    /// The vendor's name of the devices, such as `NVIDIA H100 80GB HBM3`.
+    pub fn device_kind(&self) -> &str {
+        &self.inner.device_kind
+    }
+
+    /// The plugin that was opened.
+    pub fn plugin(&self) -> &PluginFile {
+        &self.inner.plugin
+    }
+
+    /// Major and minor version of the PJRT API that the plugin was built with.
+    pub fn api_version(&self) -> (i32, i32) {
+        self.inner.handle.api().version()
+    }
+
+    /// Compiles StableHLO text, or loads the compiled program from the cache. What XLA says about a module
+    /// that it refuses is in the error, with the module's locations.
+    pub fn compile(&self, module: &str, options: &CompileOptions) -> Result<Program> {
+        assert!(options.num_replicas > 0, "a program runs on at least one replica");
+        if options.num_replicas > self.devices() {
+            let (requested, present) = (options.num_replicas, self.devices());
+            return Err(Error::TooFewDevices { path: self.plugin().path.clone(), requested, present });
+        }
+        let inputs = signature::input_types(module)?;
+        let started = Instant::now();
+        let (executable, cache) = self.load_or_compile(module, &options.to_proto())?;
+        let seconds = started.elapsed().as_secs_f64();
+        Program::new(executable, options.num_replicas, inputs, cache, seconds)
+    }
+
+    /// How many buffers, programs and clones keep the client open.
+    #[cfg(test)]
+    pub(super) fn live_objects(&self) -> usize {
+        Arc::strong_count(&self.inner.handle) + Arc::strong_count(&self.inner) - 2
+    }
+
+    fn load_or_compile(&self, module: &str, options: &[u8]) -> Result<(ExecutableHandle, CacheOutcome)> {
+        let Inner { handle, cache, .. } = &*self.inner;
+        let key = cache.is_enabled().then(|| self.cache_key(module, options));
+        if let Some(serialized) = key.as_ref().and_then(|key| cache.load(key)) {
+            match handle.deserialize(&serialized) {
+                Ok(executable) => return Ok((executable, CacheOutcome::Hit)),
+                Err(error) => {
+                    tracing::debug!("a cached program does not load and is compiled again: {error}")
+                }
+            }
+        }
+        let executable = handle.compile(module, options)?;
+        if let Some(key) = key {
+            match executable.serialize() {
+                Ok(serialized) => cache.store(&key, &serialized),
+                Err(error) => tracing::warn!("the plugin cannot serialize programs for the cache: {error}"),
+            }
+        }
+        Ok((executable, CacheOutcome::Miss))
+    }
+
+    /// Names all that decides the compiled code: program, options, compiler, device, and XLA's flags.
+    fn cache_key(&self, module: &str, options: &[u8]) -> Key {
+        let inner = &*self.inner;
+        let mut key = Key::new();
+        key.add(module.as_bytes()).add(options).add_file_identity(&inner.plugin.path).add_host();
+        key.add(format!("{:?}", self.api_version()).as_bytes());
+        key.add(inner.platform.as_bytes()).add(inner.platform_version.as_bytes());
+        key.add(inner.device_kind.as_bytes()).add(&self.devices().to_le_bytes());
+        key.add(std::env::var_os("XLA_FLAGS").unwrap_or_default().as_encoded_bytes());
+        key
+    }
+
+    /// Copies an array to device number `device`, counted from 0.
+    pub fn to_device(&self, array: &HostArray, device: usize) -> Result<Buffer> {
+        if device >= self.devices() {
+            return Err(Error::NoSuchDevice { device, present: self.devices() });
+        }
+        Ok(Buffer::new(self.inner.handle.upload(array, device)?, array.array_type()))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({}, {} devices)", self.platform(), self.devices())
+    }
+}

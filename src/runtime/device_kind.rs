@@ -1,0 +1,103 @@
+//! Kinds of devices.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// A kind of device that XLA compiles for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// The processor.
+    Cpu,
+    /// NVIDIA GPUs.
+    Cuda,
+    /// Google TPUs.
+    Tpu,
+}
+
+impl DeviceKind {
+    /// The fastest first.
+    pub(super) const BEST_FIRST: [DeviceKind; 3] = [DeviceKind::Tpu, DeviceKind::Cuda, DeviceKind::Cpu];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Cpu => "cpu",
+            DeviceKind::Cuda => "cuda",
+            DeviceKind::Tpu => "tpu",
+        }
+    }
+
+    /// Whether this machine has a device of the kind, as far as the system's device files tell.
+    pub fn is_present(self) -> bool {
+        let exists = |path: &str| Path::new(path).exists();
+        match self {
+            DeviceKind::Cpu => true,
+            DeviceKind::Cuda => exists("/dev/nvidiactl") || exists("/usr/lib/wsl/lib/libcuda.so.1"),
+            DeviceKind::Tpu => exists("/dev/accel0") || exists("/dev/vfio/0"),
+        }
+    }
+
+    /// What `lockstep plugin install` calls the usual plugin of the kind.
+    pub(super) fn install_target(self) -> &'static str {
+        match self {
+            DeviceKind::Cpu => "cpu",
+            DeviceKind::Cuda => "cuda12",
+            DeviceKind::Tpu => "tpu",
+        }
+    }
+
+    /// The kind of device that a plugin is for, by the names of the file and of its folder.
+    pub(super) fn of_file(path: &Path) -> DeviceKind {
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let names = [folder, path.file_name().unwrap_or_default()];
+        let says = |word| names.iter().any(|name| name.to_string_lossy().to_lowercase().contains(word));
+        if says("cuda") || says("gpu") {
+            DeviceKind::Cuda
+        } else if says("tpu") {
+            DeviceKind::Tpu
+        } else {
+            DeviceKind::Cpu
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for DeviceKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = DeviceKind::BEST_FIRST.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| format!("`{text}` is no kind of device; there are cpu, cuda and tpu"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for kind in DeviceKind::BEST_FIRST {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("gpu".parse::<DeviceKind>().unwrap_err().contains("cpu, cuda and tpu"));
+    }
+
+    #[test]
+    fn a_plugin_file_tells_its_kind() {
+        let kind = |path| DeviceKind::of_file(Path::new(path));
+        assert_eq!(kind("/a/gpu-cluster/xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"), DeviceKind::Cpu);
+        assert_eq!(kind("jax_plugins/xla_cuda13/xla_cuda_plugin.so"), DeviceKind::Cuda);
+        assert_eq!(kind("pjrt_c_api_gpu_plugin.so"), DeviceKind::Cuda);
+        assert_eq!(kind("libtpu/libtpu.so"), DeviceKind::Tpu);
+    }
+}

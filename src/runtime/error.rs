@@ -1,0 +1,65 @@
+//! What can go wrong between lockstep and a plugin.
+
+use std::path::PathBuf;
+
+use super::DeviceKind;
+use crate::array::ArrayType;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the runtime. Each says in its first line what is wrong and what to do; XLA's own message,
+/// where there is one, is kept whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}: no such file; give the path of a PJRT plugin (a shared library)", path.display())]
+    PluginMissing { path: PathBuf },
+
+    #[error("{} is not a shared library that can be loaded: {reason}", path.display())]
+    PluginUnloadable { path: PathBuf, reason: String },
+
+    #[error("{} is a shared library but no PJRT plugin: it does not export GetPjrtApi", path.display())]
+    NotAPlugin { path: PathBuf },
+
+    #[error("{} speaks version {major}.{minor} of the PJRT API; lockstep speaks major version 0", path.display())]
+    ApiVersion { path: PathBuf, major: i32, minor: i32 },
+
+    #[error("the plugin is too old (PJRT API 0.{minor}): it has no function {function}")]
+    FunctionMissing { function: &'static str, minor: i32 },
+
+    #[error(
+        "no plugin for {kind} was found; `lockstep plugin install {target}` installs one, and \
+         LOCKSTEP_PJRT_PLUGIN=<path> names one"
+    )]
+    PluginNotFound { kind: DeviceKind, target: &'static str },
+
+    #[error("plugin {target} cannot be installed: {reason}")]
+    Install { target: String, reason: String },
+
+    #[error("{requested} devices were asked for, but plugin {} shows only {present}", path.display())]
+    TooFewDevices { path: PathBuf, requested: usize, present: usize },
+
+    #[error("there is no device {device}; the client has {present}, counted from 0")]
+    NoSuchDevice { device: usize, present: usize },
+
+    #[error("the program takes {expected} arguments, but {given} were given")]
+    ArgumentCount { expected: usize, given: usize },
+
+    #[error("argument {index} of the program is {expected}, but {given} was given")]
+    ArgumentType { index: usize, expected: ArrayType, given: ArrayType },
+
+    #[error("the program runs on {expected} replicas, but arguments for {given} were given")]
+    ReplicaCount { expected: usize, given: usize },
+
+    #[error("the module's @main cannot be read: {reason}")]
+    Signature { reason: String },
+
+    #[error("XLA has the element type number {number}, which no dtype of lockstep stands for")]
+    ElementType { number: i32 },
+
+    /// A PJRT function failed. `message` is what XLA said.
+    #[error("XLA failed in {function}: {message}")]
+    Xla { function: &'static str, message: String },
+
+    #[error("XLA could not compile the program: {message}")]
+    Compile { message: String },
+}

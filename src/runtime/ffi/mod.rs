@@ -1,0 +1,171 @@
+//! The boundary to the plugin: all of the runtime's `unsafe` code.
+//!
+//! `abi` declares the C structs. [`Api`] is a loaded plugin: it finds functions in the plugin's table and
+//! calls them. `handle` wraps the plugin's objects so that each is destroyed exactly once and none is
+//! used after its client; its methods are safe, and they are all that the rest of the runtime sees.
+
+mod abi;
+mod handle;
+
+pub use handle::{BufferHandle, ClientHandle, ExecutableHandle};
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::ffi::{c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, Once, PoisonError};
+
+use super::error::{Error, Result};
+use abi::{Arguments, Block};
+
+/// A loaded and initialised plugin. It stays loaded until the process ends, as XLA's threads need.
+pub struct Api {
+    table: *const abi::ApiHeader,
+}
+
+// SAFETY: the table is never written to, and PJRT functions may be called from any thread.
+unsafe impl Send for Api {}
+unsafe impl Sync for Api {}
+
+impl Api {
+    /// Loads the plugin at `path`, once per process.
+    pub fn load(path: &Path) -> Result<&'static Api> {
+        static LOADED: LazyLock<Mutex<HashMap<PathBuf, &'static Api>>> = LazyLock::new(Default::default);
+
+        let path = path.canonicalize().map_err(|_| Error::PluginMissing { path: path.into() })?;
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(api) = loaded.get(&path) {
+            return Ok(api);
+        }
+        let api: &'static Api = Box::leak(Box::new(Api::open(&path)?));
+        loaded.insert(path, api);
+        Ok(api)
+    }
+
+    fn open(path: &Path) -> Result<Api> {
+        quieten_xla();
+        let unloadable = |error: libloading::Error| {
+            // The loader's own words are in the source.
+            let reason = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
+            Error::PluginUnloadable { path: path.into(), reason }
+        };
+        // SAFETY: loading runs the library's initialisers; the user chose it as a plugin.
+        let library = unsafe { libloading::Library::new(path) }.map_err(unloadable)?;
+        // SAFETY: `GetPjrtApi` has this type in every PJRT plugin.
+        let get_api = unsafe { library.get::<abi::GetApi>(b"GetPjrtApi\0") }
+            .map(|symbol| *symbol)
+            .map_err(|_| Error::NotAPlugin { path: path.into() })?;
+        std::mem::forget(library);
+        // SAFETY: `GetPjrtApi` takes nothing and returns a table that lives as long as the library.
+        let table = unsafe { get_api() };
+        let api = Api { table };
+        let (major, minor) = api.version();
+        if major != 0 {
+            return Err(Error::ApiVersion { path: path.into(), major, minor });
+        }
+        // SAFETY: the struct has no pointers.
+        unsafe { api.call(abi::PluginInitialize {}) }?;
+        Ok(api)
+    }
+
+    /// Major and minor version of the PJRT API that the plugin was built with.
+    pub fn version(&self) -> (i32, i32) {
+        // SAFETY: the header is part of every version of the table.
+        unsafe { ((*self.table).major_version, (*self.table).minor_version) }
+    }
+
+    /// The function at `A`'s position, if the plugin's table reaches that far.
+    fn function<A: Arguments>(&self) -> Result<abi::Function> {
+        let offset = size_of::<abi::ApiHeader>() + A::POSITION * size_of::<abi::Function>();
+        // SAFETY: the pointer is read only from inside the table, whose size the plugin states; an entry
+        // is a function pointer or null.
+        let function: Option<abi::Function> = unsafe {
+            let covered = offset + size_of::<abi::Function>() <= (*self.table).struct_size;
+            if covered { self.table.byte_add(offset).cast::<Option<abi::Function>>().read() } else { None }
+        };
+        function.ok_or_else(|| Error::FunctionMissing { function: A::NAME, minor: self.version().1 })
+    }
+
+    /// Calls `A`'s function and returns the argument struct with what the plugin wrote into it.
+    ///
+    /// # Safety
+    /// The pointers in `arguments` are what the PJRT header asks for at this function.
+    unsafe fn call<A: Arguments>(&self, arguments: A) -> Result<A> {
+        let function = self.function::<A>()?;
+        let mut block = Block::new(arguments);
+        // SAFETY: the block begins with the function's argument struct; the caller vouches for the rest.
+        let error = unsafe { function((&raw mut block).cast()) };
+        if error.is_null() {
+            return Ok(block.fields);
+        }
+        Err(Error::Xla { function: A::NAME, message: self.take_message(error) })
+    }
+
+    /// Calls a function that cannot fail and returns nothing.
+    ///
+    /// # Safety
+    /// As [`Api::call`]; and `A`'s function is one of the two that return nothing.
+    unsafe fn call_infallible<A: Arguments>(&self, arguments: A) -> Result<A> {
+        let function = self.function::<A>()?;
+        let mut block = Block::new(arguments);
+        // SAFETY: the two types differ in the result only, and this function has none.
+        unsafe {
+            let function: unsafe extern "C" fn(*mut c_void) = std::mem::transmute(function);
+            function((&raw mut block).cast());
+        }
+        Ok(block.fields)
+    }
+
+    /// The text of an error, which is destroyed.
+    fn take_message(&self, error: *mut abi::Error) -> String {
+        // SAFETY: the error came from this plugin, lives until it is destroyed here, and owns its text.
+        unsafe {
+            let query = abi::ErrorMessage { error, ..abi::ErrorMessage::zeroed() };
+            let message = match self.call_infallible(query) {
+                Ok(answer) => text(answer.message, answer.message_size),
+                Err(missing) => missing.to_string(),
+            };
+            // A plugin without the function leaks the error; there is nothing else to be done with it.
+            let _ = self.call_infallible(abi::ErrorDestroy { error });
+            message
+        }
+    }
+
+    /// Waits until `event` has happened and destroys it; its error, if it has one, is returned.
+    ///
+    /// # Safety
+    /// `event` came from this plugin and is not used again.
+    unsafe fn wait(&self, event: *mut abi::Event) -> Result<()> {
+        // SAFETY: by contract.
+        unsafe {
+            let outcome = self.call(abi::EventAwait { event });
+            self.call(abi::EventDestroy { event })?;
+            outcome.map(|_| ())
+        }
+    }
+}
+
+/// Copies a text of the plugin's, which need not end in a zero byte.
+///
+/// # Safety
+/// `start` points to `size` bytes, or `size` is 0.
+unsafe fn text(start: *const c_char, size: usize) -> String {
+    if size == 0 {
+        return String::new();
+    }
+    // SAFETY: by contract.
+    let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), size) };
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Unless the user chose otherwise, only errors of XLA reach stderr.
+fn quieten_xla() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
+            // SAFETY: std's own readers of the environment are synchronised with this; C code that reads
+            // it arrives with the plugin, which is not loaded yet.
+            unsafe { std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2") };
+        }
+    });
+}

@@ -1,0 +1,61 @@
+//! The runtime: XLA through PJRT plugins.
+//!
+//! A *plugin* is a shared library for one kind of device that exports `GetPjrtApi`: XLA's compiler and
+//! executor behind a C interface. [`plugin::find`] chooses its file, [`Client::open`] loads it and shows its
+//! *devices*. A client compiles a *module* (StableHLO text) into a [`Program`], or takes it from the program
+//! cache, and copies host arrays into [`Buffer`]s. Running a program turns buffers into buffers; nothing
+//! leaves the device until [`Buffer::to_host`].
+//!
+//! Everything in front of this module is text and host arrays, everything behind it is XLA's. That is why
+//! lockstep builds without a C++ compiler and links nothing of XLA's: a plugin comes as a wheel and is
+//! loaded at run time.
+//!
+//! - `ffi`: the C interface and all of the runtime's `unsafe` code
+//! - `error`: what can go wrong
+//! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
+//! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
+//! - `cache`: compiled programs on disk
+
+mod buffer;
+mod cache;
+mod client;
+mod device_kind;
+mod error;
+mod ffi;
+mod options;
+pub mod plugin;
+mod program;
+mod signature;
+
+#[cfg(test)]
+mod tests;
+
+pub use buffer::Buffer;
+pub use cache::{CacheOutcome, ProgramCache};
+pub use client::Client;
+pub use device_kind::DeviceKind;
+pub use error::{Error, Result};
+pub use options::{CompileOptions, OptionValue};
+pub use program::{Arg, Program};
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// lockstep's cache folder: `LOCKSTEP_CACHE_DIR`, or `lockstep` in the system's folder for caches.
+pub fn cache_folder() -> Option<PathBuf> {
+    match std::env::var_os("LOCKSTEP_CACHE_DIR") {
+        Some(folder) if !folder.is_empty() => Some(folder.into()),
+        _ => Some(dirs::cache_dir()?.join("lockstep")),
+    }
+}
+
+/// A name of its own in the folder of `path`, to write to before renaming to `path`.
+fn temporary_beside(path: &Path) -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.{number}", std::process::id()));
+    path.with_file_name(name)
+}

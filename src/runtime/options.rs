@@ -1,0 +1,113 @@
+//! What a program is compiled with, and its encoding.
+//!
+//! PJRT takes a serialized `CompileOptionsProto`. Of its fields lockstep sets three, so the few bytes of
+//! protobuf are written by hand: `executable_build_options` (3) with `num_replicas` (4) and
+//! `num_partitions` (5), and the map `env_option_overrides` (7) from a name to a value of one of four kinds.
+
+/// How a program is compiled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompileOptions {
+    /// How many devices run the program side by side; `stablehlo.all_reduce` works across them.
+    pub num_replicas: usize,
+    /// XLA's flags for this program only, by name without dashes, such as `xla_cpu_enable_fast_math`.
+    pub overrides: Vec<(String, OptionValue)>,
+}
+
+impl Default for CompileOptions {
+    /// One replica, XLA's own defaults.
+    fn default() -> Self {
+        CompileOptions { num_replicas: 1, overrides: Vec::new() }
+    }
+}
+
+/// The value of one of XLA's flags.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OptionValue {
+    Text(String),
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+}
+
+impl CompileOptions {
+    /// The options as a serialized `CompileOptionsProto`.
+    pub(super) fn to_proto(&self) -> Vec<u8> {
+        let mut build_options = Message::default();
+        build_options.int(4, self.num_replicas as u64);
+        build_options.int(5, 1);
+
+        let mut options = Message::default();
+        options.bytes(3, &build_options.0);
+        for (name, value) in &self.overrides {
+            let mut entry = Message::default();
+            entry.bytes(1, name.as_bytes());
+            entry.bytes(2, &value.to_proto());
+            options.bytes(7, &entry.0);
+        }
+        options.0
+    }
+}
+
+impl OptionValue {
+    /// The value as a serialized `OptionOverrideProto`.
+    fn to_proto(&self) -> Vec<u8> {
+        let mut message = Message::default();
+        match self {
+            OptionValue::Text(text) => message.bytes(1, text.as_bytes()),
+            OptionValue::Bool(value) => message.int(2, *value as u64),
+            OptionValue::Int(value) => message.int(3, *value as u64),
+            OptionValue::Float(value) => message.double(4, *value),
+        }
+        message.0
+    }
+}
+
+/// A protobuf message that is being written.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn int(&mut self, field: u64, value: u64) {
+        self.varint(field << 3);
+        self.varint(value);
+    }
+
+    fn double(&mut self, field: u64, value: f64) {
+        self.varint(field << 3 | 1);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn bytes(&mut self, field: u64, value: &[u8]) {
+        self.varint(field << 3 | 2);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    /// Seven bits at a time, the lowest first; the top bit says that more follow.
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_six_bytes() {
+        assert_eq!(CompileOptions::default().to_proto(), [0x1a, 4, 0x20, 1, 0x28, 1]);
+    }
+
+    #[test]
+    fn overrides_are_map_entries() {
+        let overrides =
+            vec![("ab".to_string(), OptionValue::Bool(true)), ("c".into(), OptionValue::Int(300))];
+        let proto = CompileOptions { num_replicas: 1, overrides }.to_proto();
+        assert_eq!(&proto[6..16], [0x3a, 8, 0x0a, 2, b'a', b'b', 0x12, 2, 0x10, 1]);
+        assert_eq!(&proto[16..], [0x3a, 8, 0x0a, 1, b'c', 0x12, 3, 0x18, 0xac, 2]);
+    }
+}

@@ -1,0 +1,307 @@
+//! Installing plugins from their wheels on PyPI.
+//!
+//! Plugins are published as Python wheels, which are zip files; no Python runs in them. pip (or uv) does the
+//! download, so that the user's own index, proxy and certificate settings hold. The wheel is unpacked beside
+//! its final place and renamed, so that a plugin is there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+
+use super::{PluginFile, Source, in_packages};
+use crate::runtime::error::{Error, Result};
+use crate::runtime::{DeviceKind, cache_folder, temporary_beside};
+
+/// A plugin that `lockstep plugin install` knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// What the user calls it.
+    pub name: &'static str,
+    pub kind: DeviceKind,
+    /// The wheel's project on PyPI and its version.
+    pub package: &'static str,
+    pub version: &'static str,
+    /// The wheel's SHA-256 by processor architecture; empty where pip's own checks have to do.
+    sha256: &'static [(&'static str, &'static str)],
+    /// What else the machine needs.
+    pub needs: &'static str,
+}
+
+/// All plugins that can be installed.
+pub const TARGETS: [Target; 4] = [
+    Target {
+        name: "cpu",
+        kind: DeviceKind::Cpu,
+        package: "xla-cpu-pjrt",
+        version: "0.0.1",
+        sha256: &[
+            ("x86_64", "55837b6b7b47daa717f2d9a5a03563ea0ceaa338d06a81a1e2d3f060d960decc"),
+            ("aarch64", "8f613be6e891858f40d64f9799319502fff42689661944fc18a6ffd8210b30c9"),
+        ],
+        needs: "Linux on x86-64 or arm64",
+    },
+    Target {
+        name: "cuda12",
+        kind: DeviceKind::Cuda,
+        package: "jax-cuda12-pjrt",
+        version: "0.12.0.1",
+        sha256: &[],
+        needs: "an NVIDIA driver, and the libraries of CUDA 12 and cuDNN 9 where the system's loader finds them",
+    },
+    Target {
+        name: "cuda13",
+        kind: DeviceKind::Cuda,
+        package: "jax-cuda13-pjrt",
+        version: "0.12.0.1",
+        sha256: &[],
+        needs: "an NVIDIA driver, and the libraries of CUDA 13 and cuDNN 9 where the system's loader finds them",
+    },
+    Target {
+        name: "tpu",
+        kind: DeviceKind::Tpu,
+        package: "libtpu",
+        version: "0.0.51",
+        sha256: &[],
+        needs: "a Google Cloud TPU machine",
+    },
+];
+
+/// The folder that holds one unpacked wheel per installed plugin.
+pub(super) fn folder() -> Option<PathBuf> {
+    Some(cache_folder()?.join("plugins"))
+}
+
+/// Downloads and unpacks a plugin (`cpu`, `cuda12`, `cuda13` or `tpu`) into lockstep's cache folder, replacing
+/// what is there, and says so on stderr.
+pub fn install(target: &str) -> Result<PluginFile> {
+    let fail = |reason: String| Error::Install { target: target.into(), reason };
+    let target = TARGETS.iter().find(|known| known.name == target).ok_or_else(|| {
+        let names: Vec<_> = TARGETS.iter().map(|known| known.name).collect();
+        fail(format!("there is no such plugin; there are {}", names.join(", ")))
+    })?;
+    let folder = folder().ok_or_else(|| fail("no cache folder is known; set LOCKSTEP_CACHE_DIR".into()))?;
+    target.install_into(&folder).map_err(fail)
+}
+
+impl Target {
+    fn install_into(&self, folder: &Path) -> Result<PluginFile, String> {
+        let place = folder.join(format!("{}-{}", self.package.replace('-', "_"), self.version));
+        let workshop = temporary_beside(&place);
+        let built = self.build(&workshop).and_then(|unpacked| {
+            replace(&unpacked, &place).map_err(|error| format!("{}: {error}", place.display()))
+        });
+        let _ = fs::remove_dir_all(&workshop);
+        built?;
+        let found = in_packages(&place, Source::Cache).into_iter().next();
+        let plugin = found.ok_or_else(|| format!("the wheel of {} holds no plugin", self.package))?;
+        eprintln!("lockstep: installed {} {} in {}", self.package, self.version, place.display());
+        if self.kind != DeviceKind::Cpu {
+            eprintln!("lockstep: it needs {}", self.needs);
+        }
+        Ok(plugin)
+    }
+
+    /// Downloads, checks and unpacks the wheel inside `workshop`; returns the unpacked folder.
+    fn build(&self, workshop: &Path) -> Result<PathBuf, String> {
+        let (downloads, unpacked) = (workshop.join("wheel"), workshop.join("unpacked"));
+        fs::create_dir_all(&downloads).map_err(|error| format!("{}: {error}", downloads.display()))?;
+        let wheel = download(&format!("{}=={}", self.package, self.version), &downloads)?;
+        self.check(&wheel, std::env::consts::ARCH)?;
+        unpack(&wheel, &unpacked).map_err(|error| format!("the wheel cannot be unpacked: {error}"))?;
+        Ok(unpacked)
+    }
+
+    /// Compares the wheel's checksum with the pinned one, if there is one.
+    fn check(&self, wheel: &Path, architecture: &str) -> Result<(), String> {
+        if self.sha256.is_empty() {
+            return Ok(());
+        }
+        let pinned = self.sha256.iter().find(|(name, _)| *name == architecture);
+        let (_, expected) =
+            pinned.ok_or_else(|| format!("there is no wheel for {architecture} processors"))?;
+        let mut hash = Sha256::new();
+        File::open(wheel)
+            .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hash)))
+            .map_err(|error| format!("{}: {error}", wheel.display()))?;
+        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if found != *expected {
+            return Err(format!(
+                "the wheel that was downloaded is not the one that lockstep was tested with \
+                 (sha256 {found}, expected {expected})"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Feeds what is written to it into a hash.
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Has pip or uv download the wheel of `requirement` into `folder`.
+fn download(requirement: &str, folder: &Path) -> Result<PathBuf, String> {
+    let spinner = ProgressBar::new_spinner().with_message(format!("downloading {requirement}"));
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let outcome = run_pip(requirement, folder);
+    spinner.finish_and_clear();
+    let output = outcome?;
+    if !output.status.success() {
+        return Err(format!("pip cannot download {requirement}: {}", reason(&output)));
+    }
+    let wheels = super::entries(folder);
+    let is_wheel = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "whl");
+    wheels.into_iter().find(is_wheel).ok_or_else(|| format!("pip downloaded no wheel for {requirement}"))
+}
+
+/// Runs `pip download` with the first of these that has pip: Python, then uv.
+fn run_pip(requirement: &str, folder: &Path) -> Result<Output, String> {
+    const RUNNERS: [(&str, &[&str]); 2] = [("python3", &["-m", "pip"]), ("uv", &["tool", "run", "pip"])];
+    for (program, arguments) in RUNNERS {
+        let output = Command::new(program)
+            .args(arguments)
+            .args(["download", "--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off"])
+            .arg("--dest")
+            .arg(folder)
+            .arg(requirement)
+            .output();
+        match output {
+            Ok(output) if String::from_utf8_lossy(&output.stderr).contains("No module named pip") => {}
+            Ok(output) => return Ok(output),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{program} cannot be run: {error}")),
+        }
+    }
+    Err(format!(
+        "neither `python3 -m pip` nor `uv` is there to download {requirement}; install one of them, or unzip the \
+         wheel by hand and set LOCKSTEP_PJRT_PLUGIN to the library in it"
+    ))
+}
+
+/// The line of pip's output that says why it failed.
+fn reason(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let error = text.lines().find_map(|line| line.strip_prefix("ERROR: "));
+    error.or(text.lines().last()).unwrap_or("it says nothing").to_string()
+}
+
+/// Unzips a wheel into `folder`, showing how far it is.
+fn unpack(wheel: &Path, folder: &Path) -> io::Result<()> {
+    let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
+    let style =
+        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}").map_err(io::Error::other)?;
+    let bar = ProgressBar::new(archive.decompressed_size().unwrap_or_default() as u64)
+        .with_style(style)
+        .with_message("unpacking");
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index)?;
+        let name =
+            entry.enclosed_name().ok_or_else(|| io::Error::other("it has a file outside its folder"))?;
+        let path = folder.join(name);
+        if entry.is_dir() {
+            fs::create_dir_all(path)?;
+            continue;
+        }
+        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        io::copy(&mut entry, &mut bar.wrap_write(File::create(path)?))?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Moves the folder `new` to `place`; what is there goes away.
+fn replace(new: &Path, place: &Path) -> io::Result<()> {
+    if place.exists() {
+        let old = temporary_beside(place);
+        fs::rename(place, &old)?;
+        fs::remove_dir_all(old)?;
+    }
+    match fs::rename(new, place) {
+        // Another process was faster; it has put the same there.
+        Err(_) if place.exists() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn wheel_of(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
+        let path = folder.join("a-1.whl");
+        let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(content).unwrap();
+        archive.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn unpacks_a_wheel_and_finds_the_plugin() {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = wheel_of(folder.path(), "xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so", b"library");
+        let place = folder.path().join("plugins/new");
+        unpack(&wheel, &place).unwrap();
+        let found = in_packages(&place, Source::Cache);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].kind, found[0].source), (DeviceKind::Cpu, Source::Cache));
+        assert_eq!(fs::read(&found[0].path).unwrap(), b"library");
+    }
+
+    #[test]
+    fn refuses_a_wheel_that_writes_outside() {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = wheel_of(folder.path(), "../escaped.so", b"");
+        assert!(unpack(&wheel, &folder.path().join("new")).is_err());
+        assert!(!folder.path().join("escaped.so").exists());
+    }
+
+    #[test]
+    fn checks_the_wheel() {
+        let folder = tempfile::tempdir().unwrap();
+        let wheel = wheel_of(folder.path(), "a.so", b"library");
+        let [cpu, cuda, ..] = TARGETS;
+        assert!(cpu.check(&wheel, "x86_64").unwrap_err().contains("expected 55837b6b"));
+        assert!(cpu.check(&wheel, "riscv64").unwrap_err().contains("no wheel for riscv64"));
+        cuda.check(&wheel, "x86_64").unwrap();
+    }
+
+    #[test]
+    fn replaces_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("place");
+        for content in ["one", "two"] {
+            let new = folder.path().join("new");
+            fs::create_dir(&new).unwrap();
+            fs::write(new.join("file"), content).unwrap();
+            replace(&new, &place).unwrap();
+            assert_eq!(fs::read_to_string(place.join("file")).unwrap(), content);
+        }
+        assert_eq!(super::super::entries(folder.path()), [place]);
+    }
+
+    #[test]
+    fn an_unknown_plugin_names_the_known_ones() {
+        let message = install("cuda11").unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "plugin cuda11 cannot be installed: there is no such plugin; there are cpu, cuda12, cuda13, tpu"
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! Checkpoints: everything needed to continue a run bit for bit, in one file.
+//!
+//! ```text
+//! magic "LOCKSTEP" | format version, u32 | length of the body, u64 | body | sha256 of all before
+//! body: header (bincode: configuration, counters, logs, names and types of the arrays) | bytes of the arrays
+//! ```
+//!
+//! All numbers are little-endian. The arrays stand outside the bincode header because they are nearly all of the
+//! file: they are written and read as plain bytes, at the speed of the disk and the checksum. Loading tells apart
+//! what can be wrong with a file, because the remedies differ: another file, a newer lockstep, an older checkpoint.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::files::write_durably;
+use super::progress::Progress;
+use crate::algorithms::NamedArrays;
+use crate::array::{ArrayType, HostArray};
+
+/// The format that this program writes. It reads this one and none that is newer.
+pub const FORMAT_VERSION: u32 = 1;
+
+const MAGIC: &[u8; 8] = b"LOCKSTEP";
+const PREFIX: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
+const CHECKSUM: usize = 32;
+
+/// A run at the end of one update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// The resolved configuration, as in the run's `config.toml`.
+    pub config: String,
+    /// The environment's name.
+    pub env: String,
+    /// Counters, and the logs up to here.
+    pub progress: Progress,
+    /// The learner's state.
+    pub state: NamedArrays,
+}
+
+/// All of a checkpoint but the values of its arrays.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    config: String,
+    env: String,
+    progress: Progress,
+    arrays: Vec<(String, ArrayType)>,
+}
+
+/// Why a file could not be loaded as a checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no checkpoint {}", .0.display())]
+    Missing(PathBuf),
+    #[error("cannot read {}: {}", .0.display(), .1)]
+    Unreadable(PathBuf, io::Error),
+    #[error("{} is not a lockstep checkpoint", .0.display())]
+    Foreign(PathBuf),
+    #[error("{} has checkpoint format {}, newer than {FORMAT_VERSION}; load it with a newer lockstep", .0.display(), .1)]
+    Newer(PathBuf, u32),
+    #[error("{} is truncated: {} of {} bytes are there", .0.display(), .1, .2)]
+    Truncated(PathBuf, u64, u64),
+    #[error("{} is damaged: {}", .0.display(), .1)]
+    Damaged(PathBuf, &'static str),
+    #[error("{} does not fit this program: {}", .0.display(), .1)]
+    Mismatch(PathBuf, String),
+}
+
+impl Error {
+    /// Whether the file was once a good checkpoint, so that an older one beside it may help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Error::Unreadable(..) | Error::Foreign(_) | Error::Truncated(..) | Error::Damaged(..))
+    }
+}
+
+impl Checkpoint {
+    /// Writes the file durably: beside its final name, then renamed.
+    ///
+    /// # Errors
+    /// One line that names the file; what was there before is untouched.
+    pub fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let arrays = self.state.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
+        let Checkpoint { config, env, progress, .. } = self.clone_without_state();
+        let header = bincode::serde::encode_to_vec(Header { config, env, progress, arrays }, encoding())?;
+        let array_bytes: usize = self.state.iter().map(|(_, array)| array.array_type().byte_size()).sum();
+        let body_length = (header.len() + array_bytes) as u64;
+        write_durably(path, |file| {
+            let mut file = Hashing { inner: file, hash: Sha256::new() };
+            file.write_all(MAGIC)?;
+            file.write_all(&FORMAT_VERSION.to_le_bytes())?;
+            file.write_all(&body_length.to_le_bytes())?;
+            file.write_all(&header)?;
+            for (_, array) in &self.state {
+                file.write_all(&array.to_bytes())?;
+            }
+            let checksum = file.hash.finalize();
+            file.inner.write_all(&checksum)
+        })
+    }
+
+    fn clone_without_state(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            env: self.env.clone(),
+            progress: self.progress.clone(),
+            state: Vec::new(),
+        }
+    }
+
+    /// Reads a file and checks magic, version, length and checksum.
+    ///
+    /// # Errors
+    /// An [`Error`] of one line, which says what is wrong with the file.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::Missing(path.into()),
+            _ => Error::Unreadable(path.into(), error),
+        })?;
+        decode(checked_body(path, &bytes)?)
+            .ok_or(Error::Damaged(path.into(), "its content cannot be decoded"))
+    }
+
+    /// Puts the arrays into the order of `types`, after checking that there are exactly those.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`], which names the arrays that differ.
+    pub fn match_state(&mut self, path: &Path, types: &[(String, ArrayType)]) -> Result<(), Error> {
+        let differences = differences(&self.state, types);
+        if !differences.is_empty() {
+            return Err(Error::Mismatch(path.into(), summary(&differences)));
+        }
+        let position = |name: &str| types.iter().position(|(other, _)| other == name);
+        self.state.sort_by_cached_key(|(name, _)| position(name));
+        Ok(())
+    }
+}
+
+/// The body of a file whose frame and checksum are right.
+fn checked_body<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
+    let damaged = |reason| Error::Damaged(path.into(), reason);
+    let magic = &bytes[..bytes.len().min(MAGIC.len())];
+    if bytes.is_empty() || !MAGIC.starts_with(magic) {
+        return Err(Error::Foreign(path.into()));
+    }
+    let truncated = |whole: u64| Error::Truncated(path.into(), bytes.len() as u64, whole);
+    let Some((prefix, rest)) = bytes.split_at_checked(PREFIX) else {
+        return Err(truncated((PREFIX + CHECKSUM) as u64));
+    };
+    let version = u32::from_le_bytes(prefix[8..12].try_into().expect("four bytes"));
+    let body_length = u64::from_le_bytes(prefix[12..].try_into().expect("eight bytes"));
+    if version > FORMAT_VERSION {
+        return Err(Error::Newer(path.into(), version));
+    }
+    if version == 0 {
+        return Err(damaged("there is no format 0"));
+    }
+    let whole = body_length.saturating_add((PREFIX + CHECKSUM) as u64);
+    match (bytes.len() as u64).cmp(&whole) {
+        std::cmp::Ordering::Less => return Err(truncated(whole)),
+        std::cmp::Ordering::Greater => return Err(damaged("there are bytes after its end")),
+        std::cmp::Ordering::Equal => {}
+    }
+    let (content, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
+    if Sha256::digest(content)[..] != *checksum {
+        return Err(damaged("its checksum does not match"));
+    }
+    Ok(&rest[..rest.len() - CHECKSUM])
+}
+
+fn decode(body: &[u8]) -> Option<Checkpoint> {
+    let (header, read): (Header, usize) = bincode::serde::decode_from_slice(body, encoding()).ok()?;
+    let mut bytes = &body[read..];
+    let mut state = Vec::with_capacity(header.arrays.len());
+    for (name, array_type) in header.arrays {
+        let (values, rest) = bytes.split_at_checked(array_type.byte_size())?;
+        state.push((name, HostArray::from_bytes(&array_type, values)?));
+        bytes = rest;
+    }
+    let Header { config, env, progress, .. } = header;
+    bytes.is_empty().then_some(Checkpoint { config, env, progress, state })
+}
+
+fn encoding() -> impl bincode::config::Config {
+    bincode::config::standard()
+}
+
+/// What tells `arrays` apart from `types`, one phrase for each name.
+pub fn differences(arrays: &[(String, HostArray)], types: &[(String, ArrayType)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, expected) in types {
+        match arrays.iter().find(|(other, _)| other == name) {
+            None => found.push(format!("{name} ({expected}) is missing")),
+            Some((_, array)) if array.array_type() != *expected => {
+                found.push(format!("{name} is {}, expected {expected}", array.array_type()));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, array) in arrays {
+        if !types.iter().any(|(other, _)| other == name) {
+            found.push(format!("{name} ({}) is unknown", array.array_type()));
+        }
+    }
+    found
+}
+
+/// The first few differences in one line.
+pub fn summary(differences: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut text = differences.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    if differences.len() > SHOWN {
+        text += &format!("; and {} more", differences.len() - SHOWN);
+    }
+    text
+}
+
+/// Writes through and hashes what it writes.
+struct Hashing<'a> {
+    inner: &'a mut dyn Write,
+    hash: Sha256,
+}
+
+impl Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::DType;
+
+    fn sample() -> Checkpoint {
+        let mut progress = Progress::new(&["entropy".to_string()]);
+        progress.update = 7;
+        progress.offsets.insert("metrics.jsonl".into(), 1234);
+        Checkpoint {
+            config: "env = \"cartpole\"\n".into(),
+            env: "cartpole".into(),
+            progress,
+            state: vec![
+                ("params.w".into(), HostArray::new(&[2, 3], vec![1.5f32, -2.0, f32::NAN, 0.0, 1e-30, 7.0])),
+                ("mask".into(), HostArray::new(&[3], vec![true, false, true])),
+                ("key".into(), HostArray::new(&[2], vec![u32::MAX, 5])),
+                ("empty".into(), HostArray::new(&[0, 4], Vec::<f64>::new())),
+                ("count".into(), HostArray::scalar(u64::MAX)),
+            ],
+        }
+    }
+
+    fn saved() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint_7.ckpt");
+        sample().save(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        (dir, path, bytes)
+    }
+
+    #[test]
+    fn saved_and_loaded_is_equal_to_the_bit() {
+        let (_dir, path, _) = saved();
+        let (loaded, original) = (Checkpoint::load(&path).unwrap(), sample());
+        assert_eq!((&loaded.config, &loaded.env), (&original.config, &original.env));
+        assert_eq!(loaded.progress, original.progress);
+        for ((name, array), (expected_name, expected)) in loaded.state.iter().zip(&original.state) {
+            assert_eq!((name, array.array_type()), (expected_name, expected.array_type()));
+            assert_eq!(array.to_bytes(), expected.to_bytes());
+        }
+    }
+
+    #[test]
+    fn each_kind_of_bad_file_has_its_own_message() {
+        let (dir, path, good) = saved();
+        let message = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            let text = Checkpoint::load(&path).unwrap_err().to_string();
+            assert!(!text.contains('\n'));
+            text.replace(&*path.to_string_lossy(), "FILE")
+        };
+        assert_eq!(message(b""), "FILE is not a lockstep checkpoint");
+        assert_eq!(message(b"PK\x03\x04 something else entirely"), "FILE is not a lockstep checkpoint");
+        let length = good.len();
+        assert_eq!(
+            message(&good[..length - 1]),
+            format!("FILE is truncated: {} of {length} bytes are there", length - 1)
+        );
+        assert!(message(&good[..13]).starts_with("FILE is truncated: 13 of"));
+        assert!(message(&good[..3]).starts_with("FILE is truncated: 3 of"));
+        assert_eq!(message(&[&good[..], b"x"].concat()), "FILE is damaged: there are bytes after its end");
+        let mut newer = good.clone();
+        newer[8] = 9;
+        assert_eq!(
+            message(&newer),
+            "FILE has checkpoint format 9, newer than 1; load it with a newer lockstep"
+        );
+        let missing = dir.path().join("none.ckpt");
+        let text = Checkpoint::load(&missing).unwrap_err().to_string();
+        assert_eq!(text, format!("there is no checkpoint {}", missing.display()));
+        assert!(Checkpoint::load(dir.path()).unwrap_err().to_string().starts_with("cannot read"));
+    }
+
+    #[test]
+    fn no_single_flipped_bit_and_no_cut_goes_unnoticed() {
+        let (_dir, path, good) = saved();
+        for position in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[position] ^= 1 << (position % 8);
+            assert!(checked_body(&path, &bytes).is_err(), "a flipped bit in byte {position}");
+            assert!(checked_body(&path, &good[..position]).is_err(), "cut at {position}");
+        }
+        assert!(checked_body(&path, &good).is_ok());
+    }
+
+    #[test]
+    fn a_state_of_another_program_is_described() {
+        let mut checkpoint = sample();
+        let types: Vec<_> = checkpoint.state.iter().map(|(n, a)| (n.clone(), a.array_type())).collect();
+        let mut reversed = types.clone();
+        reversed.reverse();
+        let path = Path::new("c.ckpt");
+        checkpoint.match_state(path, &reversed).unwrap();
+        let names: Vec<_> = checkpoint.state.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["count", "empty", "key", "mask", "params.w"]);
+
+        let mut other = types;
+        other[0].1 = ArrayType::new(DType::F32, [2, 4]);
+        other[1].0 = "masks".into();
+        let message = checkpoint.match_state(path, &other).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "c.ckpt does not fit this program: params.w is f32[2,3], expected f32[2,4]; \
+             masks (bool[3]) is missing; mask (bool[3]) is unknown"
+        );
+    }
+
+    #[test]
+    fn large_states_are_fast() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large.ckpt");
+        let mut checkpoint = sample();
+        checkpoint.state.push(("large".into(), HostArray::new(&[16 << 20], vec![1.0f32; 16 << 20])));
+        let start = std::time::Instant::now();
+        checkpoint.save(&path).unwrap();
+        Checkpoint::load(&path).unwrap();
+        // 64 MiB take about half a second; an encoding element by element would take many times as long.
+        assert!(start.elapsed().as_secs_f64() < 20.0, "{:?}", start.elapsed());
+    }
+}

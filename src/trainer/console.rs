@@ -1,0 +1,132 @@
+//! What a person sees of a run: a progress bar on a terminal, one line per logged row elsewhere. All on stderr.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::metrics::Row;
+
+/// The run's voice.
+#[derive(Debug)]
+pub struct Console {
+    bar: Option<ProgressBar>,
+    start: Instant,
+    first_update: u64,
+}
+
+impl Console {
+    /// A bar over `num_updates` updates, of which `done` are behind it, if stderr is a terminal.
+    pub fn new(num_updates: u64, done: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = "{bar:24} {percent:>3}%  update {pos}/{len}  {elapsed} + {eta}  {msg}";
+            let style = ProgressStyle::with_template(style).expect("a valid template");
+            let bar = ProgressBar::new(num_updates).with_style(style).with_position(done);
+            bar.reset_eta();
+            bar
+        });
+        Self { bar, start: Instant::now(), first_update: done }
+    }
+
+    /// Says a line.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Says what went wrong without stopping the run.
+    pub fn warn(&self, line: &str) {
+        self.say(&format!("warning: {line}"));
+    }
+
+    /// Moves the bar.
+    pub fn progress(
+        &self,
+        update: u64,
+        steps_per_second: f64,
+        episode_return: Option<f64>,
+        entropy: Option<f64>,
+    ) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(update);
+            bar.set_message(summary(steps_per_second, episode_return, entropy));
+        }
+    }
+
+    /// Reports a logged row, where there is no bar.
+    pub fn row(&self, row: &Row) {
+        if self.bar.is_none() {
+            eprintln!("{}", line(row, self.start.elapsed().as_secs_f64(), self.first_update));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
+    }
+}
+
+fn summary(steps_per_second: f64, episode_return: Option<f64>, entropy: Option<f64>) -> String {
+    let mut text = format!("{} steps/s", thousands(steps_per_second as u64));
+    for (name, value) in [("return", episode_return), ("entropy", entropy)] {
+        if let Some(value) = value {
+            write!(text, "  {name} {value:.3}").expect("a string takes all");
+        }
+    }
+    text
+}
+
+/// `[Update     10] [3.1s] [3.2 updates/s] pg_loss: -0.0012, ...`
+fn line(row: &Row, elapsed: f64, first_update: u64) -> String {
+    let rate = (row.update - first_update) as f64 / elapsed.max(1e-9);
+    let metrics: Vec<_> =
+        row.names.iter().zip(&row.values).map(|(name, value)| format!("{name}: {value:.4}")).collect();
+    format!("[Update {:6}] [{elapsed:.1}s] [{rate:.1} updates/s] {}", row.update, metrics.join(", "))
+}
+
+/// `3,276,800`
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_the_format_of_the_specification() {
+        let row = Row {
+            update: 20,
+            timesteps: 200,
+            names: vec!["pg_loss".into(), "reward/kill".into()],
+            values: vec![-0.00123, 2.0],
+            steps_per_second: 1.0,
+            wall_seconds: 9.0,
+        };
+        assert_eq!(
+            line(&row, 4.0, 10),
+            "[Update     20] [4.0s] [2.5 updates/s] pg_loss: -0.0012, reward/kill: 2.0000"
+        );
+    }
+
+    #[test]
+    fn large_numbers_are_readable() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(3_276_800), "3,276,800");
+        assert_eq!(summary(12_345.6, Some(-1.0), None), "12,345 steps/s  return -1.000");
+    }
+}

@@ -1,0 +1,38 @@
+//! Training: drives a [`Learner`] in chunks, and keeps the run directory.
+//!
+//! The device computes; the host wakes between chunks of about a second, to log, to save and to look for signals.
+//! All that a run consists of is the learner's state and the host's [`Progress`]; a checkpoint holds both, so a run
+//! that was stopped or killed continues bit for bit: same parameters, same metrics, each logged once.
+//! To that end nothing that is kept depends on how the updates were divided into chunks.
+//!
+//! [`train`] is the whole of it; the pieces are
+//! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
+//! [`params`] (safetensors) and [`status`] (what others can see).
+
+pub mod checkpoint;
+mod console;
+mod files;
+mod log_file;
+pub mod metrics;
+pub mod params;
+mod progress;
+pub mod run_dir;
+mod session;
+mod settings;
+mod signals;
+pub mod status;
+
+pub use checkpoint::Checkpoint;
+pub use console::thousands;
+pub use params::{load_params, save_params};
+pub use progress::Progress;
+pub use run_dir::{Resumed, RunDir};
+pub use session::{Outcome, train};
+pub use settings::{Device, Settings};
+pub use signals::INTERRUPTED;
+
+#[cfg(doc)]
+use crate::algorithms::Learner;
+
+#[cfg(test)]
+mod tests;

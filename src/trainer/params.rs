@@ -1,0 +1,164 @@
+//! Parameters in safetensors files, with what a reader needs to rebuild the network in the metadata.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use safetensors::{Dtype, SafeTensors, View};
+
+use super::files::write_durably;
+use crate::algorithms::NamedArrays;
+use crate::array::{ArrayType, DType, HostArray};
+
+/// What a parameter file says of itself: environment, network, sizes, update.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Writes a parameter file durably. Equal parameters and metadata give equal bytes.
+///
+/// # Errors
+/// One line that names the file; what was there before is untouched.
+pub fn save_params(path: &Path, params: &[(String, HostArray)], metadata: &Metadata) -> Result<()> {
+    let tensors = params.iter().map(|(name, array)| (name, Tensor(array)));
+    let bytes = safetensors::serialize(tensors, None)
+        .with_context(|| format!("cannot encode parameters for {}", path.display()))?;
+    let (header, data) = split_header(&bytes).expect("the encoder writes a whole header");
+    let header = add_metadata(header, metadata)?;
+    write_durably(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        file.write_all(data)
+    })
+}
+
+/// Reads a parameter file: the arrays in the order of their names, and the metadata.
+///
+/// # Errors
+/// One line: missing, unreadable, or no safetensors file.
+pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => anyhow!("there are no parameters {}", path.display()),
+        _ => anyhow!("cannot read {}: {error}", path.display()),
+    })?;
+    let damaged = |error| anyhow!("{} is no safetensors file, or damaged: {error}", path.display());
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let mut tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?.tensors();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut params = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let Some(dtype) = from_safetensors(tensor.dtype()) else {
+            bail!("{}: {name} has dtype {:?}, which lockstep does not know", path.display(), tensor.dtype());
+        };
+        let array_type = ArrayType::new(dtype, tensor.shape());
+        let array =
+            HostArray::from_bytes(&array_type, tensor.data()).expect("the decoder checked the length");
+        params.push((name, array));
+    }
+    Ok((params, metadata))
+}
+
+/// The JSON header and the data after it.
+fn split_header(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    let (header, data) = rest.split_at_checked(u64::from_le_bytes(*length) as usize)?;
+    Some((std::str::from_utf8(header).ok()?, data))
+}
+
+/// Puts the metadata in front of the tensors. The crate would write it in the random order of a hash map, and
+/// no two files of the same parameters would be equal.
+fn add_metadata(header: &str, metadata: &Metadata) -> Result<String> {
+    let tensors = header.trim_end().trim_start_matches('{');
+    let comma = if tensors == "}" { "" } else { "," };
+    let mut header = format!("{{\"__metadata__\":{}{comma}{tensors}", serde_json::to_string(metadata)?);
+    let aligned = header.len().next_multiple_of(8);
+    header.push_str(&" ".repeat(aligned - header.len()));
+    Ok(header)
+}
+
+struct Tensor<'a>(&'a HostArray);
+
+impl View for Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        to_safetensors(self.0.dtype())
+    }
+    fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.0.to_bytes()
+    }
+    fn data_len(&self) -> usize {
+        self.0.array_type().byte_size()
+    }
+}
+
+fn to_safetensors(dtype: DType) -> Dtype {
+    match dtype {
+        DType::Bool => Dtype::BOOL,
+        DType::U8 => Dtype::U8,
+        DType::I32 => Dtype::I32,
+        DType::U32 => Dtype::U32,
+        DType::U64 => Dtype::U64,
+        DType::BF16 => Dtype::BF16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+    }
+}
+
+fn from_safetensors(dtype: Dtype) -> Option<DType> {
+    DType::ALL.into_iter().find(|known| to_safetensors(*known) == dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> Metadata {
+        [("env", "cartpole"), ("hidden_dim", "64"), ("quote", "a \"b\"\n")]
+            .map(|(key, value)| (key.into(), value.into()))
+            .into()
+    }
+
+    fn params() -> NamedArrays {
+        let mut params: NamedArrays = DType::ALL
+            .into_iter()
+            .map(|dtype| (format!("params.{dtype}"), HostArray::zeros(&ArrayType::new(dtype, [3, 1]))))
+            .collect();
+        params.push(("params.actor.0.weight".into(), HostArray::new(&[2, 2], vec![1.0f32, 2.0, -3.0, 4.5])));
+        params.sort_by(|(a, _), (b, _)| a.cmp(b));
+        params
+    }
+
+    #[test]
+    fn saved_and_loaded_is_equal_and_two_files_are_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        save_params(&a, &params(), &metadata()).unwrap();
+        save_params(&b, &params(), &metadata()).unwrap();
+        assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+        assert_eq!(load_params(&a).unwrap(), (params(), metadata()));
+        save_params(&a, &[], &Metadata::new()).unwrap();
+        assert_eq!(load_params(&a).unwrap(), (Vec::new(), Metadata::new()));
+    }
+
+    #[test]
+    fn bad_files_get_one_line_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.safetensors");
+        let message = || load_params(&path).unwrap_err().to_string();
+        assert_eq!(message(), format!("there are no parameters {}", path.display()));
+        save_params(&path, &params(), &metadata()).unwrap();
+        let good = fs::read(&path).unwrap();
+        for bad in [&good[..good.len() - 1], &good[..50], b"", b"LOCKSTEP and so on", &[255u8; 100]] {
+            fs::write(&path, bad).unwrap();
+            let text = message();
+            assert!(text.contains("is no safetensors file, or damaged") && !text.contains('\n'), "{text}");
+        }
+        let foreign = br#"{"x":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#;
+        let length = (foreign.len() as u64).to_le_bytes();
+        fs::write(&path, [&length[..], foreign, &[0; 8]].concat()).unwrap();
+        assert!(message().ends_with("x has dtype I64, which lockstep does not know"), "{}", message());
+    }
+}

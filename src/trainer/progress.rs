@@ -1,0 +1,38 @@
+//! How far a run has come, and what it has logged on the way: the host's part of the training state.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Interval;
+
+/// The host's part of the training state. With the learner's state it is all that a run consists of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Updates done.
+    pub update: u64,
+    /// Environment steps done.
+    pub timesteps: u64,
+    /// Episodes finished.
+    pub episodes: u64,
+    /// Seconds spent in training, in all processes that worked on the run.
+    pub seconds: f64,
+    /// The metrics of the updates since the last logged one.
+    pub interval: Interval,
+    /// Length in bytes of each log file of the run directory.
+    pub offsets: BTreeMap<String, u64>,
+}
+
+impl Progress {
+    /// A run that has not begun, whose metrics have these names.
+    pub fn new(metric_names: &[String]) -> Self {
+        Self {
+            update: 0,
+            timesteps: 0,
+            episodes: 0,
+            seconds: 0.0,
+            interval: Interval::new(metric_names),
+            offsets: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The chunk loop.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::checkpoint::Checkpoint;
+use super::console::{Console, thousands};
+use super::files::write_atomically;
+use super::log_file::LogFile;
+use super::metrics::{Interval, Row};
+use super::params::save_params;
+use super::progress::Progress;
+use super::run_dir::{Resumed, RunDir};
+use super::settings::Settings;
+use super::signals::StopSignal;
+use super::status::{self, State, Status};
+use crate::algorithms::Learner;
+
+/// How long a chunk should take: short enough for a prompt Ctrl-C, long enough that the host costs nothing.
+const CHUNK_SECONDS: f64 = 1.0;
+/// How often `status.json` is written.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The log of metrics, one JSON object per logged row.
+const METRICS: &str = "metrics.jsonl";
+
+/// What became of a run; `train --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    pub run: String,
+    pub directory: PathBuf,
+    pub state: State,
+    pub update: u64,
+    pub timesteps: u64,
+    pub episodes: u64,
+    /// Seconds of training, in all processes that worked on the run.
+    pub seconds: f64,
+    /// Environment steps per second of this process.
+    pub steps_per_second: f64,
+    /// The newest checkpoint that this process wrote.
+    pub checkpoint: Option<PathBuf>,
+    /// The parameters at the end, if the run is complete.
+    pub final_params: Option<PathBuf>,
+    /// The last logged row.
+    pub metrics: Option<Row>,
+}
+
+/// Trains until `total_timesteps`, or until a signal or a file `stop` asks to end early.
+///
+/// `config` is the resolved configuration as text, kept in the run directory and in each checkpoint. `facts` go into
+/// `meta.json`: device, versions, program hash. A resumed run continues in the directory of its checkpoint.
+///
+/// # Errors
+/// One line: the run directory cannot be used, the checkpoint does not fit, the device failed, or the final save
+/// failed. A periodic save that fails is a warning; the checkpoint before it stays.
+pub fn train(
+    settings: &Settings,
+    config: &str,
+    facts: &[(String, Value)],
+    learner: &mut dyn Learner,
+    resumed: Option<Resumed>,
+) -> Result<Outcome> {
+    let stop = StopSignal::listen()?;
+    let session = match resumed {
+        None => Session::begin(settings, config, facts, learner, stop)?,
+        Some(resumed) => Session::resume(settings, config, facts, learner, stop, resumed)?,
+    };
+    session.work()
+}
+
+struct Session<'a> {
+    settings: &'a Settings,
+    config: &'a str,
+    learner: &'a mut dyn Learner,
+    run: RunDir,
+    log: LogFile,
+    console: Console,
+    stop: StopSignal,
+
+    progress: Progress,
+    num_updates: u64,
+    /// Timesteps that were there when this process began.
+    timesteps_before: u64,
+    start: Instant,
+    start_time: String,
+    /// When the last chunk ended.
+    chunk_end: Instant,
+    /// How long an update takes, once one was run.
+    seconds_per_update: Option<f64>,
+    last_save: Instant,
+    saved_update: Option<u64>,
+    last_heartbeat: Option<Instant>,
+    last_row: Option<Row>,
+    warned_of_non_finite: bool,
+}
+
+impl<'a> Session<'a> {
+    fn begin(
+        settings: &'a Settings,
+        config: &'a str,
+        facts: &[(String, Value)],
+        learner: &'a mut dyn Learner,
+        stop: StopSignal,
+    ) -> Result<Self> {
+        let progress = Progress::new(learner.metric_names());
+        let run = RunDir::create(settings)?;
+        status::write_meta(run.path(), settings.seed, facts)?;
+        Self::new(settings, config, learner, stop, run, progress)
+    }
+
+    fn resume(
+        settings: &'a Settings,
+        config: &'a str,
+        facts: &[(String, Value)],
+        learner: &'a mut dyn Learner,
+        stop: StopSignal,
+        resumed: Resumed,
+    ) -> Result<Self> {
+        let directory = resumed.directory().to_path_buf();
+        let Resumed { path, mut checkpoint } = resumed;
+        ensure!(
+            checkpoint.env == settings.env,
+            "{} was trained in {}, not in {}",
+            path.display(),
+            checkpoint.env,
+            settings.env
+        );
+        checkpoint.match_state(&path, &learner.state_types())?;
+        learner.load_state(&checkpoint.state).with_context(|| format!("cannot load {}", path.display()))?;
+        let run = RunDir::reopen(&directory)?;
+        let mut progress = checkpoint.progress;
+        let moved = run.supersede_after(progress.update)?;
+        status::add_resume_to_meta(run.path(), progress.update, facts)?;
+        let other_metrics = progress.interval.names() != learner.metric_names();
+        if other_metrics {
+            progress.interval = Interval::new(learner.metric_names());
+        }
+        let mut session = Self::new(settings, config, learner, stop, run, progress)?;
+        session.saved_update = Some(session.progress.update);
+        session.announce_resume(&path, moved, other_metrics);
+        Ok(session)
+    }
+
+    fn new(
+        settings: &'a Settings,
+        config: &'a str,
+        learner: &'a mut dyn Learner,
+        stop: StopSignal,
+        run: RunDir,
+        progress: Progress,
+    ) -> Result<Self> {
+        let num_updates = settings.total_timesteps / learner.timesteps_per_update();
+        ensure!(
+            num_updates > 0,
+            "total_timesteps is {}, less than one update of {} timesteps",
+            settings.total_timesteps,
+            learner.timesteps_per_update()
+        );
+        write_atomically(&run.file("config.toml"), config.as_bytes())?;
+        let log = LogFile::open(&run.file(METRICS), progress.offsets.get(METRICS).copied().unwrap_or(0))?;
+        let now = Instant::now();
+        Ok(Self {
+            settings,
+            config,
+            learner,
+            run,
+            log,
+            console: Console::new(num_updates, progress.update),
+            stop,
+            num_updates,
+            timesteps_before: progress.timesteps,
+            progress,
+            start: now,
+            start_time: status::now(),
+            chunk_end: now,
+            seconds_per_update: None,
+            last_save: now,
+            saved_update: None,
+            last_heartbeat: None,
+            last_row: None,
+            warned_of_non_finite: false,
+        })
+    }
+
+    fn announce_resume(&self, checkpoint: &Path, moved: usize, other_metrics: bool) {
+        let Progress { update, timesteps, ref offsets, .. } = self.progress;
+        let steps = thousands(timesteps);
+        self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
+        if moved > 0 {
+            self.console.say(&format!("{moved} files saved after it were moved to superseded/"));
+        }
+        if other_metrics {
+            self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
+        }
+        if offsets.get(METRICS).is_some_and(|offset| *offset > self.log.length()) {
+            self.console.warn(&format!("{METRICS} has lost its end; it continues after what is there"));
+        }
+        if update >= self.num_updates {
+            self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
+        }
+    }
+
+    fn work(mut self) -> Result<Outcome> {
+        let (name, steps) = (self.run.name(), thousands(self.learner.timesteps_per_update()));
+        let updates = thousands(self.num_updates);
+        self.console.say(&format!("run {name}: {updates} updates of {steps} timesteps"));
+        self.write_status(State::Running, None);
+        let result = self.run_chunks().and_then(|state| self.end(state));
+        self.console.finish();
+        match result {
+            Ok(outcome) => {
+                self.write_status(outcome.state, None);
+                self.say_goodbye(&outcome);
+                Ok(outcome)
+            }
+            Err(error) => {
+                self.write_status(State::Failed, Some(format!("{error:#}")));
+                Err(error)
+            }
+        }
+    }
+
+    /// Trains until the run is complete or asked to stop.
+    fn run_chunks(&mut self) -> Result<State> {
+        while self.progress.update < self.num_updates {
+            if self.stop.requested() || self.run.has_stop_file() {
+                return Ok(State::Stopped);
+            }
+            self.run_chunk()?;
+            if self.progress.update.is_multiple_of(self.settings.log_interval) {
+                self.log_interval();
+            }
+            if self.save_is_due() {
+                self.save_or_warn();
+            }
+            self.heartbeat();
+        }
+        Ok(State::Completed)
+    }
+
+    fn run_chunk(&mut self) -> Result<()> {
+        let updates = self.chunk_size();
+        let begin = Instant::now();
+        let rows = self.learner.run(updates)?;
+        self.seconds_per_update = Some(begin.elapsed().as_secs_f64() / updates as f64);
+        let width = self.progress.interval.names().len();
+        ensure!(
+            rows.len() == updates && rows.iter().all(|row| row.len() == width),
+            "the learner gave {} rows for {updates} updates of {width} metrics",
+            rows.len()
+        );
+        for row in &rows {
+            self.add(row);
+        }
+        let now = Instant::now();
+        let seconds = (now - self.chunk_end).as_secs_f64();
+        self.chunk_end = now;
+        self.progress.seconds += seconds;
+        self.progress.interval.seconds += seconds;
+        let last = rows.last().expect("a chunk has updates");
+        let value = |name| self.progress.interval.value(last, name);
+        self.console.progress(
+            self.progress.update,
+            self.steps_per_second(),
+            value("mean_episode_return"),
+            value("entropy"),
+        );
+        Ok(())
+    }
+
+    /// Takes in the metrics of one update.
+    fn add(&mut self, row: &[f32]) {
+        let progress = &mut self.progress;
+        progress.update += 1;
+        progress.timesteps += self.learner.timesteps_per_update();
+        progress.episodes += progress.interval.value(row, "num_episodes").unwrap_or(0.0) as u64;
+        progress.interval.add(row);
+        let non_finite = row.iter().position(|value| !value.is_finite());
+        if let (Some(column), false) = (non_finite, self.warned_of_non_finite) {
+            let (name, update) = (&progress.interval.names()[column], progress.update);
+            self.console.warn(&format!(
+                "{name} is {} at update {update}; such values are logged as null",
+                row[column]
+            ));
+            self.warned_of_non_finite = true;
+        }
+    }
+
+    /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged or saved.
+    fn chunk_size(&self) -> usize {
+        let update = self.progress.update;
+        let paced = match self.seconds_per_update {
+            Some(seconds) => (CHUNK_SECONDS / seconds.max(1e-9)) as u64,
+            None => 1, // to learn how long one takes
+        };
+        let limits = [
+            until_multiple(update, self.settings.log_interval),
+            self.settings.save_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
+            self.num_updates - update,
+            self.learner.max_updates() as u64,
+        ];
+        limits.into_iter().fold(paced, u64::min).max(1) as usize
+    }
+
+    /// Logs the interval that ends here, and begins the next.
+    fn log_interval(&mut self) {
+        let next = Interval::new(self.progress.interval.names());
+        let interval = std::mem::replace(&mut self.progress.interval, next);
+        self.log(&interval);
+    }
+
+    fn log(&mut self, interval: &Interval) {
+        let timesteps = interval.updates * self.learner.timesteps_per_update();
+        let row = Row {
+            update: self.progress.update,
+            timesteps: self.progress.timesteps,
+            names: interval.names().to_vec(),
+            values: interval.values(),
+            steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
+            wall_seconds: self.progress.seconds,
+        };
+        let mut line = serde_json::to_vec(&row).expect("a row is a flat object");
+        line.push(b'\n');
+        if let Err(error) = self.log.append(&line) {
+            self.console.warn(&format!("{error:#}; the lines are kept for later"));
+        }
+        self.console.row(&row);
+        self.last_row = Some(row);
+    }
+
+    fn save_is_due(&self) -> bool {
+        match self.settings.save_interval {
+            Some(interval) => self.progress.update.is_multiple_of(interval),
+            None => self.last_save.elapsed().as_secs_f64() >= self.settings.save_interval_minutes * 60.0,
+        }
+    }
+
+    fn save_or_warn(&mut self) {
+        self.last_save = Instant::now();
+        if let Err(error) = self.save() {
+            let kept = match self.saved_update {
+                Some(update) => format!("checkpoint_{update}.ckpt is kept"),
+                None => "there is no checkpoint yet".into(),
+            };
+            self.console.warn(&format!("{error:#}; {kept}, training continues"));
+        }
+    }
+
+    /// Saves a checkpoint and the parameters of this moment, unless they are there.
+    fn save(&mut self) -> Result<()> {
+        let update = self.progress.update;
+        if self.saved_update == Some(update) {
+            return Ok(());
+        }
+        self.log.sync()?; // the checkpoint counts on it
+        self.progress.offsets.insert(METRICS.into(), self.log.length());
+        let checkpoint = Checkpoint {
+            config: self.config.into(),
+            env: self.settings.env.clone(),
+            progress: self.progress.clone(),
+            state: self.learner.state()?,
+        };
+        checkpoint.save(&self.run.checkpoint_path(update))?;
+        self.saved_update = Some(update);
+        self.save_params(&self.run.params_path(update))
+    }
+
+    fn save_params(&self, path: &Path) -> Result<()> {
+        let Progress { update, timesteps, .. } = self.progress;
+        let counters = [("update".into(), update.to_string()), ("timesteps".into(), timesteps.to_string())];
+        let metadata = self.learner.params_metadata().into_iter().chain(counters).collect();
+        save_params(path, &self.learner.params()?, &metadata)
+    }
+
+    /// Saves what must not be lost.
+    fn end(&mut self, state: State) -> Result<Outcome> {
+        if self.progress.update > 0 {
+            self.save().context("the run ends unsaved")?;
+        }
+        let mut final_params = None;
+        if state == State::Completed {
+            // After the checkpoint, which knows nothing of this shorter interval: a longer run goes on with it.
+            if self.progress.interval.updates > 0 {
+                let interval = self.progress.interval.clone();
+                self.log(&interval);
+            }
+            self.log.sync()?;
+            let path = self.run.file("final_params.safetensors");
+            self.save_params(&path)?;
+            final_params = Some(path);
+        }
+        let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
+        Ok(Outcome {
+            run: self.run.name(),
+            directory: self.run.path().to_path_buf(),
+            state,
+            update: self.progress.update,
+            timesteps: self.progress.timesteps,
+            episodes: self.progress.episodes,
+            seconds: self.progress.seconds,
+            steps_per_second: self.steps_per_second(),
+            checkpoint,
+            final_params,
+            metrics: self.last_row.clone(),
+        })
+    }
+
+    fn say_goodbye(&self, outcome: &Outcome) {
+        let (update, steps) = (outcome.update, thousands(outcome.timesteps));
+        let done = format!("at update {update} ({steps} timesteps)");
+        let directory = self.run.path().display();
+        self.console.say(&match (&outcome.final_params, &outcome.checkpoint) {
+            (Some(params), _) => format!("completed {done}: {}", params.display()),
+            (None, Some(_)) => format!("stopped {done}; continue with: lockstep train --resume {directory}"),
+            (None, None) => "stopped before the first update; nothing to save".to_string(),
+        });
+    }
+
+    /// Environment steps per second since this process began to train.
+    fn steps_per_second(&self) -> f64 {
+        let steps = self.progress.timesteps - self.timesteps_before;
+        steps as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    fn heartbeat(&mut self) {
+        if self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
+            self.write_status(State::Running, None);
+        }
+    }
+
+    fn write_status(&mut self, state: State, error: Option<String>) {
+        let status = Status {
+            state,
+            update: self.progress.update,
+            num_updates: self.num_updates,
+            timesteps: self.progress.timesteps,
+            total_timesteps: self.settings.total_timesteps,
+            episodes: self.progress.episodes,
+            steps_per_second: self.steps_per_second(),
+            start_time: self.start_time.clone(),
+            last_heartbeat: status::now(),
+            error,
+        };
+        self.last_heartbeat = Some(Instant::now());
+        if let Err(error) = status.write(self.run.path()) {
+            self.console.warn(&format!("{error:#}"));
+        }
+    }
+}
+
+/// Updates from `update` to the next multiple of `interval`, 1 to `interval`.
+fn until_multiple(update: u64, interval: u64) -> u64 {
+    interval - update % interval
+}

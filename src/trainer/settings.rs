@@ -1,0 +1,166 @@
+//! The settings of a training run, apart from those of its algorithm.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
+use serde::{Deserialize, Serialize};
+
+/// What to train, for how long, on what, and what to keep of it.
+#[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "Run")]
+pub struct Settings {
+    /// Environment to train in
+    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
+    pub env: String,
+    /// Environment steps of the whole run, also when it is resumed
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    pub total_timesteps: u64,
+    /// Seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: u64,
+    /// Kind of device [default: the best that is present]
+    #[arg(long, value_name = "KIND")]
+    pub device: Option<Device>,
+    /// Devices to split the environments over
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub devices: usize,
+    /// PJRT plugin to load instead of searching for one
+    #[arg(long, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
+    /// Scale minibatches and epochs with batches above 32768 steps
+    #[arg(long, default_value_t = true)]
+    pub auto_scale: bool,
+    /// Adapt the number of environments and minibatches to the device
+    #[arg(long)]
+    pub auto_tune: bool,
+    /// Updates between two lines of metrics
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub log_interval: u64,
+    /// Updates between two checkpoints, instead of minutes
+    #[arg(long, value_name = "N")]
+    pub save_interval: Option<u64>,
+    /// Minutes between two checkpoints
+    #[arg(long, value_name = "X", default_value_t = 10.0)]
+    pub save_interval_minutes: f64,
+    /// Directory that holds the run directories
+    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    pub checkpoint_dir: PathBuf,
+    /// Name of the run [default: <env>-<mon><dd>-<yy>-<N>]
+    #[arg(long, value_name = "NAME")]
+    pub run_name: Option<String>,
+    /// Text to append to the automatic name
+    #[arg(long, value_name = "TEXT")]
+    pub run_suffix: Option<String>,
+    /// Do not log to Weights & Biases
+    #[arg(long)]
+    pub no_wandb: bool,
+    /// Weights & Biases project
+    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
+    pub project: String,
+    /// Weights & Biases entity
+    #[arg(long, value_name = "NAME", default_value = "charles-team")]
+    pub entity: String,
+    /// Do not upload checkpoints as artifacts
+    #[arg(long)]
+    pub no_artifact: bool,
+}
+
+/// A kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    Cpu,
+    Cuda,
+    Tpu,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Device::Cpu => "cpu",
+            Device::Cuda => "cuda",
+            Device::Tpu => "tpu",
+        })
+    }
+}
+
+/// The defaults of the flags, so that each stands in one place only.
+impl Default for Settings {
+    fn default() -> Self {
+        let command = Self::augment_args(Command::new("defaults").no_binary_name(true));
+        Self::from_arg_matches(&command.get_matches_from([""; 0])).expect("every setting has a default")
+    }
+}
+
+impl Settings {
+    /// Checks each setting by itself.
+    ///
+    /// # Errors
+    /// One line that names the setting, its value and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.total_timesteps >= 1, "total_timesteps is 0; it must be at least 1");
+        ensure!(
+            self.total_timesteps <= i64::MAX as u64,
+            "total_timesteps is {}; it must be at most {}",
+            self.total_timesteps,
+            i64::MAX
+        );
+        ensure!((1..=4096).contains(&self.devices), "devices is {}; it must be from 1 to 4096", self.devices);
+        ensure!(self.log_interval >= 1, "log_interval is 0; it must be at least 1");
+        ensure!(self.save_interval != Some(0), "save_interval is 0; it must be at least 1");
+        let minutes = self.save_interval_minutes;
+        ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
+        if let Some(name) = &self.run_name {
+            check_file_name("run_name", name)?;
+        }
+        if let Some(suffix) = &self.run_suffix {
+            check_file_name("run_suffix", suffix)?;
+        }
+        Ok(())
+    }
+}
+
+/// A run's name is the name of its directory, so it must be one on every system.
+fn check_file_name(setting: &str, name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+=@".contains(c);
+    ensure!(
+        !name.is_empty() && !name.starts_with('.') && name.len() <= 200 && name.chars().all(plain),
+        "{setting} is {name:?}; use letters, digits and - _ . only, at most 200, not beginning with a dot"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_specification_and_pass() {
+        let settings = Settings::default();
+        settings.check().unwrap();
+        assert_eq!(settings.total_timesteps, 10_000_000);
+        assert_eq!((settings.log_interval, settings.save_interval), (10, None));
+        assert_eq!(settings.save_interval_minutes, 10.0);
+        assert_eq!(settings.checkpoint_dir, PathBuf::from("checkpoints"));
+        assert_eq!((settings.project.as_str(), settings.entity.as_str()), ("hackmatrix", "charles-team"));
+        assert!(settings.auto_scale && !settings.auto_tune && !settings.no_wandb && !settings.no_artifact);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let complaint = |change: fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check().unwrap_err().to_string()
+        };
+        assert!(complaint(|s| s.total_timesteps = 0).contains("total_timesteps is 0"));
+        assert!(complaint(|s| s.log_interval = 0).contains("log_interval is 0"));
+        assert!(complaint(|s| s.save_interval = Some(0)).contains("save_interval is 0"));
+        assert!(complaint(|s| s.save_interval_minutes = f64::NAN).contains("save_interval_minutes is NaN"));
+        assert!(complaint(|s| s.devices = 0).contains("devices is 0"));
+        assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
+        assert!(complaint(|s| s.run_suffix = Some(String::new())).contains("run_suffix"));
+    }
+}

@@ -1,0 +1,150 @@
+//! What a run tells others about itself: `status.json` while it lives, `meta.json` for ever.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::files::write_atomically;
+
+/// What a run is doing, as it says itself. A run that says `running` may be dead: see `run_dir::is_running`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Running,
+    Completed,
+    Stopped,
+    Failed,
+}
+
+/// The content of `status.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub state: State,
+    pub update: u64,
+    pub num_updates: u64,
+    pub timesteps: u64,
+    pub total_timesteps: u64,
+    pub episodes: u64,
+    /// Environment steps per second, lately.
+    pub steps_per_second: f64,
+    /// When the process started, UTC.
+    pub start_time: String,
+    /// When this was written, UTC.
+    pub last_heartbeat: String,
+    /// Why the run failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+}
+
+impl Status {
+    /// Replaces `status.json` in the run directory.
+    pub fn write(&self, run: &Path) -> Result<()> {
+        write_atomically(&run.join("status.json"), &serde_json::to_vec_pretty(self)?)
+    }
+
+    /// Reads `status.json` of a run directory.
+    pub fn read(run: &Path) -> Result<Self> {
+        let path = run.join("status.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
+    }
+}
+
+/// The present moment, as ISO 8601 in UTC with whole seconds.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+}
+
+/// Writes `meta.json` of a new run: where it comes from. `facts` adds what the caller knows of the device and
+/// the program.
+pub fn write_meta(run: &Path, seed: u64, facts: &[(String, Value)]) -> Result<()> {
+    let (git_commit, git_dirty) = git_state();
+    let mut meta = Map::new();
+    meta.insert("command".into(), command_line().into());
+    meta.insert("git_commit".into(), json!(git_commit));
+    meta.insert("git_dirty".into(), git_dirty.into());
+    meta.insert("seed".into(), seed.into());
+    meta.insert("lockstep_version".into(), env!("CARGO_PKG_VERSION").into());
+    meta.insert("start_time_iso".into(), now().into());
+    meta.extend(facts.iter().cloned());
+    write_atomically(&run.join("meta.json"), &serde_json::to_vec_pretty(&meta)?)
+}
+
+/// Adds to `meta.json` that the run was continued from `update`.
+pub fn add_resume_to_meta(run: &Path, update: u64, facts: &[(String, Value)]) -> Result<()> {
+    let path = run.join("meta.json");
+    let text = fs::read_to_string(&path).unwrap_or_default(); // a checkpoint may lie in a directory of its own
+    let mut meta: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    let mut resume = Map::new();
+    resume.insert("update".into(), update.into());
+    resume.insert("command".into(), command_line().into());
+    resume.insert("lockstep_version".into(), env!("CARGO_PKG_VERSION").into());
+    resume.insert("start_time_iso".into(), now().into());
+    resume.extend(facts.iter().cloned());
+    let resumes = meta.entry("resumes").or_insert_with(|| json!([]));
+    match resumes {
+        Value::Array(list) => list.push(resume.into()),
+        other => *other = json!([resume]),
+    }
+    write_atomically(&path, &serde_json::to_vec_pretty(&meta)?)
+}
+
+fn command_line() -> String {
+    std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// The commit of the current directory's repository, if there is one, and whether anything differs from it.
+fn git_state() -> (Option<String>, bool) {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
+    (git(&["rev-parse", "HEAD"]), dirty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let status = Status {
+            state: State::Running,
+            update: 3,
+            num_updates: 10,
+            timesteps: 300,
+            total_timesteps: 1000,
+            episodes: 4,
+            steps_per_second: 12.5,
+            start_time: now(),
+            last_heartbeat: now(),
+            error: None,
+        };
+        status.write(dir.path()).unwrap();
+        assert_eq!(Status::read(dir.path()).unwrap(), status);
+        let text = fs::read_to_string(dir.path().join("status.json")).unwrap();
+        assert!(text.contains(r#""state": "running""#) && !text.contains("error"), "{text}");
+        let time = &status.start_time;
+        assert!(time.len() == 25 && time.ends_with("+00:00"), "{time}");
+    }
+
+    #[test]
+    fn meta_remembers_every_start() {
+        let dir = tempfile::tempdir().unwrap();
+        write_meta(dir.path(), 7, &[("device".into(), "cpu".into())]).unwrap();
+        add_resume_to_meta(dir.path(), 10, &[]).unwrap();
+        add_resume_to_meta(dir.path(), 20, &[("device".into(), "cuda".into())]).unwrap();
+        let text = fs::read_to_string(dir.path().join("meta.json")).unwrap();
+        let meta: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(meta["seed"], 7);
+        assert_eq!(meta["device"], "cpu");
+        assert_eq!(meta["resumes"][0]["update"], 10);
+        assert_eq!(meta["resumes"][1]["device"], "cuda");
+    }
+}

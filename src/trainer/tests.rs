@@ -1,0 +1,477 @@
+//! The trainer as a whole, with a learner of plain arithmetic.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM};
+
+use super::*;
+use crate::algorithms::{Learner, NamedArrays};
+use crate::array::{ArrayType, HostArray};
+
+/// A learner whose state is scrambled deterministically in each update.
+struct Fake {
+    names: Vec<String>,
+    weights: Vec<f32>,
+    count: u64,
+    max_updates: usize,
+    /// More state, for large checkpoints.
+    ballast: Vec<f32>,
+    /// Called before each chunk with the number of updates done.
+    before_chunk: Box<dyn FnMut(u64)>,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self {
+            names: ["entropy", "num_episodes", "mean_episode_return", "stats/highest_stage"]
+                .map(String::from)
+                .to_vec(),
+            weights: (0..64).map(|i| i as f32 / 7.0).collect(),
+            count: 0,
+            max_updates: 1000,
+            ballast: Vec::new(),
+            before_chunk: Box::new(|_| {}),
+        }
+    }
+
+    fn with_max_updates(max_updates: usize) -> Self {
+        Self { max_updates, ..Self::new() }
+    }
+
+    fn with_ballast() -> Self {
+        Self { ballast: vec![0.5; 1 << 16], ..Self::new() }
+    }
+
+    fn before_chunk(mut self, hook: impl FnMut(u64) + 'static) -> Self {
+        self.before_chunk = Box::new(hook);
+        self
+    }
+
+    fn update(&mut self) -> Vec<f32> {
+        self.count += 1;
+        let count = self.count as f32;
+        for (i, weight) in self.weights.iter_mut().enumerate() {
+            *weight = (*weight * 1.1 + count + i as f32).sin();
+        }
+        let sum: f32 = self.weights.iter().sum();
+        vec![sum / 64.0, (self.count % 3) as f32, self.weights[0], (self.count % 7) as f32]
+    }
+}
+
+impl Learner for Fake {
+    fn metric_names(&self) -> &[String] {
+        &self.names
+    }
+    fn max_updates(&self) -> usize {
+        self.max_updates
+    }
+    fn timesteps_per_update(&self) -> u64 {
+        100
+    }
+    fn run(&mut self, updates: usize) -> anyhow::Result<Vec<Vec<f32>>> {
+        (self.before_chunk)(self.count);
+        assert!((1..=self.max_updates).contains(&updates));
+        Ok((0..updates).map(|_| self.update()).collect())
+    }
+    fn state(&self) -> anyhow::Result<NamedArrays> {
+        let mut state = vec![
+            ("params.weight".into(), HostArray::new(&[8, 8], self.weights.clone())),
+            ("count".into(), HostArray::scalar(self.count)),
+        ];
+        if !self.ballast.is_empty() {
+            state.push(("ballast".into(), HostArray::new(&[self.ballast.len()], self.ballast.clone())));
+        }
+        Ok(state)
+    }
+    fn load_state(&mut self, state: &[(String, HostArray)]) -> anyhow::Result<()> {
+        self.weights = state[0].1.as_slice().to_vec();
+        self.count = state[1].1.as_slice()[0];
+        Ok(())
+    }
+    fn state_types(&self) -> Vec<(String, ArrayType)> {
+        self.state().unwrap().into_iter().map(|(name, array)| (name, array.array_type())).collect()
+    }
+    fn params(&self) -> anyhow::Result<NamedArrays> {
+        Ok(self.state()?.into_iter().take(1).collect())
+    }
+    fn params_metadata(&self) -> Vec<(String, String)> {
+        vec![("env".into(), "fake".into()), ("hidden_dim".into(), "8".into())]
+    }
+}
+
+/// Settings of a run of `updates` updates in `dir`, without saves on the way.
+fn settings(dir: &Path, updates: u64) -> Settings {
+    Settings {
+        env: "fake".into(),
+        total_timesteps: updates * 100,
+        log_interval: 10,
+        save_interval: Some(1_000_000),
+        checkpoint_dir: dir.to_path_buf(),
+        run_name: Some("run".into()),
+        ..Settings::default()
+    }
+}
+
+fn run(settings: &Settings, learner: Fake) -> Outcome {
+    let mut learner = learner;
+    train(settings, "env = \"fake\"\n", &[], &mut learner, None).unwrap()
+}
+
+fn resume(settings: &Settings, from: &Path, learner: Fake) -> anyhow::Result<Outcome> {
+    let mut learner = learner;
+    let resumed = Resumed::open(from, &settings.checkpoint_dir)?;
+    train(settings, "env = \"fake\"\n", &[], &mut learner, Some(resumed))
+}
+
+/// The lines of `metrics.jsonl` without what depends on the clock.
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let parse = |line: &str| {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        let object = row.as_object_mut().unwrap();
+        assert!(object.remove("steps_per_second").unwrap().as_f64().unwrap() > 0.0);
+        assert!(object.remove("wall_seconds").unwrap().as_f64().unwrap() >= 0.0);
+        row
+    };
+    text.lines().map(parse).collect()
+}
+
+fn hash(path: &Path) -> Vec<u8> {
+    Sha256::digest(fs::read(path).unwrap()).to_vec()
+}
+
+/// Asserts that two finished runs left the same parameters and metrics.
+fn assert_same_run(a: &Path, b: &Path) {
+    assert_eq!(metrics(a), metrics(b));
+    assert_eq!(hash(&a.join("final_params.safetensors")), hash(&b.join("final_params.safetensors")));
+}
+
+/// The run that others are compared with: 47 updates at a stretch.
+fn uninterrupted(dir: &Path) -> PathBuf {
+    run(&settings(&dir.join("whole"), 47), Fake::new()).directory
+}
+
+#[test]
+fn a_run_leaves_all_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = run(&Settings { save_interval: Some(20), ..settings(dir.path(), 47) }, Fake::new());
+    assert_eq!((outcome.state, outcome.update, outcome.timesteps), (status::State::Completed, 47, 4700));
+    let mut names: Vec<_> = fs::read_dir(&outcome.directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "checkpoint_20.ckpt",
+            "checkpoint_40.ckpt",
+            "checkpoint_47.ckpt",
+            "config.toml",
+            "final_params.safetensors",
+            "meta.json",
+            "metrics.jsonl",
+            "params_20.safetensors",
+            "params_40.safetensors",
+            "params_47.safetensors",
+            "status.json",
+        ]
+    );
+    let status = status::Status::read(&outcome.directory).unwrap();
+    assert_eq!((status.state, status.update, status.total_timesteps), (status::State::Completed, 47, 4700));
+    assert_eq!(status.episodes, outcome.episodes);
+    assert_eq!(outcome.episodes, (1..=47).map(|i| i % 3).sum::<u64>());
+    let (params, metadata) = load_params(&outcome.final_params.unwrap()).unwrap();
+    assert_eq!(params[0].0, "params.weight");
+    assert_eq!((metadata["env"].as_str(), metadata["update"].as_str()), ("fake", "47"));
+}
+
+#[test]
+fn rows_are_means_over_the_interval() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = metrics(&uninterrupted(dir.path()));
+    let updates: Vec<_> = rows.iter().map(|row| row["update"].as_u64().unwrap()).collect();
+    assert_eq!(updates, [10, 20, 30, 40, 47]);
+    let mut learner = Fake::new();
+    let by_hand: Vec<_> = (0..10).map(|_| learner.update()).collect();
+    let entropy = by_hand.iter().map(|row| f64::from(row[0])).sum::<f64>() / 10.0;
+    assert_eq!(rows[0]["entropy"].as_f64().unwrap() as f32, entropy as f32);
+    assert_eq!(rows[0]["stats/highest_stage"], 6.0);
+    assert_eq!(rows[0]["timesteps"], 1000);
+}
+
+#[test]
+fn chunks_leave_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    for max_updates in [1, 3, 7] {
+        let settings = Settings { save_interval: Some(6), ..settings(&dir.path().join("chunks"), 47) };
+        let settings = Settings { run_name: Some(format!("max-{max_updates}")), ..settings };
+        assert_same_run(&whole, &run(&settings, Fake::with_max_updates(max_updates)).directory);
+    }
+}
+
+#[test]
+fn a_resumed_run_equals_an_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    for stop_at in [1, 9, 10, 13, 40, 46] {
+        let parent = dir.path().join(format!("stop-{stop_at}"));
+        let stop_file = parent.join("run/stop");
+        let learner = Fake::with_max_updates(1).before_chunk(move |done| {
+            if done + 1 == stop_at {
+                fs::write(&stop_file, "").unwrap();
+            }
+        });
+        let first = run(&settings(&parent, 47), learner);
+        assert_eq!((first.state, first.update), (status::State::Stopped, stop_at));
+        assert!(!first.directory.join("final_params.safetensors").exists());
+        let second = resume(&settings(&parent, 47), &first.directory, Fake::new()).unwrap();
+        assert_eq!((second.state, second.run.as_str()), (status::State::Completed, "run"));
+        assert_same_run(&whole, &second.directory);
+    }
+}
+
+#[test]
+fn a_complete_run_can_be_made_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let parent = dir.path().join("grown");
+    let short = run(&settings(&parent, 25), Fake::new());
+    assert_eq!(metrics(&short.directory).last().unwrap()["update"], 25);
+    let long = resume(&settings(&parent, 47), Path::new("run"), Fake::new()).unwrap();
+    assert_same_run(&whole, &long.directory);
+}
+
+#[test]
+fn resuming_a_complete_run_completes_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let parent = dir.path().join("again");
+    let first = run(&settings(&parent, 47), Fake::new());
+    fs::remove_file(first.directory.join("final_params.safetensors")).unwrap();
+    let second = resume(&settings(&parent, 47), Path::new("latest"), Fake::new()).unwrap();
+    assert_same_run(&whole, &second.directory);
+}
+
+#[test]
+fn resuming_from_an_older_checkpoint_cuts_the_log_and_moves_the_later_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let parent = dir.path().join("older");
+    let saving = Settings { save_interval: Some(12), ..settings(&parent, 47) };
+    let first = run(&saving, Fake::new());
+    let older = first.directory.join("checkpoint_12.ckpt");
+    let second = resume(&settings(&parent, 47), &older, Fake::new()).unwrap();
+    assert_same_run(&whole, &second.directory);
+    assert!(second.directory.join("superseded/checkpoint_36.ckpt").exists());
+    assert!(!second.directory.join("checkpoint_36.ckpt").exists());
+}
+
+#[test]
+fn time_based_saving_is_checked_after_each_chunk() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { save_interval: None, save_interval_minutes: 1e-9, ..settings(dir.path(), 20) };
+    let outcome = run(&settings, Fake::with_max_updates(5));
+    let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [1, 6, 10, 15, 20]);
+}
+
+#[test]
+fn a_save_that_fails_is_survived_and_the_next_one_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let parent = dir.path().join("blocked");
+    // A directory where the temporary file should go: nothing can be written there, not even by root.
+    let obstacle = parent.join("run/.checkpoint_20.ckpt.tmp");
+    let learner = Fake::with_max_updates(10).before_chunk(move |done| match done {
+        10 => fs::create_dir(&obstacle).unwrap(),
+        20 => fs::remove_dir(&obstacle).unwrap(),
+        _ => {}
+    });
+    let outcome = run(&Settings { save_interval: Some(10), ..settings(&parent, 47) }, learner);
+    let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [10, 30, 40, 47]);
+    assert_same_run(&whole, &outcome.directory);
+}
+
+// What only a process of its own can show: the test binary runs its own ignored test `child` as a process.
+
+/// The settings of the child: it saves at updates 11, 22, 33 and 44, and logs at 10, 20, ...
+fn child_settings(dir: &Path) -> Settings {
+    Settings { save_interval: Some(11), ..settings(dir, 47) }
+}
+
+/// Runs [`child`] in `dir` through a shell that first runs `prelude`: its exit status and what it said.
+fn run_child(dir: &Path, mode: &str, prelude: &str) -> (ExitStatus, String) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("{prelude} exec \"$0\" --exact trainer::tests::child --ignored --nocapture")])
+        .arg(std::env::current_exe().unwrap())
+        .envs([("TEST_DIR", dir.as_os_str()), ("TEST_MODE", mode.as_ref())])
+        .output()
+        .unwrap();
+    (output.status, String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+#[ignore = "the child of other tests"]
+fn child() {
+    let Some(dir) = std::env::var_os("TEST_DIR") else { return };
+    let settings = child_settings(Path::new(&dir));
+    let mode = std::env::var("TEST_MODE").unwrap();
+    let send = |signal| signal_hook::low_level::raise(signal).unwrap();
+    let signals = move |mode: &str, done| match (mode, done) {
+        ("interrupt", 22) => send(SIGINT),
+        ("terminate", 22) => send(SIGTERM),
+        ("twice", 22) => [SIGINT, SIGTERM].into_iter().for_each(send),
+        ("kill", 38) => send(SIGKILL),
+        _ => {}
+    };
+    let mut learner = match mode.as_str() {
+        "full disk" => Fake::with_ballast(),
+        _ => Fake::with_max_updates(5),
+    };
+    let resumed =
+        (mode == "full disk").then(|| Resumed::open(Path::new("run"), &settings.checkpoint_dir).unwrap());
+    learner = learner.before_chunk(move |done| signals(&mode, done));
+    let trained = train(&settings, "", &[], &mut learner, resumed);
+    if let Err(error) = &trained {
+        eprintln!("error: {error:#}");
+    }
+    std::process::exit(trained.is_err() as i32); // past the test harness, which has exit codes of its own
+}
+
+#[test]
+fn the_first_signal_finishes_the_chunk_and_saves() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    for mode in ["interrupt", "terminate"] {
+        let parent = dir.path().join(mode);
+        let (exit, said) = run_child(&parent, mode, "");
+        assert_eq!(exit.code(), Some(0), "{said}");
+        let directory = parent.join("run");
+        assert!(
+            said.contains("stopped at update 27 (2,700 timesteps); continue with: lockstep train"),
+            "{said}"
+        );
+        assert!(directory.join("checkpoint_27.ckpt").exists() && !directory.join("pid").exists());
+        assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Stopped);
+        assert_same_run(&whole, &resume(&settings(&parent, 47), &directory, Fake::new()).unwrap().directory);
+    }
+}
+
+#[test]
+fn the_second_signal_leaves_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, said) = run_child(dir.path(), "twice", "");
+    assert_eq!(exit.code(), Some(INTERRUPTED), "{said}");
+    assert!(!dir.path().join("run/checkpoint_27.ckpt").exists());
+    assert!(dir.path().join("run/checkpoint_22.ckpt").exists());
+}
+
+#[test]
+fn a_killed_run_is_dead_and_continues_from_its_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let (exit, _) = run_child(dir.path(), "kill", "");
+    assert_eq!(exit.code(), None);
+    let directory = dir.path().join("run");
+    assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Running);
+    assert!(directory.join("pid").exists() && !run_dir::is_running(&directory));
+    fs::write(directory.join(".checkpoint_38.ckpt.tmp"), "half of a checkp").unwrap();
+    resume(&settings(dir.path(), 47), Path::new("latest"), Fake::new()).unwrap();
+    assert_same_run(&whole, &directory);
+    assert!(!directory.join(".checkpoint_38.ckpt.tmp").exists());
+}
+
+#[test]
+fn a_full_disk_costs_no_checkpoint_that_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = run(&settings(dir.path(), 15), Fake::with_ballast());
+    let checkpoint = first.checkpoint.unwrap();
+    let good = hash(&checkpoint);
+    // No file may grow beyond 64 blocks; without the trap the process would be killed for trying.
+    let (exit, said) = run_child(dir.path(), "full disk", "trap '' XFSZ; ulimit -f 64;");
+    assert_eq!(exit.code(), Some(1), "{said}");
+    let warning = said.lines().find(|line| line.starts_with("warning:")).unwrap();
+    assert!(
+        warning.starts_with("warning: cannot write ") && warning.contains("checkpoint_22.ckpt"),
+        "{said}"
+    );
+    assert!(warning.ends_with("checkpoint_15.ckpt is kept, training continues"), "{said}");
+    let error = said.lines().last().unwrap();
+    assert!(error.starts_with("error: the run ends unsaved: cannot write "), "{said}");
+    assert_eq!(hash(&checkpoint), good);
+    let status = status::Status::read(&first.directory).unwrap();
+    assert_eq!(status.state, status::State::Failed);
+    assert!(status.error.unwrap().starts_with("the run ends unsaved"));
+
+    let whole = run(&settings(&dir.path().join("whole"), 47), Fake::with_ballast());
+    resume(&settings(dir.path(), 47), Path::new("run"), Fake::with_ballast()).unwrap();
+    assert_same_run(&whole.directory, &first.directory);
+}
+
+#[test]
+fn a_checkpoint_of_something_else_is_refused_before_anything_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = run(&settings(dir.path(), 15), Fake::new());
+    let before = metrics(&first.directory);
+    let other_network = resume(&settings(dir.path(), 47), Path::new("run"), Fake::with_ballast());
+    assert_eq!(
+        other_network.unwrap_err().to_string(),
+        format!(
+            "{} does not fit this program: ballast (f32[65536]) is missing",
+            first.checkpoint.as_ref().unwrap().display()
+        )
+    );
+    let other_env = Settings { env: "cartpole".into(), ..settings(dir.path(), 47) };
+    let error = resume(&other_env, Path::new("run"), Fake::new()).unwrap_err().to_string();
+    assert!(error.ends_with("checkpoint_15.ckpt was trained in fake, not in cartpole"), "{error}");
+    assert_eq!(metrics(&first.directory), before);
+}
+
+#[test]
+fn a_learner_that_fails_fails_the_run_and_leaves_the_checkpoint() {
+    struct Failing(Fake);
+    impl Learner for Failing {
+        fn metric_names(&self) -> &[String] {
+            self.0.metric_names()
+        }
+        fn max_updates(&self) -> usize {
+            5
+        }
+        fn timesteps_per_update(&self) -> u64 {
+            100
+        }
+        fn run(&mut self, updates: usize) -> anyhow::Result<Vec<Vec<f32>>> {
+            anyhow::ensure!(self.0.count < 22, "the device is gone");
+            self.0.run(updates)
+        }
+        fn state(&self) -> anyhow::Result<NamedArrays> {
+            self.0.state()
+        }
+        fn load_state(&mut self, state: &[(String, HostArray)]) -> anyhow::Result<()> {
+            self.0.load_state(state)
+        }
+        fn state_types(&self) -> Vec<(String, ArrayType)> {
+            self.0.state_types()
+        }
+        fn params(&self) -> anyhow::Result<NamedArrays> {
+            self.0.params()
+        }
+        fn params_metadata(&self) -> Vec<(String, String)> {
+            self.0.params_metadata()
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let error = train(&child_settings(dir.path()), "", &[], &mut Failing(Fake::new()), None).unwrap_err();
+    assert_eq!(error.to_string(), "the device is gone");
+    let status = status::Status::read(&dir.path().join("run")).unwrap();
+    assert_eq!((status.state, status.error.as_deref()), (status::State::Failed, Some("the device is gone")));
+    let outcome = resume(&settings(dir.path(), 47), Path::new("run"), Fake::new()).unwrap();
+    assert_same_run(&uninterrupted(dir.path()), &outcome.directory);
+}
