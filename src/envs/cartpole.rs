@@ -36,14 +36,30 @@ pub struct Params {
     max_theta: Float,
     max_steps: Int,
 }
-crate::tree!(Params { gravity, cart_mass, pole_mass, half_length, push, tau, max_x, max_theta, max_steps });
+crate::tree!(Params {
+    gravity,
+    cart_mass,
+    pole_mass,
+    half_length,
+    push,
+    tau,
+    max_x,
+    max_theta,
+    max_steps
+});
 
 impl Env for CartPole {
     type State = State;
     type Params = Params;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec { name: "cartpole", obs_shape: vec![4], num_actions: 2, metrics: vec![] }
+        EnvSpec {
+            name: "cartpole",
+            obs_shape: vec![4],
+            num_actions: 2,
+            metrics: vec![],
+            action_groups: vec![],
+        }
     }
 
     fn default_params(&self) -> Params {
@@ -84,7 +100,7 @@ impl Env for CartPole {
         Step {
             reward: float(1.0),
             terminated: next.x.abs().gt(p.max_x) | next.theta.abs().gt(p.max_theta),
-            truncated: next.time.ge(p.max_steps),
+            truncated: Some(next.time.ge(p.max_steps)),
             metrics: vec![],
             state: next,
         }
@@ -113,18 +129,16 @@ mod tests {
             let ((_, _), (obs, dones)) = crate::lang::scan((state, int(0)), keys, |(state, t), key| {
                 let [a, b] = key.split();
                 let action = a.integers([8], 0..2);
-                let (state, obs, done) =
-                    vmap_last((state, action, b.split_last(8)), |(state, action, key)| {
-                        let [step_key, reset_key] = key.split();
-                        let step = env.step(&params, step_key, state, action);
-                        let done = step.terminated | step.truncated;
-                        let state = crate::lang::rare(done, (step.state, reset_key), |(_, key)| {
-                            let [now, later] = key.split();
-                            (env.reset(&params, now), later)
-                        })
-                        .0;
-                        (state, env.observe(&params, &state), done)
-                    });
+                let (state, obs, done) = vmap_last((state, action, b.split_last(8)), |(state, action, key)| {
+                    let [step_key, reset_key] = key.split();
+                    let step = env.step(&params, step_key, state, action);
+                    let done = step.terminated | step.truncated.unwrap();
+                    let state = crate::lang::rare(done, (step.state, reset_key), |(_, key)| {
+                        let [now, later] = key.split();
+                        (env.reset(&params, now), later)
+                    }).0;
+                    (state, env.observe(&params, &state), done)
+                });
                 ((state, t + 1), (obs, done.as_i32()))
             });
             (obs, dones)

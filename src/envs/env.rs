@@ -1,6 +1,6 @@
 //! The environment interface: pure functions over arrays, written for one environment.
 //!
-//! `vmap` makes many of them; wrappers add automatic reset, time limits and episode statistics, once for
+//! `vmap_last` makes many of them; wrappers add automatic reset, time limits and episode statistics, once for
 //! all games. Parameters are traced, so that curricula and sweeps change them without compiling again.
 
 use crate::lang::{Bool, Float, Int, Key, Tree};
@@ -8,7 +8,7 @@ use crate::lang::{Bool, Float, Int, Key, Tree};
 /// A reinforcement-learning environment with discrete actions.
 pub trait Env {
     type State: Tree;
-    /// Numbers that may change between programs' runs without compiling again.
+    /// Numbers that may change between runs of a program without compiling it again.
     type Params: Tree;
 
     fn spec(&self) -> EnvSpec;
@@ -24,7 +24,7 @@ pub trait Env {
     /// What the agent sees: f32 of the spec's observation shape.
     fn observe(&self, params: &Self::Params, state: &Self::State) -> Float;
 
-    /// Which actions are allowed, bool[num_actions]; `None` if all always are.
+    /// Which actions are allowed, bool\[num_actions\]; `None` if all always are.
     fn action_mask(&self, params: &Self::Params, state: &Self::State) -> Option<Bool> {
         let _ = (params, state);
         None
@@ -38,8 +38,8 @@ pub struct Step<S> {
     pub reward: Float,
     /// The episode is over: nothing follows this state.
     pub terminated: Bool,
-    /// The episode was cut off: its value would have gone on.
-    pub truncated: Bool,
+    /// The episode was cut off: its value would have gone on. `None` if this never happens.
+    pub truncated: Option<Bool>,
     /// f32 scalars, in the order of [`EnvSpec::metrics`].
     pub metrics: Vec<Float>,
 }
@@ -50,7 +50,17 @@ pub struct EnvSpec {
     pub name: &'static str,
     pub obs_shape: Vec<usize>,
     pub num_actions: usize,
+    /// What every step reports.
     pub metrics: Vec<Metric>,
+    /// Names and ranges of actions whose shares are reported, such as `move` for 0..4; empty for none.
+    pub action_groups: Vec<(&'static str, std::ops::Range<usize>)>,
+}
+
+impl EnvSpec {
+    /// Numbers in one observation.
+    pub fn obs_size(&self) -> usize {
+        self.obs_shape.iter().product()
+    }
 }
 
 /// A number that every step reports.

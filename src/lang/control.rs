@@ -6,8 +6,9 @@
 use crate::array::ArrayType;
 use crate::ir::{Graph, Op, Var};
 use crate::transforms::batch::{Batched, Batching, Placement};
+use crate::transforms::grad;
 
-use super::array::{Array, Bool, Int, Kind, Operand};
+use super::array::{Array, Bool, Float, Int, Kind, Operand};
 use super::trace::{Handle, Traced, emit, emit_with, trace_block};
 use super::tree::{Tree, leaf_paths, leaf_types, leaves, rebuild};
 
@@ -217,6 +218,63 @@ fn vmap_at<X: Tree, Y: Tree>(placement: Placement, xs: X, body: impl Fn(X) -> Y)
         Ok(outputs.into_iter().map(|output| batching.force(graph, output, location)).collect::<Vec<Var>>())
     });
     rebuild(result.expect("traced"), &outputs)
+}
+
+/// The scalar f32 or f64 loss of `params`, what else the function returns, and the gradient of the loss by every leaf
+/// of `params`, all of which must be floats.
+#[track_caller]
+pub fn value_and_grad<P: Tree, A: Tree>(params: &P, loss: impl FnOnce(P) -> (Float, A)) -> (Float, A, P) {
+    let handles = leaves(params);
+    let types = leaf_types(params);
+    let shape = params.duplicate();
+    let mut aux = None;
+    let traced = trace_block(&types, |parameters| {
+        let (loss, other) = loss(rebuild(shape, &parameters));
+        let handles = [vec![loss.handle()], leaves(&other)].concat();
+        aux = Some(other);
+        handles
+    });
+    let aux = aux.expect("traced");
+    let inputs = [handles, traced.captures].concat();
+    let wrt: Vec<bool> = (0..inputs.len()).map(|i| i < types.len()).collect();
+    let mut results = emit_with(&inputs, |graph, vars, location| {
+        let (outputs, gradients) = grad::value_and_grad(graph, &traced.graph, vars, &wrt, location)
+            .map_err(|error| error.to_string())?;
+        Ok([outputs, gradients].concat())
+    });
+    let gradients = results.split_off(results.len() - types.len());
+    let loss = Array::from_handle(results[0]);
+    (loss, rebuild(aux, &results[1..]), rebuild(params.duplicate(), &gradients))
+}
+
+/// The sum over all devices that run the program, leaf by leaf; one transfer for all leaves, which must have one
+/// dtype.
+#[track_caller]
+pub fn all_reduce<T: Tree>(tree: T) -> T {
+    let handles = leaves(&tree);
+    let mut flat = Vec::new();
+    for &handle in &handles {
+        let size = handle.array_type().size();
+        flat.push(emit(Op::Reshape { shape: vec![size] }, &[handle])[0]);
+    }
+    let joined = emit(Op::Concatenate { axis: 0 }, &flat)[0];
+    let sum = emit(Op::AllReduce, &[joined])[0];
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for &handle in &handles {
+        let array_type = handle.array_type();
+        let limit = start + array_type.size();
+        let part = emit(Op::Slice { start: vec![start], limit: vec![limit], stride: vec![1] }, &[sum])[0];
+        parts.push(emit(Op::Reshape { shape: array_type.shape }, &[part])[0]);
+        start = limit;
+    }
+    rebuild(tree, &parts)
+}
+
+/// The number of the device that runs this replica of the program, an i32 scalar.
+#[track_caller]
+pub fn replica_id() -> Int {
+    Array::<super::kind::Int>::from_handle(emit(Op::ReplicaId, &[])[0]).as_i32()
 }
 
 /// The same values, all computed before any of them is used: keeps the compiler from computing an expensive

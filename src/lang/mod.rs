@@ -29,10 +29,11 @@ pub use array::{
     int_u64, iota, kind,
 };
 pub use control::{
-    barrier, cond, rare, scan, scan_range, scan_reverse, select, select_tree, vmap, vmap_last, while_loop,
+    all_reduce, barrier, cond, rare, replica_id, scan, scan_range, scan_reverse, select, select_tree,
+    value_and_grad, vmap, vmap_last, while_loop,
 };
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};
 pub use shape::{At, concatenate, stack, stack_at};
 pub use trace::Handle;
-pub use tree::{Leaves, Path, Tree, leaf_paths, leaf_types, leaves, rebuild, structure};
+pub use tree::{Leaves, Path, Tree, leaf_paths, leaf_types, leaves, map2, rebuild, structure};

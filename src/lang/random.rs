@@ -71,6 +71,15 @@ impl Key {
         Key { words: stack_at(0, [high, low]) }
     }
 
+    /// The keys number `start`, `start + 1`, ... of the `n` that a longer [`Key::split_last`] would give: what a
+    /// device that holds a part of the environments needs.
+    #[track_caller]
+    pub fn split_last_from(self, start: Int, n: usize) -> Key {
+        let low = iota(DType::U32, [n], 0) + start.as_u32();
+        let [high, low] = self.threefry(low.full_like(0), low);
+        Key { words: stack_at(0, [high, low]) }
+    }
+
     /// A new key from this one and a number. This key stays usable for further, different numbers.
     #[track_caller]
     pub fn fold_in(&self, data: impl Into<Operand<kind::Int>>) -> Key {
