@@ -383,6 +383,10 @@ impl Lowering<'_> {
             );
             initial.push(Value { name: self.line(&text, at), array_type: array_type.clone() });
         }
+        if length == 0 {
+            // Its steps would read entries that no array has.
+            return initial[1..].iter().map(|value| value.name.clone()).collect();
+        }
         let index = tensor(&index_type);
         let results = self.loop_region(
             &initial,
