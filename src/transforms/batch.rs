@@ -264,13 +264,16 @@ impl Rule<'_> {
                 self.all_forced(op, inputs)
             }
             Op::Pad { low, high, interior } => {
-                assert!(!inputs[1].batched, "vmap of pad with a fill that differs between examples");
                 let op = Op::Pad {
                     low: batching.with(low, 0),
                     high: batching.with(high, 0),
                     interior: batching.with(interior, 0),
                 };
-                self.batched(op, &[inputs[0].var, inputs[1].var])
+                if inputs[1].batched {
+                    self.pad_with_own_fill(op, inputs)
+                } else {
+                    self.batched(op, &[inputs[0].var, inputs[1].var])
+                }
             }
             Op::Concatenate { axis } => {
                 self.all_forced(Op::Concatenate { axis: batching.shift(*axis) }, inputs)
@@ -315,6 +318,21 @@ impl Rule<'_> {
     /// The type of input `i` for one example.
     fn example(&self, i: usize) -> ArrayType {
         self.body.array_type(self.equation.inputs[i]).clone()
+    }
+
+    /// A pad, already with the batch axis, whose fill differs between the examples: each example's own fill
+    /// where a mask says that the element is new.
+    fn pad_with_own_fill(&mut self, op: Op, inputs: &[Batched]) -> Vec<Batched> {
+        let x = self.force(inputs[0]);
+        let ArrayType { dtype, shape } = self.build.array_type(x);
+        let zero = self.build.scalar(0.0, dtype);
+        let padded = self.build.one(op.clone(), &[x, zero]);
+        let old = self.build.full(&ArrayType::new(DType::Bool, shape), 1.0);
+        let new = self.build.scalar(0.0, DType::Bool);
+        let is_old = self.build.one(op, &[old, new]);
+        let shape = self.build.array_type(padded).shape;
+        let fill = self.build.broadcast(inputs[1].var, &shape, &[self.batching.position(shape.len() - 1)]);
+        vec![Batched { var: self.build.select(is_old, padded, fill), batched: true }]
     }
 
     fn dot(

@@ -68,6 +68,11 @@ impl Case {
         self
     }
 
+    /// Another graph with inputs like those of this case.
+    pub fn with_graph(&self, name: String, graph: Graph) -> Self {
+        Case { name, graph, inputs: self.inputs.clone(), ..*self }
+    }
+
     /// Inputs of the case; the same for the same seed.
     pub fn sample(&self, seed: u64) -> Vec<HostArray> {
         let mut random = Random(seed);
@@ -242,6 +247,7 @@ fn movement() -> Vec<Case> {
     let mut cases = Vec::new();
     for dtype in DType::ALL {
         let name = dtype.name();
+        let note = |text: &str| format!("{dtype} {text}");
         let x = plain(dtype, &[2, 3]);
         let x = std::slice::from_ref(&x);
         let constant = from_f64(&ArrayType::new(dtype, [2, 2]), &[0.0, 1.0, 1.0, 3.0]);
@@ -250,22 +256,34 @@ fn movement() -> Vec<Case> {
             cases.push(Case::of(Op::Iota { dtype, shape: vec![2, 3, 2], axis: 1 }, name, &[]));
         }
         cases.push(Case::of(Op::Broadcast { shape: vec![4, 2, 1, 3], axes: vec![1, 3] }, name, x));
-        cases.push(Case::of(Op::Broadcast { shape: vec![2], axes: vec![] }, name, &[plain(dtype, &[])]));
+        cases.push(Case::of(
+            Op::Broadcast { shape: vec![2], axes: vec![] },
+            &note("of a scalar"),
+            &[plain(dtype, &[])],
+        ));
         cases.push(Case::of(Op::Reshape { shape: vec![3, 1, 2] }, name, x));
         cases.push(Case::of(Op::Transpose { permutation: vec![1, 0] }, name, x));
-        cases.push(Case::of(Op::Transpose { permutation: vec![2, 0, 1] }, name, &[plain(dtype, &[2, 3, 4])]));
+        cases.push(Case::of(
+            Op::Transpose { permutation: vec![2, 0, 1] },
+            &note("of three axes"),
+            &[plain(dtype, &[2, 3, 4])],
+        ));
         let slice = Op::Slice { start: vec![0, 1], limit: vec![2, 6], stride: vec![1, 2] };
         cases.push(Case::of(slice, name, &[plain(dtype, &[3, 7])]));
         let nothing = Op::Slice { start: vec![1, 0], limit: vec![1, 3], stride: vec![1, 1] };
-        cases.push(Case::of(nothing, "of nothing", x));
+        cases.push(Case::of(nothing, &note("of nothing"), x));
         let pad = Op::Pad { low: vec![1, 0], high: vec![0, 2], interior: vec![0, 2] };
         cases.push(Case::of(pad.clone(), name, &[x[0].clone(), plain(dtype, &[])]));
-        cases.push(Case::of(pad, "of nothing", &[plain(dtype, &[0, 3]), plain(dtype, &[])]));
+        cases.push(Case::of(pad, &note("of nothing"), &[plain(dtype, &[0, 3]), plain(dtype, &[])]));
         let parts = [plain(dtype, &[2, 1]), plain(dtype, &[2, 3]), plain(dtype, &[2, 2])];
         cases.push(Case::of(Op::Concatenate { axis: 1 }, name, &parts));
-        cases.push(Case::of(Op::Concatenate { axis: 0 }, name, &[x[0].clone(), x[0].clone()]));
+        cases.push(Case::of(
+            Op::Concatenate { axis: 0 },
+            &note("with itself"),
+            &[x[0].clone(), x[0].clone()],
+        ));
         cases.push(Case::of(Op::Reverse { axes: vec![1] }, name, x));
-        cases.push(Case::of(Op::Reverse { axes: vec![0, 1] }, name, x));
+        cases.push(Case::of(Op::Reverse { axes: vec![0, 1] }, &note("of both axes"), x));
     }
     cases
 }
@@ -303,14 +321,11 @@ fn indexing() -> Vec<Case> {
     for dtype in DType::ALL {
         let name = dtype.name();
         let x = plain(dtype, &[4, 5]);
-        let starts = [index(&[], -2..6), index(&[], -2..6)];
-        cases.push(Case::of(
-            Op::DynamicSlice { sizes: vec![2, 3] },
-            name,
-            &[&[x.clone()], &starts[..]].concat(),
-        ));
+        let [row, column] = [(); 2].map(|()| index(&[], -2..6));
+        let slice = Op::DynamicSlice { sizes: vec![2, 3] };
+        cases.push(Case::of(slice, name, &[x.clone(), row.clone(), column.clone()]));
         let update = plain(dtype, &[2, 3]);
-        cases.push(Case::of(Op::DynamicUpdateSlice, name, &[&[x.clone(), update], &starts[..]].concat()));
+        cases.push(Case::of(Op::DynamicUpdateSlice, name, &[x.clone(), update, row, column]));
         for (axis, indices) in [(0, vec![]), (0, vec![3]), (1, vec![3]), (1, vec![2, 2])] {
             let note = format!("{dtype} axis {axis} indices {indices:?}");
             let entries = [&[4, 5][..axis], &indices, &[4, 5][axis + 1..]].concat();
