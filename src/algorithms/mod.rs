@@ -8,6 +8,7 @@ pub mod advantage;
 pub mod minibatch;
 pub mod optimizer;
 pub mod ppo;
+pub mod random;
 pub mod rollout;
 
 use crate::array::{ArrayType, HostArray};

@@ -11,15 +11,30 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
-use crate::config::UsageError;
+use crate::config::{UsageError, train_command};
 
-pub mod train;
+mod bench;
+mod learner;
+mod train;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
+/// The whole program: parses `args`, does what they say, and gives the exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = Command::new("lockstep")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Train reinforcement-learning agents in programs compiled by XLA")
+        .subcommands([train_command(), bench::command()]);
+    run(command, args, |name, matches| match name {
+        "train" => train::run(matches),
+        "bench" => bench::run(matches),
+        _ => unreachable!("clap knows the subcommands"),
+    })
+}
+
 /// Parses `args`, gives the subcommand's name and matches to `dispatch`, and reports what went wrong.
-pub fn run(
+fn run(
     command: Command,
     args: impl IntoIterator<Item = OsString>,
     dispatch: impl FnOnce(&str, &ArgMatches) -> Result<()>,
@@ -69,7 +84,6 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::train_command;
 
     /// The exit status, and what the error said in one line.
     fn outcome(args: &[&str], result: Result<()>) -> String {

@@ -101,6 +101,14 @@ fn table(settings: &impl Serialize) -> Result<Table> {
         .map_err(|error| UsageError(format!("a setting cannot be stored: {error}")).into())
 }
 
+/// `settings` with the values of a configuration file over them.
+pub fn overlay(settings: &ppo::Settings, lines: &str) -> Result<ppo::Settings> {
+    let layer = Layer::parse("the defaults of the environment".into(), lines)?;
+    let defaults: Table = table(&trainer::Settings::default())?.into_iter().chain(table(settings)?).collect();
+    layer.check(&defaults)?;
+    Ok(defaults.into_iter().chain(layer.values).collect::<Table>().try_into()?)
+}
+
 /// A file's layer.
 #[derive(Default)]
 struct Layer {

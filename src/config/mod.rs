@@ -38,6 +38,15 @@ pub struct Config {
     pub ppo: ppo::Settings,
 }
 
+/// The default settings of PPO with the given lines of a configuration file over them: the defaults of an
+/// environment.
+///
+/// # Errors
+/// A line that is no setting or of the wrong type.
+pub fn ppo_defaults(lines: &str) -> Result<ppo::Settings> {
+    layers::overlay(&ppo::Settings::default(), lines)
+}
+
 /// Fewest updates of a run.
 const MIN_UPDATES: u64 = 3;
 

@@ -11,7 +11,7 @@ fn try_resolve(args: &[&str]) -> Result<Resolved> {
         "cartpole" => Ok(ppo::Settings {
             num_envs: 4,
             anneal_lr: true,
-            activation: ppo::Activation::Tanh,
+            activation: crate::nn::Activation::Tanh,
             ..ppo::Settings::default()
         }),
         other => Err(UsageError(format!("there is no environment {other}")).into()),
@@ -48,7 +48,7 @@ fn flags_win_over_the_file_and_the_file_over_the_environments_defaults() {
     let path = file(dir.path(), "env = \"cartpole\"\nlr = 1\nent_coef = 0.5\nsave_interval = 7\n");
     let config = config(&["--config", &path, "--ent-coef", "0.25", "--anneal-lr", "false", "--no-wandb"]);
     assert_eq!(config.run.env, "cartpole");
-    assert_eq!((config.ppo.num_envs, config.ppo.activation), (4, ppo::Activation::Tanh));
+    assert_eq!((config.ppo.num_envs, config.ppo.activation), (4, crate::nn::Activation::Tanh));
     assert_eq!((config.ppo.lr, config.ppo.ent_coef, config.ppo.anneal_lr), (1.0, 0.25, false));
     assert_eq!((config.run.save_interval, config.run.no_wandb), (Some(7), true));
     // A flag that says the default still wins.
