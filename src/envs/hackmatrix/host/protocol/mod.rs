@@ -9,7 +9,7 @@ mod set_state;
 #[cfg(test)]
 mod tests;
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 
 use anyhow::Result;
 use clap::Args;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::layout::{ACTIONS, PROGRAMS, layout};
 use super::rules::{Rules, Seeded, action_mask};
-use super::{Game, StepResult};
+use super::{Game, StepResult, view};
 use set_state::GivenState;
 
 /// What plays the game behind the protocol. It holds no game itself: the session does.
@@ -94,12 +94,30 @@ impl Flags {
 }
 
 /// Answers every line of `input` with one line of `output`, until the input ends.
-pub fn serve(mut input: impl BufRead, mut output: impl Write, table: &mut dyn Table) -> Result<()> {
+pub fn serve(input: impl BufRead, output: impl Write, table: &mut dyn Table) -> Result<()> {
+    serve_with(&Flags::default(), input, output, io::sink(), table)
+}
+
+/// As [`serve`], and writes to `log` what the flags ask for: lines and replies, the game as text.
+pub fn serve_with(
+    flags: &Flags,
+    mut input: impl BufRead,
+    mut output: impl Write,
+    mut log: impl Write,
+    table: &mut dyn Table,
+) -> Result<()> {
     let mut session = Session::new(table);
     let mut line = Vec::new();
     while input.read_until(b'\n', &mut line)? > 0 {
-        writeln!(output, "{}", session.reply(&line))?;
+        let reply = session.reply(&line);
+        writeln!(output, "{reply}")?;
         output.flush()?;
+        if flags.debug {
+            writeln!(log, "< {}\n> {reply}", String::from_utf8_lossy(&line).trim_end())?;
+        }
+        if let (true, Some(game)) = (flags.visual_cli, session.game()) {
+            writeln!(log, "{}\n", view::lines(game).join("\n"))?;
+        }
         line.clear();
     }
     Ok(())

@@ -75,6 +75,19 @@ fn every_line_gets_one_reply() {
 }
 
 #[test]
+fn the_log_shows_lines_and_boards_and_the_output_stays_clean() {
+    let flags = Flags { debug: true, visual_cli: true, ..Flags::default() };
+    let (mut output, mut log) = (Vec::new(), Vec::new());
+    let mut table = OracleTable::new(Rules::default(), 1);
+    serve_with(&flags, Cursor::new("nonsense\n{\"action\":\"reset\"}\n"), &mut output, &mut log, &mut table)
+        .unwrap();
+    let (output, log) = (String::from_utf8(output).unwrap(), String::from_utf8(log).unwrap());
+    assert_eq!(output.lines().count(), 2);
+    assert!(log.starts_with("< nonsense\n> {\"error\":\"Invalid command\"}\n< {"));
+    assert!(log.contains("stage 1/8") && log.contains("EXIT"));
+}
+
+#[test]
 fn before_a_game_there_is_nothing_to_see() {
     with_client(|mut client| {
         assert!(client.mask().is_empty());

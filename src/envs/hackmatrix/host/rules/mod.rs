@@ -19,6 +19,8 @@ mod observation;
 mod programs;
 mod reward;
 mod stage;
+#[cfg(test)]
+mod tests;
 
 use super::game::{Cell, Game};
 use super::golden;
@@ -160,21 +162,5 @@ impl golden::Player for Oracle {
 
     fn keeps_hints(&self) -> bool {
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oracle_passes_the_golden_records() {
-        let records = golden::built_in().unwrap();
-        let mut out = Vec::new();
-        let report = golden::verify(&records, &mut Oracle::default(), 64, &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.ends_with("3000 passed, 0 failed\n"), "{text}");
-        // The rest are orders of many enemies, and spawns in the line of fire, with tiny probabilities.
-        assert!(report.outcomes_reached > 6100 && report.outcomes_listed == 6555, "{text}");
     }
 }
