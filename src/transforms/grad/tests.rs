@@ -108,23 +108,21 @@ fn gradients_of_gradients() {
     let location = std::panic::Location::caller();
     let scalar = ArrayType::scalar(DType::F64);
     let mut step = Graph::new();
-    let (x, power) = (step.input(scalar.clone()), step.input(scalar.clone()));
-    let next = Build::new(&mut step, location).mul(x, power);
-    step.outputs = vec![next];
-    let mut derivative = Graph::new();
-    let mut level = Graph::new();
-    let x = level.input(scalar.clone());
-    let mut b = Build::new(&mut level, location);
+    let vars = append_inputs(&mut step, &[scalar.clone(), scalar.clone()]);
+    step.outputs = vec![Build::new(&mut step, location).mul(vars[0], vars[1])];
+    let mut graph = Graph::new();
+    let x = graph.input(scalar.clone());
+    let mut b = Build::new(&mut graph, location);
     let one = b.scalar(1.0, DType::F64);
     let op = Op::Scan { body: Box::new(step), captures: 1, carry: 1, length: 4, reverse: false };
-    level.outputs = b.many(op, &[x, one]);
+    graph.outputs = b.many(op, &[x, one]);
     for _ in 0..2 {
-        derivative = Graph::new();
+        let mut derivative = Graph::new();
         let x = derivative.input(scalar.clone());
-        (_, derivative.outputs) = value_and_grad(&mut derivative, &level, &[x], &[true], location).unwrap();
-        level = derivative.clone();
+        (_, derivative.outputs) = value_and_grad(&mut derivative, &graph, &[x], &[true], location).unwrap();
+        graph = derivative;
     }
-    assert_eq!(interpret(&derivative, &[HostArray::scalar(3f64)]), [HostArray::scalar(108f64)]);
+    assert_eq!(interpret(&graph, &[HostArray::scalar(3f64)]), [HostArray::scalar(108f64)]);
 }
 
 /// x doubled in a while_loop as long as a counter is below 3: (x, count).
@@ -150,7 +148,7 @@ fn a_while_loop_is_an_error_only_if_a_cotangent_has_to_pass() {
     let error = try_gradients(std::slice::from_ref(&x), |b, x| doubling_loop(b, x[0])).unwrap_err();
     let message = error.to_string();
     assert!(
-        message.starts_with("no gradient flows through the while_loop at src/transforms/grad.rs:"),
+        message.starts_with("no gradient flows through the while_loop at src/transforms/grad/tests.rs:"),
         "{message}"
     );
     assert!(message.ends_with("use scan, or stop_gradient"), "{message}");
