@@ -9,7 +9,7 @@ use super::cache::{CacheOutcome, Key, ProgramCache};
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
 use super::options::CompileOptions;
-use super::plugin::PluginFile;
+use super::plugin::{PluginFile, Source};
 use super::program::Program;
 use super::signature;
 use crate::array::HostArray;
@@ -39,6 +39,10 @@ impl Client {
     /// As [`Client::open`], with a program cache of the caller's choice.
     pub fn open_with(file: &PluginFile, device_count: usize, cache: ProgramCache) -> Result<Client> {
         assert!(device_count > 0, "a client needs at least one device");
+        // Without a device the plugin for tpu searches for minutes; a path that the user gave is tried anyway.
+        if !file.kind.is_present() && matches!(file.source, Source::Cache | Source::Python) {
+            return Err(Error::DeviceAbsent { kind: file.kind });
+        }
         let handle = Arc::new(ClientHandle::create(Api::load(&file.path)?, file.kind, device_count)?);
         if handle.num_devices() < device_count {
             let (requested, present) = (device_count, handle.num_devices());
