@@ -314,6 +314,9 @@ fn a_client_describes_itself() {
     assert_eq!(client().devices(), 2);
     assert_eq!(client().device_kind(), "cpu");
     assert_eq!(client().api_version().0, 0);
+    let stablehlo = client().attributes().iter().find(|(name, _)| name == "stablehlo_current_version");
+    let (_, version) = stablehlo.unwrap();
+    assert!(version.starts_with("1.") && version.split('.').count() == 3, "{version}");
 }
 
 fn module_for_the_cache() -> String {
