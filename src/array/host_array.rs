@@ -240,14 +240,18 @@ impl HostArray {
         }
     }
 
-    /// The first element in memory; the others follow in row-major order, in the machine's byte order.
+    /// Where the elements lie in memory: in row-major order, each in the machine's byte order.
     pub fn as_ptr(&self) -> *const u8 {
-        with_values!(self, values => values.as_ptr().cast())
+        with_values!(self, values => {
+            values.as_slice().expect("host arrays are in standard layout").as_ptr().cast()
+        })
     }
 
     /// As [`HostArray::as_ptr`], to write to. What is written must be valid elements.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        with_values!(self, values => values.as_mut_ptr().cast())
+        with_values!(self, values => {
+            values.as_slice_mut().expect("host arrays are in standard layout").as_mut_ptr().cast()
+        })
     }
 
     /// The elements as little-endian bytes in row-major order.

@@ -1,6 +1,7 @@
 //! Kinds of devices.
 
 use std::fmt;
+use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -31,13 +32,13 @@ impl DeviceKind {
         }
     }
 
-    /// Whether this machine has a device of the kind, as far as the system's device files tell.
+    /// Whether this machine has a device of the kind, as far as the system's files tell.
     pub fn is_present(self) -> bool {
         let exists = |path: &str| Path::new(path).exists();
         match self {
             DeviceKind::Cpu => true,
             DeviceKind::Cuda => exists("/dev/nvidiactl") || exists("/usr/lib/wsl/lib/libcuda.so.1"),
-            DeviceKind::Tpu => exists("/dev/accel0") || exists("/dev/vfio/0"),
+            DeviceKind::Tpu => exists("/dev/accel0") || has_tpu_on_pci_bus(),
         }
     }
 
@@ -63,6 +64,17 @@ impl DeviceKind {
             DeviceKind::Cpu
         }
     }
+}
+
+/// The newer TPUs appear in /dev under a name that any device may have, but tell what they are on the bus.
+fn has_tpu_on_pci_bus() -> bool {
+    const GOOGLE: &str = "0x1ae0";
+    const TPUS: [&str; 6] = ["0x0027", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076"];
+    let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
+    devices.map(|device| device.path()).any(|device| {
+        let id = |name| fs::read_to_string(device.join(name)).unwrap_or_default();
+        id("vendor").trim() == GOOGLE && TPUS.contains(&id("device").trim())
+    })
 }
 
 impl fmt::Display for DeviceKind {
