@@ -1,15 +1,15 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
+pub mod algorithms;
+pub mod array;
 pub mod cli;
 pub mod config;
-pub mod trainer;
-pub mod algorithms;
-pub mod nn;
 pub mod envs;
-pub mod lang;
-pub mod transforms;
-pub mod lower;
 pub mod interpret;
 pub mod ir;
+pub mod lang;
+pub mod lower;
+pub mod nn;
 pub mod runtime;
-pub mod array;
+pub mod trainer;
+pub mod transforms;

@@ -31,7 +31,13 @@ mod tests {
     use crate::interpret::interpret;
     use crate::lang::{constant, float, trace};
 
-    fn advantages(rewards: [f32; 3], values: [f32; 3], dones: [bool; 3], last: f32, gl: [f64; 2]) -> Vec<f64> {
+    fn advantages(
+        rewards: [f32; 3],
+        values: [f32; 3],
+        dones: [bool; 3],
+        last: f32,
+        gl: [f64; 2],
+    ) -> Vec<f64> {
         let traced = trace(&(), |()| {
             let column = |x: [f32; 3]| -> Float { constant(x).reshape([3, 1]) };
             gae(

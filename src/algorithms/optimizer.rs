@@ -29,9 +29,8 @@ impl<P: Tree> Adam<P> {
         let steps = count.as_f32();
         let mean_scale = 1.0 / (1.0 - float(BETA1).pow(steps));
         let square_scale = 1.0 / (1.0 - float(BETA2).pow(steps));
-        let update = map2(&mean, &square, |m, v| {
-            lr * (m * mean_scale) / ((v * square_scale).sqrt() + epsilon)
-        });
+        let update =
+            map2(&mean, &square, |m, v| lr * (m * mean_scale) / ((v * square_scale).sqrt() + epsilon));
         (map2(params, &update, |p, u| p - u), Adam { mean, square, count })
     }
 }

@@ -38,9 +38,8 @@ impl RandomRollout {
     /// observations too.
     pub fn new(client: &Client, env: &dyn AnyEnv, num_envs: usize, seed: u64, observe: bool) -> Result<Self> {
         let params = default_params(env);
-        let structure = Leaves(
-            params.iter().map(|(n, v)| (n.clone(), Handle::placeholder(&v.array_type()))).collect(),
-        );
+        let structure =
+            Leaves(params.iter().map(|(n, v)| (n.clone(), Handle::placeholder(&v.array_type()))).collect());
         let init = trace(&structure, |params| {
             let [reset, key] = Key::new(seed).split();
             (vector::reset(env, &params, reset.split_last(num_envs)), key, Float::full([num_envs], 0.0))
@@ -124,7 +123,9 @@ mod tests {
             })
         });
         let results = interpret(&traced.graph, &[]);
-        for (found, valid) in [(&results[0], vec![1.0, 2.0, 4.0]), (&results[1], vec![0.0, 1.0, 2.0, 3.0, 4.0])] {
+        for (found, valid) in
+            [(&results[0], vec![1.0, 2.0, 4.0]), (&results[1], vec![0.0, 1.0, 2.0, 3.0, 4.0])]
+        {
             let p = 1.0 / valid.len() as f64;
             let mut total = 0;
             for action in &valid {

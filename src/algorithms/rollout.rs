@@ -10,11 +10,10 @@ pub struct Envs {
     pub state: Leaves,
     /// What the next action is chosen from.
     pub view: View,
-    /// Sum of rewards f32`[B]` and number of steps i32`[B]` of the running episodes.
+    /// Sum of rewards f32`[B]` of the running episodes.
     pub returns: Float,
-    pub lengths: Int,
 }
-crate::tree!(Envs { state, view, returns, lengths });
+crate::tree!(Envs { state, view, returns });
 
 /// One decision and what came of it; `[T, B, ...]` after a rollout.
 pub struct Transition {
@@ -31,16 +30,15 @@ crate::tree!(Transition { view, action, log_prob, value, reward, done });
 /// Sums over the steps of a rollout, `[B]` each.
 pub struct Totals {
     pub reward: Float,
-    /// Episodes that ended, and the sums of their returns and lengths.
+    /// Episodes that ended, and the sum of their returns.
     pub episodes: Float,
     pub episode_returns: Float,
-    pub episode_lengths: Float,
     /// The environment's own metrics: sums or maxima.
     pub metrics: Vec<Float>,
     /// How often each group of actions was chosen.
     pub action_groups: Vec<Float>,
 }
-crate::tree!(Totals { reward, episodes, episode_returns, episode_lengths, metrics, action_groups });
+crate::tree!(Totals { reward, episodes, episode_returns, metrics, action_groups });
 
 /// A policy with its value function, as the rollout needs it.
 pub trait Policy {
@@ -65,12 +63,7 @@ impl World<'_> {
     pub fn reset(&self, key: Key) -> Envs {
         let state = vector::reset(self.env, self.params, self.env_keys(key));
         let view = vector::view(self.env, self.params, &state);
-        Envs {
-            state,
-            view,
-            returns: Float::full([self.num_envs], 0.0),
-            lengths: Int::full([self.num_envs], 0),
-        }
+        Envs { state, view, returns: Float::full([self.num_envs], 0.0) }
     }
 
     /// `num_steps` steps under `policy`.
@@ -106,14 +99,11 @@ impl World<'_> {
         };
 
         let returns = envs.returns + step.reward;
-        let lengths = envs.lengths + 1;
-        let at_end = |x: Float| select(step.done, x, 0.0);
         let spec = self.env.spec();
         let totals = Totals {
             reward: totals.reward + step.reward,
             episodes: totals.episodes + step.done.as_f32(),
-            episode_returns: totals.episode_returns + at_end(returns),
-            episode_lengths: totals.episode_lengths + at_end(lengths.as_f32()),
+            episode_returns: totals.episode_returns + select(step.done, returns, 0.0),
             metrics: (spec.metrics.iter().zip(totals.metrics).zip(&step.metrics))
                 .map(|((metric, total), &value)| match metric.aggregate {
                     Aggregate::Mean => total + value,
@@ -121,18 +111,11 @@ impl World<'_> {
                 })
                 .collect(),
             action_groups: (spec.action_groups.iter().zip(totals.action_groups))
-                .map(|((_, range), total)| {
-                    total + (action.ge(range.start) & action.lt(range.end)).as_f32()
-                })
+                .map(|((_, range), total)| total + (action.ge(range.start) & action.lt(range.end)).as_f32())
                 .collect(),
         };
         let next_view = vector::view(self.env, self.params, &step.state);
-        let envs = Envs {
-            state: step.state,
-            view: next_view,
-            returns: select(step.done, 0.0, returns),
-            lengths: select(step.done, 0, lengths),
-        };
+        let envs = Envs { state: step.state, view: next_view, returns: select(step.done, 0.0, returns) };
         (envs, Transition { view, action, log_prob, value, reward, done: step.done }, totals)
     }
 
@@ -149,7 +132,6 @@ impl World<'_> {
             reward: zeros(),
             episodes: zeros(),
             episode_returns: zeros(),
-            episode_lengths: zeros(),
             metrics: (spec.metrics.iter())
                 .map(|metric| match metric.aggregate {
                     Aggregate::Mean => zeros(),

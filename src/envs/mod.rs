@@ -3,8 +3,8 @@
 mod cartpole;
 mod env;
 mod erased;
-pub mod registry;
 pub mod hackmatrix;
+pub mod registry;
 pub mod vector;
 
 pub use cartpole::CartPole;

@@ -12,14 +12,12 @@ pub struct Entry {
     pub defaults: &'static str,
 }
 
-pub const ENVS: &[Entry] = &[
-    Entry {
-        name: "cartpole",
-        summary: "balance a pole on a cart (Gymnasium CartPole-v1)",
-        make: || Box::new(Erased::new(CartPole)),
-        defaults: include_str!("../../jax_env_spec/cartpole/defaults.toml"),
-    },
-];
+pub const ENVS: &[Entry] = &[Entry {
+    name: "cartpole",
+    summary: "balance a pole on a cart (Gymnasium CartPole-v1)",
+    make: || Box::new(Erased::new(CartPole)),
+    defaults: include_str!("../../jax_env_spec/cartpole/defaults.toml"),
+}];
 
 /// The entry of that name, or the nearest known name.
 pub fn find(name: &str) -> Result<&'static Entry, UnknownEnv> {

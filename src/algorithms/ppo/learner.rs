@@ -99,10 +99,9 @@ impl PpoLearner {
             env_params.iter().map(|(n, v)| (n.clone(), Handle::placeholder(&v.array_type()))).collect(),
         );
         let seed_words = Handle::placeholder(&ArrayType::new(DType::U32, [2]));
-        let init = trace(
-            &(Int::from_handle(seed_words), params_structure.clone()),
-            |(seed, params)| ppo.init(&params, Key::from_words(seed)),
-        );
+        let init = trace(&(Int::from_handle(seed_words), params_structure.clone()), |(seed, params)| {
+            ppo.init(&params, Key::from_words(seed))
+        });
         let metrics = ppo.metric_names();
         let chunk = trace(
             &(init.output, hyper_structure(), params_structure, scalar_structure(DType::I32)),

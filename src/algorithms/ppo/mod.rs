@@ -31,11 +31,8 @@ pub struct State {
     pub key: Key,
     /// Updates done, i32.
     pub update: Int,
-    /// Means over the episodes of the last update that finished any: return and length.
-    pub last_return: Float,
-    pub last_length: Float,
 }
-crate::tree!(State { params, optimizer, envs, key, update, last_return, last_length });
+crate::tree!(State { params, optimizer, envs, key, update });
 
 /// Settings that are inputs of the program, f32 scalars.
 #[derive(Clone, Copy)]
@@ -135,8 +132,6 @@ impl Ppo<'_> {
             envs: self.world(env_params, float(0.0)).reset(envs_key),
             key,
             update: int(0),
-            last_return: float(0.0),
-            last_length: float(0.0),
         }
     }
 
@@ -156,16 +151,13 @@ impl Ppo<'_> {
         let (params, optimizer, losses, grad_norm) =
             self.improve(hyper, lr, state.params, state.optimizer, samples, shuffle_key);
 
-        let (metrics, last_return, last_length) =
-            self.metrics(hyper, lr, losses, grad_norm, totals, state.last_return, state.last_length);
-        let update = state.update + 1;
-        (State { params, optimizer, envs, key, update, last_return, last_length }, metrics)
+        let metrics = self.metrics(hyper, lr, losses, grad_norm, totals);
+        (State { params, optimizer, envs, key, update: state.update + 1 }, metrics)
     }
 
     /// Advantages and value targets, one row per transition.
     fn samples(&self, hyper: &Hyper, t: Transition, last_value: Float) -> Sample {
-        let (advantage, target) =
-            gae(t.reward, t.value, t.done, last_value, hyper.gamma, hyper.gae_lambda);
+        let (advantage, target) = gae(t.reward, t.value, t.done, last_value, hyper.gamma, hyper.gae_lambda);
         let Transition { view, action, log_prob, value, .. } = t;
         merge_first_axes(Sample { view, action, log_prob, value, advantage, target })
     }
@@ -227,8 +219,7 @@ impl Ppo<'_> {
         let (sums, ()) = crate::lang::scan(start, groups, |(losses, gradient), rows| {
             let mut sample = take_tree(samples, rows);
             sample.advantage = (sample.advantage - mean) / (std + 1e-8);
-            let (_, more, part) =
-                value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
+            let (_, more, part) = value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
             ((map2(&losses, &more, add), map2(&gradient, &part, add)), ())
         });
         if self.num_devices == 1 { sums } else { all_reduce(sums) }
@@ -295,28 +286,13 @@ impl Ppo<'_> {
         names
     }
 
-    /// One row of metrics, and the means of return and length to repeat while no episode ends.
-    #[allow(clippy::too_many_arguments)]
-    fn metrics(
-        &self,
-        hyper: &Hyper,
-        lr: Float,
-        losses: Losses,
-        grad_norm: Float,
-        totals: Totals,
-        last_return: Float,
-        last_length: Float,
-    ) -> (Float, Float, Float) {
+    /// One row of metrics, in the order of [`Ppo::metric_names`].
+    fn metrics(&self, hyper: &Hyper, lr: Float, losses: Losses, grad_norm: Float, totals: Totals) -> Float {
         let steps = self.settings.batch_size() as f64;
         let sums = |x: Float| self.sum_over_devices(x.sum_all());
         let episodes = sums(totals.episodes);
-        let per_episode = |x: Float, last: Float| {
-            select(episodes.gt(0.0), sums(x) / episodes.maximum(1.0), last)
-        };
-        let mean_return = per_episode(totals.episode_returns, last_return);
-        let mean_length = per_episode(totals.episode_lengths, last_length);
-        let total_loss =
-            losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy;
+        let at_least_one = episodes.maximum(1.0);
+        let total_loss = losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy;
         let mut row = vec![
             losses.pg_loss,
             losses.vf_loss,
@@ -329,8 +305,8 @@ impl Ppo<'_> {
             lr,
             sums(totals.reward) / steps,
             episodes,
-            mean_length,
-            mean_return,
+            (steps - episodes) / at_least_one,
+            sums(totals.episode_returns) / at_least_one,
         ];
         for (metric, total) in self.env.spec().metrics.iter().zip(totals.metrics) {
             row.push(match metric.aggregate {
@@ -339,7 +315,7 @@ impl Ppo<'_> {
             });
         }
         row.extend(totals.action_groups.into_iter().map(|total| sums(total) / steps));
-        (stack(row), mean_return, mean_length)
+        stack(row)
     }
 
     fn sum_over_devices(&self, x: Float) -> Float {
@@ -368,7 +344,8 @@ impl Ppo<'_> {
 fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
     /// Floats of activations (and their cotangents) that a core's cache holds beside the weights.
     const CACHE_FLOATS: usize = 1 << 18;
-    let widths: usize = leaves(params).iter().filter_map(|leaf| leaf.array_type().shape.first().copied()).sum();
+    let widths: usize =
+        leaves(params).iter().filter_map(|leaf| leaf.array_type().shape.first().copied()).sum();
     let fitting = (CACHE_FLOATS / widths.max(1)).max(1);
     divisor_at_most(minibatch, fitting)
 }
