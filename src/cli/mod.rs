@@ -14,9 +14,11 @@ use clap::{ArgMatches, Command};
 use crate::config::{UsageError, train_command};
 
 mod bench;
+mod envs;
 mod eval;
 mod learner;
 mod player;
+mod plugin;
 mod train;
 
 const FAILED: u8 = 1;
@@ -27,11 +29,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = Command::new("lockstep")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Train reinforcement-learning agents in programs compiled by XLA")
-        .subcommands([train_command(), eval::command(), bench::command()]);
+        .subcommands([
+            train_command(),
+            eval::command(),
+            envs::command(),
+            bench::command(),
+            plugin::command(),
+        ]);
     run(command, args, |name, matches| match name {
         "train" => train::run(matches),
         "eval" => eval::run(matches),
+        "envs" => envs::run(matches),
         "bench" => bench::run(matches),
+        "plugin" => plugin::run(matches),
         _ => unreachable!("clap knows the subcommands"),
     })
 }
