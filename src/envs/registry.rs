@@ -1,6 +1,7 @@
 //! The table of environments: a new one is a module and one line here.
 
 use super::cartpole::{self, CartPole};
+use super::hackmatrix::{self, HackMatrix};
 use super::{AnyEnv, Description, Erased};
 
 /// An environment by name.
@@ -14,13 +15,22 @@ pub struct Entry {
     pub defaults: &'static str,
 }
 
-pub const ENVS: &[Entry] = &[Entry {
-    name: "cartpole",
-    summary: "balance a pole on a cart (Gymnasium CartPole-v1)",
-    make: || Box::new(Erased::new(CartPole)),
-    describe: cartpole::description,
-    defaults: include_str!("../../jax_env_spec/cartpole/defaults.toml"),
-}];
+pub const ENVS: &[Entry] = &[
+    Entry {
+        name: "hackmatrix",
+        summary: "a turn-based game on a 6x6 board: siphon, hack, reach the exit of eight stages",
+        make: || Box::new(Erased::new(HackMatrix)),
+        describe: hackmatrix::host::describe::description,
+        defaults: "", // the general defaults are this game's
+    },
+    Entry {
+        name: "cartpole",
+        summary: "balance a pole on a cart (Gymnasium CartPole-v1)",
+        make: || Box::new(Erased::new(CartPole)),
+        describe: cartpole::description,
+        defaults: include_str!("../../jax_env_spec/cartpole/defaults.toml"),
+    },
+];
 
 /// The entry of that name, or the nearest known name.
 pub fn find(name: &str) -> Result<&'static Entry, UnknownEnv> {
