@@ -1,4 +1,5 @@
 //! lockstep: a JAX-style functional compiled trainer for reinforcement learning.
 
-pub mod array;
 pub mod runtime;
+
+pub mod array;
