@@ -42,4 +42,6 @@ pub mod ir;
 
 pub mod runtime;
 
+pub mod runtime;
+
 pub mod array;
