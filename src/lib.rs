@@ -42,6 +42,4 @@ pub mod ir;
 
 pub mod runtime;
 
-pub mod runtime;
-
 pub mod array;
