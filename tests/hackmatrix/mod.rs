@@ -1,5 +1,7 @@
 //! The traced HackMatrix against the golden transitions.
 
+mod speed;
+
 use std::path::Path;
 
 use lockstep::envs::hackmatrix::CompiledPlayer;

@@ -1,6 +1,6 @@
 //! The observation: 10 numbers of the player, 23 ownership flags, 42 features of each of 36 cells. Rules, section 7.
 
-use crate::lang::{Float, Int, arange, concatenate, stack, stack_at};
+use crate::lang::{Float, Int, arange, barrier, concatenate, float, stack, stack_at};
 
 use super::bits::lowest;
 use super::board::Place;
@@ -14,7 +14,8 @@ pub fn observe(state: &State) -> Float {
     concatenate(0, [player(state), programs.as_f32(), cells(state).flatten()])
 }
 
-/// A value on the scale of a feature. Divides: a product with the reciprocal has other bits.
+/// A value on the scale of a feature. It has to be a true division: a product with the reciprocal, into which the
+/// compiler turns a division by a constant that it can see, has other bits.
 #[track_caller]
 fn scaled(feature: &Feature, value: Float) -> Float {
     let mut scaled = value;
@@ -22,7 +23,7 @@ fn scaled(feature: &Feature, value: Float) -> Float {
         scaled = scaled + feature.offset;
     }
     if feature.divisor != 1.0 {
-        scaled = scaled / feature.divisor;
+        scaled = scaled / barrier(float(feature.divisor as f64));
     }
     feature.cap.map_or(scaled, |cap| scaled.minimum(cap))
 }
