@@ -1,4 +1,10 @@
 //! All integration tests, in one binary.
+
 mod cartpole;
+mod common;
 mod hackmatrix;
+mod law;
+mod learning;
 mod ops;
+mod probes;
+mod random;

@@ -18,10 +18,10 @@ pub struct Entry {
 pub const ENVS: &[Entry] = &[
     Entry {
         name: "hackmatrix",
-        summary: "a turn-based game on a 6x6 board: siphon, hack, reach the exit of eight stages",
+        summary: "a turn-based hacking game on a 6x6 board",
         make: || Box::new(Erased::new(HackMatrix)),
         describe: hackmatrix::host::describe::description,
-        defaults: "", // the general defaults are this game's
+        defaults: include_str!("../../jax_env_spec/hackmatrix/defaults.toml"),
     },
     Entry {
         name: "cartpole",

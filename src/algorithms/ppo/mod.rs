@@ -340,12 +340,12 @@ impl Ppo<'_> {
     }
 }
 
-/// Rows of a micro-batch: the largest divisor of the minibatch whose activations fit the cache.
+/// Rows of a micro-batch: the largest divisor of the minibatch whose activations stay in the last-level cache.
+/// Smaller ones would add up gradients as large as the weights more often than their activations save.
 fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
-    /// Floats of activations (and their cotangents) that a core's cache holds beside the weights.
-    const CACHE_FLOATS: usize = 1 << 18;
+    /// Floats of activations and their cotangents.
+    const CACHE_FLOATS: usize = 1 << 23;
     let widths: usize =
         leaves(params).iter().filter_map(|leaf| leaf.array_type().shape.first().copied()).sum();
-    let fitting = (CACHE_FLOATS / widths.max(1)).max(1);
-    divisor_at_most(minibatch, fitting)
+    divisor_at_most(minibatch, (CACHE_FLOATS / widths.max(1)).max(1))
 }
