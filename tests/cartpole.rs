@@ -8,9 +8,9 @@ use lockstep::envs::registry::find;
 use lockstep::envs::{AnyEnv, default_params};
 use lockstep::interpret::interpret;
 use lockstep::lang::{Array, Bool, Float, Handle, Int, Key, Leaves, trace, vmap_last};
-use lockstep::lower::{Options, lower};
-use lockstep::runtime::{Arg, Client, CompileOptions, plugin};
 use serde::Deserialize;
+
+use crate::common::run_on_device;
 
 #[derive(Deserialize)]
 struct Record {
@@ -74,13 +74,7 @@ fn gymnasium_s_transitions_are_reproduced_by_the_device_and_the_oracle() {
     values.push(actions);
     check(&records, &interpret(&traced.graph, &values));
 
-    let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
-    let program =
-        client.compile(&lower(&traced.graph, &Options::default()), &CompileOptions::default()).unwrap();
-    let args: Vec<Arg> = values.iter().map(|value| client.to_device(value, 0).unwrap().into()).collect();
-    let results = program.run(args).unwrap();
-    let results: Vec<HostArray> = results.iter().map(|buffer| buffer.to_host().unwrap()).collect();
-    check(&records, &results);
+    check(&records, &run_on_device(&traced.graph, &values));
 }
 
 /// Compares the leaves of [`Stepped`] with the records. The tolerance is that of 32-bit floats.

@@ -12,6 +12,7 @@ use crate::envs::registry::{ENVS, Entry};
 use crate::envs::{Description, EnvSpec, default_params};
 
 use super::learner::{env_defaults, find_env};
+use super::{print, print_line};
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -35,14 +36,11 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches) -> Result<()> {
     let Envs { name, json } = Envs::from_arg_matches(matches)?;
     match (name, json) {
-        (None, false) => print!("{}", table()),
-        (None, true) => println!("{}", Value::from_iter(ENVS.iter().map(row))),
-        (Some(name), json) => {
-            let facts = Facts::of(find_env(&name)?)?;
-            if json { println!("{}", facts.to_json()) } else { print!("{}", facts.to_text()) }
-        }
+        (None, false) => print(&table()),
+        (None, true) => print_line(Value::from_iter(ENVS.iter().map(row))),
+        (Some(name), false) => print(&Facts::of(find_env(&name)?)?.to_text()),
+        (Some(name), true) => print_line(Facts::of(find_env(&name)?)?.to_json()),
     }
-    Ok(())
 }
 
 fn row(entry: &Entry) -> Value {

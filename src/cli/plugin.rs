@@ -6,6 +6,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::runtime::plugin::{self, TARGETS};
 
+use super::print_line;
+
 pub fn command() -> Command {
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON on stdout");
     let target = Arg::new("target")
@@ -41,19 +43,17 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         Some(("install", matches)) => {
             let target = matches.get_one::<String>("target").expect("clap requires it");
-            println!("{}", plugin::install(target)?.path.display());
+            print_line(plugin::install(target)?.path.display())
         }
-        Some((_, matches)) => list(matches.get_flag("json"))?,
+        Some((_, matches)) => list(matches.get_flag("json")),
         None => unreachable!("clap requires a subcommand"),
     }
-    Ok(())
 }
 
 fn list(as_json: bool) -> Result<()> {
     let found = plugin::list();
     if as_json {
-        println!("{}", serde_json::to_string(&found)?);
-        return Ok(());
+        return print_line(serde_json::to_string(&found)?);
     }
     if found.is_empty() {
         eprintln!("no plugin is there yet; the first run installs one for cpu");
@@ -65,7 +65,7 @@ fn list(as_json: bool) -> Result<()> {
             plugin::Source::Cache => "installed by lockstep",
             plugin::Source::Python => "a Python package",
         };
-        println!("{:<6}{} ({source})", file.kind.to_string(), file.path.display());
+        print_line(format_args!("{:<6}{} ({source})", file.kind.to_string(), file.path.display()))?;
     }
     Ok(())
 }
