@@ -127,22 +127,23 @@ fn draw(frame: &mut Frame, scene: &Scene, picture: &Picture, control: &Control) 
     frame.render_widget(Paragraph::new(lines), board);
 
     // Where there is room below the board, the choices stand there and the rewards are shown in full.
-    let facts = if picture.facts.is_empty() { 0 } else { picture.facts.len() as u16 + 2 };
     let rewards = scene.rewards();
+    let [facts, mut paid, choices] =
+        [picture.facts.len(), rewards.len() + 1, scene.spec.num_actions].map(|lines| lines as u16 + 2);
     let tall = below.height >= 6;
-    let constraints = if tall {
-        [Constraint::Length(facts), Constraint::Min(0), Constraint::Length(0)]
-    } else {
-        let paid = rewards.iter().filter(|part| part.sum != 0.0).count().min(4) as u16;
-        [Constraint::Length(facts), Constraint::Length(paid + 3), Constraint::Min(0)]
-    };
-    let [facts_area, rewards_area, choices_area] = Layout::vertical(constraints).areas(right);
-    frame.render_widget(
-        Paragraph::new(picture.facts.clone()).block(Block::bordered().title(" state ")),
-        facts_area,
-    );
+    if !tall {
+        // Room for what has been paid so far, but not much of it.
+        paid = rewards.iter().filter(|part| part.sum != 0.0).count().min(4) as u16 + 3;
+    }
+    let [facts_area, rewards_area, beside] =
+        Layout::vertical([Constraint::Length(facts), Constraint::Length(paid), Constraint::Min(0)])
+            .areas(right);
+    let room = if tall { below } else { beside };
+    let choices_area = Rect { height: choices.min(room.height), ..room };
+    let state = Block::bordered().title(" state ");
+    frame.render_widget(Paragraph::new(picture.facts.clone()).block(state), facts_area);
     draw_rewards(frame, &rewards, &scene.total(), rewards_area);
-    draw_choices(frame, scene, if tall { below } else { choices_area });
+    draw_choices(frame, scene, choices_area);
 }
 
 fn headline(scene: &Scene, control: &Control) -> Line<'static> {
@@ -170,26 +171,31 @@ fn key_line() -> Line<'static> {
     Line::styled(" space pause   n step   + - speed   q quit", Style::new().fg(Color::DarkGray))
 }
 
-/// The parts of the reward, in the last step and over the episode, and their sum. Where not all fit, those that have
-/// paid nothing yet are left out.
+/// The parts of the reward, in the last step and over the episode, and their sum. A narrow area has the episode only;
+/// where not all fit, those that have paid nothing yet are left out.
 fn draw_rewards(frame: &mut Frame, parts: &[Paid], total: &Paid, area: Rect) {
-    let block = Block::bordered().title(" reward: step, episode ");
+    const NUMBER: usize = 9;
+    let width = usize::from(area.width).saturating_sub(2);
+    let wide = width >= 34;
+    let title = if wide { " reward: step, episode " } else { " reward " };
+    let block = Block::bordered().title(title);
     let room = usize::from(block.inner(area).height).saturating_sub(1);
-    let name_width = usize::from(block.inner(area).width).saturating_sub(18).clamp(8, 22);
+    let name_width = width.saturating_sub(if wide { 2 * NUMBER } else { NUMBER }).min(22);
     let line = |part: &Paid, style: Style| {
         let name: String = part.name.chars().take(name_width).collect();
-        let last = if part.last == 0.0 { String::new() } else { format!("{:+.2}", part.last) };
-        let style = if part.sum == 0.0 && part.last == 0.0 { style.fg(Color::DarkGray) } else { style };
         let sign = match part.last {
             last if last > 0.0 => style.fg(Color::LightGreen),
             last if last < 0.0 => style.fg(Color::LightRed),
+            _ if part.sum == 0.0 => style.fg(Color::DarkGray),
             _ => style,
         };
-        Line::from(vec![
-            Span::styled(format!("{name:<name_width$}"), style),
-            Span::styled(format!("{last:>8}"), sign),
-            Span::styled(format!("{:>9.2}", part.sum), style),
-        ])
+        let mut spans = vec![Span::styled(format!("{name:<name_width$}"), sign)];
+        if wide {
+            let last = if part.last == 0.0 { String::new() } else { format!("{:+.2}", part.last) };
+            spans.push(Span::styled(format!("{last:>NUMBER$}"), sign));
+        }
+        spans.push(Span::styled(format!("{:>NUMBER$.2}", part.sum), style));
+        Line::from(spans)
     };
     let all_fit = parts.len() <= room;
     let shown = parts.iter().filter(|part| all_fit || part.sum != 0.0).take(room);
@@ -206,7 +212,7 @@ fn draw_choices(frame: &mut Frame, scene: &Scene, area: Rect) {
     };
     let block = Block::bordered().title(title);
     let inner = block.inner(area);
-    let bar_width = usize::from(inner.width).saturating_sub(18).min(40);
+    let bar_width = usize::from(inner.width).saturating_sub(19).min(40);
     let line = |(action, p): (usize, f32)| {
         let next = scene.end.is_none() && action == scene.moment.action;
         let style = if next { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
@@ -215,7 +221,7 @@ fn draw_choices(frame: &mut Frame, scene: &Scene, area: Rect) {
         Line::from(vec![
             Span::styled(format!("{mark} {name:<9}"), style),
             Span::styled(bar(p, bar_width), Style::new().fg(color)),
-            Span::styled(format!("{:>5.1}%", 100.0 * p), style),
+            Span::styled(format!("{:>6.1}%", 100.0 * p), style),
         ])
     };
     let lines: Vec<Line> = scene.choices().into_iter().take(inner.height.into()).map(line).collect();

@@ -150,7 +150,7 @@ impl Scene {
         spec.metrics.iter().map(|metric| start(metric.aggregate)).collect()
     }
 
-    /// The parts of the reward; the reward itself if the environment reports no parts.
+    /// The parts of the reward, if the environment reports any.
     pub fn rewards(&self) -> Vec<Paid> {
         let last = self.last.as_ref().map(|(_, outcome)| outcome);
         let part = |(i, name): (usize, &str)| Paid {
@@ -159,14 +159,7 @@ impl Scene {
             sum: self.totals[i],
         };
         let named = self.spec.metrics.iter().enumerate();
-        let mut parts: Vec<Paid> = named
-            .filter_map(|(i, metric)| Some((i, metric.name.strip_prefix("reward/")?)))
-            .map(part)
-            .collect();
-        if parts.is_empty() {
-            parts.push(self.total());
-        }
-        parts
+        named.filter_map(|(i, metric)| Some((i, metric.name.strip_prefix("reward/")?))).map(part).collect()
     }
 
     /// The whole reward.
