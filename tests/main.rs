@@ -1,3 +1,9 @@
 //! All integration tests, in one binary.
+
+mod common;
 mod hackmatrix;
+mod law;
+mod learning;
 mod ops;
+mod probes;
+mod random;

@@ -4,7 +4,14 @@
 //! `Learner`: programs, and their state in device buffers. The trainer drives it in chunks, reads one row of
 //! metrics per update, and copies the state out when it saves. It never learns which algorithm it drives.
 
+pub mod advantage;
+pub mod evaluation;
+pub mod minibatch;
+pub mod optimizer;
+pub mod policy;
 pub mod ppo;
+pub mod random;
+pub mod rollout;
 
 use crate::array::{ArrayType, HostArray};
 

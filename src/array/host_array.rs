@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use half::bf16;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 use super::{ArrayType, DType};
 
@@ -193,6 +193,29 @@ impl HostArray {
         ArrayType::new(self.dtype(), self.shape())
     }
 
+    /// Arrays of one type, except for the size of `axis`, joined along it.
+    #[track_caller]
+    pub fn concatenate(axis: usize, parts: &[HostArray]) -> Self {
+        if let [only] = parts {
+            return only.clone();
+        }
+        with_element!(parts[0].dtype(), T => {
+            let views: Vec<_> =
+                parts.iter().map(|part| part.get::<T>().expect("parts have one dtype").view()).collect();
+            let joined = ndarray::concatenate(Axis(axis), &views).expect("parts fit");
+            T::wrap(joined.as_standard_layout().into_owned())
+        })
+    }
+
+    /// The elements `range` of one axis.
+    #[track_caller]
+    pub fn slice(&self, axis: usize, range: std::ops::Range<usize>) -> Self {
+        with_values!(self, values => {
+            let part = values.slice_axis(Axis(axis), Slice::from(range));
+            Element::wrap(part.as_standard_layout().into_owned())
+        })
+    }
+
     /// The typed array inside, if the dtype is `T`'s.
     pub fn get<T: Element>(&self) -> Option<&ArrayD<T>> {
         T::unwrap(self)
@@ -217,14 +240,18 @@ impl HostArray {
         }
     }
 
-    /// The first element in memory; the others follow in row-major order, in the machine's byte order.
+    /// Where the elements lie in memory: in row-major order, each in the machine's byte order.
     pub fn as_ptr(&self) -> *const u8 {
-        with_values!(self, values => values.as_ptr().cast())
+        with_values!(self, values => {
+            values.as_slice().expect("host arrays are in standard layout").as_ptr().cast()
+        })
     }
 
     /// As [`HostArray::as_ptr`], to write to. What is written must be valid elements.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        with_values!(self, values => values.as_mut_ptr().cast())
+        with_values!(self, values => {
+            values.as_slice_mut().expect("host arrays are in standard layout").as_mut_ptr().cast()
+        })
     }
 
     /// The elements as little-endian bytes in row-major order.

@@ -36,17 +36,7 @@ pub struct Params {
     max_theta: Float,
     max_steps: Int,
 }
-crate::tree!(Params {
-    gravity,
-    cart_mass,
-    pole_mass,
-    half_length,
-    push,
-    tau,
-    max_x,
-    max_theta,
-    max_steps
-});
+crate::tree!(Params { gravity, cart_mass, pole_mass, half_length, push, tau, max_x, max_theta, max_steps });
 
 impl Env for CartPole {
     type State = State;
@@ -129,16 +119,18 @@ mod tests {
             let ((_, _), (obs, dones)) = crate::lang::scan((state, int(0)), keys, |(state, t), key| {
                 let [a, b] = key.split();
                 let action = a.integers([8], 0..2);
-                let (state, obs, done) = vmap_last((state, action, b.split_last(8)), |(state, action, key)| {
-                    let [step_key, reset_key] = key.split();
-                    let step = env.step(&params, step_key, state, action);
-                    let done = step.terminated | step.truncated.unwrap();
-                    let state = crate::lang::rare(done, (step.state, reset_key), |(_, key)| {
-                        let [now, later] = key.split();
-                        (env.reset(&params, now), later)
-                    }).0;
-                    (state, env.observe(&params, &state), done)
-                });
+                let (state, obs, done) =
+                    vmap_last((state, action, b.split_last(8)), |(state, action, key)| {
+                        let [step_key, reset_key] = key.split();
+                        let step = env.step(&params, step_key, state, action);
+                        let done = step.terminated | step.truncated.unwrap();
+                        let state = crate::lang::rare(done, (step.state, reset_key), |(_, key)| {
+                            let [now, later] = key.split();
+                            (env.reset(&params, now), later)
+                        })
+                        .0;
+                        (state, env.observe(&params, &state), done)
+                    });
                 ((state, t + 1), (obs, done.as_i32()))
             });
             (obs, dones)

@@ -37,9 +37,9 @@ impl<E: Env> Erased<E> {
     }
 
     fn state(&self, erased: &Leaves) -> E::State {
-        let shape = self.state.get_or_init(|| {
-            structure_of(|| self.env.reset(&self.env.default_params(), Key::new(0)))
-        });
+        let shape = self
+            .state
+            .get_or_init(|| structure_of(|| self.env.reset(&self.env.default_params(), Key::new(0))));
         rebuild(shape.duplicate(), &leaves(erased))
     }
 }

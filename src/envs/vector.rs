@@ -57,9 +57,9 @@ pub fn step(env: &dyn AnyEnv, params: &Leaves, keys: Key, state: Leaves, actions
             Some(truncated) => step.terminated | truncated,
             None => step.terminated,
         };
-        let truncated = step.truncated.map(|truncated| {
-            (truncated & !step.terminated, env.observe(params, &step.state).flatten())
-        });
+        let truncated = step
+            .truncated
+            .map(|truncated| (truncated & !step.terminated, env.observe(params, &step.state).flatten()));
         let state = rare(done, step.state, |_| env.reset(params, reset_key.fold_in(0)));
         VectorStep { state, reward: step.reward, done, truncated, metrics: step.metrics }
     });

@@ -3,7 +3,7 @@
 
 use crate::array::{ArrayType, DType};
 
-use super::{Graph, Op, Unary};
+use super::{Graph, Op, ScatterKind, Unary};
 
 type Inferred = Result<Vec<ArrayType>, String>;
 
@@ -13,7 +13,8 @@ pub fn infer(op: &Op, inputs: &[&ArrayType]) -> Inferred {
         Op::Constant(value) => arity(op, inputs, 0).and(one(value.array_type())),
         Op::Iota { dtype, shape, axis } => {
             arity(op, inputs, 0)?;
-            ensure(*axis < shape.len(), || format!("iota: no axis {axis} in shape {shape:?}"))?;
+            let fits = *axis < shape.len() && *dtype != DType::Bool;
+            ensure(fits, || format!("iota: no axis {axis} of {dtype} in shape {shape:?}"))?;
             one(ArrayType::new(*dtype, shape.clone()))
         }
         Op::Unary(unary) => {
@@ -47,7 +48,8 @@ pub fn infer(op: &Op, inputs: &[&ArrayType]) -> Inferred {
         }
         Op::Bitcast(dtype) => {
             arity(op, inputs, 1)?;
-            accepts(op, dtype.size() == inputs[0].dtype.size() && inputs[0].dtype != DType::Bool, inputs[0])?;
+            let fits = dtype.size() == inputs[0].dtype.size();
+            accepts(op, fits && *dtype != DType::Bool && inputs[0].dtype != DType::Bool, inputs[0])?;
             one(ArrayType::new(*dtype, inputs[0].shape.clone()))
         }
         Op::StopGradient => arity(op, inputs, 1).and_then(|()| one(inputs[0].clone())),
@@ -178,8 +180,9 @@ pub fn infer(op: &Op, inputs: &[&ArrayType]) -> Inferred {
             arity(op, inputs, 2)?;
             one(ArrayType::new(inputs[0].dtype, gathered_shape(op, *axis, inputs[0], inputs[1])?))
         }
-        Op::Scatter { axis, .. } => {
+        Op::Scatter { axis, kind } => {
             arity(op, inputs, 3)?;
+            accepts(op, *kind == ScatterKind::Set || inputs[0].dtype != DType::Bool, inputs[0])?;
             let shape = gathered_shape(op, *axis, inputs[0], inputs[1])?;
             let expected = ArrayType::new(inputs[0].dtype, shape);
             ensure(*inputs[2] == expected, || {
@@ -292,6 +295,7 @@ fn gathered_shape(op: &Op, axis: usize, x: &ArrayType, indices: &ArrayType) -> R
     ensure(axis < x.rank() && indices.dtype == DType::I32, || {
         format!("{}: indices {indices} along axis {axis} do not fit {x}", op.name())
     })?;
+    ensure(x.shape[axis] > 0, || format!("{}: {x} has no entries along axis {axis}", op.name()))?;
     Ok([&x.shape[..axis], &indices.shape[..], &x.shape[axis + 1..]].concat())
 }
 

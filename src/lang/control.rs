@@ -277,6 +277,28 @@ pub fn replica_id() -> Int {
     Array::<super::kind::Int>::from_handle(emit(Op::ReplicaId, &[])[0]).as_i32()
 }
 
+/// Every leaf reshaped from `[a, b, ...]` to `[a * b, ...]`.
+#[track_caller]
+pub fn merge_first_axes<T: Tree>(tree: T) -> T {
+    let mut merged = Vec::new();
+    for leaf in leaves(&tree) {
+        let shape = leaf.array_type().shape;
+        let shape = [&[shape[0] * shape[1]], &shape[2..]].concat();
+        merged.push(emit(Op::Reshape { shape }, &[leaf])[0]);
+    }
+    rebuild(tree, &merged)
+}
+
+/// The entries `indices` (i32) of axis 0 of every leaf.
+#[track_caller]
+pub fn take_tree<T: Tree>(tree: &T, indices: Int) -> T {
+    let mut taken = Vec::new();
+    for leaf in leaves(tree) {
+        taken.push(emit(Op::Gather { axis: 0 }, &[leaf, indices.handle()])[0]);
+    }
+    rebuild(tree.duplicate(), &taken)
+}
+
 /// The same values, all computed before any of them is used: keeps the compiler from computing an expensive
 /// value again in each of its uses.
 #[track_caller]

@@ -147,9 +147,8 @@ impl Lowering<'_> {
                 vec![self.simple("transpose", &attributes, inputs, outputs, at)]
             }
             Op::Slice { start, limit, stride } => {
-                let ranges: Vec<String> = (0..start.len())
-                    .map(|i| format!("{}:{}:{}", start[i], limit[i], stride[i]))
-                    .collect();
+                let ranges: Vec<String> =
+                    (0..start.len()).map(|i| format!("{}:{}:{}", start[i], limit[i], stride[i])).collect();
                 let attributes = format!(" [{}]", ranges.join(", "));
                 vec![self.simple("slice", &attributes, inputs, outputs, at)]
             }
@@ -267,10 +266,8 @@ impl Lowering<'_> {
         at: Location,
     ) -> String {
         let dtype = x.array_type.dtype;
-        let identity = Value {
-            name: self.constant(&identity(kind, dtype), at),
-            array_type: ArrayType::scalar(dtype),
-        };
+        let identity =
+            Value { name: self.constant(&identity(kind, dtype), at), array_type: ArrayType::scalar(dtype) };
         let op = match kind {
             Reduction::Sum => "add",
             Reduction::Max => "maximum",
@@ -318,9 +315,9 @@ impl Lowering<'_> {
         let scalar = tensor(&ArrayType::scalar(x.dtype));
         let region = match kind {
             ScatterKind::Set => format!("stablehlo.return %new : {scalar}"),
-            ScatterKind::Add => format!(
-                "%sum = stablehlo.add %old, %new : {scalar}\n      stablehlo.return %sum : {scalar}"
-            ),
+            ScatterKind::Add => {
+                format!("%sum = stablehlo.add %old, %new : {scalar}\n      stablehlo.return %sum : {scalar}")
+            }
         };
         let text = format!(
             "\"stablehlo.scatter\"({}) <{{indices_are_sorted = false, scatter_dimension_numbers = \
@@ -386,6 +383,10 @@ impl Lowering<'_> {
             );
             initial.push(Value { name: self.line(&text, at), array_type: array_type.clone() });
         }
+        if length == 0 {
+            // Its steps would read entries that no array has.
+            return initial[1..].iter().map(|value| value.name.clone()).collect();
+        }
         let index = tensor(&index_type);
         let results = self.loop_region(
             &initial,
@@ -400,8 +401,9 @@ impl Lowering<'_> {
             |lowering, state| {
                 let step = match reverse {
                     false => state[0].name.clone(),
-                    true => lowering
-                        .line(&format!("stablehlo.subtract {last}, {} : {index}", state[0].name), at),
+                    true => {
+                        lowering.line(&format!("stablehlo.subtract {last}, {} : {index}", state[0].name), at)
+                    }
                 };
                 let mut body_inputs = inputs[..captures].to_vec();
                 body_inputs.extend_from_slice(&state[1..1 + carry]);
@@ -409,8 +411,7 @@ impl Lowering<'_> {
                     body_inputs.push(lowering.entry(xs, &step, &zero, at));
                 }
                 let after = lowering.body(body, &body_inputs);
-                let next =
-                    lowering.line(&format!("stablehlo.add {}, {one} : {index}", state[0].name), at);
+                let next = lowering.line(&format!("stablehlo.add {}, {one} : {index}", state[0].name), at);
                 let mut results = vec![next];
                 results.extend_from_slice(&after[..carry]);
                 for (ys, y) in state[1 + carry..].iter().zip(&after[carry..]) {
@@ -472,8 +473,11 @@ impl Lowering<'_> {
             .iter()
             .map(|value| Value { name: self.fresh("iter"), array_type: value.array_type.clone() })
             .collect();
-        let bindings: Vec<String> =
-            carry.iter().zip(initial).map(|(inner, outer)| format!("{} = {}", inner.name, outer.name)).collect();
+        let bindings: Vec<String> = carry
+            .iter()
+            .zip(initial)
+            .map(|(inner, outer)| format!("{} = {}", inner.name, outer.name))
+            .collect();
         let types: Vec<String> = initial.iter().map(|value| tensor(&value.array_type)).collect();
         let types = types.join(", ");
         let result = self.fresh("");

@@ -9,7 +9,7 @@ use super::cache::{CacheOutcome, Key, ProgramCache};
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
 use super::options::CompileOptions;
-use super::plugin::PluginFile;
+use super::plugin::{PluginFile, Source};
 use super::program::Program;
 use super::signature;
 use crate::array::HostArray;
@@ -25,6 +25,7 @@ struct Inner {
     platform: String,
     platform_version: String,
     device_kind: String,
+    attributes: Vec<(String, String)>,
     plugin: PluginFile,
     cache: ProgramCache,
 }
@@ -39,15 +40,24 @@ impl Client {
     /// As [`Client::open`], with a program cache of the caller's choice.
     pub fn open_with(file: &PluginFile, device_count: usize, cache: ProgramCache) -> Result<Client> {
         assert!(device_count > 0, "a client needs at least one device");
+        // Without a device the plugin for tpu searches for minutes; a path that the user gave is tried anyway.
+        if !file.kind.is_present() && matches!(file.source, Source::Cache | Source::Python) {
+            return Err(Error::DeviceAbsent { kind: file.kind });
+        }
         let handle = Arc::new(ClientHandle::create(Api::load(&file.path)?, file.kind, device_count)?);
+        let platform = handle.platform_name()?;
+        if !file.kind.is_platform(&platform) {
+            return Err(Error::WrongKind { path: file.path.clone(), platform, kind: file.kind });
+        }
         if handle.num_devices() < device_count {
             let (requested, present) = (device_count, handle.num_devices());
             return Err(Error::TooFewDevices { path: file.path.clone(), requested, present });
         }
         let inner = Inner {
-            platform: handle.platform_name()?,
+            platform,
             platform_version: handle.platform_version()?,
             device_kind: handle.device_kind()?,
+            attributes: handle.api().attributes()?,
             plugin: file.clone(),
             handle,
             cache,
@@ -65,7 +75,7 @@ impl Client {
         &self.inner.platform
     }
 
-    /// The plugin's own words on its version.
+    /// The platform's own words on its version: that of CUDA, of libtpu, or just `cpu`.
     pub fn platform_version(&self) -> &str {
         &self.inner.platform_version
     }
@@ -83,6 +93,11 @@ impl Client {
     /// Major and minor version of the PJRT API that the plugin was built with.
     pub fn api_version(&self) -> (i32, i32) {
         self.inner.handle.api().version()
+    }
+
+    /// What the plugin says of itself: names and values, such as `stablehlo_current_version` and `1.13.3`.
+    pub fn attributes(&self) -> &[(String, String)] {
+        &self.inner.attributes
     }
 
     /// Compiles StableHLO text, or loads the compiled program from the cache. What XLA says about a module
@@ -131,8 +146,8 @@ impl Client {
     fn cache_key(&self, module: &str, options: &[u8]) -> Key {
         let inner = &*self.inner;
         let mut key = Key::new();
-        key.add(module.as_bytes()).add(options).add_file_identity(&inner.plugin.path).add_host();
-        key.add(format!("{:?}", self.api_version()).as_bytes());
+        key.add_module(module).add(options).add_file_identity(&inner.plugin.path).add_host();
+        key.add(format!("{:?} {:?}", self.api_version(), inner.attributes).as_bytes());
         key.add(inner.platform.as_bytes()).add(inner.platform_version.as_bytes());
         key.add(inner.device_kind.as_bytes()).add(&self.devices().to_le_bytes());
         key.add(std::env::var_os("XLA_FLAGS").unwrap_or_default().as_encoded_bytes());

@@ -35,6 +35,12 @@ pub enum Error {
     #[error("plugin {target} cannot be installed: {reason}")]
     Install { target: String, reason: String },
 
+    #[error("this machine shows no {kind} device")]
+    DeviceAbsent { kind: DeviceKind },
+
+    #[error("{} is a plugin for {platform}, not for {kind}", path.display())]
+    WrongKind { path: PathBuf, platform: String, kind: DeviceKind },
+
     #[error("{requested} devices were asked for, but plugin {} shows only {present}", path.display())]
     TooFewDevices { path: PathBuf, requested: usize, present: usize },
 

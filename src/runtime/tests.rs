@@ -314,6 +314,9 @@ fn a_client_describes_itself() {
     assert_eq!(client().devices(), 2);
     assert_eq!(client().device_kind(), "cpu");
     assert_eq!(client().api_version().0, 0);
+    let stablehlo = client().attributes().iter().find(|(name, _)| name == "stablehlo_current_version");
+    let (_, version) = stablehlo.unwrap();
+    assert!(version.starts_with("1.") && version.split('.').count() == 3, "{version}");
 }
 
 fn module_for_the_cache() -> String {
@@ -403,6 +406,17 @@ fn what_is_no_plugin_is_refused_in_one_line() {
     assert!(open(&system_library()).contains("does not export GetPjrtApi"));
 }
 
+#[test]
+fn a_plugin_for_another_kind_of_device_is_refused() {
+    let file = PluginFile { kind: DeviceKind::Tpu, source: Source::Flag, ..cpu_plugin().clone() };
+    let message = Client::open(&file, 1).unwrap_err().to_string();
+    assert!(message.ends_with("xla_cpu_pjrt.so is a plugin for cpu, not for tpu"), "{message}");
+    if !DeviceKind::Tpu.is_present() {
+        let found = PluginFile { source: Source::Cache, ..file };
+        assert_eq!(Client::open(&found, 1).unwrap_err().to_string(), "this machine shows no tpu device");
+    }
+}
+
 /// A shared library that every process has loaded.
 fn system_library() -> PathBuf {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -417,80 +431,4 @@ fn the_flag_names_the_plugin() {
     let found = plugin::find(None, Some(&cpu_plugin().path)).unwrap();
     assert_eq!((found.kind, found.source), (DeviceKind::Cpu, Source::Flag));
     assert_eq!(found.path, cpu_plugin().path);
-}
-
-#[test]
-#[ignore]
-fn measure() {
-    use std::time::Instant;
-    let t = Instant::now();
-    let c = Client::open_with(cpu_plugin(), 2, ProgramCache::disabled()).unwrap();
-    println!("open first {:?}", t.elapsed());
-    let t = Instant::now();
-    let _d = Client::open_with(cpu_plugin(), 2, ProgramCache::disabled()).unwrap();
-    println!("open second {:?}", t.elapsed());
-    let p = c.compile(&addition("tensor<16xf32>"), &CompileOptions::default()).unwrap();
-    println!("compile {}", p.compile_seconds());
-    let up = || c.to_device(&HostArray::new(&[16], vec![1f32; 16]), 0).unwrap();
-    let (mut a, b) = (up(), up());
-    for _ in 0..3 {
-        let t = Instant::now();
-        for _ in 0..20000 {
-            a = p.run(vec![Arg::Donate(a), Arg::Borrow(&b)]).unwrap().remove(0);
-        }
-        a.wait().unwrap();
-        println!("run donate {:?} each", t.elapsed() / 20000);
-    }
-    let t = Instant::now();
-    for _ in 0..20000 {
-        a.to_host().unwrap();
-    }
-    println!("to_host tiny {:?}", t.elapsed() / 20000);
-    let t = Instant::now();
-    for _ in 0..20000 {
-        up();
-    }
-    println!("to_device tiny {:?}", t.elapsed() / 20000);
-    for n in [1usize << 18, 1 << 22, 1 << 26] {
-        let h = HostArray::new(&[n], vec![1f32; n]);
-        let mut d = c.to_device(&h, 0).unwrap();
-        let reps = (1 << 28) / n / 4 + 1;
-        let t = Instant::now();
-        for _ in 0..reps {
-            d = c.to_device(&h, 0).unwrap();
-            d.wait().unwrap();
-        }
-        println!(
-            "to_device {} MB {:.2} GB/s",
-            n * 4 >> 20,
-            (n * 4 * reps) as f64 / t.elapsed().as_secs_f64() / 1e9
-        );
-        let t = Instant::now();
-        for _ in 0..reps {
-            d.to_host().unwrap();
-        }
-        println!(
-            "to_host {} MB {:.2} GB/s",
-            n * 4 >> 20,
-            (n * 4 * reps) as f64 / t.elapsed().as_secs_f64() / 1e9
-        );
-        let t = Instant::now();
-        for _ in 0..reps {
-            std::hint::black_box(h.clone());
-        }
-        println!(
-            "memcpy {} MB {:.2} GB/s",
-            n * 4 >> 20,
-            (n * 4 * reps) as f64 / t.elapsed().as_secs_f64() / 1e9
-        );
-    }
-    let rss = || std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().to_string();
-    println!("rss pages {}", rss());
-    for _ in 0..5 {
-        for _ in 0..40000 {
-            a = p.run(vec![Arg::Donate(a), Arg::Donate(up())]).unwrap().remove(0);
-            a.to_host().unwrap();
-        }
-        println!("rss pages {}", rss());
-    }
 }

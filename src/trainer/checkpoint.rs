@@ -321,6 +321,27 @@ mod tests {
         assert!(checked_body(&path, &good).is_ok());
     }
 
+    /// Written by the first version of the format; it must stay readable.
+    #[test]
+    fn a_stored_file_of_format_1_loads() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoint_format_1.ckpt"));
+        if std::env::var_os("LOCKSTEP_UPDATE_GOLDEN").is_some() && !path.exists() {
+            sample().save(path).unwrap();
+        }
+        let (loaded, expected) = (Checkpoint::load(path).unwrap(), sample());
+        assert_eq!(
+            (loaded.config, loaded.env, loaded.progress),
+            (expected.config, expected.env, expected.progress)
+        );
+        let bytes = |state: &NamedArrays| -> Vec<_> {
+            state
+                .iter()
+                .map(|(name, array)| (name.clone(), array.array_type(), array.to_bytes().to_vec()))
+                .collect()
+        };
+        assert_eq!(bytes(&loaded.state), bytes(&expected.state));
+    }
+
     #[test]
     fn a_state_of_another_program_is_described() {
         let mut checkpoint = sample();

@@ -20,7 +20,7 @@ impl Console {
     /// A bar over `num_updates` updates, of which `done` are behind it, if stderr is a terminal.
     pub fn new(num_updates: u64, done: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = "{bar:24} {percent:>3}%  update {pos}/{len}  {elapsed} + {eta}  {msg}";
+            let style = "{bar:24} {percent:>3}%  update {pos}/{len}  {elapsed}, {eta} left  {msg}";
             let style = ProgressStyle::with_template(style).expect("a valid template");
             let bar = ProgressBar::new(num_updates).with_style(style).with_position(done);
             bar.reset_eta();

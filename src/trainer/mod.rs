@@ -28,7 +28,7 @@ pub use params::{load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};
 pub use session::{Outcome, train};
-pub use settings::{Device, Settings};
+pub use settings::Settings;
 pub use signals::INTERRUPTED;
 
 #[cfg(doc)]

@@ -153,7 +153,8 @@ pub fn is_running(path: &Path) -> bool {
     matches!(directory.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
-fn name_of(path: &Path) -> String {
+/// The name of the run in a directory.
+pub fn name_of(path: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -139,7 +139,9 @@ impl<'a> Session<'a> {
             progress.interval = Interval::new(learner.metric_names());
         }
         let mut session = Self::new(settings, config, learner, stop, run, progress)?;
-        session.saved_update = Some(session.progress.update);
+        // A checkpoint under another name is saved again at the end, under its own.
+        let own_name = session.run.checkpoint_path(session.progress.update);
+        session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
         session.announce_resume(&path, moved, other_metrics);
         Ok(session)
     }
@@ -341,11 +343,14 @@ impl<'a> Session<'a> {
     fn save_or_warn(&mut self) {
         self.last_save = Instant::now();
         if let Err(error) = self.save() {
-            let kept = match self.saved_update {
-                Some(update) => format!("checkpoint_{update}.ckpt is kept"),
-                None => "there is no checkpoint yet".into(),
-            };
-            self.console.warn(&format!("{error:#}; {kept}, training continues"));
+            self.console.warn(&format!("{error:#}; {}, training continues", self.what_is_kept()));
+        }
+    }
+
+    fn what_is_kept(&self) -> String {
+        match self.saved_update {
+            Some(update) => format!("checkpoint_{update}.ckpt is kept"),
+            None => "there is no checkpoint yet".into(),
         }
     }
 
@@ -363,9 +368,11 @@ impl<'a> Session<'a> {
             progress: self.progress.clone(),
             state: self.learner.state()?,
         };
+        // Parameters first: whoever finds a checkpoint finds its parameters, too. Neither waits for the other's luck.
+        let params = self.save_params(&self.run.params_path(update));
         checkpoint.save(&self.run.checkpoint_path(update))?;
         self.saved_update = Some(update);
-        self.save_params(&self.run.params_path(update))
+        params
     }
 
     fn save_params(&self, path: &Path) -> Result<()> {
@@ -378,7 +385,7 @@ impl<'a> Session<'a> {
     /// Saves what must not be lost.
     fn end(&mut self, state: State) -> Result<Outcome> {
         if self.progress.update > 0 {
-            self.save().context("the run ends unsaved")?;
+            self.save().with_context(|| format!("the last save failed ({})", self.what_is_kept()))?;
         }
         let mut final_params = None;
         if state == State::Completed {

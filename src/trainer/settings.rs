@@ -1,15 +1,17 @@
 //! The settings of a training run, apart from those of its algorithm.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
+use clap::{Args, Command, FromArgMatches, value_parser};
 use serde::{Deserialize, Serialize};
+
+use crate::runtime::DeviceKind;
 
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Run")]
+#[group(skip)]
 pub struct Settings {
     /// Environment to train in
     #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
@@ -22,7 +24,7 @@ pub struct Settings {
     pub seed: u64,
     /// Kind of device [default: the best that is present]
     #[arg(long, value_name = "KIND")]
-    pub device: Option<Device>,
+    pub device: Option<DeviceKind>,
     /// Devices to split the environments over
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub devices: usize,
@@ -47,7 +49,7 @@ pub struct Settings {
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,
-    /// Name of the run [default: <env>-<mon><dd>-<yy>-<N>]
+    /// Name of the run [default: ENV-MONdd-yy-N, such as cartpole-jan25-26-1]
     #[arg(long, value_name = "NAME")]
     pub run_name: Option<String>,
     /// Text to append to the automatic name
@@ -67,25 +69,6 @@ pub struct Settings {
     pub no_artifact: bool,
 }
 
-/// A kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    Cpu,
-    Cuda,
-    Tpu,
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Device::Cpu => "cpu",
-            Device::Cuda => "cuda",
-            Device::Tpu => "tpu",
-        })
-    }
-}
-
 /// The defaults of the flags, so that each stands in one place only.
 impl Default for Settings {
     fn default() -> Self {
@@ -100,16 +83,10 @@ impl Settings {
     /// # Errors
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
-        ensure!(self.total_timesteps >= 1, "total_timesteps is 0; it must be at least 1");
-        ensure!(
-            self.total_timesteps <= i64::MAX as u64,
-            "total_timesteps is {}; it must be at most {}",
-            self.total_timesteps,
-            i64::MAX
-        );
+        check_count("total_timesteps", self.total_timesteps)?;
         ensure!((1..=4096).contains(&self.devices), "devices is {}; it must be from 1 to 4096", self.devices);
-        ensure!(self.log_interval >= 1, "log_interval is 0; it must be at least 1");
-        ensure!(self.save_interval != Some(0), "save_interval is 0; it must be at least 1");
+        check_count("log_interval", self.log_interval)?;
+        check_count("save_interval", self.save_interval.unwrap_or(1))?;
         let minutes = self.save_interval_minutes;
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
         if let Some(name) = &self.run_name {
@@ -120,6 +97,12 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// TOML numbers end at 2^63 - 1.
+fn check_count(name: &str, value: u64) -> Result<()> {
+    ensure!((1..=i64::MAX as u64).contains(&value), "{name} is {value}; it must be from 1 to {}", i64::MAX);
+    Ok(())
 }
 
 /// A run's name is the name of its directory, so it must be one on every system.

@@ -29,7 +29,7 @@ pub struct Status {
     pub timesteps: u64,
     pub total_timesteps: u64,
     pub episodes: u64,
-    /// Environment steps per second, lately.
+    /// Environment steps per second since the process began to train.
     pub steps_per_second: f64,
     /// When the process started, UTC.
     pub start_time: String,

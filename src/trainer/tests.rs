@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -388,6 +388,50 @@ fn a_killed_run_is_dead_and_continues_from_its_checkpoint() {
     assert!(!directory.join(".checkpoint_38.ckpt.tmp").exists());
 }
 
+/// Continues the run in `TEST_DIR`, slowly and saving often, until somebody kills the process.
+#[test]
+#[ignore = "the child of another test"]
+fn slow_child() {
+    let Some(dir) = std::env::var_os("TEST_DIR") else { return };
+    let settings = Settings { save_interval: Some(2), ..settings(Path::new(&dir), 300) };
+    let pause = |_| std::thread::sleep(std::time::Duration::from_millis(1));
+    let mut learner = Fake { max_updates: 3, ..Fake::with_ballast() }.before_chunk(pause);
+    let resumed = Resumed::open(Path::new("run"), &settings.checkpoint_dir).ok();
+    if resumed.is_none() {
+        let _ = fs::remove_dir_all(Path::new(&dir).join("run")); // killed before the first checkpoint
+    }
+    train(&settings, "", &[], &mut learner, resumed).unwrap();
+}
+
+#[test]
+fn a_run_killed_anywhere_ends_as_if_it_had_not_been() {
+    let dir = tempfile::tempdir().unwrap();
+    let killed = dir.path().join("killed");
+    let whole = run(&settings(&dir.path().join("whole"), 300), Fake::with_ballast());
+    let (mut kills, mut delay) = (0, 0);
+    loop {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "trainer::tests::slow_child", "--ignored"])
+            .env("TEST_DIR", &killed)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        delay = (delay * 31 + 17) % 97; // milliseconds, in no order
+        std::thread::sleep(std::time::Duration::from_millis(30 + delay));
+        if let Some(exit) = child.try_wait().unwrap() {
+            assert!(exit.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        assert!(kills < 1000, "the run makes no progress");
+    }
+    assert!(kills >= 3, "only {kills} kills");
+    assert_same_run(&whole.directory, &killed.join("run"));
+}
+
 #[test]
 fn a_full_disk_costs_no_checkpoint_that_was_there() {
     let dir = tempfile::tempdir().unwrap();
@@ -404,11 +448,14 @@ fn a_full_disk_costs_no_checkpoint_that_was_there() {
     );
     assert!(warning.ends_with("checkpoint_15.ckpt is kept, training continues"), "{said}");
     let error = said.lines().last().unwrap();
-    assert!(error.starts_with("error: the run ends unsaved: cannot write "), "{said}");
+    assert!(
+        error.starts_with("error: the last save failed (checkpoint_15.ckpt is kept): cannot write "),
+        "{said}"
+    );
     assert_eq!(hash(&checkpoint), good);
     let status = status::Status::read(&first.directory).unwrap();
     assert_eq!(status.state, status::State::Failed);
-    assert!(status.error.unwrap().starts_with("the run ends unsaved"));
+    assert!(status.error.unwrap().starts_with("the last save failed"));
 
     let whole = run(&settings(&dir.path().join("whole"), 47), Fake::with_ballast());
     resume(&settings(dir.path(), 47), Path::new("run"), Fake::with_ballast()).unwrap();

@@ -264,13 +264,16 @@ impl Rule<'_> {
                 self.all_forced(op, inputs)
             }
             Op::Pad { low, high, interior } => {
-                assert!(!inputs[1].batched, "vmap of pad with a fill that differs between examples");
                 let op = Op::Pad {
                     low: batching.with(low, 0),
                     high: batching.with(high, 0),
                     interior: batching.with(interior, 0),
                 };
-                self.batched(op, &[inputs[0].var, inputs[1].var])
+                if inputs[1].batched {
+                    self.pad_with_own_fill(op, inputs)
+                } else {
+                    self.batched(op, &[inputs[0].var, inputs[1].var])
+                }
             }
             Op::Concatenate { axis } => {
                 self.all_forced(Op::Concatenate { axis: batching.shift(*axis) }, inputs)
@@ -315,6 +318,21 @@ impl Rule<'_> {
     /// The type of input `i` for one example.
     fn example(&self, i: usize) -> ArrayType {
         self.body.array_type(self.equation.inputs[i]).clone()
+    }
+
+    /// A pad, already with the batch axis, whose fill differs between the examples: each example's own fill
+    /// where a mask says that the element is new.
+    fn pad_with_own_fill(&mut self, op: Op, inputs: &[Batched]) -> Vec<Batched> {
+        let x = self.force(inputs[0]);
+        let ArrayType { dtype, shape } = self.build.array_type(x);
+        let zero = self.build.scalar(0.0, dtype);
+        let padded = self.build.one(op.clone(), &[x, zero]);
+        let old = self.build.full(&ArrayType::new(DType::Bool, shape), 1.0);
+        let new = self.build.scalar(0.0, DType::Bool);
+        let is_old = self.build.one(op, &[old, new]);
+        let shape = self.build.array_type(padded).shape;
+        let fill = self.build.broadcast(inputs[1].var, &shape, &[self.batching.position(shape.len() - 1)]);
+        vec![Batched { var: self.build.select(is_old, padded, fill), batched: true }]
     }
 
     fn dot(
@@ -723,12 +741,30 @@ impl Rule<'_> {
             let graph = batching.graph(body, &body_flags, &operand, location);
             return pair(self.build.many(Op::Rare { body: Box::new(graph), captures }, &vars), &operand);
         }
-        let outputs = self.rare_groups(body, captures, &flags, &vars);
-        pair(outputs, &operand)
+        // Most often no row is true at all; then even the counting is skipped.
+        let any = self.build.reduce(Reduction::Or, vars[0], &[0]);
+        let mut some = Graph::new();
+        let some_inputs: Vec<Var> =
+            vars.iter().map(|&var| some.input(self.build.graph.array_type(var).clone())).collect();
+        some.outputs =
+            self.rare_groups(&mut Build::new(&mut some, location), body, captures, &flags, &some_inputs);
+        let operands = &vars[1 + captures..];
+        let mut none = Graph::new();
+        none.outputs =
+            operands.iter().map(|&var| none.input(self.build.graph.array_type(var).clone())).collect();
+        let op = Op::Cond { on_true: Box::new(some), on_false: Box::new(none) };
+        pair(self.build.many(op, &[&[any], &vars[..], operands].concat()), &operand)
     }
 
     /// A loop over groups of the rows whose predicate holds; see [`Op::Rare`].
-    fn rare_groups(&mut self, body: &Graph, captures: usize, flags: &[bool], vars: &[Var]) -> Vec<Var> {
+    fn rare_groups(
+        &self,
+        outer: &mut Build,
+        body: &Graph,
+        captures: usize,
+        flags: &[bool],
+        vars: &[Var],
+    ) -> Vec<Var> {
         let batching = self.batching;
         let location = self.equation.location;
         let rows = batching.size;
@@ -739,15 +775,15 @@ impl Rule<'_> {
         let group_body = group.graph(body, &body_flags, &vec![true; operand_count], location);
 
         let pred = vars[0];
-        let ranks = inclusive_counts(&mut self.build, pred);
+        let ranks = inclusive_counts(outer, pred);
         let last =
-            self.build.one(Op::Slice { start: vec![rows - 1], limit: vec![rows], stride: vec![1] }, &[ranks]);
-        let total = self.build.reshape(last, &[]);
+            outer.one(Op::Slice { start: vec![rows - 1], limit: vec![rows], stride: vec![1] }, &[ranks]);
+        let total = outer.reshape(last, &[]);
         let types = |graph: &Graph, vars: &[Var]| -> Vec<ArrayType> {
             vars.iter().map(|&var| graph.array_type(var).clone()).collect()
         };
-        let carried_types = types(self.build.graph, &vars[1 + captures..]);
-        let start = self.build.scalar(0.0, DType::I32);
+        let carried_types = types(outer.graph, &vars[1 + captures..]);
+        let start = outer.scalar(0.0, DType::I32);
 
         let mut go_on = Graph::new();
         let limit = go_on.input(ArrayType::scalar(DType::I32));
@@ -758,10 +794,10 @@ impl Rule<'_> {
         go_on.outputs = vec![Build::new(&mut go_on, location).compare(Comparison::Lt, done, limit)];
 
         let mut step = Graph::new();
-        let pred_in = step.input(self.build.array_type(pred));
-        let ranks_in = step.input(self.build.array_type(ranks));
+        let pred_in = step.input(outer.array_type(pred));
+        let ranks_in = step.input(outer.array_type(ranks));
         let captures_in: Vec<Var> =
-            types(self.build.graph, &vars[1..1 + captures]).into_iter().map(|t| step.input(t)).collect();
+            types(outer.graph, &vars[1..1 + captures]).into_iter().map(|t| step.input(t)).collect();
         let done_in = step.input(ArrayType::scalar(DType::I32));
         let operand_in: Vec<Var> = carried_types.iter().map(|t| step.input(t.clone())).collect();
         let mut build = Build::new(&mut step, location);
@@ -797,7 +833,7 @@ impl Rule<'_> {
         };
         let inputs =
             [&[total, pred, ranks][..], &vars[1..1 + captures], &[start], &vars[1 + captures..]].concat();
-        self.build.many(op, &inputs)[1..].to_vec()
+        outer.many(op, &inputs)[1..].to_vec()
     }
 }
 

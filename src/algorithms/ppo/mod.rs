@@ -1,5 +1,351 @@
-//! Proximal policy optimization (PPO) with masked categorical policies.
+//! Proximal policy optimization (Schulman et al. 2017) with masked categorical policies.
+//!
+//! Read it from top to bottom in the order of the paper: what is learned ([`State`]), one [`Ppo::update`]
+//! (rollout, advantages, epochs of minibatches), the loss. Numbers that may change without compiling again are
+//! [`Hyper`] parameters. A minibatch is processed in micro-batches whose activations stay in the
+//! processor's cache; their gradients are summed, which is the same mathematics.
 
+mod learner;
 mod settings;
 
-pub use settings::{Activation, Init, Settings};
+pub use learner::{PpoLearner, Start, Timing};
+pub use settings::{Settings, divisor_at_most};
+
+use crate::algorithms::advantage::gae;
+use crate::algorithms::minibatch::Permutation;
+use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
+use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
+use crate::envs::vector::View;
+use crate::envs::{Aggregate, AnyEnv};
+use crate::lang::{
+    Float, Int, Key, Leaves, all_reduce, arange, float, int, leaves, map2, merge_first_axes, replica_id,
+    scan_range, select, stack, take_tree, value_and_grad,
+};
+use crate::nn::{ActorCritic, Architecture, Categorical};
+
+/// Everything that an update changes.
+pub struct State {
+    pub params: ActorCritic,
+    pub optimizer: Adam<ActorCritic>,
+    pub envs: Envs,
+    pub key: Key,
+    /// Updates done, i32.
+    pub update: Int,
+}
+crate::tree!(State { params, optimizer, envs, key, update });
+
+/// Settings that are inputs of the program, f32 scalars.
+#[derive(Clone, Copy)]
+pub struct Hyper {
+    pub lr: Float,
+    /// Share of the learning rate that is lost over the whole run: 0 or 1.
+    pub anneal: Float,
+    /// Updates of the whole run.
+    pub total_updates: Float,
+    pub gamma: Float,
+    pub gae_lambda: Float,
+    pub clip_eps: Float,
+    pub vf_coef: Float,
+    pub ent_coef: Float,
+    pub max_grad_norm: Float,
+}
+crate::tree!(Hyper {
+    lr,
+    anneal,
+    total_updates,
+    gamma,
+    gae_lambda,
+    clip_eps,
+    vf_coef,
+    ent_coef,
+    max_grad_norm
+});
+
+/// PPO on one environment: what is fixed when the program is compiled.
+pub struct Ppo<'a> {
+    pub settings: &'a Settings,
+    pub env: &'a dyn AnyEnv,
+    /// Devices that share the environments.
+    pub num_devices: usize,
+}
+
+/// What the loss needs of one transition, `[N, ...]`.
+struct Sample {
+    view: View,
+    action: Int,
+    log_prob: Float,
+    value: Float,
+    advantage: Float,
+    target: Float,
+}
+crate::tree!(Sample { view, action, log_prob, value, advantage, target });
+
+/// Sums over the samples of a minibatch (then means).
+#[derive(Clone, Copy)]
+struct Losses {
+    pg_loss: Float,
+    vf_loss: Float,
+    entropy: Float,
+    approx_kl: Float,
+    clip_frac: Float,
+}
+crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac });
+
+/// The network at some parameters.
+struct Network<'a> {
+    params: &'a ActorCritic,
+    settings: &'a Settings,
+}
+
+impl Policy for Network<'_> {
+    fn decide(&self, view: &View) -> (Categorical, Float) {
+        let (logits, value) = self.params.apply(self.settings.activation, view.obs);
+        (Categorical::new(logits, view.mask), value)
+    }
+
+    fn value(&self, obs: Float) -> Float {
+        self.params.value(self.settings.activation, obs)
+    }
+}
+
+impl Ppo<'_> {
+    pub fn architecture(&self) -> Architecture {
+        let spec = self.env.spec();
+        Architecture {
+            obs_size: spec.obs_size(),
+            num_actions: spec.num_actions,
+            hidden_dim: self.settings.hidden_dim,
+            num_layers: self.settings.num_layers,
+            activation: self.settings.activation,
+            separate_trunks: self.settings.separate_trunks,
+            init: self.settings.init,
+        }
+    }
+
+    /// The state before the first update.
+    pub fn init(&self, env_params: &Leaves, key: Key) -> State {
+        let [params_key, envs_key, key] = key.split();
+        let params = self.architecture().init(params_key);
+        State {
+            optimizer: Adam::new(&params),
+            params,
+            envs: self.world(env_params, float(0.0)).reset(envs_key),
+            key,
+            update: int(0),
+        }
+    }
+
+    /// One update: collect experience, estimate advantages, improve policy and value function. Returns
+    /// the new state and the metrics, f32 `[metric_names().len()]`.
+    pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float) {
+        let [rollout_key, shuffle_key, key] = state.key.split();
+        let world = self.world(env_params, hyper.gamma);
+        let network = Network { params: &state.params, settings: self.settings };
+        let (envs, transitions, totals) =
+            world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
+        let last_value = network.value(envs.view.obs);
+        let samples = self.samples(hyper, transitions, last_value);
+
+        let done_share = state.update.as_f32() / hyper.total_updates;
+        let lr = hyper.lr * (1.0 - hyper.anneal * done_share);
+        let (params, optimizer, losses, grad_norm) =
+            self.improve(hyper, lr, state.params, state.optimizer, samples, shuffle_key);
+
+        let metrics = self.metrics(hyper, lr, losses, grad_norm, totals);
+        (State { params, optimizer, envs, key, update: state.update + 1 }, metrics)
+    }
+
+    /// Advantages and value targets, one row per transition.
+    fn samples(&self, hyper: &Hyper, t: Transition, last_value: Float) -> Sample {
+        let (advantage, target) = gae(t.reward, t.value, t.done, last_value, hyper.gamma, hyper.gae_lambda);
+        let Transition { view, action, log_prob, value, .. } = t;
+        merge_first_axes(Sample { view, action, log_prob, value, advantage, target })
+    }
+
+    /// The epochs of minibatches: new parameters and optimizer, mean losses, mean norm of the gradient.
+    fn improve(
+        &self,
+        hyper: &Hyper,
+        lr: Float,
+        params: ActorCritic,
+        optimizer: Adam<ActorCritic>,
+        samples: Sample,
+        key: Key,
+    ) -> (ActorCritic, Adam<ActorCritic>, Losses, Float) {
+        let Settings { num_minibatches, update_epochs, .. } = *self.settings;
+        let rows = samples.action.shape()[0];
+        let size = rows / num_minibatches;
+        let steps = update_epochs * num_minibatches;
+        // Devices hold different samples, so they shuffle apart.
+        let key = key.fold_in(replica_id());
+        let ((params, optimizer), (losses, norms)) =
+            scan_range(steps, (params, optimizer), |(params, optimizer), step| {
+                let epoch = step / num_minibatches;
+                let shuffle = Permutation::new(key.fold_in(epoch), rows);
+                let first = (step % num_minibatches) * size;
+                let chosen = shuffle.apply(arange(size) + first);
+                let (losses, gradient) = self.gradient(hyper, &params, &samples, chosen);
+                let (gradient, norm) = clip_by_global_norm(&gradient, hyper.max_grad_norm);
+                let (params, optimizer) = optimizer.step(&params, &gradient, lr, 1e-8);
+                ((params, optimizer), (losses, norm))
+            });
+        (params, optimizer, map2(&losses, &losses, |x, _| x.mean_all()), norms.mean_all())
+    }
+
+    /// The gradient of the loss over the rows `chosen` of all devices.
+    fn gradient(
+        &self,
+        hyper: &Hyper,
+        params: &ActorCritic,
+        samples: &Sample,
+        chosen: Int,
+    ) -> (Losses, ActorCritic) {
+        let size = chosen.shape()[0];
+        let advantages = samples.advantage.take(chosen, 0);
+        let (mean, std) = self.mean_and_std(advantages);
+        let micro = micro_batch_rows(size, params);
+        let groups = chosen.reshape([size / micro, micro]);
+        let zeros = |p: Float| p.full_like(0.0);
+        let no_losses = Losses {
+            pg_loss: float(0.0),
+            vf_loss: float(0.0),
+            entropy: float(0.0),
+            approx_kl: float(0.0),
+            clip_frac: float(0.0),
+        };
+        let start = (no_losses, map2(params, params, |p, _| zeros(p)));
+        let scale = 1.0 / (size * self.num_devices) as f64;
+        let add = |a: Float, b: Float| a + b;
+        let (sums, ()) = crate::lang::scan(start, groups, |(losses, gradient), rows| {
+            let mut sample = take_tree(samples, rows);
+            sample.advantage = (sample.advantage - mean) / (std + 1e-8);
+            let (_, more, part) = value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
+            ((map2(&losses, &more, add), map2(&gradient, &part, add)), ())
+        });
+        if self.num_devices == 1 { sums } else { all_reduce(sums) }
+    }
+
+    /// The clipped surrogate objective with value loss and entropy bonus, summed over the sample times `scale`.
+    fn loss(&self, hyper: &Hyper, params: &ActorCritic, sample: &Sample, scale: f64) -> (Float, Losses) {
+        let network = Network { params, settings: self.settings };
+        let (distribution, value) = network.decide(&sample.view);
+        let log_ratio = distribution.log_prob(sample.action) - sample.log_prob;
+        let ratio = log_ratio.exp();
+        let (low, high) = (1.0 - hyper.clip_eps, 1.0 + hyper.clip_eps);
+        let pg = (-sample.advantage * ratio).maximum(-sample.advantage * ratio.clamp(low, high));
+        let mut vf = (value - sample.target).square();
+        if self.settings.clip_vloss {
+            let moved = (value - sample.value).clamp(-hyper.clip_eps, hyper.clip_eps);
+            vf = vf.maximum((sample.value + moved - sample.target).square());
+        }
+        let mean = |x: Float| x.sum_all() * scale;
+        let losses = Losses {
+            pg_loss: mean(pg),
+            vf_loss: mean(vf) * 0.5,
+            entropy: mean(distribution.entropy()),
+            approx_kl: mean(ratio - 1.0 - log_ratio),
+            clip_frac: mean((ratio - 1.0).abs().gt(hyper.clip_eps).as_f32()),
+        };
+        let total = losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy;
+        (total, losses)
+    }
+
+    /// Mean and population standard deviation over a minibatch of all devices.
+    fn mean_and_std(&self, x: Float) -> (Float, Float) {
+        let count = (x.size() * self.num_devices) as f64;
+        let sum = |x: Float| if self.num_devices == 1 { x.sum_all() } else { all_reduce(x.sum_all()) };
+        let mean = sum(x) / count;
+        let variance = sum((x - mean).square()) / count;
+        (mean, variance.sqrt())
+    }
+
+    /// The names of the metrics of an update, in order, and how to combine them over updates.
+    pub fn metric_names(&self) -> Vec<(String, Aggregate)> {
+        const FIXED: [&str; 13] = [
+            "pg_loss",
+            "vf_loss",
+            "ent_loss",
+            "entropy",
+            "total_loss",
+            "approx_kl",
+            "clip_frac",
+            "grad_norm",
+            "lr",
+            "mean_reward",
+            "num_episodes",
+            "mean_episode_length",
+            "mean_episode_return",
+        ];
+        let spec = self.env.spec();
+        let mut names: Vec<(String, Aggregate)> =
+            FIXED.iter().map(|name| (name.to_string(), Aggregate::Mean)).collect();
+        names.extend(spec.metrics.iter().map(|metric| (metric.name.clone(), metric.aggregate)));
+        names.extend(
+            spec.action_groups.iter().map(|(name, _)| (format!("actions/{name}_frac"), Aggregate::Mean)),
+        );
+        names
+    }
+
+    /// One row of metrics, in the order of [`Ppo::metric_names`].
+    fn metrics(&self, hyper: &Hyper, lr: Float, losses: Losses, grad_norm: Float, totals: Totals) -> Float {
+        let steps = self.settings.batch_size() as f64;
+        let sums = |x: Float| self.sum_over_devices(x.sum_all());
+        let episodes = sums(totals.episodes);
+        let at_least_one = episodes.maximum(1.0);
+        let total_loss = losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy;
+        let mut row = vec![
+            losses.pg_loss,
+            losses.vf_loss,
+            -losses.entropy,
+            losses.entropy,
+            total_loss,
+            losses.approx_kl,
+            losses.clip_frac,
+            grad_norm,
+            lr,
+            sums(totals.reward) / steps,
+            episodes,
+            (steps - episodes) / at_least_one,
+            sums(totals.episode_returns) / at_least_one,
+        ];
+        for (metric, total) in self.env.spec().metrics.iter().zip(totals.metrics) {
+            row.push(match metric.aggregate {
+                Aggregate::Mean => sums(total) / steps,
+                Aggregate::Max => self.max_over_devices(total.max_all()),
+            });
+        }
+        row.extend(totals.action_groups.into_iter().map(|total| sums(total) / steps));
+        stack(row)
+    }
+
+    fn sum_over_devices(&self, x: Float) -> Float {
+        if self.num_devices == 1 { x } else { all_reduce(x) }
+    }
+
+    fn max_over_devices(&self, x: Float) -> Float {
+        if self.num_devices == 1 {
+            return x;
+        }
+        let own = arange(self.num_devices).eq(replica_id());
+        all_reduce(select(own, x, 0.0)).max_all()
+    }
+
+    fn world<'a>(&'a self, env_params: &'a Leaves, gamma: Float) -> World<'a> {
+        World {
+            env: self.env,
+            params: env_params,
+            num_envs: self.settings.num_envs / self.num_devices,
+            gamma,
+        }
+    }
+}
+
+/// Rows of a micro-batch: the largest divisor of the minibatch whose activations stay in the last-level cache.
+/// Smaller ones would add up gradients as large as the weights more often than their activations save.
+fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
+    /// Floats of activations and their cotangents.
+    const CACHE_FLOATS: usize = 1 << 23;
+    let widths: usize =
+        leaves(params).iter().filter_map(|leaf| leaf.array_type().shape.first().copied()).sum();
+    divisor_at_most(minibatch, (CACHE_FLOATS / widths.max(1)).max(1))
+}

@@ -1,14 +1,15 @@
 //! The settings of PPO: one definition each, for flags, files, help and the copy in the run directory.
 
-use std::fmt;
-
 use anyhow::{Result, ensure};
-use clap::{Args, Command, FromArgMatches, ValueEnum};
+use clap::{Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
+
+use crate::nn::{Activation, Init};
 
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "PPO")]
+#[group(skip)]
 pub struct Settings {
     /// Environments that step in lockstep
     #[arg(long, value_name = "N", default_value_t = 256)]
@@ -64,42 +65,6 @@ pub struct Settings {
     /// Initialization of the weights
     #[arg(long, value_name = "NAME", default_value_t = Init::Lecun)]
     pub init: Init,
-}
-
-/// Activation of the hidden layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    Relu,
-    Tanh,
-}
-
-/// Initialization of the weights; biases start at zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Init {
-    /// Truncated normal of variance 1 / fan_in
-    Lecun,
-    /// Orthogonal; gain sqrt(2) in hidden layers, 0.01 in the actor's head, 1 in the critic's
-    Orthogonal,
-}
-
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Activation::Relu => "relu",
-            Activation::Tanh => "tanh",
-        })
-    }
-}
-
-impl fmt::Display for Init {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Init::Lecun => "lecun",
-            Init::Orthogonal => "orthogonal",
-        })
-    }
 }
 
 /// The defaults of the flags, so that each stands in one place only.

@@ -3,7 +3,7 @@
 use crate::lang::{Bool, Int, Key, int, int_u64, select};
 
 use super::bits::{all_if, lowest, only_if, read, total};
-use super::board::{down, first_along, left, right, surroundings, up, cross};
+use super::board::{cross, down, first_along, left, right, surroundings, up};
 use super::entities::{DAEMON, VIRUS};
 use super::host::layout::{FIRST_PROGRAM, PROGRAMS, SIPHON, STAGES, layout};
 use super::programs;
@@ -48,7 +48,8 @@ fn affordable(world: &World) -> Int {
         }
         programs
     };
-    pays(world.credits, |p| layout().programs[p].credits) & pays(world.energy, |p| layout().programs[p].energy)
+    pays(world.credits, |p| layout().programs[p].credits)
+        & pays(world.energy, |p| layout().programs[p].energy)
 }
 
 /// The programs that would have an effect: the last column of the table of programs.
@@ -147,10 +148,8 @@ impl Line {
         let transmission = lowest(world.transmissions.list.at(&place) & on_cell);
         let enemy = only_if(transmission.eq(0), lowest(world.enemies.list.at(&place) & on_cell));
         let target = (transmission | enemy).ne(0);
-        let next = only_if(
-            !target,
-            along([up(player), down(player), left(player), right(player)]) & !board.blocks,
-        );
+        let next =
+            only_if(!target, along([up(player), down(player), left(player), right(player)]) & !board.blocks);
         Line {
             transmission,
             enemy,

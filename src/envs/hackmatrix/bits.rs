@@ -76,9 +76,10 @@ pub fn choose(set: Int, bits: Int) -> Int {
 /// The number whose binary digits, from the lowest, are whether `element` is in each of the planes (u64).
 #[track_caller]
 pub fn read(planes: &[Int], element: Int) -> Int {
-    let digits = planes.iter().enumerate().map(|(digit, &plane)| {
-        only_if((plane & element).ne(0), int_u64(1 << digit))
-    });
+    let digits = planes
+        .iter()
+        .enumerate()
+        .map(|(digit, &plane)| only_if((plane & element).ne(0), int_u64(1 << digit)));
     digits.reduce(|sum, digit| sum | digit).expect("at least one plane")
 }
 

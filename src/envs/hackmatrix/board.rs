@@ -171,7 +171,17 @@ pub struct Board {
     pub exit: Int,
 }
 crate::tree!(Board {
-    blocks, data, question, value, spawn, siphoned, centers, credits, energy, pickups, exit
+    blocks,
+    data,
+    question,
+    value,
+    spawn,
+    siphoned,
+    centers,
+    credits,
+    energy,
+    pickups,
+    exit
 });
 
 impl Board {

@@ -39,7 +39,12 @@ impl Converter {
     /// arrays cannot hold, such as more than 64 enemies.
     pub fn to_arrays(&self, games: &[Game]) -> Result<Vec<HostArray>> {
         let games: Vec<Leaves> = games.iter().map(game_to_leaves).collect::<Result<_>>()?;
-        Ok(self.paths.iter().zip(&self.types).map(|(path, array_type)| join(&games, path, array_type)).collect())
+        Ok(self
+            .paths
+            .iter()
+            .zip(&self.types)
+            .map(|(path, array_type)| join(&games, path, array_type))
+            .collect())
     }
 
     /// The games of a state's leaves.
@@ -64,7 +69,8 @@ impl Default for Converter {
 
 /// One leaf of all games.
 fn join(games: &[Leaves], path: &str, array_type: &ArrayType) -> HostArray {
-    let values = (0..array_type.size()).flat_map(|element| games.iter().map(move |game| game.0[path][element]));
+    let values =
+        (0..array_type.size()).flat_map(|element| games.iter().map(move |game| game.0[path][element]));
     let shape = [&array_type.shape[..], &[games.len()]].concat();
     match array_type.dtype {
         DType::Bool => HostArray::new(&shape, values.map(|bits| bits != 0).collect()),
@@ -99,7 +105,11 @@ impl Leaves {
     /// Numbers of things, as one set per binary digit at `path.0`, `path.1`, ...
     fn put_numbers(&mut self, path: &str, digits: usize, numbers: &[i32]) -> Result<()> {
         for (index, &number) in numbers.iter().enumerate() {
-            ensure!((0..1 << digits).contains(&number), "{path}: {number} at {index} is not below {}", 1 << digits);
+            ensure!(
+                (0..1 << digits).contains(&number),
+                "{path}: {number} at {index} is not below {}",
+                1 << digits
+            );
         }
         for digit in 0..digits {
             self.put(format!("{path}.{digit}"), set(numbers.iter().map(|number| number >> digit & 1 == 1)));
@@ -109,7 +119,9 @@ impl Leaves {
 
     fn numbers<const N: usize>(&self, path: &str, digits: usize) -> [i32; N] {
         std::array::from_fn(|index| {
-            (0..digits).map(|digit| ((self.get(&format!("{path}.{digit}")) >> index & 1) as i32) << digit).sum()
+            (0..digits)
+                .map(|digit| ((self.get(&format!("{path}.{digit}")) >> index & 1) as i32) << digit)
+                .sum()
         })
     }
 
@@ -226,7 +238,10 @@ fn world_to_leaves(world: &Snapshot) -> Result<Leaves> {
     let entries = enemies.iter().map(|e| (e.kind, e.at, e.from_siphon, e.from_scheduled));
     leaves.put_below("enemies.list.", list_to_leaves(entries)?);
     leaves.put_numbers("enemies.hp", 2, &enemies.iter().map(|e| e.hp).collect::<Vec<_>>())?;
-    ensure!(enemies.iter().all(|e| (0..=1).contains(&e.disabled_turns)), "an enemy is disabled for several turns");
+    ensure!(
+        enemies.iter().all(|e| (0..=1).contains(&e.disabled_turns)),
+        "an enemy is disabled for several turns"
+    );
     leaves.put("enemies.disabled", set(enemies.iter().map(|e| e.disabled_turns == 1)));
     leaves.put("enemies.stunned", set(enemies.iter().map(|e| e.stunned)));
 
@@ -298,7 +313,8 @@ fn list_to_leaves(entries: impl Iterator<Item = (EnemyType, Cell, bool, bool)>) 
 
 /// Slot, type, cell and origin of each entry.
 fn leaves_to_list(leaves: &Leaves) -> Vec<(usize, EnemyType, Cell, bool, bool)> {
-    let [row, col, kind] = [("row", 3), ("col", 3), ("kind", 2)].map(|(path, digits)| leaves.numbers::<64>(path, digits));
+    let [row, col, kind] =
+        [("row", 3), ("col", 3), ("kind", 2)].map(|(path, digits)| leaves.numbers::<64>(path, digits));
     let [siphon, scheduled] = ["from_siphon", "from_scheduled"].map(|path| leaves.flags::<64>(path));
     let alive = leaves.flags::<64>("alive");
     let slots = (0..64).filter(|&slot| alive[slot]);
@@ -387,7 +403,8 @@ fn word_parts() -> Vec<Vec<Part>> {
     for (path, digits) in [("blocks", 0), ("data", 0), ("question", 0), ("value", 5), ("spawn", 4)] {
         sets(&format!("board.{path}"), digits);
     }
-    for (path, digits) in [("siphoned", 0), ("centers", 0), ("credits", 2), ("energy", 2), ("pickups", 0), ("exit", 0)]
+    for (path, digits) in
+        [("siphoned", 0), ("centers", 0), ("credits", 2), ("energy", 2), ("pickups", 0), ("exit", 0)]
     {
         sets(&format!("board.{path}"), digits);
     }

@@ -24,11 +24,10 @@ pub fn run(mut state: State, flag: Bool, key: Key) -> (State, Bool) {
     let scheduled = acts & due_turn & !world.scheduled_disabled;
     let orders = Orders { scheduled, others: select(acts, state.pending_siphon, 0), from_siphon: true };
     let full = lacks_slots(&world.enemies, &world.transmissions, &orders, acts);
-    (world.enemies, world.transmissions) = rare(
-        full,
-        (world.enemies, world.transmissions),
-        |(enemies, transmissions)| (enemies.compacted(), transmissions.compacted()),
-    );
+    (world.enemies, world.transmissions) =
+        rare(full, (world.enemies, world.transmissions), |(enemies, transmissions)| {
+            (enemies.compacted(), transmissions.compacted())
+        });
     let dropped;
     (world.enemies, world.transmissions, dropped) = tick(world.enemies, world.transmissions, acts);
     state.dropped = state.dropped + dropped;
@@ -68,12 +67,8 @@ fn tick(enemies: Enemies, transmissions: Transmissions, acts: Bool) -> (Enemies,
     let (list, new) = enemies.list.appended(&transmissions.list, due);
     let daemons = list.of_kind(DAEMON);
     let hp = [(enemies.hp[0] & living) | (new & daemons), (enemies.hp[1] & living) | new];
-    let arrived = Enemies {
-        list,
-        hp,
-        disabled: (enemies.disabled & living) | new,
-        stunned: enemies.stunned & living,
-    };
+    let arrived =
+        Enemies { list, hp, disabled: (enemies.disabled & living) | new, stunned: enemies.stunned & living };
     let list = transmissions.list.without(due);
     let turns = decrement(transmissions.turns, only_if(acts, list.alive));
     (arrived, Transmissions { list, turns }, count(due) - count(new))
@@ -210,9 +205,11 @@ fn flood(start: Int, free: Int, goals: Int) -> Int {
 #[track_caller]
 fn flood_rest(start: Int, free: Int, goals: Int) -> Int {
     let unfinished = |reached: Int| (reached & goals).eq(0) & (neighbours(reached) & free & !reached).ne(0);
-    let reached = while_loop(start, |&reached| unfinished(reached), |reached| {
-        sweep(sweep(sweep(reached, free, goals), free, goals), free, goals)
-    });
+    let reached = while_loop(
+        start,
+        |&reached| unfinished(reached),
+        |reached| sweep(sweep(sweep(reached, free, goals), free, goals), free, goals),
+    );
     reached & goals
 }
 
@@ -220,4 +217,3 @@ fn flood_rest(start: Int, free: Int, goals: Int) -> Int {
 fn sweep(reached: Int, free: Int, goals: Int) -> Int {
     reached | only_if((reached & goals).eq(0), neighbours(reached) & free)
 }
-

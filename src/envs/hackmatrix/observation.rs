@@ -103,4 +103,3 @@ fn cells(state: &State) -> Float {
         layout().cell.iter().zip(values).map(|(feature, value)| scaled(feature, value)).collect();
     stack_at(1, &features)
 }
-

@@ -130,7 +130,9 @@ impl golden::Player for CompiledPlayer {
 
     fn step(&mut self, states: &[Game], actions: &[i32], seed: u64) -> Result<Vec<StepResult>> {
         let mut results = Vec::new();
-        for (group, (states, actions)) in states.chunks(self.width).zip(actions.chunks(self.width)).enumerate() {
+        for (group, (states, actions)) in
+            states.chunks(self.width).zip(actions.chunks(self.width)).enumerate()
+        {
             results.extend(self.step_group(states, actions, [seed as u32, group as u32])?);
         }
         Ok(results)

@@ -162,7 +162,8 @@ crate::tree!(Upheaval { player, enemies, transmissions, crashed, blasted, kills 
 fn upheave(before: Upheaval, player: &Place, run: Run, key: Key) -> Upheaval {
     let mut dice = Dice::new(key.bits_u64([]));
     let Upheaval { mut enemies, mut transmissions, .. } = before;
-    enemies.list = shove(enemies.list, player, run.is(PULL), only_if(run.is(PUSH) | run.is(PULL), enemies.list.alive));
+    enemies.list =
+        shove(enemies.list, player, run.is(PULL), only_if(run.is(PUSH) | run.is(PULL), enemies.list.alive));
     enemies = poly(enemies, only_if(run.is(POLY), enemies.list.alive), &mut dice);
 
     // CRASH and WARP empty cells; of each cell at most one enemy and one transmission is a kill.
@@ -170,7 +171,8 @@ fn upheave(before: Upheaval, player: &Place, run: Run, key: Key) -> Upheaval {
     let crashed = only_if(run.is(CRASH), surroundings(player.cell));
     let warp = all_if(run.is(WARP));
     let (enemy_kills, enemy_list) = emptied(enemies.list, crashed | (enemy_cell & warp));
-    let (transmission_kills, transmission_list) = emptied(transmissions.list, crashed | (transmission_cell & warp));
+    let (transmission_kills, transmission_list) =
+        emptied(transmissions.list, crashed | (transmission_cell & warp));
     let target = enemy_cell | transmission_cell;
     enemies.list = enemy_list;
     transmissions.list = transmission_list;
@@ -277,4 +279,3 @@ fn nearest_daemon(list: &Roster, player: &Place) -> Int {
     }
     lowest(daemons & list.on(near & cells))
 }
-

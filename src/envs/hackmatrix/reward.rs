@@ -53,7 +53,8 @@ pub fn parts(params: &Params, transition: &Transition) -> [Float; REWARDS] {
         Coefficient::Fixed(value) => float(*value as f64),
         Coefficient::Param(name) => params.coefficient(name),
     });
-    let paid: Vec<Float> = coefficients.zip(amounts).map(|(coefficient, amount)| coefficient * amount).collect();
+    let paid: Vec<Float> =
+        coefficients.zip(amounts).map(|(coefficient, amount)| coefficient * amount).collect();
     let mut parts: [Float; REWARDS] = paid.try_into().expect("fifteen parts");
     parts[8] = parts[8] + when(victory, float(layout().victory_bonus as f64));
     parts
@@ -159,4 +160,3 @@ fn numbers(digits: &[Int]) -> Int {
 fn set_of(flags: Bool) -> Int {
     select(flags, int_u64(1).fill(&[36]) << arange(36).as_u64(), 0).sum_all()
 }
-

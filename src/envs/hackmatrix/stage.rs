@@ -2,13 +2,13 @@
 
 use crate::lang::{Bool, Int, Key, arange, int, int_u64, rare, select, while_loop};
 
+use super::Params;
 use super::bits::{Dice, below, choose, index_of, lowest, only_if, write};
 use super::board::{ALL, Board, CORNERS, Place, neighbours};
 use super::entities::Transmissions;
 use super::host::layout::{PROGRAMS, STAGES, layout};
 use super::spawn::{self, Orders};
 use super::state::State;
-use super::Params;
 
 /// Completes the stage where `flag` holds, and enters the next unless it was the last.
 #[track_caller]
@@ -144,9 +144,11 @@ fn is_valid(blocks: Int, exit: Int) -> Bool {
     let dead_end = exit & !1u64;
     let grow = |reached: Int| reached | (neighbours(reached & !dead_end) & free);
     let start = free.full_like(1);
-    let reached = while_loop(start, |&reached| grow(reached).ne(reached).any_all(), |reached| {
-        grow(grow(grow(grow(reached))))
-    });
+    let reached = while_loop(
+        start,
+        |&reached| grow(reached).ne(reached).any_all(),
+        |reached| grow(grow(grow(grow(reached)))),
+    );
     reached.eq(free) & (blocks & !neighbours(free)).eq(0)
 }
 
@@ -222,4 +224,3 @@ fn set_of(flags: Bool) -> Int {
     let cells = int_u64(1).fill(&[36]) << arange(36).as_u64();
     select(flags, cells, 0).sum_all()
 }
-

@@ -34,8 +34,21 @@ pub struct World {
     pub transmissions: Transmissions,
 }
 crate::tree!(World {
-    player, hp, credits, energy, data_siphons, attack, score, turn, atk_plus_uses, show, scheduled_disabled, owned,
-    board, enemies, transmissions
+    player,
+    hp,
+    credits,
+    energy,
+    data_siphons,
+    attack,
+    score,
+    turn,
+    atk_plus_uses,
+    show,
+    scheduled_disabled,
+    owned,
+    board,
+    enemies,
+    transmissions
 });
 
 #[derive(Clone, Copy)]
@@ -59,7 +72,15 @@ pub struct State {
     pub history: History,
 }
 crate::tree!(State {
-    world, stage, scheduled_interval, next_scheduled_turn, pending_siphon, distance, dropped, step_active, exit,
+    world,
+    stage,
+    scheduled_interval,
+    next_scheduled_turn,
+    pending_siphon,
+    distance,
+    dropped,
+    step_active,
+    exit,
     history
 });
 
@@ -266,4 +287,3 @@ impl Scene {
         }
     }
 }
-

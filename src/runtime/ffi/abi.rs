@@ -95,6 +95,8 @@ functions! {
     /// Returns nothing, unlike the others. The message lives as long as the error.
     1 ErrorMessage { error: *const Error, message: *const c_char, message_size: usize, }
     3 PluginInitialize {}
+    /// The attributes live as long as the process.
+    4 PluginAttributes { attributes: *const NamedValue, num_attributes: usize, }
     5 EventDestroy { event: *mut Event, }
     8 EventAwait { event: *mut Event, }
     10 ClientCreate {
@@ -205,8 +207,8 @@ structs! {
         num_non_donatable_input_indices: usize,
     }
 
-    /// An option of `ClientCreate`. Passed in arrays, so its size is exactly the header's. `value` is a union
-    /// there: an `int64`, or a pointer to several.
+    /// An option of `ClientCreate` or an attribute of the plugin. Passed in arrays, so its size is exactly the
+    /// header's. `value` is a union there: an `int64`, or a pointer to several or to the bytes of a text.
     NamedValue {
         struct_size: usize,
         extension_start: *const c_void,
@@ -232,6 +234,7 @@ structs! {
     }
 }
 
+pub const NAMED_STRING: c_int = 0;
 pub const NAMED_INT64: c_int = 1;
 pub const NAMED_INT64_LIST: c_int = 2;
 pub const LAYOUT_TILED: c_int = 0;

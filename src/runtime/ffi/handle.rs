@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::abi::{self, Block, element_type};
-use super::{Api, text};
+use super::{Api, copied, text};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::runtime::DeviceKind;
 use crate::runtime::error::{Error, Result};
@@ -406,18 +406,6 @@ fn named_value(name: &'static str, value_type: c_int, values: &[i64]) -> abi::Na
         value,
         value_size: values.len(),
     }
-}
-
-/// A copy of a list of the plugin's.
-///
-/// # Safety
-/// `start` points to `count` elements, or `count` is 0.
-unsafe fn copied<T: Copy>(start: *const T, count: usize) -> Vec<T> {
-    if count == 0 {
-        return Vec::new();
-    }
-    // SAFETY: by contract.
-    unsafe { std::slice::from_raw_parts(start, count) }.to_vec()
 }
 
 fn element_type_of(dtype: DType) -> c_int {

@@ -74,6 +74,22 @@ impl Api {
         unsafe { ((*self.table).major_version, (*self.table).minor_version) }
     }
 
+    /// What the plugin says of itself, such as `stablehlo_current_version` 1.13.3: names and values.
+    pub fn attributes(&self) -> Result<Vec<(String, String)>> {
+        let query = abi::PluginAttributes::zeroed();
+        // SAFETY: the attributes are an array of the plugin's that lives as long as the process; each states
+        // its size, and its text or list lives as long.
+        unsafe {
+            let answer = self.call(query)?;
+            let attribute = |index: usize| {
+                let stride = (*answer.attributes).struct_size.max(size_of::<abi::NamedValue>());
+                let attribute = &*answer.attributes.byte_add(index * stride);
+                (text(attribute.name.cast(), attribute.name_size), value_text(attribute))
+            };
+            Ok((0..answer.num_attributes).map(attribute).collect())
+        }
+    }
+
     /// The function at `A`'s position, if the plugin's table reaches that far.
     fn function<A: Arguments>(&self) -> Result<abi::Function> {
         let offset = size_of::<abi::ApiHeader>() + A::POSITION * size_of::<abi::Function>();
@@ -156,6 +172,36 @@ unsafe fn text(start: *const c_char, size: usize) -> String {
     // SAFETY: by contract.
     let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), size) };
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A plugin's attribute as text; a list of numbers is a version, and gets dots.
+///
+/// # Safety
+/// The value is of the type that it states.
+unsafe fn value_text(attribute: &abi::NamedValue) -> String {
+    match attribute.value_type {
+        // SAFETY: by contract.
+        abi::NAMED_STRING => unsafe { text(attribute.value.cast(), attribute.value_size) },
+        abi::NAMED_INT64_LIST => {
+            // SAFETY: by contract.
+            let numbers = unsafe { copied(attribute.value, attribute.value_size) };
+            numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(".")
+        }
+        // The union holds the number itself; of what is no integer, these are its bits.
+        _ => attribute.value.addr().to_string(),
+    }
+}
+
+/// A copy of a list of the plugin's.
+///
+/// # Safety
+/// `start` points to `count` elements, or `count` is 0.
+unsafe fn copied<T: Copy>(start: *const T, count: usize) -> Vec<T> {
+    if count == 0 {
+        return Vec::new();
+    }
+    // SAFETY: by contract.
+    unsafe { std::slice::from_raw_parts(start, count) }.to_vec()
 }
 
 /// Unless the user chose otherwise, only errors of XLA reach stderr.

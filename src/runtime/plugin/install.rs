@@ -2,7 +2,8 @@
 //!
 //! Plugins are published as Python wheels, which are zip files; no Python runs in them. pip (or uv) does the
 //! download, so that the user's own index, proxy and certificate settings hold. The wheel is unpacked beside
-//! its final place and renamed, so that a plugin is there whole or not at all.
+//! its final place and renamed, so that a plugin is there whole or not at all. NVIDIA's libraries are wheels
+//! too; the plugins for cuda look for them in `../../nvidia`, so that all unpack into one folder.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -23,11 +24,14 @@ pub struct Target {
     /// What the user calls it.
     pub name: &'static str,
     pub kind: DeviceKind,
-    /// The wheel's project on PyPI and its version.
-    pub package: &'static str,
-    pub version: &'static str,
+    /// The plugin's wheel: a project on PyPI and its version.
+    pub wheel: (&'static str, &'static str),
     /// The wheel's SHA-256 by processor architecture; empty where pip's own checks have to do.
     sha256: &'static [(&'static str, &'static str)],
+    /// Wheels of the libraries that the plugin loads from folders beside its own.
+    libraries: &'static [(&'static str, &'static str)],
+    /// Size of the download.
+    pub megabytes: u32,
     /// What else the machine needs.
     pub needs: &'static str,
 }
@@ -37,60 +41,100 @@ pub const TARGETS: [Target; 4] = [
     Target {
         name: "cpu",
         kind: DeviceKind::Cpu,
-        package: "xla-cpu-pjrt",
-        version: "0.0.1",
+        wheel: ("xla-cpu-pjrt", "0.0.1"),
         sha256: &[
             ("x86_64", "55837b6b7b47daa717f2d9a5a03563ea0ceaa338d06a81a1e2d3f060d960decc"),
             ("aarch64", "8f613be6e891858f40d64f9799319502fff42689661944fc18a6ffd8210b30c9"),
         ],
+        libraries: &[],
+        megabytes: 63,
         needs: "Linux on x86-64 or arm64",
     },
     Target {
         name: "cuda12",
         kind: DeviceKind::Cuda,
-        package: "jax-cuda12-pjrt",
-        version: "0.12.0.1",
+        wheel: ("jax-cuda12-pjrt", "0.12.0.1"),
         sha256: &[],
-        needs: "an NVIDIA driver, and the libraries of CUDA 12 and cuDNN 9 where the system's loader finds them",
+        libraries: &[
+            ("nvidia-cublas-cu12", "12.9.3.13"),
+            ("nvidia-cuda-cupti-cu12", "12.9.79"),
+            ("nvidia-cuda-nvcc-cu12", "12.9.86"),
+            ("nvidia-cuda-nvrtc-cu12", "12.9.86"),
+            ("nvidia-cuda-runtime-cu12", "12.9.79"),
+            ("nvidia-cudnn-cu12", "9.28.0.42"),
+            ("nvidia-cufft-cu12", "11.4.1.4"),
+            ("nvidia-cusparse-cu12", "12.5.10.65"),
+            ("nvidia-nccl-cu12", "2.32.3"),
+            ("nvidia-nvjitlink-cu12", "12.9.86"),
+        ],
+        megabytes: 2590,
+        needs: "an NVIDIA driver for CUDA 12 (version 525 or newer)",
     },
     Target {
         name: "cuda13",
         kind: DeviceKind::Cuda,
-        package: "jax-cuda13-pjrt",
-        version: "0.12.0.1",
+        wheel: ("jax-cuda13-pjrt", "0.12.0.1"),
         sha256: &[],
-        needs: "an NVIDIA driver, and the libraries of CUDA 13 and cuDNN 9 where the system's loader finds them",
+        libraries: &[
+            ("nvidia-cublas", "13.10.0.20"),
+            ("nvidia-cuda-cupti", "13.5.25"),
+            ("nvidia-cuda-nvcc", "13.5.37"),
+            ("nvidia-cuda-nvrtc", "13.5.37"),
+            ("nvidia-cuda-runtime", "13.5.37"),
+            ("nvidia-cudnn-cu13", "9.28.0.42"),
+            ("nvidia-cufft", "12.5.0.14"),
+            ("nvidia-cusparse", "12.9.4.2"),
+            ("nvidia-nccl-cu13", "2.32.3"),
+            ("nvidia-nvjitlink", "13.5.37"),
+            ("nvidia-nvvm", "13.5.37"),
+        ],
+        megabytes: 2040,
+        needs: "an NVIDIA driver for CUDA 13 (version 580 or newer)",
     },
     Target {
         name: "tpu",
         kind: DeviceKind::Tpu,
-        package: "libtpu",
-        version: "0.0.51",
+        wheel: ("libtpu", "0.0.51"),
         sha256: &[],
+        libraries: &[],
+        megabytes: 205,
         needs: "a Google Cloud TPU machine",
     },
 ];
 
-/// The folder that holds one unpacked wheel per installed plugin.
-pub(super) fn folder() -> Option<PathBuf> {
+/// The folder that holds the installed plugins.
+fn plugins_folder() -> Option<PathBuf> {
     Some(cache_folder()?.join("plugins"))
 }
 
 /// Downloads and unpacks a plugin (`cpu`, `cuda12`, `cuda13` or `tpu`) into lockstep's cache folder, replacing
-/// what is there, and says so on stderr.
+/// what is there, and says on stderr what it does.
 pub fn install(target: &str) -> Result<PluginFile> {
     let fail = |reason: String| Error::Install { target: target.into(), reason };
     let target = TARGETS.iter().find(|known| known.name == target).ok_or_else(|| {
         let names: Vec<_> = TARGETS.iter().map(|known| known.name).collect();
         fail(format!("there is no such plugin; there are {}", names.join(", ")))
     })?;
-    let folder = folder().ok_or_else(|| fail("no cache folder is known; set LOCKSTEP_CACHE_DIR".into()))?;
+    let folder =
+        plugins_folder().ok_or_else(|| fail("no cache folder is known; set LOCKSTEP_CACHE_DIR".into()))?;
     target.install_into(&folder).map_err(fail)
 }
 
 impl Target {
-    fn install_into(&self, folder: &Path) -> Result<PluginFile, String> {
-        let place = folder.join(format!("{}-{}", self.package.replace('-', "_"), self.version));
+    /// Where the plugin is once it is installed.
+    pub fn place(&self) -> Option<PathBuf> {
+        Some(self.place_in(&plugins_folder()?))
+    }
+
+    fn place_in(&self, plugins: &Path) -> PathBuf {
+        let (package, version) = self.wheel;
+        plugins.join(format!("{}-{version}", package.replace('-', "_")))
+    }
+
+    fn install_into(&self, plugins: &Path) -> Result<PluginFile, String> {
+        let (package, version) = self.wheel;
+        let place = self.place_in(plugins);
+        eprintln!("lockstep: downloading {package} {version} ({} MB)", self.megabytes);
         let workshop = temporary_beside(&place);
         let built = self.build(&workshop).and_then(|unpacked| {
             replace(&unpacked, &place).map_err(|error| format!("{}: {error}", place.display()))
@@ -98,21 +142,27 @@ impl Target {
         let _ = fs::remove_dir_all(&workshop);
         built?;
         let found = in_packages(&place, Source::Cache).into_iter().next();
-        let plugin = found.ok_or_else(|| format!("the wheel of {} holds no plugin", self.package))?;
-        eprintln!("lockstep: installed {} {} in {}", self.package, self.version, place.display());
-        if self.kind != DeviceKind::Cpu {
-            eprintln!("lockstep: it needs {}", self.needs);
+        let plugin = found.ok_or_else(|| format!("the wheel of {package} holds no plugin"))?;
+        eprintln!("lockstep: installed it in {}", place.display());
+        if !self.kind.is_present() {
+            eprintln!("lockstep: it needs {}, which this machine does not show", self.needs);
         }
         Ok(plugin)
     }
 
-    /// Downloads, checks and unpacks the wheel inside `workshop`; returns the unpacked folder.
+    /// Downloads, checks and unpacks the wheels inside `workshop`; returns the unpacked folder.
     fn build(&self, workshop: &Path) -> Result<PathBuf, String> {
-        let (downloads, unpacked) = (workshop.join("wheel"), workshop.join("unpacked"));
+        let (downloads, unpacked) = (workshop.join("wheels"), workshop.join("unpacked"));
         fs::create_dir_all(&downloads).map_err(|error| format!("{}: {error}", downloads.display()))?;
-        let wheel = download(&format!("{}=={}", self.package, self.version), &downloads)?;
-        self.check(&wheel, std::env::consts::ARCH)?;
-        unpack(&wheel, &unpacked).map_err(|error| format!("the wheel cannot be unpacked: {error}"))?;
+        for wheel in [self.wheel].iter().chain(self.libraries) {
+            let file = download(&format!("{}=={}", wheel.0, wheel.1), &downloads)?;
+            if *wheel == self.wheel {
+                self.check(&file, std::env::consts::ARCH)?;
+            }
+            unpack(&file, &unpacked)
+                .and_then(|()| fs::remove_file(&file))
+                .map_err(|error| format!("the wheel of {} cannot be unpacked: {error}", wheel.0))?;
+        }
         Ok(unpacked)
     }
 
@@ -155,7 +205,7 @@ impl io::Write for HashWriter<'_> {
 
 /// Has pip or uv download the wheel of `requirement` into `folder`.
 fn download(requirement: &str, folder: &Path) -> Result<PathBuf, String> {
-    let spinner = ProgressBar::new_spinner().with_message(format!("downloading {requirement}"));
+    let spinner = ProgressBar::new_spinner().with_message(requirement.to_string());
     spinner.enable_steady_tick(Duration::from_millis(100));
     let outcome = run_pip(requirement, folder);
     spinner.finish_and_clear();

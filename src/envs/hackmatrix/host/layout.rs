@@ -204,6 +204,16 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_tells_the_same_costs() {
+        let readme = include_str!("../../../../jax_env_spec/hackmatrix/README.md");
+        for (index, program) in layout().programs.iter().enumerate() {
+            let Program { name, credits, energy, spawn, .. } = program;
+            let row = format!("| {index} | {name} | {credits} | {energy} | {spawn} |");
+            assert!(readme.contains(&row), "the README has no row {row}");
+        }
+    }
+
+    #[test]
     fn features_are_scaled_by_division() {
         let stage = &layout().player[5];
         assert_eq!(stage.scale(4).to_bits(), (3.0f32 / 7.0).to_bits());

@@ -2,16 +2,25 @@
 //!
 //! The compiled environment keeps a game as device arrays. People, files and other programs want
 //! names and lists instead, so this module owns the plain form, [`Game`], and all that reads it:
-//! the golden transitions that every implementation has to reproduce ([`golden`]).
+//!
+//! * [`layout`]: names, scales, costs and coefficients, read from `jax_env_spec/hackmatrix/`;
+//! * [`rules`]: the oracle, the whole game as plain sequential code;
+//! * [`golden`]: recorded transitions that every implementation has to reproduce;
+//! * [`stats`]: recorded frequencies of what is random, to compare with;
+//! * [`protocol`]: the JSON-lines protocol of the original game;
+//! * [`view`]: a game as text.
 //!
 //! Nothing here knows about tracing or devices: the environment converts its arrays to and from
-//! [`Game`], and is reached through small traits.
+//! [`Game`], and is reached through two small traits, [`golden::Player`] and [`protocol::Table`].
 
 mod game;
 pub mod golden;
 pub mod layout;
+pub mod protocol;
 pub mod rules;
+pub mod stats;
 mod step_result;
+pub mod view;
 
 pub use game::{Board, CELLS, Cell, Enemy, EnemyType, Game, Grid, SIDE, Snapshot, Transmission, block};
 pub use step_result::StepResult;

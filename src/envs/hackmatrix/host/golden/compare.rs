@@ -5,6 +5,7 @@ use std::fmt::{Debug, Display};
 
 use super::record::{Outcome, Spawn};
 use crate::envs::hackmatrix::host::layout::{CELL_FEATURES, GRID_START, OBS, layout};
+use crate::envs::hackmatrix::host::rules::is_valid_layout;
 use crate::envs::hackmatrix::host::{Board, Cell, Enemy, Game, Snapshot, StepResult};
 
 /// The feature of a cell that shows its transmission.
@@ -15,10 +16,11 @@ const HISTORY: usize = 4;
 const REWARD_TOLERANCE: f32 = 1e-4;
 
 /// A list of differences, each a line for people.
-type Differences = Vec<String>;
+pub type Differences = Vec<String>;
 
 /// Every difference between what was expected and what came; none if the result is this outcome.
-pub(super) fn differences(
+/// `history_capacity` and `keeps_hints` are those of [`Player`](super::Player).
+pub fn differences(
     outcome: &Outcome,
     result: &StepResult,
     history_capacity: usize,
@@ -162,6 +164,7 @@ fn check_generated(outcome: &Outcome, got: &Game, found: &mut Differences) {
     let blocks = Cell::all().filter(|&cell| board.has_block(cell)).count();
     require(blocks == 0 || (5..=11).contains(&blocks), format!("{blocks} blocks, not 5 to 11"));
     let corner = Cell::CORNERS.contains(&got.exit) && got.exit != got.player;
+    require(is_valid_layout(board, got.exit), "the layout cuts off a cell or a block".into());
     require(corner, format!("the exit {:?} is no free corner", got.exit));
     let mut programs = HashSet::new();
     for cell in Cell::all() {
@@ -229,7 +232,7 @@ fn compare_snapshots(place: &str, expected: &Snapshot, got: &Snapshot, hints: bo
 
 fn compare_rewards(outcome: &Outcome, result: &StepResult, found: &mut Differences) {
     for ((reward, expected), got) in layout().rewards.iter().zip(outcome.rewards).zip(result.rewards) {
-        if !((expected - got).abs() <= REWARD_TOLERANCE) {
+        if (expected - got).abs() > REWARD_TOLERANCE || got.is_nan() {
             found.push(format!("reward {}: expected {expected}, got {got}", reward.name));
         }
     }
@@ -238,12 +241,12 @@ fn compare_rewards(outcome: &Outcome, result: &StepResult, found: &mut Differenc
 /// The observation with zeros where the outcome leaves it open.
 fn closed_part(outcome: &Outcome, result: &StepResult, spawned: &[Cell]) -> Vec<f32> {
     let mut obs = result.obs.clone();
-    for index in GRID_START..obs.len() {
+    for (index, value) in obs.iter_mut().enumerate().skip(GRID_START) {
         let (cell, feature) = ((index - GRID_START) / CELL_FEATURES, (index - GRID_START) % CELL_FEATURES);
         let new = feature == TRANSMISSION && spawned.contains(&Cell::from_index(cell));
         let open = outcome.stage_generated && feature > 6 && feature != TRANSMISSION;
         if new || open {
-            obs[index] = 0.0;
+            *value = 0.0;
         }
     }
     obs

@@ -8,5 +8,6 @@ mod compare;
 mod record;
 mod verify;
 
-pub use record::{Outcome, Record, Spawn, read, read_file};
+pub use compare::differences;
+pub use record::{Outcome, Record, Spawn, built_in, read, read_file};
 pub use verify::{Player, Report, verify};

@@ -77,6 +77,12 @@ pub struct Spawn {
     pub empty: Vec<usize>,
 }
 
+/// The golden transitions of this project, which are compiled in.
+pub fn built_in() -> Result<Vec<Record>> {
+    const FILE: &str = "jax_env_spec/hackmatrix/golden.jsonl.gz";
+    read(include_bytes!("../../../../../jax_env_spec/hackmatrix/golden.jsonl.gz"), FILE)
+}
+
 /// Reads the records of a file, gzipped or not. A malformed line is an error that names file and line.
 pub fn read_file(path: &Path) -> Result<Vec<Record>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -266,7 +272,8 @@ mod tests {
         let records = read_file(Path::new(FILE)).unwrap();
         assert_eq!(records.len(), 3000);
         assert!(records.iter().any(|record| record.outcomes.iter().any(|outcome| outcome.spawn.is_some())));
-        assert!(records.iter().any(|record| record.is_deterministic()));
+        assert_eq!(records.iter().filter(|record| record.is_deterministic()).count(), 2234);
+        assert_eq!(built_in().unwrap().len(), 3000);
     }
 
     #[test]

@@ -178,3 +178,139 @@ impl<'a> Tally<'a> {
         Ok(report)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::built_in;
+    use super::*;
+    use crate::envs::hackmatrix::host::rules::Oracle;
+    use crate::envs::hackmatrix::host::{Cell, EnemyType, block};
+
+    /// The oracle, with one thing wrong.
+    struct Spoiled<F> {
+        oracle: Oracle,
+        spoil: F,
+    }
+
+    impl<F: Fn(&Game, &mut StepResult)> Player for Spoiled<F> {
+        fn observe(&mut self, states: &[Game]) -> Result<Vec<(Vec<f32>, [bool; 28])>> {
+            self.oracle.observe(states)
+        }
+
+        fn step(&mut self, states: &[Game], actions: &[i32], seed: u64) -> Result<Vec<StepResult>> {
+            let mut results = self.oracle.step(states, actions, seed)?;
+            results.iter_mut().zip(states).for_each(|(result, before)| (self.spoil)(before, result));
+            Ok(results)
+        }
+    }
+
+    /// What the message has to name, and the mistake.
+    type Spoil<T> = (&'static str, fn(&mut T));
+
+    /// How many of the records fail, and what is printed.
+    fn play(records: &[Record], spoil: impl Fn(&Game, &mut StepResult)) -> (usize, String) {
+        let mut out = Vec::new();
+        let mut player = Spoiled { oracle: Oracle::default(), spoil };
+        let report = verify(records, &mut player, 1, &mut out).unwrap();
+        (report.failed, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn every_field_is_compared() {
+        let records = &built_in().unwrap()[..200];
+        assert_eq!(play(records, |_, _| {}).0, 0);
+        let spoils: [Spoil<StepResult>; 24] = [
+            ("player", |result| result.state.player.row = (result.state.player.row + 1) % 6),
+            ("hp", |result| result.state.hp += 1),
+            ("credits", |result| result.state.credits += 1),
+            ("attack", |result| result.state.attack += 1),
+            ("turn", |result| result.state.turn += 1),
+            ("step_active", |result| result.state.step_active ^= true),
+            ("scheduled_interval", |result| result.state.scheduled_interval += 1),
+            ("next_scheduled_turn", |result| result.state.next_scheduled_turn += 1),
+            ("pending_siphon", |result| result.state.pending_siphon += 1),
+            ("owned", |result| {
+                result.state.owned = (0..23).filter(|p| !result.state.owned.contains(p)).collect()
+            }),
+            ("number of enemies", |result| result.state.enemies.extend(result.state.enemies.last().cloned())),
+            ("block_spawn (2, 3)", |result| result.state.board.block_spawn[Cell::new(2, 3)] += 1),
+            ("siphoned (0, 5)", |result| result.state.board.siphoned[Cell::new(0, 5)] ^= true),
+            ("res_energy", |result| result.state.board.res_energy[Cell::new(1, 1)] += 4),
+            ("number of snapshots", |result| result.state.history.clear()),
+            ("snapshot 0 from the newest: credits", |result| {
+                result.state.history.iter_mut().for_each(|snapshot| snapshot.credits += 1)
+            }),
+            ("reward kills", |result| result.rewards[3] += 3e-4),
+            ("reward siphon_quality", |result| result.rewards[14] = f32::NAN),
+            ("done", |result| result.done ^= true),
+            ("stage_complete", |result| result.stage_complete ^= true),
+            ("info score", |result| result.score += 1),
+            ("obs[2] hp", |result| result.obs[2] += f32::EPSILON),
+            ("expected 1545 numbers", |result| result.obs.truncate(1544)),
+            ("obs[37] enemy_hp of cell (0, 0)", |result| result.obs[37] += 0.1),
+        ];
+        for (name, spoil) in spoils {
+            let (failed, text) = play(records, |_, result| spoil(result));
+            assert!(failed > 0, "{name} is not compared");
+            assert!(text.contains(name), "{name} is not named in\n{text}");
+            assert!(text.ends_with(&format!("{} passed, {failed} failed\n", 200 - failed)));
+        }
+    }
+
+    #[test]
+    fn new_transmissions_are_checked_although_they_are_random() {
+        let records = built_in().unwrap();
+        let spawning = |record: &&Record| record.outcomes.iter().any(|outcome| outcome.spawn.is_some());
+        let records: Vec<Record> = records.iter().filter(spawning).take(60).cloned().collect();
+        assert_eq!(play(&records, |_, _| {}).0, 0);
+        let spoils: [fn(&Game, &mut StepResult); 4] = [
+            |_, result| result.state.transmissions.last_mut().unwrap().turns = 2,
+            |_, result| result.state.transmissions.last_mut().unwrap().from_scheduled ^= true,
+            |before, result| result.state.transmissions.last_mut().unwrap().at = before.player,
+            |before, result| result.state.transmissions.truncate(before.transmissions.len()),
+        ];
+        for (number, spoil) in spoils.into_iter().enumerate() {
+            let (failed, text) = play(&records, |before, result| {
+                if result.state.transmissions.len() > before.transmissions.len() {
+                    spoil(before, result);
+                }
+            });
+            assert!(failed > 20, "spoil {number} of the new transmissions passes: {text}");
+        }
+        let (failed, _) = play(&records, |_, result| {
+            let new = result.state.transmissions.iter_mut();
+            new.for_each(|new| new.kind = EnemyType::ALL[(new.kind as usize + 1) % 4]);
+        });
+        assert!(failed > 20, "the type is free, but it must be the same in the snapshot");
+    }
+
+    #[test]
+    fn generated_stages_have_to_follow_the_rules() {
+        let records = built_in().unwrap();
+        let generated = |record: &&Record| record.outcomes.iter().all(|outcome| outcome.stage_generated);
+        let records: Vec<Record> = records.iter().filter(generated).take(40).cloned().collect();
+        assert_eq!(play(&records, |_, _| {}).0, 0);
+        let spoils: [Spoil<Game>; 5] = [
+            ("exit", |game| game.exit = Cell::new(2, 2)),
+            ("data_siphon", |game| game.board.data_siphon[Cell::new(2, 2)] = true),
+            ("data block", |game| {
+                game.board
+                    .block_type
+                    .0
+                    .iter_mut()
+                    .filter(|kind| **kind == block::PROGRAM)
+                    .for_each(|kind| *kind = 1)
+            }),
+            ("resource", |game| game.board.res_credits = Default::default()),
+            ("layout", |game| {
+                Cell::all().filter(|cell| !Cell::CORNERS.contains(cell)).for_each(|cell| {
+                    game.board.block_type[cell] = block::DATA;
+                })
+            }),
+        ];
+        for (name, spoil) in spoils {
+            let (failed, text) = play(&records, |_, result| spoil(&mut result.state));
+            assert!(failed > 20 && text.contains(name), "{name} is not checked: {failed}\n{text}");
+        }
+    }
+}

@@ -73,7 +73,7 @@ fn walk(game: &mut Game, next: Cell) -> Deed {
 
 /// Siphons the player's cell and its neighbours.
 fn siphon(game: &mut Game) -> Option<Deed> {
-    if game.data_siphons == 0 {
+    if game.data_siphons <= 0 {
         return None;
     }
     siphon_cell(game, game.player);

@@ -104,11 +104,7 @@ pub(super) fn run(game: &mut Game, program: usize, dice: &mut dyn Dice) -> Optio
             deed.kills = damage(game, virus, 1);
         }
         SCORE => game.score += STAGES - game.stage,
-        REDUC => Cell::all()
-            .filter(|&cell| reducible(game, cell))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|cell| game.board.block_spawn[cell] = (game.board.block_spawn[cell] - 1).max(0)),
+        REDUC => reduce_spawns(game),
         ATK_PLUS => {
             game.attack += 1;
             game.atk_plus_uses += 1;
@@ -122,6 +118,14 @@ pub(super) fn run(game: &mut Game, program: usize, dice: &mut dyn Dice) -> Optio
 /// A block that REDUC counts.
 fn reducible(game: &Game, cell: Cell) -> bool {
     game.board.has_block(cell) && !game.board.siphoned[cell]
+}
+
+fn reduce_spawns(game: &mut Game) {
+    for cell in Cell::all() {
+        if reducible(game, cell) {
+            game.board.block_spawn[cell] = (game.board.block_spawn[cell] - 1).max(0);
+        }
+    }
 }
 
 /// Attacks every enemy whose cell is in the set.

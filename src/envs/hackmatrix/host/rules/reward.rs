@@ -43,7 +43,8 @@ pub(super) fn parts(params: &EnvParams, transition: &Transition) -> [f32; REWARD
         when(action as usize == SIPHON, missed_by_siphon(before) as f32),
     ];
     let coefficients = layout().coefficients(params);
-    let mut parts: [f32; REWARDS] = std::array::from_fn(|part| coefficients[part] * amounts[part]);
+    // Adding 0 turns the -0 of a penalty that does not apply into 0.
+    let mut parts: [f32; REWARDS] = std::array::from_fn(|part| coefficients[part] * amounts[part] + 0.0);
     parts[8] += when(victory, layout().victory_bonus);
     parts
 }

@@ -72,7 +72,7 @@ fn place_blocks<D: Dice + ?Sized>(board: &mut Board, site: &Site, exit: Cell, di
     for _ in 0..100 {
         *board = empty.clone();
         draw_blocks(board, site, count, dice);
-        if is_valid(board, exit) {
+        if is_valid_layout(board, exit) {
             return;
         }
     }
@@ -104,8 +104,8 @@ fn draw_blocks<D: Dice + ?Sized>(board: &mut Board, site: &Site, count: usize, d
     }
 }
 
-/// Whether every free cell can be reached and every block can be siphoned.
-fn is_valid(board: &Board, exit: Cell) -> bool {
+/// Whether the blocks of a new board are allowed: every free cell can be reached and every block can be siphoned.
+pub fn is_valid_layout(board: &Board, exit: Cell) -> bool {
     let reached = flood(board, exit);
     Cell::all().all(|cell| match board.has_block(cell) {
         false => reached[cell],
@@ -162,9 +162,12 @@ mod tests {
             blocks.iter().for_each(|&(row, col)| board.block_type[Cell::new(row, col)] = block::DATA);
             board
         };
-        assert!(is_valid(&board(&[(2, 2), (2, 3), (3, 2)]), exit));
-        assert!(!is_valid(&board(&[(0, 4), (1, 5)]), exit), "corner (0, 5) is cut off");
-        assert!(!is_valid(&board(&[(2, 2), (1, 2), (3, 2), (2, 1), (2, 3)]), exit), "(2, 2) is enclosed");
+        assert!(is_valid_layout(&board(&[(2, 2), (2, 3), (3, 2)]), exit));
+        assert!(!is_valid_layout(&board(&[(0, 4), (1, 5)]), exit), "corner (0, 5) is cut off");
+        assert!(
+            !is_valid_layout(&board(&[(2, 2), (1, 2), (3, 2), (2, 1), (2, 3)]), exit),
+            "(2, 2) is enclosed"
+        );
     }
 
     #[test]
@@ -174,8 +177,8 @@ mod tests {
         for (row, col) in [(3, 5), (4, 4)] {
             board.block_type[Cell::new(row, col)] = block::DATA;
         }
-        assert!(!is_valid(&board, Cell::new(5, 5)));
-        assert!(is_valid(&board, Cell::new(0, 5)));
+        assert!(!is_valid_layout(&board, Cell::new(5, 5)));
+        assert!(is_valid_layout(&board, Cell::new(0, 5)));
     }
 
     #[test]

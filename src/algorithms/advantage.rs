@@ -1,0 +1,78 @@
+//! Generalized advantage estimation (Schulman et al. 2016).
+
+use crate::lang::{Bool, Float, scan_reverse, select};
+
+/// Advantages and returns `[T, B]` from rewards, values and ends `[T, B]` and the values `[B]` after the
+/// last step. A step that was cut off counts as an end whose reward already contains the
+/// discounted value of what would have followed.
+#[track_caller]
+pub fn gae(
+    rewards: Float,
+    values: Float,
+    dones: Bool,
+    last_value: Float,
+    gamma: Float,
+    lambda: Float,
+) -> (Float, Float) {
+    let init = (last_value.full_like(0.0), last_value);
+    let (_, advantages) = scan_reverse(init, (rewards, values, dones), |(after, next_value), step| {
+        let (reward, value, done) = step;
+        let goes_on = select(done, value.full_like(0.0), value.full_like(1.0));
+        let delta = reward + gamma * next_value * goes_on - value;
+        let advantage = delta + gamma * lambda * goes_on * after;
+        ((advantage, value), advantage)
+    });
+    (advantages, advantages + values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::{constant, float, trace};
+
+    fn advantages(
+        rewards: [f32; 3],
+        values: [f32; 3],
+        dones: [bool; 3],
+        last: f32,
+        gl: [f64; 2],
+    ) -> Vec<f64> {
+        let traced = trace(&(), |()| {
+            let column = |x: [f32; 3]| -> Float { constant(x).reshape([3, 1]) };
+            gae(
+                column(rewards),
+                column(values),
+                constant(dones).reshape([3, 1]),
+                constant([last]),
+                float(gl[0]),
+                float(gl[1]),
+            )
+        });
+        interpret(&traced.graph, &[])[0].to_f64()
+    }
+
+    fn assert_near(found: Vec<f64>, expected: [f64; 3]) {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-5, "{found:?} {expected:?}");
+        }
+    }
+
+    #[test]
+    fn the_worked_example_of_the_specification() {
+        let found = advantages([1.0, 2.0, 3.0], [0.0; 3], [false; 3], 0.0, [0.9, 0.8]);
+        assert_near(found, [3.9952, 4.16, 3.0]);
+    }
+
+    #[test]
+    fn without_discount_it_is_reward_minus_value() {
+        let found = advantages([1.0, 2.0, 3.0], [0.5, 1.0, -1.0], [false; 3], 9.0, [0.0, 0.95]);
+        assert_near(found, [0.5, 1.0, 4.0]);
+    }
+
+    #[test]
+    fn nothing_flows_through_an_end() {
+        let found = advantages([1.0, 2.0, 3.0], [0.0; 3], [false, true, false], 10.0, [0.5, 1.0]);
+        assert_near(found, [2.0, 2.0, 8.0]);
+    }
+}

@@ -1,0 +1,91 @@
+//! Adam and the global-norm clip.
+
+use crate::lang::{Float, Int, Tree, float, int, leaves, map2, rebuild};
+
+/// Adam's state (Kingma and Ba 2015): running means of the gradient and of its square, and the number of
+/// steps so far (i32).
+#[derive(Clone)]
+pub struct Adam<P> {
+    pub mean: P,
+    pub square: P,
+    pub count: Int,
+}
+crate::tree!(Adam<P> { mean, square, count });
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+
+impl<P: Tree> Adam<P> {
+    pub fn new(params: &P) -> Self {
+        let zeros = map2(params, params, |p, _| p.full_like(0.0));
+        Adam { mean: zeros.duplicate(), square: zeros, count: int(0) }
+    }
+
+    /// One step: the new parameters and state. `lr` and `epsilon` are f32 scalars.
+    pub fn step(self, params: &P, gradient: &P, lr: Float, epsilon: f64) -> (P, Self) {
+        let count = self.count + 1;
+        let mean = map2(&self.mean, gradient, |m, g| m * BETA1 + g * (1.0 - BETA1));
+        let square = map2(&self.square, gradient, |v, g| v * BETA2 + g.square() * (1.0 - BETA2));
+        let steps = count.as_f32();
+        let mean_scale = 1.0 / (1.0 - float(BETA1).pow(steps));
+        let square_scale = 1.0 / (1.0 - float(BETA2).pow(steps));
+        let update =
+            map2(&mean, &square, |m, v| lr * (m * mean_scale) / ((v * square_scale).sqrt() + epsilon));
+        (map2(params, &update, |p, u| p - u), Adam { mean, square, count })
+    }
+}
+
+/// The gradient scaled so that its norm over all leaves is at most `max_norm`, and the norm before.
+pub fn clip_by_global_norm<P: Tree>(gradient: &P, max_norm: Float) -> (P, Float) {
+    let squares: Vec<Float> =
+        leaves(gradient).into_iter().map(|leaf| Float::from_handle(leaf).square().sum_all()).collect();
+    let norm = squares.into_iter().reduce(|a, b| a + b).expect("a gradient has leaves").sqrt();
+    let scale = (max_norm / norm).minimum(1.0);
+    let scaled: Vec<_> =
+        leaves(gradient).into_iter().map(|leaf| (Float::from_handle(leaf) * scale).handle()).collect();
+    (rebuild(gradient.duplicate(), &scaled), norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::{constant, trace};
+
+    #[test]
+    fn adam_moves_by_lr_first_and_follows_the_formula_then() {
+        let traced = trace(&(), |()| {
+            let p: Float = constant([1.0f32, 2.0]);
+            let g1: Float = constant([0.5f32, -4.0]);
+            let g2: Float = constant([0.25f32, 4.0]);
+            let (p1, adam) = Adam::new(&p).step(&p, &g1, float(0.1), 1e-8);
+            let (p2, _) = adam.step(&p1, &g2, float(0.1), 1e-8);
+            (p1, p2)
+        });
+        let results = interpret(&traced.graph, &[]);
+        let p1 = results[0].to_f64();
+        assert!((p1[0] - 0.9).abs() < 1e-6 && (p1[1] - 2.1).abs() < 1e-6, "{p1:?}");
+        let second = |p: f64, g1: f64, g2: f64| {
+            let m = (0.9 * 0.1 * g1 + 0.1 * g2) / (1.0 - 0.81);
+            let v: f64 = (0.999 * 0.001 * g1 * g1 + 0.001 * g2 * g2) / (1.0 - 0.999 * 0.999);
+            p - 0.1 * m / v.sqrt()
+        };
+        let p2 = results[1].to_f64();
+        assert!((p2[0] - second(0.9, 0.5, 0.25)).abs() < 1e-4, "{p2:?}");
+        assert!((p2[1] - second(2.1, -4.0, 4.0)).abs() < 1e-4, "{p2:?}");
+    }
+
+    #[test]
+    fn the_clip_only_shortens() {
+        for (limit, expected) in [(1.0, [0.6, 0.8]), (10.0, [3.0, 4.0]), (f64::INFINITY, [3.0, 4.0])] {
+            let traced = trace(&(), |()| {
+                let gradient: (Float, Float) = (float(3.0), constant([4.0f32]));
+                clip_by_global_norm(&gradient, float(limit))
+            });
+            let results = interpret(&traced.graph, &[]);
+            assert!((results[0].to_f64()[0] - expected[0]).abs() < 1e-6);
+            assert!((results[1].to_f64()[0] - expected[1]).abs() < 1e-6);
+            assert!((results[2].to_f64()[0] - 5.0).abs() < 1e-6);
+        }
+    }
+}

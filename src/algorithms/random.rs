@@ -1,0 +1,138 @@
+//! The random policy: a uniform choice among the valid actions. The yardstick of `eval`, and the driver of
+//! `bench` for an environment without a network.
+
+use anyhow::{Context, Result};
+
+use crate::array::{ArrayType, DType, HostArray};
+use crate::envs::{AnyEnv, default_params, vector};
+use crate::lang::{
+    Bool, Float, Handle, Int, Key, Leaves, below, int, iota, select, trace, vmap_last, while_loop,
+};
+use crate::lower::{self, lower};
+use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
+
+/// One uniformly drawn valid action (i32 scalar); `mask` is bool`[A]`.
+#[track_caller]
+pub fn random_action(key: Key, mask: Option<Bool>, num_actions: usize) -> Int {
+    let Some(mask) = mask else { return key.integers([], 0..num_actions as i32) };
+    let ranks = mask.as_i32().cumsum(0);
+    let count = ranks.index(0, num_actions - 1);
+    // With nothing valid, anything is.
+    let any = count.gt(0);
+    let chosen = below(key.bits([]), select(any, count, num_actions));
+    let hit = mask & ranks.eq(chosen + 1);
+    let index = iota(DType::I32, [num_actions], 0);
+    select(any, select(hit, index, 0).sum([0]), chosen)
+}
+
+/// Environments that step under the random policy, with automatic reset, on one device.
+pub struct RandomRollout {
+    program: Program,
+    state: Vec<Buffer>,
+    params: Vec<Buffer>,
+    client: Client,
+}
+
+impl RandomRollout {
+    /// Compiles the program and resets `num_envs` environments. With `observe`, every step computes the
+    /// observations too.
+    pub fn new(client: &Client, env: &dyn AnyEnv, num_envs: usize, seed: u64, observe: bool) -> Result<Self> {
+        let params = default_params(env);
+        let structure = Leaves::placeholders(&params);
+        let init = trace(&structure, |params| {
+            let [reset, key] = Key::new(seed).split();
+            (vector::reset(env, &params, reset.split_last(num_envs)), key, Float::full([num_envs], 0.0))
+        });
+        let steps_structure = Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
+        let run = trace(
+            &(init.output, structure, steps_structure),
+            |((state, key, sums), params, steps): ((Leaves, Key, Float), Leaves, Int)| {
+                let (_, state, key, sums) = while_loop(
+                    (int(0), state, key, sums),
+                    |(done, ..)| done.lt(steps),
+                    |(done, state, key, sums)| {
+                        let (state, key, sums) = step(env, &params, state, key, sums, observe);
+                        (done + 1, state, key, sums)
+                    },
+                );
+                (state, key, sums)
+            },
+        );
+        let count = run.output_names.len();
+        let donated = (0..count).map(|i| (i, i)).collect();
+        let options = CompileOptions::default();
+        let init = client.compile(&lower(&init.graph, &lower::Options::default()), &options)?;
+        let text = lower(&run.graph, &lower::Options { donated, num_replicas: 1 });
+        let program = client.compile(&text, &options).context("compiling the random rollout")?;
+        let params =
+            params.iter().map(|(_, value)| client.to_device(value, 0)).collect::<Result<Vec<_>, _>>()?;
+        let state = init.run(params.iter().map(Arg::Borrow).collect())?;
+        Ok(RandomRollout { program, state, params, client: client.clone() })
+    }
+
+    /// Runs `steps` steps of every environment and waits for the end.
+    pub fn run(&mut self, steps: usize) -> Result<()> {
+        let steps = self.client.to_device(&HostArray::scalar(steps as i32), 0)?;
+        let mut args: Vec<Arg> = std::mem::take(&mut self.state).into_iter().map(Arg::Donate).collect();
+        args.extend(self.params.iter().map(Arg::Borrow));
+        args.push(Arg::Borrow(&steps));
+        self.state = self.program.run(args)?;
+        self.state.last().expect("the sums").wait()?;
+        Ok(())
+    }
+}
+
+/// One step; `sums` adds up rewards and observations, so that nothing is left out.
+fn step(
+    env: &dyn AnyEnv,
+    params: &Leaves,
+    state: Leaves,
+    key: Key,
+    sums: Float,
+    observe: bool,
+) -> (Leaves, Key, Float) {
+    let [action_key, step_key, key] = key.split();
+    let num_envs = sums.size();
+    let num_actions = env.spec().num_actions;
+    let actions = vmap_last((action_key.split_last(num_envs), state.clone()), |(key, state)| {
+        random_action(key, env.action_mask(params, &state), num_actions)
+    });
+    let step = vector::step(env, params, step_key.split_last(num_envs), state, actions);
+    let mut sums = sums + step.reward;
+    if observe {
+        sums = sums + vector::view(env, params, &step.state).obs.sum([1]);
+    }
+    (step.state, key, sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::constant;
+
+    #[test]
+    fn random_actions_are_valid_and_uniform() {
+        const N: usize = 6000;
+        let traced = trace(&(), |()| {
+            vmap_last(Key::new(5).split_last(N), |key| {
+                let [a, b] = key.split();
+                let mask = constant([false, true, true, false, true]);
+                (random_action(a, Some(mask), 5), random_action(b, Some(mask & !mask), 5))
+            })
+        });
+        let results = interpret(&traced.graph, &[]);
+        for (found, valid) in
+            [(&results[0], vec![1.0, 2.0, 4.0]), (&results[1], vec![0.0, 1.0, 2.0, 3.0, 4.0])]
+        {
+            let p = 1.0 / valid.len() as f64;
+            let mut total = 0;
+            for action in &valid {
+                let count = found.to_f64().iter().filter(|x| *x == action).count();
+                assert!((count as f64 / N as f64 - p).abs() < 5.0 * (p * (1.0 - p) / N as f64).sqrt());
+                total += count;
+            }
+            assert_eq!(total, N);
+        }
+    }
+}

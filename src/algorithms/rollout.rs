@@ -1,0 +1,152 @@
+//! Collecting experience: all environments step together under the current policy.
+
+use crate::envs::vector::{self, View};
+use crate::envs::{Aggregate, AnyEnv};
+use crate::lang::{Bool, Float, Int, Key, Leaves, rare, replica_id, scan, select};
+use crate::nn::Categorical;
+
+/// The environments between two updates. `B` is their number on this device.
+pub struct Envs {
+    pub state: Leaves,
+    /// What the next action is chosen from.
+    pub view: View,
+    /// Sum of rewards f32`[B]` of the running episodes.
+    pub returns: Float,
+}
+crate::tree!(Envs { state, view, returns });
+
+/// One decision and what came of it; `[T, B, ...]` after a rollout.
+pub struct Transition {
+    pub view: View,
+    pub action: Int,
+    pub log_prob: Float,
+    pub value: Float,
+    /// Contains the discounted value of the cut-off rest where an episode was truncated.
+    pub reward: Float,
+    pub done: Bool,
+}
+crate::tree!(Transition { view, action, log_prob, value, reward, done });
+
+/// Sums over the steps of a rollout, `[B]` each.
+pub struct Totals {
+    pub reward: Float,
+    /// Episodes that ended, and the sum of their returns.
+    pub episodes: Float,
+    pub episode_returns: Float,
+    /// The environment's own metrics: sums or maxima.
+    pub metrics: Vec<Float>,
+    /// How often each group of actions was chosen.
+    pub action_groups: Vec<Float>,
+}
+crate::tree!(Totals { reward, episodes, episode_returns, metrics, action_groups });
+
+/// A policy with its value function, as the rollout needs it.
+pub trait Policy {
+    /// The distribution over actions and the values `[B]` for a view.
+    fn decide(&self, view: &View) -> (Categorical, Float);
+    /// Values `[N]` for observations `[N, O]`.
+    fn value(&self, obs: Float) -> Float;
+}
+
+/// The world of a rollout: an environment, its parameters, the discount.
+pub struct World<'a> {
+    pub env: &'a dyn AnyEnv,
+    pub params: &'a Leaves,
+    /// Environments on this device.
+    pub num_envs: usize,
+    pub gamma: Float,
+}
+
+impl World<'_> {
+    /// Environments at the start of their first episodes.
+    #[track_caller]
+    pub fn reset(&self, key: Key) -> Envs {
+        let state = vector::reset(self.env, self.params, self.env_keys(key));
+        let view = vector::view(self.env, self.params, &state);
+        Envs { state, view, returns: Float::full([self.num_envs], 0.0) }
+    }
+
+    /// `num_steps` steps under `policy`.
+    #[track_caller]
+    pub fn rollout(
+        &self,
+        policy: &dyn Policy,
+        envs: Envs,
+        key: Key,
+        num_steps: usize,
+    ) -> (Envs, Transition, Totals) {
+        let start = (envs, self.no_totals());
+        let ((envs, totals), transitions) = scan(start, key.split_many(num_steps), |(envs, totals), key| {
+            let (envs, transition, totals) = self.step(policy, envs, key, totals);
+            ((envs, totals), transition)
+        });
+        (envs, transitions, totals)
+    }
+
+    #[track_caller]
+    fn step(&self, policy: &dyn Policy, envs: Envs, key: Key, totals: Totals) -> (Envs, Transition, Totals) {
+        let [action_key, env_key] = key.split();
+        let view = envs.view;
+        let (distribution, value) = policy.decide(&view);
+        let keys = Key::from_words(self.env_keys(action_key).into_words().transpose([1, 0]));
+        let action = distribution.sample(keys);
+        let log_prob = distribution.log_prob(action);
+
+        let step = vector::step(self.env, self.params, self.env_keys(env_key), envs.state, action);
+        let reward = match step.truncated {
+            Some((truncated, obs)) => step.reward + self.gamma * cut_off_value(policy, truncated, obs),
+            None => step.reward,
+        };
+
+        let returns = envs.returns + step.reward;
+        let spec = self.env.spec();
+        let totals = Totals {
+            reward: totals.reward + step.reward,
+            episodes: totals.episodes + step.done.as_f32(),
+            episode_returns: totals.episode_returns + select(step.done, returns, 0.0),
+            metrics: (spec.metrics.iter().zip(totals.metrics).zip(&step.metrics))
+                .map(|((metric, total), &value)| match metric.aggregate {
+                    Aggregate::Mean => total + value,
+                    Aggregate::Max => total.maximum(value),
+                })
+                .collect(),
+            action_groups: (spec.action_groups.iter().zip(totals.action_groups))
+                .map(|((_, range), total)| total + (action.ge(range.start) & action.lt(range.end)).as_f32())
+                .collect(),
+        };
+        let next_view = vector::view(self.env, self.params, &step.state);
+        let envs = Envs { state: step.state, view: next_view, returns: select(step.done, 0.0, returns) };
+        (envs, Transition { view, action, log_prob, value, reward, done: step.done }, totals)
+    }
+
+    /// One key per environment, by its number among the environments of all devices: `[2, B]`.
+    #[track_caller]
+    pub fn env_keys(&self, key: Key) -> Key {
+        key.split_last_from(replica_id() * self.num_envs, self.num_envs)
+    }
+
+    fn no_totals(&self) -> Totals {
+        let zeros = || Float::full([self.num_envs], 0.0);
+        let spec = self.env.spec();
+        Totals {
+            reward: zeros(),
+            episodes: zeros(),
+            episode_returns: zeros(),
+            metrics: (spec.metrics.iter())
+                .map(|metric| match metric.aggregate {
+                    Aggregate::Mean => zeros(),
+                    Aggregate::Max => Float::full([self.num_envs], f64::from(f32::MIN)),
+                })
+                .collect(),
+            action_groups: spec.action_groups.iter().map(|_| zeros()).collect(),
+        }
+    }
+}
+
+/// The values of the observations `[B, O]` where an episode was cut off, else 0. Cut-offs are rare, so the
+/// network runs only if there is one.
+#[track_caller]
+fn cut_off_value(policy: &dyn Policy, truncated: Bool, obs: Float) -> Float {
+    let nothing = Float::full(truncated.shape(), 0.0);
+    rare(truncated.any_all(), nothing, |_| select(truncated, policy.value(obs), 0.0))
+}

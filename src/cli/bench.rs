@@ -1,0 +1,147 @@
+//! `lockstep bench`: how fast training and the environment alone are on this machine.
+//!
+//! Every update is timed apart, after one that warms up, so that the median is robust on a noisy machine. The
+//! environment is timed alone as well: random valid actions, no network.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::json;
+
+use crate::algorithms::Learner;
+use crate::algorithms::random::RandomRollout;
+use crate::config::UsageError;
+use crate::runtime::{Client, DeviceKind, plugin};
+
+use super::learner::{Plan, build, env_defaults, find_env};
+
+/// What to time.
+#[derive(Debug, Args)]
+struct Bench {
+    /// Environment
+    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
+    env: String,
+    /// Environments that step in lockstep [default: the environment's]
+    #[arg(long, value_name = "N")]
+    num_envs: Option<usize>,
+    /// Steps of each environment per update [default: the environment's]
+    #[arg(long, value_name = "N")]
+    num_steps: Option<usize>,
+    /// Updates to time, after one that warms up
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    updates: usize,
+    /// Seed of all random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Kind of device [default: the best that is present]
+    #[arg(long, value_name = "KIND")]
+    device: Option<DeviceKind>,
+    /// Devices to split the environments over
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    devices: usize,
+    /// PJRT plugin to load instead of searching for one
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+    /// Time the environment only
+    #[arg(long)]
+    env_only: bool,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn command() -> Command {
+    Bench::augment_args(Command::new("bench")).about("Time training and the environment alone")
+}
+
+/// Times and prints.
+///
+/// # Errors
+/// One line; a [`UsageError`] if the sizes make no sense.
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let bench = Bench::from_arg_matches(matches)?;
+    let mut settings = env_defaults(&bench.env)?;
+    settings.num_envs = bench.num_envs.unwrap_or(settings.num_envs);
+    settings.num_steps = bench.num_steps.unwrap_or(settings.num_steps);
+    settings
+        .check()
+        .and_then(|()| settings.check_minibatches())
+        .and_then(|()| {
+            ensure!(bench.updates > 0, "updates is 0; it must be at least 1");
+            ensure!(bench.devices > 0, "devices is 0; it must be at least 1");
+            Ok(())
+        })
+        .map_err(|error| UsageError(error.to_string()))?;
+    let plugin = plugin::find(bench.device, bench.plugin.as_deref())?;
+
+    let mut report = serde_json::Map::new();
+    let mut add = |key: &str, value: serde_json::Value| report.insert(key.into(), value);
+    add("env", json!(bench.env));
+    add("num_envs", json!(settings.num_envs));
+    add("num_steps", json!(settings.num_steps));
+    if !bench.env_only {
+        let plan = Plan {
+            env: &bench.env,
+            seed: bench.seed,
+            total_updates: bench.updates as u64 + 1,
+            max_updates: 1,
+            devices: bench.devices,
+            plugin: &plugin,
+        };
+        let (mut learner, facts) = build(&settings, &plan)?;
+        for (key, value) in facts {
+            add(&key, value);
+        }
+        let seconds = time(bench.updates, || learner.run(1).map(drop))?;
+        add("steps_per_second", json!((settings.batch_size() as f64 / median(&seconds)).round()));
+        add("update_seconds", json!(seconds));
+    }
+    let client = Client::open(&plugin, 1)?;
+    let env = (find_env(&bench.env)?.make)();
+    for (key, observe) in [("env_steps_per_second", false), ("env_obs_steps_per_second", true)] {
+        let mut rollout = RandomRollout::new(&client, &*env, settings.num_envs, bench.seed, observe)?;
+        let seconds = time(bench.updates, || rollout.run(settings.num_steps))?;
+        add(key, json!((settings.batch_size() as f64 / median(&seconds)).round()));
+    }
+    add("platform", json!(client.platform()));
+    add("peak_rss_bytes", json!(peak_rss_bytes()));
+    print(&report, bench.json)
+}
+
+fn print(report: &serde_json::Map<String, serde_json::Value>, as_json: bool) -> Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        for (key, value) in report {
+            println!("{key:>24}  {value}");
+        }
+    }
+    Ok(())
+}
+
+/// Seconds of each of `count` runs, after one that warms up.
+fn time(count: usize, mut run: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    run()?;
+    let timed = |_| {
+        let start = Instant::now();
+        run()?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    (0..count).map(timed).collect()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
+
+/// The most memory this process held at once; `None` where the system does not say.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,60 @@
+//! From a configuration to a compiled learner: what `train` and `bench` share.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::algorithms::ppo::{self, PpoLearner, Start};
+use crate::config::{self, UsageError};
+use crate::envs::registry::{self, Entry};
+use crate::runtime::{Client, plugin::PluginFile};
+
+/// The environment of that name.
+///
+/// # Errors
+/// A [`UsageError`] with the nearest known name.
+pub fn find_env(name: &str) -> Result<&'static Entry> {
+    registry::find(name).map_err(|error| UsageError(error.to_string()).into())
+}
+
+/// The default settings for the environment of that name.
+pub fn env_defaults(name: &str) -> Result<ppo::Settings> {
+    config::ppo_defaults(find_env(name)?.defaults)
+}
+
+/// What to compile, beside the settings of PPO.
+pub struct Plan<'a> {
+    pub env: &'a str,
+    pub seed: u64,
+    pub total_updates: u64,
+    pub max_updates: usize,
+    pub devices: usize,
+    pub plugin: &'a PluginFile,
+}
+
+/// The compiled learner, and what `meta.json` says of the device and the programs.
+pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(String, Value)>)> {
+    let env = (find_env(plan.env)?.make)();
+    let client = Client::open(plan.plugin, plan.devices)?;
+    let learner = PpoLearner::new(
+        &client,
+        &Start {
+            settings,
+            env: &*env,
+            seed: plan.seed,
+            total_updates: plan.total_updates,
+            max_updates: plan.max_updates,
+            num_devices: plan.devices,
+        },
+    )?;
+    let timing = learner.timing();
+    let facts = [
+        ("platform", json!(client.platform())),
+        ("device_kind", json!(client.device_kind())),
+        ("devices", json!(plan.devices)),
+        ("plugin", json!(client.platform_version())),
+        ("trace_seconds", json!(timing.trace_seconds)),
+        ("compile_seconds", json!(timing.compile_seconds)),
+        ("cache", json!(if timing.cached { "hit" } else { "miss" })),
+    ];
+    Ok((learner, facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+}

@@ -1,0 +1,130 @@
+//! The command line: one binary, one subcommand per file.
+//!
+//! People read stderr, programs read stdout (`--json`). The exit status is 0 when all is done (also after a first
+//! interrupt), 1 when something failed, 2 for wrong usage, 130 after a second interrupt. Every mistake is one line
+//! that says what to do.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Command};
+
+use crate::config::{UsageError, train_command};
+
+mod bench;
+mod eval;
+mod learner;
+mod player;
+mod train;
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// The whole program: parses `args`, does what they say, and gives the exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = Command::new("lockstep")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Train reinforcement-learning agents in programs compiled by XLA")
+        .subcommands([train_command(), eval::command(), bench::command()]);
+    run(command, args, |name, matches| match name {
+        "train" => train::run(matches),
+        "eval" => eval::run(matches),
+        "bench" => bench::run(matches),
+        _ => unreachable!("clap knows the subcommands"),
+    })
+}
+
+/// Parses `args`, gives the subcommand's name and matches to `dispatch`, and reports what went wrong.
+fn run(
+    command: Command,
+    args: impl IntoIterator<Item = OsString>,
+    dispatch: impl FnOnce(&str, &ArgMatches) -> Result<()>,
+) -> ExitCode {
+    let command = command.subcommand_required(true).arg_required_else_help(true);
+    let done = match command.try_get_matches_from(args) {
+        Ok(matches) => match matches.subcommand() {
+            Some((name, matches)) => dispatch(name, matches),
+            None => unreachable!("clap requires a subcommand"),
+        },
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// Says an error and gives the exit status for it.
+fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                let _ = error.print(); // there is nobody left to tell
+                return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
+            }
+            _ => {
+                eprintln!("{}", one_line(&error.render().to_string()));
+                return ExitCode::from(WRONG_USAGE);
+            }
+        }
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::from(if error.is::<UsageError>() { WRONG_USAGE } else { FAILED })
+}
+
+/// clap's message without its page of usage: the error, then its tips.
+fn one_line(message: &str) -> String {
+    let told = message.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let parts: Vec<_> =
+        told.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
+    parts.join(" ").replace(" tip: ", "; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exit status, and what the error said in one line.
+    fn outcome(args: &[&str], result: Result<()>) -> String {
+        let args = ["lockstep"].iter().chain(args).map(OsString::from).collect::<Vec<_>>();
+        let code = run(Command::new("lockstep").subcommand(train_command()), args, |_, _| result);
+        format!("{code:?}")
+    }
+
+    #[test]
+    fn exit_statuses() {
+        let status = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(outcome(&["train"], Ok(())), status(0));
+        assert_eq!(outcome(&["train", "--help"], Ok(())), status(0));
+        assert_eq!(outcome(&["train"], Err(anyhow::anyhow!("the disk is full"))), status(1));
+        assert_eq!(outcome(&["train"], Err(UsageError("lr is 0".into()).into())), status(2));
+        assert_eq!(outcome(&["train", "--num-env", "3"], Ok(())), status(2));
+        assert_eq!(outcome(&["trian"], Ok(())), status(2));
+        assert_eq!(outcome(&[], Ok(())), status(2));
+    }
+
+    #[test]
+    fn mistakes_are_one_line_with_a_tip() {
+        let message = |args: &[&str]| {
+            let error = train_command().no_binary_name(true).try_get_matches_from(args).unwrap_err();
+            one_line(&error.render().to_string())
+        };
+        assert_eq!(
+            message(&["--num-env", "3"]),
+            "error: unexpected argument '--num-env' found; a similar argument exists: '--num-envs'"
+        );
+        assert_eq!(
+            message(&["--device", "xpu"]),
+            "error: invalid value 'xpu' for '--device <KIND>' [possible values: cpu, cuda, tpu]; \
+             a similar value exists: 'tpu'"
+        );
+        assert_eq!(
+            message(&["--rewind"]),
+            "error: the following required arguments were not provided: --resume <CKPT>"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! `lockstep train`: from a command line to a finished run.
+
+use anyhow::Result;
+use clap::ArgMatches;
+
+use crate::config::{self, Resolved};
+use crate::runtime::plugin;
+use crate::trainer;
+
+use super::learner::{Plan, build, env_defaults};
+
+/// The most updates in one chunk. Chunks aim at about a second, so this only bounds the table of metrics.
+const MAX_UPDATES: usize = 1024;
+
+/// Trains.
+///
+/// # Errors
+/// One line; a [`config::UsageError`] if the settings are wrong.
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let Resolved { mut config, resumed, json, notes, .. } = config::resolve(matches, env_defaults)?;
+    let plugin = plugin::find(config.run.device, config.run.plugin.as_deref())?;
+    for line in notes.into_iter().chain(config.adapt(plugin.kind)?) {
+        eprintln!("{line}");
+    }
+    let plan = Plan {
+        env: &config.run.env,
+        seed: config.run.seed,
+        total_updates: config.run.total_timesteps / config.ppo.batch_size() as u64,
+        max_updates: MAX_UPDATES,
+        devices: config.run.devices,
+        plugin: &plugin,
+    };
+    let (mut learner, facts) = build(&config.ppo, &plan)?;
+    let timing = learner.timing();
+    let how = if timing.cached { "loaded from cache" } else { "compiled" };
+    eprintln!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds);
+    let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed)?;
+    if json {
+        println!("{}", serde_json::to_string(&outcome)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! The command line of `train`, assembled from the settings of the modules below.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction, Args, Command};
+
+use crate::algorithms::ppo;
+use crate::trainer;
+
+/// What one command is asked to do, apart from the settings of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Command")]
+#[group(skip)]
+pub struct Invocation {
+    /// Read settings from a TOML file, such as the config.toml of a run
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// Continue a run: a checkpoint, a run directory or name, or "latest"
+    #[arg(long, value_name = "CKPT")]
+    pub resume: Option<PathBuf>,
+    /// With --resume: let the online history end at the checkpoint, too
+    #[arg(long, requires = "resume")]
+    pub rewind: bool,
+    /// Print a summary as one JSON object on stdout at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The subcommand `train` with all settings as flags.
+pub fn train_command() -> Command {
+    let command = Invocation::augment_args(Command::new("train"));
+    let command = trainer::Settings::augment_args(command);
+    let command = ppo::Settings::augment_args(command);
+    with_variables(command).about("Train an agent").long_about(None).after_help(
+        "The defaults are those of hackmatrix; `lockstep envs NAME` shows those of another environment. Every flag \
+         can be given as an environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command, as a key \
+         of the file (num_envs = 64). Flags win over variables, variables over the file, the file over the defaults.",
+    )
+}
+
+/// Gives every flag its environment variable, and every switch an optional value (`--anneal-lr false`), so that a
+/// later layer can also turn off what an earlier one turned on.
+pub fn with_variables(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let variable = format!("LOCKSTEP_{}", arg.get_id().as_str().to_uppercase());
+        let arg = arg.env(variable).hide_env(true).allow_negative_numbers(true);
+        if matches!(arg.get_action(), ArgAction::SetTrue) { switch(arg) } else { arg }
+    })
+}
+
+fn switch(arg: Arg) -> Arg {
+    let off_unless_said = arg.get_default_values().is_empty();
+    let arg = arg
+        .action(ArgAction::Set)
+        .num_args(0..=1)
+        .value_name("BOOL")
+        .value_parser(BoolishValueParser::new())
+        .default_missing_value("true")
+        .hide_possible_values(true);
+    if off_unless_said { arg.default_value("false").hide_default_value(true) } else { arg }
+}

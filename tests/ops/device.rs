@@ -1,0 +1,51 @@
+//! The device against the oracle.
+
+use std::collections::BTreeMap;
+
+use lockstep::array::HostArray;
+use lockstep::interpret::interpret;
+use lockstep::ir::{Graph, Var, check};
+use lockstep::lower::{Options, lower};
+use lockstep::runtime::{Client, CompileOptions, DeviceKind, ProgramCache, plugin};
+
+use super::cases::Case;
+use super::{cases_and_gradients, compare, for_each};
+
+/// Cases per program: many, because each program costs time to compile.
+const CASES_PER_PROGRAM: usize = 100;
+
+#[test]
+fn the_device_agrees_with_the_oracle() {
+    let file = plugin::find(Some(DeviceKind::Cpu), None).unwrap();
+    let client = Client::open_with(&file, 1, ProgramCache::disabled()).unwrap();
+    let cases = cases_and_gradients();
+    let mut found = BTreeMap::new();
+    for cases in cases.chunks(CASES_PER_PROGRAM) {
+        found.extend(run_together(&client, cases));
+    }
+    assert_eq!(found.len(), cases.len(), "two cases have one name");
+    for_each(&cases, |case| {
+        for (found, expected) in found[&*case.name].iter().zip(interpret(&case.graph, &case.sample(0))) {
+            compare(&case.name, found, &expected, case.tolerance);
+        }
+    });
+}
+
+/// Runs the cases as one program; returns the outputs of each by its name.
+fn run_together<'a>(client: &Client, cases: &'a [Case]) -> BTreeMap<&'a str, Vec<HostArray>> {
+    let mut graph = Graph::new();
+    let mut arrays = Vec::new();
+    for case in cases {
+        let inputs: Vec<Var> = case.graph.input_types().into_iter().map(|t| graph.input(t)).collect();
+        let outputs = graph.inline(&case.graph, &inputs);
+        graph.outputs.extend(outputs);
+        arrays.extend(case.sample(0));
+    }
+    check(&graph).unwrap();
+    let module = lower(&graph, &Options { num_replicas: 1, ..Options::default() });
+    let program = client.compile(&module, &CompileOptions::default()).unwrap();
+    let args = arrays.iter().map(|array| client.to_device(array, 0).unwrap().into()).collect();
+    let results = program.run(args).unwrap();
+    let mut found = results.iter().map(|buffer| buffer.to_host().unwrap());
+    cases.iter().map(|case| (&*case.name, found.by_ref().take(case.graph.outputs.len()).collect())).collect()
+}
