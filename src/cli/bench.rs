@@ -112,10 +112,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
 
 fn print(report: &serde_json::Map<String, serde_json::Value>, as_json: bool) -> Result<()> {
     if as_json {
-        println!("{}", serde_json::to_string(report)?);
+        super::print_line(serde_json::to_string(report)?)?;
     } else {
         for (key, value) in report {
-            println!("{key:>24}  {value}");
+            super::print_line(format_args!("{key:>24}  {value}"))?;
         }
     }
     Ok(())

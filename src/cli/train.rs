@@ -36,7 +36,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     eprintln!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds);
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed)?;
     if json {
-        println!("{}", serde_json::to_string(&outcome)?);
+        super::print_line(serde_json::to_string(&outcome)?)?;
     }
     Ok(())
 }
