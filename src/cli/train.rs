@@ -27,7 +27,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         seed: config.run.seed,
         total_updates: config.run.total_timesteps / config.ppo.batch_size() as u64,
         max_updates: MAX_UPDATES,
-        devices: config.run.devices,
+        devices: config.devices(),
         plugin: &plugin,
     };
     let (mut learner, facts) = build(&config.ppo, &plan)?;

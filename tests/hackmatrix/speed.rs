@@ -9,7 +9,7 @@ use lockstep::lang::{Int, Key, Leaves, float, int, iota, scan_range, select, tra
 use lockstep::runtime::{Arg, Client, CompileOptions, plugin};
 
 /// Steps of one execution.
-const STEPS: usize = 200;
+const STEPS: usize = 100;
 
 #[test]
 #[ignore = "a measurement"]
@@ -100,7 +100,7 @@ fn measure(client: &Client, envs: usize, observes: bool) {
     let mut state = first.run(vec![]).unwrap();
     for round in 0..5 {
         let words = client.to_device(&HostArray::new(&[2], vec![7u32, round]), 0).unwrap();
-        let started = Instant::now();
+        let (started, busy) = (Instant::now(), cpu_seconds());
         let mut args: Vec<Arg> = state.into_iter().map(Arg::from).collect();
         args.push(words.into());
         let mut outputs = program.run(args).unwrap();
@@ -108,16 +108,25 @@ fn measure(client: &Client, envs: usize, observes: bool) {
         let episodes = outputs.pop().unwrap().to_host().unwrap().to_f64()[0];
         let total = outputs.pop().unwrap().to_host().unwrap().to_f64()[0];
         let seconds = started.elapsed().as_secs_f64();
+        let busy = cpu_seconds() - busy;
         let steps = (envs * STEPS) as f64;
         println!(
-            "  {:.3} M steps/s, {:.0} us per step, {:.1} steps per episode, {:.3} reward per step {seen}",
+            "  {:.3} M steps/s, {:.0} us per step ({:.0} of cpu), {:.1} steps per episode, {:.3} reward per step {seen}",
             steps / seconds / 1e6,
             seconds / STEPS as f64 * 1e6,
+            busy / STEPS as f64 * 1e6,
             steps / episodes,
             total / steps
         );
         state = outputs;
     }
+}
+
+/// What all threads of the process have used so far.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let ticks = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+    ticks.map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
 fn equations(graph: &lockstep::ir::Graph) -> usize {

@@ -15,6 +15,7 @@ use crate::algorithms::advantage::gae;
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
+use crate::array::ArrayType;
 use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
@@ -351,12 +352,15 @@ fn no_losses() -> Losses {
     Losses { pg_loss: zero, vf_loss: zero, entropy: zero, approx_kl: zero, clip_frac: zero }
 }
 
-/// Rows of a micro-batch: the largest divisor of the minibatch whose activations stay in the last-level cache.
-/// Smaller ones would add up gradients as large as the weights more often than their activations save.
+/// Rows of a micro-batch: a divisor of the minibatch whose activations stay in a core's cache, but with more of them
+/// than the weights whose gradients are added up after each.
 fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
-    /// Floats of activations and their cotangents.
-    const CACHE_FLOATS: usize = 1 << 23;
-    let widths: usize =
-        leaves(params).iter().filter_map(|leaf| leaf.array_type().shape.first().copied()).sum();
-    divisor_at_most(minibatch, (CACHE_FLOATS / widths.max(1)).max(1))
+    /// Floats of activations and their cotangents that the cache holds.
+    const CACHE: usize = 1 << 20;
+    /// Least floats of activations for each weight.
+    const PER_WEIGHT: usize = 14;
+    let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
+    let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
+    let weights: usize = types.iter().map(ArrayType::size).sum();
+    divisor_at_most(minibatch, CACHE.max(PER_WEIGHT * weights) / widths)
 }
