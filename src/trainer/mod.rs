@@ -12,18 +12,23 @@
 pub mod checkpoint;
 mod console;
 mod files;
+pub mod history;
 mod log_file;
+mod logs;
 pub mod metrics;
 pub mod params;
 mod progress;
+mod protobuf;
 pub mod run_dir;
 mod session;
 mod settings;
 mod signals;
 pub mod status;
+mod summary;
 
 pub use checkpoint::Checkpoint;
 pub use console::thousands;
+pub use history::History;
 pub use params::{load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};

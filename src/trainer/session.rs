@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::checkpoint::Checkpoint;
 use super::console::{Console, thousands};
 use super::files::write_atomically;
-use super::log_file::LogFile;
+use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
 use super::progress::Progress;
@@ -18,14 +18,13 @@ use super::run_dir::{Resumed, RunDir};
 use super::settings::Settings;
 use super::signals::StopSignal;
 use super::status::{self, State, Status};
+use super::summary;
 use crate::algorithms::Learner;
 
 /// How long a chunk should take: short enough for a prompt Ctrl-C, long enough that the host costs nothing.
 const CHUNK_SECONDS: f64 = 1.0;
 /// How often `status.json` is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The log of metrics, one JSON object per logged row.
-const METRICS: &str = "metrics.jsonl";
 
 /// What became of a run; `train --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -76,7 +75,7 @@ struct Session<'a> {
     config: &'a str,
     learner: &'a mut dyn Learner,
     run: RunDir,
-    log: LogFile,
+    logs: Logs,
     console: Console,
     stop: StopSignal,
 
@@ -162,14 +161,14 @@ impl<'a> Session<'a> {
             learner.timesteps_per_update()
         );
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
-        let log = LogFile::open(&run.file(METRICS), progress.offsets.get(METRICS).copied().unwrap_or(0))?;
+        let logs = Logs::open(run.path(), &progress.offsets, learner.metric_names())?;
         let now = Instant::now();
         Ok(Self {
             settings,
             config,
             learner,
             run,
-            log,
+            logs,
             console: Console::new(num_updates, progress.update),
             stop,
             num_updates,
@@ -188,7 +187,7 @@ impl<'a> Session<'a> {
     }
 
     fn announce_resume(&self, checkpoint: &Path, moved: usize, other_metrics: bool) {
-        let Progress { update, timesteps, ref offsets, .. } = self.progress;
+        let Progress { update, timesteps, .. } = self.progress;
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
         if moved > 0 {
@@ -197,8 +196,8 @@ impl<'a> Session<'a> {
         if other_metrics {
             self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
         }
-        if offsets.get(METRICS).is_some_and(|offset| *offset > self.log.length()) {
-            self.console.warn(&format!("{METRICS} has lost its end; it continues after what is there"));
+        for name in self.logs.shortened() {
+            self.console.warn(&format!("{name} has lost its end; it continues after what is there"));
         }
         if update >= self.num_updates {
             self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
@@ -323,10 +322,9 @@ impl<'a> Session<'a> {
             values: interval.values(),
             steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
             wall_seconds: self.progress.seconds,
+            time: jiff::Timestamp::now(),
         };
-        let mut line = serde_json::to_vec(&row).expect("a row is a flat object");
-        line.push(b'\n');
-        if let Err(error) = self.log.append(&line) {
+        if let Err(error) = self.logs.append(&row) {
             self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }
         self.console.row(&row);
@@ -360,8 +358,8 @@ impl<'a> Session<'a> {
         if self.saved_update == Some(update) {
             return Ok(());
         }
-        self.log.sync()?; // the checkpoint counts on it
-        self.progress.offsets.insert(METRICS.into(), self.log.length());
+        self.logs.sync()?; // the checkpoint counts on it
+        self.progress.offsets = self.logs.offsets();
         let checkpoint = Checkpoint {
             config: self.config.into(),
             env: self.settings.env.clone(),
@@ -394,11 +392,13 @@ impl<'a> Session<'a> {
                 let interval = self.progress.interval.clone();
                 self.log(&interval);
             }
-            self.log.sync()?;
+            self.logs.sync()?;
             let path = self.run.file("final_params.safetensors");
             self.save_params(&path)?;
             final_params = Some(path);
         }
+        let progress = &self.progress;
+        summary::write(self.run.path(), &self.settings.env, self.config, progress, final_params.as_deref())?;
         let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
         Ok(Outcome {
             run: self.run.name(),
