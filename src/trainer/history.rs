@@ -6,9 +6,22 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::logs::METRICS;
+
+/// The last updates that a run has logged: up to `update`, and at all; 0 where there is none.
+pub fn last_logged(run: &Path, update: u64) -> (u64, u64) {
+    #[derive(Deserialize)]
+    struct Logged {
+        update: u64,
+    }
+    let Ok(file) = File::open(run.join(METRICS)) else { return (0, 0) };
+    let rows =
+        BufReader::new(file).lines().map_while(|line| serde_json::from_str::<Logged>(&line.ok()?).ok());
+    rows.fold((0, 0), |(before, _), row| (if row.update <= update { row.update } else { before }, row.update))
+}
 
 /// The curves of a run: one column of numbers for each name, all of the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -100,6 +113,10 @@ mod tests {
         assert_eq!(history.curve("a"), [(10.0, 1.5)]);
         assert_eq!(history.curve("b"), [(20.0, 3.0)]);
         assert_eq!((history.best("a"), history.best("c")), (Some(1.5), None));
+        fs::write(dir.path().join(METRICS), "{\"update\":10}\n{\"update\":20}\n{\"update\":30}\n{\"upd")
+            .unwrap();
+        assert_eq!(last_logged(dir.path(), 25), (20, 30));
+        assert_eq!(last_logged(dir.path(), 5), (0, 30));
         fs::write(dir.path().join(METRICS), "{\"timesteps\":10}\nnonsense\n").unwrap();
         let error = format!("{:#}", History::read(dir.path()).unwrap_err());
         assert!(error.starts_with("line 2 of "), "{error}");

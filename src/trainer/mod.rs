@@ -7,7 +7,8 @@
 //!
 //! [`train`] is the whole of it; the pieces are
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
-//! [`params`] (safetensors) and [`status`] (what others can see).
+//! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
+//! [`status`] (what others can see) and [`history`] (reading the metrics back).
 
 pub mod checkpoint;
 mod console;
@@ -25,6 +26,7 @@ mod settings;
 mod signals;
 pub mod status;
 mod summary;
+pub mod wandb;
 
 pub use checkpoint::Checkpoint;
 pub use console::thousands;

@@ -209,6 +209,8 @@ pub fn checkpoints(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
 pub struct Resumed {
     pub path: PathBuf,
     pub checkpoint: Checkpoint,
+    /// Whether the history at W&B is to end at the checkpoint, too. Without, it goes on after its last step.
+    pub rewind: bool,
 }
 
 impl Resumed {
@@ -220,7 +222,7 @@ impl Resumed {
     pub fn open(request: &Path, checkpoint_dir: &Path) -> Result<Self> {
         let path = find_checkpoint(request, checkpoint_dir)?;
         match Checkpoint::load(&path) {
-            Ok(checkpoint) => Ok(Self { path, checkpoint }),
+            Ok(checkpoint) => Ok(Self { path, checkpoint, rewind: false }),
             Err(error) => match older_checkpoint(&path) {
                 Some(older) if error.is_damage() => {
                     bail!("{error}; the one before it is {}", older.display())

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::checkpoint::Checkpoint;
 use super::console::{Console, thousands};
 use super::files::write_atomically;
+use super::history;
 use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
@@ -19,6 +20,7 @@ use super::settings::Settings;
 use super::signals::StopSignal;
 use super::status::{self, State, Status};
 use super::summary;
+use super::wandb::{self, Artifact, Origin, Wandb};
 use crate::algorithms::Learner;
 
 /// How long a chunk should take: short enough for a prompt Ctrl-C, long enough that the host costs nothing.
@@ -70,12 +72,45 @@ pub fn train(
     session.work()
 }
 
+/// What W&B knows of a run when a process begins to work on it.
+struct Known {
+    origin: Origin,
+    /// The last step that was logged.
+    logged_step: u64,
+}
+
+fn begin_wandb(
+    settings: &Settings,
+    config: &str,
+    facts: &[(String, Value)],
+    run: &RunDir,
+    known: Known,
+    console: &Console,
+) -> Option<Wandb> {
+    let mut values = summary::config_object(config);
+    values.extend(facts.iter().cloned());
+    let description = wandb::Description {
+        settings,
+        config: values,
+        run: run.path(),
+        run_name: &run.name(),
+        origin: known.origin,
+        commit: status::git_state().0,
+        logged_step: known.logged_step,
+    };
+    let (wandb, notices) =
+        Wandb::begin(&description, &wandb::Environment::of_process(), wandb::Pace::default());
+    notices.iter().for_each(|notice| console.say(notice));
+    wandb
+}
+
 struct Session<'a> {
     settings: &'a Settings,
     config: &'a str,
     learner: &'a mut dyn Learner,
     run: RunDir,
     logs: Logs,
+    wandb: Option<Wandb>,
     console: Console,
     stop: StopSignal,
 
@@ -107,7 +142,8 @@ impl<'a> Session<'a> {
         let progress = Progress::new(learner.metric_names());
         let run = RunDir::create(settings)?;
         status::write_meta(run.path(), settings.seed, facts)?;
-        Self::new(settings, config, learner, stop, run, progress)
+        let known = Known { origin: Origin::New, logged_step: 0 };
+        Self::new(settings, config, facts, learner, stop, run, progress, known)
     }
 
     fn resume(
@@ -119,7 +155,7 @@ impl<'a> Session<'a> {
         resumed: Resumed,
     ) -> Result<Self> {
         let directory = resumed.directory().to_path_buf();
-        let Resumed { path, mut checkpoint } = resumed;
+        let Resumed { path, mut checkpoint, rewind } = resumed;
         ensure!(
             checkpoint.env == settings.env,
             "{} was trained in {}, not in {}",
@@ -137,7 +173,10 @@ impl<'a> Session<'a> {
         if other_metrics {
             progress.interval = Interval::new(learner.metric_names());
         }
-        let mut session = Self::new(settings, config, learner, stop, run, progress)?;
+        let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
+        let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
+        let known = Known { origin, logged_step };
+        let mut session = Self::new(settings, config, facts, learner, stop, run, progress, known)?;
         // A checkpoint under another name is saved again at the end, under its own.
         let own_name = session.run.checkpoint_path(session.progress.update);
         session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
@@ -145,13 +184,16 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    #[allow(clippy::too_many_arguments)] // the fields of a session
     fn new(
         settings: &'a Settings,
         config: &'a str,
+        facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
         stop: StopSignal,
         run: RunDir,
         progress: Progress,
+        known: Known,
     ) -> Result<Self> {
         let num_updates = settings.total_timesteps / learner.timesteps_per_update();
         ensure!(
@@ -162,6 +204,8 @@ impl<'a> Session<'a> {
         );
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
         let logs = Logs::open(run.path(), &progress.offsets, learner.metric_names())?;
+        let console = Console::new(num_updates, progress.update);
+        let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
             settings,
@@ -169,7 +213,8 @@ impl<'a> Session<'a> {
             learner,
             run,
             logs,
-            console: Console::new(num_updates, progress.update),
+            wandb,
+            console,
             stop,
             num_updates,
             timesteps_before: progress.timesteps,
@@ -211,6 +256,10 @@ impl<'a> Session<'a> {
         self.write_status(State::Running, None);
         let result = self.run_chunks().and_then(|state| self.end(state));
         self.console.finish();
+        if let Some(wandb) = self.wandb.take() {
+            let notices = wandb.finish(result.is_err() as i32);
+            notices.iter().for_each(|notice| self.console.say(notice));
+        }
         match result {
             Ok(outcome) => {
                 self.write_status(outcome.state, None);
@@ -324,6 +373,9 @@ impl<'a> Session<'a> {
             wall_seconds: self.progress.seconds,
             time: jiff::Timestamp::now(),
         };
+        if let Some(wandb) = &mut self.wandb {
+            wandb.row(&row);
+        }
         if let Err(error) = self.logs.append(&row) {
             self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }
@@ -370,7 +422,18 @@ impl<'a> Session<'a> {
         let params = self.save_params(&self.run.params_path(update));
         checkpoint.save(&self.run.checkpoint_path(update))?;
         self.saved_update = Some(update);
+        let path = self.run.checkpoint_path(update);
+        self.keep_artifact(format!("checkpoint-{update}"), path);
         params
+    }
+
+    fn keep_artifact(&mut self, name: String, path: PathBuf) {
+        let Progress { update, timesteps, .. } = self.progress;
+        if let Some(wandb) = &mut self.wandb {
+            let metadata =
+                serde_json::json!({"update": update, "timesteps": timesteps, "run": self.run.name()});
+            wandb.artifact(Artifact { name, kind: "model", path, metadata, aliases: vec!["latest".into()] });
+        }
     }
 
     fn save_params(&self, path: &Path) -> Result<()> {
@@ -395,6 +458,7 @@ impl<'a> Session<'a> {
             self.logs.sync()?;
             let path = self.run.file("final_params.safetensors");
             self.save_params(&path)?;
+            self.keep_artifact("final-model".into(), path.clone());
             final_params = Some(path);
         }
         let progress = &self.progress;
@@ -433,6 +497,9 @@ impl<'a> Session<'a> {
     }
 
     fn heartbeat(&mut self) {
+        for notice in self.wandb.iter_mut().flat_map(Wandb::notices) {
+            self.console.say(&notice);
+        }
         if self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.write_status(State::Running, None);
         }

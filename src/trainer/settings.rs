@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Command, FromArgMatches, value_parser};
 use serde::{Deserialize, Serialize};
 
+use super::wandb::Mode;
 use crate::runtime::DeviceKind;
 
 /// What to train, for how long, on what, and what to keep of it.
@@ -55,7 +56,10 @@ pub struct Settings {
     /// Text to append to the automatic name
     #[arg(long, value_name = "TEXT")]
     pub run_suffix: Option<String>,
-    /// Do not log to Weights & Biases
+    /// Log to Weights & Biases [default: online if an API key is found, otherwise disabled]
+    #[arg(long, value_name = "MODE")]
+    pub wandb: Option<Mode>,
+    /// The same as --wandb disabled
     #[arg(long)]
     pub no_wandb: bool,
     /// Weights & Biases project

@@ -108,7 +108,7 @@ fn command_line() -> String {
 }
 
 /// The commit of the current directory's repository, if there is one, and whether anything differs from it.
-fn git_state() -> (Option<String>, bool) {
+pub fn git_state() -> (Option<String>, bool) {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_string())

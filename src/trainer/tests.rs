@@ -112,6 +112,7 @@ fn settings(dir: &Path, updates: u64) -> Settings {
         save_interval: Some(1_000_000),
         checkpoint_dir: dir.to_path_buf(),
         run_name: Some("run".into()),
+        no_wandb: true,
         ..Settings::default()
     }
 }
