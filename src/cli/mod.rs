@@ -15,6 +15,7 @@ use crate::config::{UsageError, train_command};
 
 mod bench;
 mod learner;
+mod runs;
 mod train;
 
 const FAILED: u8 = 1;
@@ -25,10 +26,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = Command::new("lockstep")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Train reinforcement-learning agents in programs compiled by XLA")
-        .subcommands([train_command(), bench::command()]);
+        .subcommands([train_command(), bench::command(), runs::command()]);
     run(command, args, |name, matches| match name {
         "train" => train::run(matches),
         "bench" => bench::run(matches),
+        "runs" => runs::run(matches),
         _ => unreachable!("clap knows the subcommands"),
     })
 }

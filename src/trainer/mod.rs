@@ -17,6 +17,7 @@ pub mod history;
 mod log_file;
 mod logs;
 pub mod metrics;
+pub mod overview;
 pub mod params;
 mod progress;
 mod protobuf;

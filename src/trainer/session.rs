@@ -15,7 +15,7 @@ use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
 use super::progress::Progress;
-use super::run_dir::{Resumed, RunDir};
+use super::run_dir::{self, Resumed, RunDir};
 use super::settings::Settings;
 use super::signals::StopSignal;
 use super::status::{self, State, Status};
@@ -424,6 +424,9 @@ impl<'a> Session<'a> {
         self.saved_update = Some(update);
         let path = self.run.checkpoint_path(update);
         self.keep_artifact(format!("checkpoint-{update}"), path);
+        if let Some(keep) = self.settings.keep {
+            run_dir::keep_newest(self.run.path(), keep as usize)?;
+        }
         params
     }
 

@@ -47,6 +47,9 @@ pub struct Settings {
     /// Minutes between two checkpoints
     #[arg(long, value_name = "X", default_value_t = 10.0)]
     pub save_interval_minutes: f64,
+    /// Checkpoints to keep: the newest N [default: all]
+    #[arg(long, value_name = "N")]
+    pub keep: Option<u64>,
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,
@@ -91,6 +94,7 @@ impl Settings {
         ensure!((1..=4096).contains(&self.devices), "devices is {}; it must be from 1 to 4096", self.devices);
         check_count("log_interval", self.log_interval)?;
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
+        check_count("keep", self.keep.unwrap_or(1))?;
         let minutes = self.save_interval_minutes;
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
         if let Some(name) = &self.run_name {

@@ -367,6 +367,17 @@ fn time_based_saving_is_checked_after_each_chunk() {
 }
 
 #[test]
+fn only_the_newest_checkpoints_are_kept_if_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { save_interval: Some(10), keep: Some(2), ..settings(dir.path(), 47) };
+    let outcome = run(&settings, Fake::new());
+    let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [40, 47]);
+    assert!(!outcome.directory.join("params_30.safetensors").exists());
+    assert!(outcome.directory.join("params_40.safetensors").exists());
+}
+
+#[test]
 fn a_save_that_fails_is_survived_and_the_next_one_works() {
     let dir = tempfile::tempdir().unwrap();
     let whole = uninterrupted(dir.path());
