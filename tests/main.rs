@@ -1,2 +1,11 @@
 //! All integration tests, in one binary.
+
+mod common;
+mod hackmatrix;
+mod law;
+mod learning;
 mod ops;
+mod probes;
+mod random;
+mod runs;
+mod survive;

@@ -5,8 +5,10 @@
 //! metrics per update, and copies the state out when it saves. It never learns which algorithm it drives.
 
 pub mod advantage;
+pub mod evaluation;
 pub mod minibatch;
 pub mod optimizer;
+pub mod policy;
 pub mod ppo;
 pub mod random;
 pub mod rollout;

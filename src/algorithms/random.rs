@@ -38,8 +38,7 @@ impl RandomRollout {
     /// observations too.
     pub fn new(client: &Client, env: &dyn AnyEnv, num_envs: usize, seed: u64, observe: bool) -> Result<Self> {
         let params = default_params(env);
-        let structure =
-            Leaves(params.iter().map(|(n, v)| (n.clone(), Handle::placeholder(&v.array_type()))).collect());
+        let structure = Leaves::placeholders(&params);
         let init = trace(&structure, |params| {
             let [reset, key] = Key::new(seed).split();
             (vector::reset(env, &params, reset.split_last(num_envs)), key, Float::full([num_envs], 0.0))

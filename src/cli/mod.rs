@@ -14,7 +14,9 @@ use clap::{ArgMatches, Command};
 use crate::config::{UsageError, train_command};
 
 mod bench;
+mod eval;
 mod learner;
+mod player;
 mod runs;
 mod train;
 
@@ -26,9 +28,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = Command::new("lockstep")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Train reinforcement-learning agents in programs compiled by XLA")
-        .subcommands([train_command(), bench::command(), runs::command()]);
+        .subcommands([train_command(), eval::command(), bench::command(), runs::command()]);
     run(command, args, |name, matches| match name {
         "train" => train::run(matches),
+        "eval" => eval::run(matches),
         "bench" => bench::run(matches),
         "runs" => runs::run(matches),
         _ => unreachable!("clap knows the subcommands"),

@@ -1,6 +1,7 @@
 //! The table of environments: a new one is a module and one line here.
 
 use super::cartpole::CartPole;
+use super::hackmatrix::HackMatrix;
 use super::{AnyEnv, Erased};
 
 /// An environment by name.
@@ -12,12 +13,20 @@ pub struct Entry {
     pub defaults: &'static str,
 }
 
-pub const ENVS: &[Entry] = &[Entry {
-    name: "cartpole",
-    summary: "balance a pole on a cart (Gymnasium CartPole-v1)",
-    make: || Box::new(Erased::new(CartPole)),
-    defaults: include_str!("../../jax_env_spec/cartpole/defaults.toml"),
-}];
+pub const ENVS: &[Entry] = &[
+    Entry {
+        name: "hackmatrix",
+        summary: "a turn-based hacking game on a 6x6 board",
+        make: || Box::new(Erased::new(HackMatrix)),
+        defaults: include_str!("../../jax_env_spec/hackmatrix/defaults.toml"),
+    },
+    Entry {
+        name: "cartpole",
+        summary: "balance a pole on a cart (Gymnasium CartPole-v1)",
+        make: || Box::new(Erased::new(CartPole)),
+        defaults: include_str!("../../jax_env_spec/cartpole/defaults.toml"),
+    },
+];
 
 /// The entry of that name, or the nearest known name.
 pub fn find(name: &str) -> Result<&'static Entry, UnknownEnv> {

@@ -5,7 +5,7 @@
 //! flattening, rebuilding, checkpoint names (`params.actor.0.weight`) and error messages follow from it. The
 //! macro [`tree!`](crate::tree) implements it for a struct in one line.
 
-use crate::array::ArrayType;
+use crate::array::{ArrayType, HostArray};
 
 use super::array::Float;
 use super::trace::Handle;
@@ -182,6 +182,13 @@ impl<T: Tree> Tree for Option<T> {
 pub struct Leaves(pub Vec<(String, Handle)>);
 
 impl Leaves {
+    /// The structure of named values: placeholders of their types.
+    #[track_caller]
+    pub fn placeholders(values: &[(String, HostArray)]) -> Self {
+        let placeholder = |value: &HostArray| Handle::placeholder(&value.array_type());
+        Leaves(values.iter().map(|(name, value)| (name.clone(), placeholder(value))).collect())
+    }
+
     /// The leaves of any tree, with their paths.
     pub fn of<T: Tree>(tree: &T) -> Self {
         Leaves(leaf_paths(tree).into_iter().zip(leaves(tree)).collect())

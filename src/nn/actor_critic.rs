@@ -1,8 +1,9 @@
 //! The actor-critic: a policy and a value function, with one trunk for both or a trunk each.
 
-use crate::lang::{Float, Key};
+use crate::array::{ArrayType, DType};
+use crate::lang::{Float, Handle, Key, leaf_paths};
 
-use super::{Activation, Dense, Init};
+use super::{Activation, Dense, Init, LayerSpec};
 
 /// What is fixed about the network beside its parameters' shapes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +18,7 @@ pub struct Architecture {
 }
 
 /// The parameters. Hidden layers stand in `trunk` if shared, else before the head in `actor` and `critic`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ActorCritic {
     pub trunk: Vec<Dense>,
     pub actor: Vec<Dense>,
@@ -26,42 +27,93 @@ pub struct ActorCritic {
 crate::tree!(ActorCritic { trunk, actor, critic });
 
 impl Architecture {
+    /// Fresh parameters.
     #[track_caller]
     pub fn init(&self, key: Key) -> ActorCritic {
-        let [trunk, actor, critic] = key.split();
-        if self.separate_trunks {
-            ActorCritic {
-                trunk: vec![],
-                actor: self.layers(actor, self.obs_size, Some((self.num_actions, 0.01))),
-                critic: self.layers(critic, self.obs_size, Some((1, 1.0))),
-            }
-        } else {
-            ActorCritic {
-                trunk: self.layers(trunk, self.obs_size, None),
-                actor: vec![self.init.dense(actor, self.hidden_dim, self.num_actions, 0.01)],
-                critic: vec![self.init.dense(critic, self.hidden_dim, 1, 1.0)],
-            }
-        }
+        let [trunk, actor, critic] = self.layers();
+        let mut layers = self.init.layers(key, &[&trunk[..], &actor, &critic].concat());
+        let critic = layers.split_off(trunk.len() + actor.len());
+        let actor = layers.split_off(trunk.len());
+        ActorCritic { trunk: layers, actor, critic }
     }
 
-    /// The hidden layers, and a head of the given size and gain.
-    #[track_caller]
-    fn layers(&self, key: Key, inputs: usize, head: Option<(usize, f64)>) -> Vec<Dense> {
-        let mut layers = Vec::new();
-        let mut size = inputs;
-        for i in 0..self.num_layers {
-            let gain = std::f64::consts::SQRT_2;
-            layers.push(self.init.dense(key.fold_in(i), size, self.hidden_dim, gain));
-            size = self.hidden_dim;
+    /// The layers of trunk, actor and critic.
+    fn layers(&self) -> [Vec<LayerSpec>; 3] {
+        let hidden = |i: usize| LayerSpec {
+            inputs: if i == 0 { self.obs_size } else { self.hidden_dim },
+            outputs: self.hidden_dim,
+            gain: std::f64::consts::SQRT_2,
+        };
+        let head = |outputs, gain| LayerSpec { inputs: self.hidden_dim, outputs, gain };
+        let hidden: Vec<LayerSpec> = (0..self.num_layers).map(hidden).collect();
+        let (actor, critic) = (head(self.num_actions, 0.01), head(1, 1.0));
+        if self.separate_trunks {
+            [vec![], [&hidden[..], &[actor]].concat(), [&hidden[..], &[critic]].concat()]
+        } else {
+            [hidden, vec![actor], vec![critic]]
         }
-        if let Some((outputs, gain)) = head {
-            layers.push(self.init.dense(key.fold_in(self.num_layers), size, outputs, gain));
-        }
-        layers
     }
 }
 
 impl ActorCritic {
+    /// The network whose parameters have these names (`params.actor.0.kernel`, ...) and types, in any order; the
+    /// leaves are placeholders.
+    ///
+    /// # Errors
+    /// One line that names the array which is missing, left over or of the wrong shape.
+    pub fn from_types(types: &[(String, ArrayType)]) -> Result<ActorCritic, NotANetwork> {
+        let find = |name: &str| types.iter().find(|(other, _)| other == name).map(|(_, found)| found);
+        let part = |part: &str| -> Result<Vec<Dense>, NotANetwork> {
+            let mut layers = Vec::new();
+            while let Some(kernel) = find(&format!("params.{part}.{}.kernel", layers.len())) {
+                let name = format!("params.{part}.{}.bias", layers.len());
+                let bias = find(&name).ok_or_else(|| NotANetwork(format!("there is no {name}")))?;
+                layers.push(dense(&name, kernel, bias)?);
+            }
+            Ok(layers)
+        };
+        let network = ActorCritic { trunk: part("trunk")?, actor: part("actor")?, critic: part("critic")? };
+        network.check_chain()?;
+        let known: Vec<String> =
+            leaf_paths(&network).into_iter().map(|path| format!("params.{path}")).collect();
+        match types.iter().find(|(name, _)| !known.contains(name)) {
+            Some((name, _)) => Err(NotANetwork(format!("{name} belongs to no layer"))),
+            None => Ok(network),
+        }
+    }
+
+    /// Checks that the layers fit each other.
+    fn check_chain(&self) -> Result<(), NotANetwork> {
+        for (name, head) in [("actor", &self.actor), ("critic", &self.critic)] {
+            if head.is_empty() {
+                return Err(NotANetwork(format!("there is no params.{name}.0.kernel")));
+            }
+            let layers: Vec<Vec<usize>> =
+                self.trunk.iter().chain(head).map(|layer| layer.kernel.shape()).collect();
+            if let Some(pair) = layers.windows(2).find(|pair| pair[0][1] != pair[1][0]) {
+                let (outputs, inputs) = (pair[0][1], pair[1][0]);
+                let message = format!("a layer of {outputs} units is followed by one that reads {inputs}");
+                return Err(NotANetwork(message));
+            }
+        }
+        let [actor, critic] = [&self.actor, &self.critic].map(|head| head[0].kernel.shape()[0]);
+        if actor != critic {
+            return Err(NotANetwork(format!("the actor reads {actor} numbers, the critic {critic}")));
+        }
+        let values = self.critic[self.critic.len() - 1].kernel.shape()[1];
+        if values != 1 {
+            return Err(NotANetwork(format!("the critic has {values} outputs, not 1")));
+        }
+        Ok(())
+    }
+
+    /// Numbers in an observation, and actions.
+    pub fn sizes(&self) -> (usize, usize) {
+        let first = self.trunk.first().unwrap_or(&self.actor[0]);
+        let last = &self.actor[self.actor.len() - 1];
+        (first.kernel.shape()[0], last.kernel.shape()[1])
+    }
+
     /// Logits `[N, A]` and values `[N]` for observations `[N, O]`.
     #[track_caller]
     pub fn apply(&self, activation: Activation, obs: Float) -> (Float, Float) {
@@ -86,6 +138,21 @@ impl ActorCritic {
     }
 }
 
+/// A layer of placeholders.
+fn dense(bias_name: &str, kernel: &ArrayType, bias: &ArrayType) -> Result<Dense, NotANetwork> {
+    let fits = kernel.rank() == 2 && bias.shape == kernel.shape[1..];
+    if !fits || [kernel, bias].iter().any(|part| part.dtype != DType::F32) {
+        return Err(NotANetwork(format!("{bias_name} is {bias} and its kernel {kernel}")));
+    }
+    let float = |part| Float::from_handle(Handle::placeholder(part));
+    Ok(Dense { kernel: float(kernel), bias: float(bias) })
+}
+
+/// Arrays that are not the parameters of an actor-critic.
+#[derive(Debug, thiserror::Error)]
+#[error("these arrays are no network: {0}")]
+pub struct NotANetwork(String);
+
 /// Layers with the activation between them.
 #[track_caller]
 fn mlp(layers: &[Dense], activation: Activation, x: Float) -> Float {
@@ -94,4 +161,56 @@ fn mlp(layers: &[Dense], activation: Activation, x: Float) -> Float {
         x = layer.apply(activation.apply(x));
     }
     x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang::{leaf_types, trace};
+
+    /// Names and types of the parameters that training would save.
+    fn types(separate_trunks: bool, num_layers: usize) -> Vec<(String, ArrayType)> {
+        let architecture = Architecture {
+            obs_size: 4,
+            num_actions: 3,
+            hidden_dim: 8,
+            num_layers,
+            activation: Activation::Tanh,
+            separate_trunks,
+            init: Init::Lecun,
+        };
+        let network = trace(&(), |()| architecture.init(Key::new(0))).output;
+        let names = leaf_paths(&network).into_iter().map(|path| format!("params.{path}"));
+        names.zip(leaf_types(&network)).collect()
+    }
+
+    #[test]
+    fn the_shapes_say_what_the_network_is() {
+        for (separate_trunks, num_layers) in [(false, 2), (true, 2), (false, 12), (true, 1)] {
+            let mut types = types(separate_trunks, num_layers);
+            let expected = types.clone();
+            types.sort_by(|(a, _), (b, _)| a.cmp(b)); // as files hold them: layer 10 before layer 2
+            let network = ActorCritic::from_types(&types).unwrap();
+            let found: Vec<ArrayType> = leaf_types(&network);
+            assert_eq!(found, expected.into_iter().map(|(_, found)| found).collect::<Vec<_>>());
+            assert_eq!(network.sizes(), (4, 3));
+        }
+    }
+
+    #[test]
+    fn arrays_that_are_no_network_are_refused() {
+        let message = |change: fn(&mut Vec<(String, ArrayType)>)| {
+            let mut types = types(false, 2);
+            change(&mut types);
+            ActorCritic::from_types(&types).unwrap_err().to_string()
+        };
+        assert!(message(|types| types.clear()).ends_with("there is no params.actor.0.kernel"));
+        assert!(message(|types| types.retain(|(n, _)| n != "params.trunk.1.bias")).contains("trunk.1.bias"));
+        assert!(message(|types| types[0].1.dtype = DType::F64).contains("f64"));
+        assert!(
+            message(|types| types[2].1.shape = vec![9, 8])
+                .contains("8 units is followed by one that reads 9")
+        );
+        assert!(message(|types| types.push(("rest".into(), ArrayType::scalar(DType::F32)))).contains("rest"));
+    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::lang::Float;
 
 /// `x -> x kernel + bias`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Dense {
     /// `[in, out]`
     pub kernel: Float,

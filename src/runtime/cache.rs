@@ -154,6 +154,11 @@ impl Key {
         self
     }
 
+    /// Adds the text of a module, without its locations: moving code to another line compiles nothing anew.
+    pub fn add_module(&mut self, module: &str) -> &mut Self {
+        self.add(without_locations(module).as_bytes())
+    }
+
     /// Adds size and modification time of a file: another build of a plugin compiles other code.
     pub fn add_file_identity(&mut self, path: &Path) -> &mut Self {
         let metadata = fs::metadata(path);
@@ -176,6 +181,59 @@ impl Key {
     fn name(&self) -> String {
         self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// MLIR text without `loc(...)`; what stands inside quotes is left alone.
+fn without_locations(module: &str) -> String {
+    const LOCATION: &str = "loc(";
+    let mut kept = String::with_capacity(module.len());
+    let mut rest = module;
+    while let Some(at) = rest.find(['"', 'l']) {
+        let (before, from_here) = rest.split_at(at);
+        kept.push_str(before);
+        let starts_word = !kept.ends_with(|c: char| c.is_alphanumeric() || "_$.%@#!".contains(c));
+        let length = if from_here.starts_with('"') {
+            text_length(from_here)
+        } else if starts_word && from_here.starts_with(LOCATION) {
+            rest = &from_here[location_length(from_here)..];
+            continue;
+        } else {
+            1
+        };
+        let (token, after) = from_here.split_at(length);
+        kept.push_str(token);
+        rest = after;
+    }
+    kept + rest
+}
+
+/// Length of the quoted text that `module` begins with; a backslash takes the meaning off the next byte.
+fn text_length(module: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in module.bytes().enumerate().skip(1) {
+        match byte {
+            b'"' if !escaped => return at + 1,
+            b'\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    module.len()
+}
+
+/// Length of the `loc(...)` that `module` begins with; it may have others and quoted texts inside.
+fn location_length(module: &str) -> usize {
+    let (mut at, mut depth) = (0, 0);
+    while let Some(&byte) = module.as_bytes().get(at) {
+        match byte {
+            b'"' => at += text_length(&module[at..]) - 1,
+            b'(' => depth += 1,
+            b')' if depth == 1 => return at + 1,
+            b')' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    module.len()
 }
 
 /// The lines of /proc/cpuinfo on the first processor that tell its model and features, on x86 and on arm.
@@ -215,6 +273,18 @@ mod tests {
         assert_eq!(key(&["ab", "c"]).name(), key(&["ab", "c"]).name());
         assert_ne!(key(&["ab", "c"]).name(), key(&["a", "bc"]).name());
         assert_ne!(key(&["ab"]).name(), key(&["ab", ""]).name());
+    }
+
+    #[test]
+    fn locations_do_not_count_but_quoted_text_does() {
+        let strip = without_locations;
+        assert_eq!(strip("a loc(\"x.rs\":1:2)\nb"), "a \nb");
+        assert_eq!(strip("a loc(\"f(\\\"\"(callsite(\"y\":1:2 at #loc1))) c loc(unknown)"), "a  c ");
+        assert_eq!(strip("#loc1 = loc(\"x\":1:2)\n"), "#loc1 = \n");
+        let untouched = "@alloc(%x) {n = \"a loc(b) \\\" loc(c)\"} call @loc(%l) : locale";
+        assert_eq!(strip(untouched), untouched);
+        assert_eq!(strip("a \"open loc(b)"), "a \"open loc(b)");
+        assert_eq!(strip("a loc(open"), "a ");
     }
 
     #[test]

@@ -45,12 +45,16 @@ impl Client {
             return Err(Error::DeviceAbsent { kind: file.kind });
         }
         let handle = Arc::new(ClientHandle::create(Api::load(&file.path)?, file.kind, device_count)?);
+        let platform = handle.platform_name()?;
+        if !file.kind.is_platform(&platform) {
+            return Err(Error::WrongKind { path: file.path.clone(), platform, kind: file.kind });
+        }
         if handle.num_devices() < device_count {
             let (requested, present) = (device_count, handle.num_devices());
             return Err(Error::TooFewDevices { path: file.path.clone(), requested, present });
         }
         let inner = Inner {
-            platform: handle.platform_name()?,
+            platform,
             platform_version: handle.platform_version()?,
             device_kind: handle.device_kind()?,
             attributes: handle.api().attributes()?,
@@ -142,7 +146,7 @@ impl Client {
     fn cache_key(&self, module: &str, options: &[u8]) -> Key {
         let inner = &*self.inner;
         let mut key = Key::new();
-        key.add(module.as_bytes()).add(options).add_file_identity(&inner.plugin.path).add_host();
+        key.add_module(module).add(options).add_file_identity(&inner.plugin.path).add_host();
         key.add(format!("{:?} {:?}", self.api_version(), inner.attributes).as_bytes());
         key.add(inner.platform.as_bytes()).add(inner.platform_version.as_bytes());
         key.add(inner.device_kind.as_bytes()).add(&self.devices().to_le_bytes());

@@ -37,7 +37,11 @@ impl DeviceKind {
         let exists = |path: &str| Path::new(path).exists();
         match self {
             DeviceKind::Cpu => true,
-            DeviceKind::Cuda => exists("/dev/nvidiactl") || exists("/usr/lib/wsl/lib/libcuda.so.1"),
+            DeviceKind::Cuda => {
+                let hidden =
+                    std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|list| list.is_empty() || list == "-1");
+                !hidden && (exists("/dev/nvidiactl") || exists("/usr/lib/wsl/lib/libcuda.so.1"))
+            }
             DeviceKind::Tpu => exists("/dev/accel0") || has_tpu_on_pci_bus(),
         }
     }
@@ -52,16 +56,27 @@ impl DeviceKind {
     }
 
     /// The kind of device that a plugin is for, by the names of the file and of its folder.
-    pub(super) fn of_file(path: &Path) -> DeviceKind {
+    pub(super) fn of_file(path: &Path) -> Option<DeviceKind> {
         let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
         let names = [folder, path.file_name().unwrap_or_default()];
         let says = |word| names.iter().any(|name| name.to_string_lossy().to_lowercase().contains(word));
         if says("cuda") || says("gpu") {
-            DeviceKind::Cuda
+            Some(DeviceKind::Cuda)
         } else if says("tpu") {
-            DeviceKind::Tpu
+            Some(DeviceKind::Tpu)
+        } else if says("cpu") {
+            Some(DeviceKind::Cpu)
         } else {
-            DeviceKind::Cpu
+            None
+        }
+    }
+
+    /// Whether `platform`, XLA's name of a client's platform, is of this kind.
+    pub(super) fn is_platform(self, platform: &str) -> bool {
+        match self {
+            DeviceKind::Cpu => platform == "cpu",
+            DeviceKind::Cuda => matches!(platform, "cuda" | "gpu"),
+            DeviceKind::Tpu => platform == "tpu",
         }
     }
 }
@@ -107,9 +122,10 @@ mod tests {
     #[test]
     fn a_plugin_file_tells_its_kind() {
         let kind = |path| DeviceKind::of_file(Path::new(path));
-        assert_eq!(kind("/a/gpu-cluster/xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"), DeviceKind::Cpu);
-        assert_eq!(kind("jax_plugins/xla_cuda13/xla_cuda_plugin.so"), DeviceKind::Cuda);
-        assert_eq!(kind("pjrt_c_api_gpu_plugin.so"), DeviceKind::Cuda);
-        assert_eq!(kind("libtpu/libtpu.so"), DeviceKind::Tpu);
+        assert_eq!(kind("/a/gpu-cluster/xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so"), Some(DeviceKind::Cpu));
+        assert_eq!(kind("jax_plugins/xla_cuda13/xla_cuda_plugin.so"), Some(DeviceKind::Cuda));
+        assert_eq!(kind("pjrt_c_api_gpu_plugin.so"), Some(DeviceKind::Cuda));
+        assert_eq!(kind("libtpu/libtpu.so"), Some(DeviceKind::Tpu));
+        assert_eq!(kind("jax_plugins/xla_rocm7/xla_rocm_plugin.so"), None);
     }
 }

@@ -38,6 +38,9 @@ pub enum Error {
     #[error("this machine shows no {kind} device")]
     DeviceAbsent { kind: DeviceKind },
 
+    #[error("{} is a plugin for {platform}, not for {kind}", path.display())]
+    WrongKind { path: PathBuf, platform: String, kind: DeviceKind },
+
     #[error("{requested} devices were asked for, but plugin {} shows only {present}", path.display())]
     TooFewDevices { path: PathBuf, requested: usize, present: usize },
 

@@ -15,12 +15,19 @@
 //! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
 //! - `cache`: compiled programs on disk
+//!
+//! The environment: `LOCKSTEP_PJRT_PLUGIN` names a plugin, `LOCKSTEP_CACHE_DIR` moves the folder of installed
+//! plugins and compiled programs, `LOCKSTEP_NO_CACHE=1` compiles every program anew. XLA reads `XLA_FLAGS`,
+//! and `TF_CPP_MIN_LOG_LEVEL=0` lets it talk; by default only its errors reach stderr.
+
+#![deny(unsafe_code)]
 
 mod buffer;
 mod cache;
 mod client;
 mod device_kind;
 mod error;
+#[allow(unsafe_code)]
 mod ffi;
 mod options;
 pub mod plugin;

@@ -406,6 +406,17 @@ fn what_is_no_plugin_is_refused_in_one_line() {
     assert!(open(&system_library()).contains("does not export GetPjrtApi"));
 }
 
+#[test]
+fn a_plugin_for_another_kind_of_device_is_refused() {
+    let file = PluginFile { kind: DeviceKind::Tpu, source: Source::Flag, ..cpu_plugin().clone() };
+    let message = Client::open(&file, 1).unwrap_err().to_string();
+    assert!(message.ends_with("xla_cpu_pjrt.so is a plugin for cpu, not for tpu"), "{message}");
+    if !DeviceKind::Tpu.is_present() {
+        let found = PluginFile { source: Source::Cache, ..file };
+        assert_eq!(Client::open(&found, 1).unwrap_err().to_string(), "this machine shows no tpu device");
+    }
+}
+
 /// A shared library that every process has loaded.
 fn system_library() -> PathBuf {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

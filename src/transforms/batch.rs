@@ -741,12 +741,30 @@ impl Rule<'_> {
             let graph = batching.graph(body, &body_flags, &operand, location);
             return pair(self.build.many(Op::Rare { body: Box::new(graph), captures }, &vars), &operand);
         }
-        let outputs = self.rare_groups(body, captures, &flags, &vars);
-        pair(outputs, &operand)
+        // Most often no row is true at all; then even the counting is skipped.
+        let any = self.build.reduce(Reduction::Or, vars[0], &[0]);
+        let mut some = Graph::new();
+        let some_inputs: Vec<Var> =
+            vars.iter().map(|&var| some.input(self.build.graph.array_type(var).clone())).collect();
+        some.outputs =
+            self.rare_groups(&mut Build::new(&mut some, location), body, captures, &flags, &some_inputs);
+        let operands = &vars[1 + captures..];
+        let mut none = Graph::new();
+        none.outputs =
+            operands.iter().map(|&var| none.input(self.build.graph.array_type(var).clone())).collect();
+        let op = Op::Cond { on_true: Box::new(some), on_false: Box::new(none) };
+        pair(self.build.many(op, &[&[any], &vars[..], operands].concat()), &operand)
     }
 
     /// A loop over groups of the rows whose predicate holds; see [`Op::Rare`].
-    fn rare_groups(&mut self, body: &Graph, captures: usize, flags: &[bool], vars: &[Var]) -> Vec<Var> {
+    fn rare_groups(
+        &self,
+        outer: &mut Build,
+        body: &Graph,
+        captures: usize,
+        flags: &[bool],
+        vars: &[Var],
+    ) -> Vec<Var> {
         let batching = self.batching;
         let location = self.equation.location;
         let rows = batching.size;
@@ -757,15 +775,15 @@ impl Rule<'_> {
         let group_body = group.graph(body, &body_flags, &vec![true; operand_count], location);
 
         let pred = vars[0];
-        let ranks = inclusive_counts(&mut self.build, pred);
+        let ranks = inclusive_counts(outer, pred);
         let last =
-            self.build.one(Op::Slice { start: vec![rows - 1], limit: vec![rows], stride: vec![1] }, &[ranks]);
-        let total = self.build.reshape(last, &[]);
+            outer.one(Op::Slice { start: vec![rows - 1], limit: vec![rows], stride: vec![1] }, &[ranks]);
+        let total = outer.reshape(last, &[]);
         let types = |graph: &Graph, vars: &[Var]| -> Vec<ArrayType> {
             vars.iter().map(|&var| graph.array_type(var).clone()).collect()
         };
-        let carried_types = types(self.build.graph, &vars[1 + captures..]);
-        let start = self.build.scalar(0.0, DType::I32);
+        let carried_types = types(outer.graph, &vars[1 + captures..]);
+        let start = outer.scalar(0.0, DType::I32);
 
         let mut go_on = Graph::new();
         let limit = go_on.input(ArrayType::scalar(DType::I32));
@@ -776,10 +794,10 @@ impl Rule<'_> {
         go_on.outputs = vec![Build::new(&mut go_on, location).compare(Comparison::Lt, done, limit)];
 
         let mut step = Graph::new();
-        let pred_in = step.input(self.build.array_type(pred));
-        let ranks_in = step.input(self.build.array_type(ranks));
+        let pred_in = step.input(outer.array_type(pred));
+        let ranks_in = step.input(outer.array_type(ranks));
         let captures_in: Vec<Var> =
-            types(self.build.graph, &vars[1..1 + captures]).into_iter().map(|t| step.input(t)).collect();
+            types(outer.graph, &vars[1..1 + captures]).into_iter().map(|t| step.input(t)).collect();
         let done_in = step.input(ArrayType::scalar(DType::I32));
         let operand_in: Vec<Var> = carried_types.iter().map(|t| step.input(t.clone())).collect();
         let mut build = Build::new(&mut step, location);
@@ -815,7 +833,7 @@ impl Rule<'_> {
         };
         let inputs =
             [&[total, pred, ranks][..], &vars[1..1 + captures], &[start], &vars[1 + captures..]].concat();
-        self.build.many(op, &inputs)[1..].to_vec()
+        outer.many(op, &inputs)[1..].to_vec()
     }
 }
 

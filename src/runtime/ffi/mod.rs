@@ -43,7 +43,7 @@ impl Api {
     }
 
     fn open(path: &Path) -> Result<Api> {
-        quieten_xla();
+        prepare_environment();
         let unloadable = |error: libloading::Error| {
             // The loader's own words are in the source.
             let reason = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
@@ -204,14 +204,28 @@ unsafe fn copied<T: Copy>(start: *const T, count: usize) -> Vec<T> {
     unsafe { std::slice::from_raw_parts(start, count) }.to_vec()
 }
 
-/// Unless the user chose otherwise, only errors of XLA reach stderr.
-fn quieten_xla() {
+/// XLA's flags that lockstep's programs need, before the user's own.
+///
+/// On cpu, programs of many small elementwise results (the games) are one kernel per group of results with the
+/// first flag, and one per result without, each computing again what they share: it makes compiling three times and running
+/// twice as fast. The second lets vectors be as wide as the processor's.
+const XLA_FLAGS: &str =
+    "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion --xla_cpu_prefer_vector_width=512";
+
+/// Unless the user chose otherwise, only errors of XLA reach stderr, and XLA gets [`XLA_FLAGS`].
+fn prepare_environment() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
-            // SAFETY: std's own readers of the environment are synchronised with this; C code that reads
-            // it arrives with the plugin, which is not loaded yet.
-            unsafe { std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2") };
+        let user_flags = std::env::var("XLA_FLAGS").unwrap_or_default();
+        // The user's own flags come last, so that they win.
+        let flags = format!("{XLA_FLAGS} {user_flags}");
+        // SAFETY: std's own readers of the environment are synchronised with this; C code that reads
+        // it arrives with the plugin, which is not loaded yet.
+        unsafe {
+            if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
+                std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2");
+            }
+            std::env::set_var("XLA_FLAGS", flags.trim_end());
         }
     });
 }

@@ -102,8 +102,8 @@ pub const TARGETS: [Target; 4] = [
     },
 ];
 
-/// The folder that holds one unpacked wheel per installed plugin.
-pub(super) fn folder() -> Option<PathBuf> {
+/// The folder that holds the installed plugins.
+fn plugins_folder() -> Option<PathBuf> {
     Some(cache_folder()?.join("plugins"))
 }
 
@@ -115,14 +115,25 @@ pub fn install(target: &str) -> Result<PluginFile> {
         let names: Vec<_> = TARGETS.iter().map(|known| known.name).collect();
         fail(format!("there is no such plugin; there are {}", names.join(", ")))
     })?;
-    let folder = folder().ok_or_else(|| fail("no cache folder is known; set LOCKSTEP_CACHE_DIR".into()))?;
+    let folder =
+        plugins_folder().ok_or_else(|| fail("no cache folder is known; set LOCKSTEP_CACHE_DIR".into()))?;
     target.install_into(&folder).map_err(fail)
 }
 
 impl Target {
-    fn install_into(&self, folder: &Path) -> Result<PluginFile, String> {
+    /// Where the plugin is once it is installed.
+    pub fn place(&self) -> Option<PathBuf> {
+        Some(self.place_in(&plugins_folder()?))
+    }
+
+    fn place_in(&self, plugins: &Path) -> PathBuf {
         let (package, version) = self.wheel;
-        let place = folder.join(format!("{}-{version}", package.replace('-', "_")));
+        plugins.join(format!("{}-{version}", package.replace('-', "_")))
+    }
+
+    fn install_into(&self, plugins: &Path) -> Result<PluginFile, String> {
+        let (package, version) = self.wheel;
+        let place = self.place_in(plugins);
         eprintln!("lockstep: downloading {package} {version} ({} MB)", self.megabytes);
         let workshop = temporary_beside(&place);
         let built = self.build(&workshop).and_then(|unpacked| {

@@ -90,22 +90,20 @@ pub fn list() -> Vec<PluginFile> {
     named_by_user(None).into_iter().chain(in_cache()).chain(in_python()).collect()
 }
 
+/// The plugin of the flag or of the variable. A file whose name says nothing is taken for one for cpu.
 fn named_by_user(explicit: Option<&Path>) -> Option<PluginFile> {
+    let from_variable = || std::env::var_os("LOCKSTEP_PJRT_PLUGIN").filter(|path| !path.is_empty());
     let (path, source) = match explicit {
         Some(path) => (path.to_path_buf(), Source::Flag),
-        None => (
-            PathBuf::from(std::env::var_os("LOCKSTEP_PJRT_PLUGIN").filter(|v| !v.is_empty())?),
-            Source::Variable,
-        ),
+        None => (PathBuf::from(from_variable()?), Source::Variable),
     };
-    Some(PluginFile { kind: DeviceKind::of_file(&path), path, source })
+    Some(PluginFile { kind: DeviceKind::of_file(&path).unwrap_or(DeviceKind::Cpu), path, source })
 }
 
-/// Plugins in the cache folder: each is an unpacked wheel. Of several versions the newest comes first.
+/// Plugins that were installed, in the versions that this lockstep installs.
 fn in_cache() -> impl Iterator<Item = PluginFile> {
-    let mut wheels = install::folder().map_or(Vec::new(), |folder| entries(&folder));
-    wheels.reverse();
-    wheels.into_iter().flat_map(|wheel| in_packages(&wheel, Source::Cache))
+    let places = TARGETS.iter().filter_map(Target::place);
+    places.flat_map(|place| in_packages(&place, Source::Cache))
 }
 
 /// Plugins among the packages of the Python that `python3` starts. Python is asked only when the iterator
@@ -130,17 +128,14 @@ fn in_packages(folder: &Path, source: Source) -> Vec<PluginFile> {
         // `libtpu` brings another library that is no plugin.
         name.ends_with(".so") && name != "sdk.so"
     };
-    libraries
-        .filter(is_plugin)
-        .map(|path| PluginFile { kind: DeviceKind::of_file(&path), path, source })
-        .collect()
+    let plugin = |path: PathBuf| Some(PluginFile { kind: DeviceKind::of_file(&path)?, path, source });
+    libraries.filter(is_plugin).filter_map(plugin).collect()
 }
 
-/// What is in a folder, sorted by name and without hidden files; nothing if it cannot be read.
+/// What is in a folder, sorted by name; nothing if it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let read = fs::read_dir(folder).into_iter().flatten().flatten();
-    let visible = read.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
-    let mut paths: Vec<PathBuf> = visible.map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = read.map(|entry| entry.path()).collect();
     paths.sort();
     paths
 }

@@ -1,0 +1,302 @@
+//! Evaluation: what a policy achieves, by whole episodes.
+//!
+//! One program runs many episodes side by side. Each is a function of the seed and its own number alone, so the
+//! result does not depend on how many run at once; each counts exactly once, so short ones have no advantage. An
+//! episode that is over stands still until the last one is.
+
+use anyhow::{Context, Result};
+
+use crate::array::{ArrayType, DType, HostArray};
+use crate::envs::vector;
+use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
+use crate::lang::{
+    Bool, Float, Handle, Int, Key, Leaves, arange, int, select, select_tree, trace, vmap_last, while_loop,
+};
+use crate::lower::{self, lower};
+use crate::nn::ActorCritic;
+use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
+
+use super::policy::Policy;
+
+/// The most episodes that run side by side: a bound on the memory.
+const MAX_LANES: usize = 1024;
+
+/// One episode of an evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    pub episode_return: f64,
+    /// Steps.
+    pub episode_length: u64,
+    /// Whether it ended by itself, not by the bound on its steps.
+    pub finished: bool,
+    /// In the order of [`EnvSpec::metrics`]: sums over the steps, or maxima.
+    pub metrics: Vec<f64>,
+    /// How many actions were of each of the [`EnvSpec::action_groups`].
+    pub actions: Vec<f64>,
+}
+
+/// A compiled evaluation of one policy's network in one environment.
+pub struct Evaluator<'a> {
+    client: &'a Client,
+    program: Program,
+    inputs: Vec<Buffer>,
+    lanes: usize,
+    num_metrics: usize,
+}
+
+/// What the episodes have come to, `[N]` each.
+#[derive(Clone)]
+struct Tally {
+    returns: Float,
+    lengths: Int,
+    finished: Bool,
+    metrics: Vec<Float>,
+    actions: Vec<Float>,
+}
+crate::tree!(Tally { returns, lengths, finished, metrics, actions });
+
+/// Scalars i32 that bound a run of the program.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Number of the first episode.
+    first: Int,
+    /// Episodes of the whole evaluation: those from here on do not run.
+    episodes: Int,
+    max_steps: Int,
+}
+crate::tree!(Bounds { first, episodes, max_steps });
+
+impl<'a> Evaluator<'a> {
+    /// Compiles the program for `episodes` episodes.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    pub fn new(client: &'a Client, env: &dyn AnyEnv, policy: &Policy, episodes: usize) -> Result<Self> {
+        Self::with_lanes(client, env, policy, episodes.clamp(1, MAX_LANES))
+    }
+
+    fn with_lanes(client: &'a Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
+        let env_params = default_params(env);
+        let scalar = || Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
+        let seed = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
+        let bounds = Bounds { first: scalar(), episodes: scalar(), max_steps: scalar() };
+        let input = (policy.structure(), Leaves::placeholders(&env_params), seed, bounds);
+        let traced = trace(&input, |(params, env_params, seed, bounds)| {
+            Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
+                .run(Key::from_words(seed), bounds)
+        });
+        let text = lower(&traced.graph, &lower::Options::default());
+        let program =
+            client.compile(&text, &CompileOptions::default()).context("compiling the evaluation")?;
+        let values = policy.params().iter().chain(env_params.iter().map(|(_, value)| value));
+        let inputs = values.map(|value| client.to_device(value, 0)).collect::<Result<_, _>>()?;
+        Ok(Evaluator { client, program, inputs, lanes, num_metrics: env.spec().metrics.len() })
+    }
+
+    /// Plays `episodes` episodes of at most `max_steps` steps.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn run(&self, episodes: usize, max_steps: usize, seed: u64) -> Result<Vec<Episode>> {
+        let mut all = Vec::with_capacity(episodes);
+        while all.len() < episodes {
+            let found = self.run_from(all.len(), episodes, max_steps, seed)?;
+            all.extend(found.into_iter().take(episodes - all.len()));
+        }
+        Ok(all)
+    }
+
+    fn run_from(&self, first: usize, episodes: usize, max_steps: usize, seed: u64) -> Result<Vec<Episode>> {
+        let seed = HostArray::new(&[2], vec![(seed >> 32) as u32, seed as u32]);
+        let bounds = [first, episodes, max_steps].map(|bound| HostArray::scalar(bound as i32));
+        let mut args: Vec<Arg> = self.inputs.iter().map(Arg::Borrow).collect();
+        for value in std::iter::once(&seed).chain(&bounds) {
+            args.push(Arg::Donate(self.client.to_device(value, 0)?));
+        }
+        let outputs = self.program.run(args).context("running the evaluation")?;
+        let columns = outputs.iter().map(|output| Ok(output.to_host()?.to_f64()));
+        let columns: Vec<Vec<f64>> = columns.collect::<Result<_>>()?;
+        Ok((0..self.lanes).map(|lane| episode(&columns, lane, self.num_metrics)).collect())
+    }
+}
+
+/// Reads one lane of the outputs: the leaves of a [`Tally`].
+fn episode(columns: &[Vec<f64>], lane: usize, num_metrics: usize) -> Episode {
+    let values: Vec<f64> = columns.iter().map(|column| column[lane]).collect();
+    let (metrics, actions) = values[3..].split_at(num_metrics);
+    Episode {
+        episode_return: values[0],
+        episode_length: values[1] as u64,
+        finished: values[2] != 0.0,
+        metrics: metrics.to_vec(),
+        actions: actions.to_vec(),
+    }
+}
+
+/// What the program is traced from.
+struct Evaluation<'a> {
+    env: &'a dyn AnyEnv,
+    spec: EnvSpec,
+    env_params: Leaves,
+    policy: &'a Policy,
+    params: Option<ActorCritic>,
+    lanes: usize,
+}
+
+/// The episodes between two steps.
+struct Progress {
+    step: Int,
+    state: Leaves,
+    /// bool`[N]`: still playing.
+    active: Bool,
+    tally: Tally,
+}
+crate::tree!(Progress { step, state, active, tally });
+
+/// One step of one environment that stands still unless it is active.
+struct Stepped {
+    state: Leaves,
+    reward: Float,
+    done: Bool,
+    metrics: Vec<Float>,
+}
+crate::tree!(Stepped { state, reward, done, metrics });
+
+impl Evaluation<'_> {
+    /// All episodes from their first states until the last one is over.
+    #[track_caller]
+    fn run(&self, seed: Key, bounds: Bounds) -> Tally {
+        let [reset_keys, keys] = vmap_last(seed.split_last_from(bounds.first, self.lanes), Key::split);
+        let keys = keys.into_words();
+        let start = Progress {
+            step: int(0),
+            state: vector::reset(self.env, &self.env_params, reset_keys),
+            active: (arange(self.lanes) + bounds.first).lt(bounds.episodes),
+            tally: self.no_tally(),
+        };
+        let end = while_loop(
+            start,
+            |now| now.step.lt(bounds.max_steps) & now.active.any_all(),
+            |now| self.step(now, keys),
+        );
+        end.tally
+    }
+
+    #[track_caller]
+    fn step(&self, now: Progress, keys: Int) -> Progress {
+        let Progress { step, state, active, tally } = now;
+        let [action_keys, step_keys] = vmap_last(keys, |words| Key::from_words(words).fold_in(step).split());
+        let view = vector::view(self.env, &self.env_params, &state);
+        let action = self.policy.decide(&self.params, &view, self.spec.num_actions, action_keys).action;
+        let stepped = vmap_last((step_keys, state, action, active), |(key, state, action, active)| {
+            let step = self.env.step(&self.env_params, key, state.clone(), action);
+            let done = step.truncated.map_or(step.terminated, |truncated| truncated | step.terminated);
+            let state = select_tree(active, step.state, state);
+            Stepped { state, reward: step.reward, done, metrics: step.metrics }
+        });
+        Progress {
+            step: step + 1,
+            active: active & !stepped.done,
+            tally: self.count(tally, active, action, &stepped),
+            state: stepped.state,
+        }
+    }
+
+    /// The tally with one more step of the active episodes.
+    #[track_caller]
+    fn count(&self, tally: Tally, active: Bool, action: Int, stepped: &Stepped) -> Tally {
+        let add = |sum: Float, value: Float| sum + select(active, value, 0.0);
+        Tally {
+            returns: add(tally.returns, stepped.reward),
+            lengths: tally.lengths + active.as_i32(),
+            finished: tally.finished | (active & stepped.done),
+            metrics: (self.spec.metrics.iter().zip(tally.metrics).zip(&stepped.metrics))
+                .map(|((metric, total), &value)| match metric.aggregate {
+                    Aggregate::Mean => add(total, value),
+                    Aggregate::Max => select(active, total.maximum(value), total),
+                })
+                .collect(),
+            actions: (self.spec.action_groups.iter().zip(tally.actions))
+                .map(|((_, range), count)| {
+                    add(count, (action.ge(range.start) & action.lt(range.end)).as_f32())
+                })
+                .collect(),
+        }
+    }
+
+    #[track_caller]
+    fn no_tally(&self) -> Tally {
+        let all = |value: f64| Float::full([self.lanes], value);
+        Tally {
+            returns: all(0.0),
+            lengths: Int::full([self.lanes], 0),
+            finished: Bool::full([self.lanes], false),
+            metrics: (self.spec.metrics.iter())
+                .map(|metric| match metric.aggregate {
+                    Aggregate::Mean => all(0.0),
+                    Aggregate::Max => all(f64::from(f32::MIN)),
+                })
+                .collect(),
+            actions: self.spec.action_groups.iter().map(|_| all(0.0)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithms::policy::Choice;
+    use crate::envs::{CartPole, Erased};
+    use crate::nn::Activation;
+    use crate::runtime::plugin;
+
+    /// Pushes towards the side to which the pole falls: much better than chance.
+    fn reflex(choice: Choice, env: &dyn AnyEnv) -> Policy {
+        let kernel = vec![0.0f32, 0.0, 0.0, 0.0, -30.0, 30.0, -30.0, 30.0];
+        let params = [
+            ("actor.0.kernel", HostArray::new(&[4, 2], kernel)),
+            ("actor.0.bias", HostArray::new(&[2], vec![0.0f32; 2])),
+            ("critic.0.kernel", HostArray::new(&[4, 1], vec![0.0f32; 4])),
+            ("critic.0.bias", HostArray::new(&[1], vec![0.0f32])),
+        ];
+        let params = params.map(|(name, array)| (format!("params.{name}"), array)).to_vec();
+        Policy::of_network(params, Activation::Tanh, choice, &env.spec()).unwrap()
+    }
+
+    fn mean_return(episodes: &[Episode]) -> f64 {
+        episodes.iter().map(|episode| episode.episode_return).sum::<f64>() / episodes.len() as f64
+    }
+
+    #[test]
+    fn episodes_count_once_and_do_not_depend_on_how_many_run_at_once() {
+        let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
+        let env = Erased::new(CartPole);
+        let random = Policy::random();
+        let wide = Evaluator::with_lanes(&client, &env, &random, 100).unwrap();
+        let narrow = Evaluator::with_lanes(&client, &env, &random, 16).unwrap();
+        let episodes = wide.run(100, 1000, 3).unwrap();
+        assert_eq!(narrow.run(100, 1000, 3).unwrap(), episodes);
+        assert_ne!(wide.run(100, 1000, 4).unwrap(), episodes);
+        assert!(episodes.iter().all(|e| e.finished && e.episode_return == e.episode_length as f64));
+        // The known mean of random play is 22, its standard deviation 12.
+        assert!((mean_return(&episodes) - 22.0).abs() < 4.8, "{}", mean_return(&episodes));
+        let cut = wide.run(100, 8, 3).unwrap();
+        for (cut, whole) in cut.iter().zip(&episodes) {
+            assert_eq!(cut.episode_length, whole.episode_length.min(8));
+            assert_eq!(cut.finished, whole.episode_length <= 8);
+        }
+    }
+
+    #[test]
+    fn a_policy_is_greedy_or_sampled() {
+        let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
+        let env = Erased::new(CartPole);
+        let play = |choice| {
+            let evaluator = Evaluator::new(&client, &env, &reflex(choice, &env), 40).unwrap();
+            evaluator.run(40, 300, 0).unwrap()
+        };
+        let (greedy, sampled) = (play(Choice::Greedy), play(Choice::Sample));
+        assert!(mean_return(&greedy) > 150.0, "{}", mean_return(&greedy));
+        assert!(mean_return(&sampled) > 100.0 && sampled != greedy, "{}", mean_return(&sampled));
+    }
+}

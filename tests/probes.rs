@@ -1,0 +1,248 @@
+//! Probe environments (after Andy Jones): each isolates one thing that an algorithm must get right, so that a
+//! failure names its cause.
+
+use lockstep::algorithms::Learner;
+use lockstep::algorithms::ppo::{PpoLearner, Settings, Start};
+use lockstep::array::{ArrayType, DType, HostArray};
+use lockstep::envs::{Aggregate, AnyEnv, Env, EnvSpec, Erased, Metric, Step};
+use lockstep::interpret::interpret;
+use lockstep::lang::{Bool, Float, Handle, Int, Key, constant, float, int, select, stack, trace};
+use lockstep::nn::{Activation, ActorCritic, Architecture, Init};
+
+use crate::common::client;
+
+/// What is known to the agent, and how many steps it took.
+#[derive(Clone, Copy)]
+struct State {
+    seen: Float,
+    time: Int,
+}
+lockstep::tree!(State { seen, time });
+
+/// Plus or minus one.
+fn coin(key: Key) -> Float {
+    select(key.bernoulli([], 0.5), 1.0, -1.0)
+}
+
+fn spec(name: &'static str, num_actions: usize) -> EnvSpec {
+    EnvSpec { name, obs_shape: vec![1], num_actions, metrics: vec![], action_groups: vec![] }
+}
+
+/// A probe: its observation is `seen`, the rest is said by three functions.
+struct Probe {
+    name: &'static str,
+    /// The first `seen`.
+    first: fn(Key) -> Float,
+    /// The reward of a state and an action.
+    reward: fn(State, Int) -> Float,
+    /// Steps of an episode.
+    length: i32,
+    /// Whether the end is a cut-off.
+    cut_off: bool,
+}
+
+impl Env for Probe {
+    type State = State;
+    type Params = ();
+
+    fn spec(&self) -> EnvSpec {
+        spec(self.name, 2)
+    }
+    fn default_params(&self) {}
+    fn reset(&self, _: &(), key: Key) -> State {
+        State { seen: (self.first)(key), time: int(0) }
+    }
+    fn step(&self, _: &(), _key: Key, state: State, action: Int) -> Step<State> {
+        let over = (state.time + 1).ge(self.length);
+        Step {
+            reward: (self.reward)(state, action),
+            terminated: if self.cut_off { over & false } else { over },
+            truncated: self.cut_off.then_some(over),
+            metrics: vec![],
+            state: State { time: state.time + 1, ..state },
+        }
+    }
+    fn observe(&self, _: &(), state: &State) -> Float {
+        // The delayed probe shows the time, the others what was drawn.
+        stack([if self.length == 2 { state.time.as_f32() } else { state.seen }])
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        num_envs: 32,
+        num_steps: 16,
+        lr: 5e-3,
+        gamma: 0.5,
+        ent_coef: 0.0,
+        hidden_dim: 32,
+        num_layers: 1,
+        activation: Activation::Tanh,
+        separate_trunks: true,
+        init: Init::Orthogonal,
+        ..Settings::default()
+    }
+}
+
+/// Logits (two or more per row) and values of the observations after `updates` updates.
+fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Vec<f64>>, Vec<f64>, Vec<Vec<f32>>) {
+    let settings = settings();
+    let start = Start {
+        settings: &settings,
+        env,
+        seed: 1,
+        total_updates: updates as u64,
+        max_updates: updates,
+        num_devices: 1,
+    };
+    let mut learner = PpoLearner::new(client(), &start).unwrap();
+    let rows = learner.run(updates).unwrap();
+    let architecture = Architecture {
+        obs_size: 1,
+        num_actions: env.spec().num_actions,
+        hidden_dim: settings.hidden_dim,
+        num_layers: settings.num_layers,
+        activation: settings.activation,
+        separate_trunks: settings.separate_trunks,
+        init: settings.init,
+    };
+    let network = trace(&(), |()| architecture.init(Key::new(0))).output;
+    let input = Float::from_handle(Handle::placeholder(&ArrayType::new(DType::F32, [obs.len(), 1])));
+    let forward = trace(&(network, input), |(network, obs): (ActorCritic, Float)| {
+        network.apply(settings.activation, obs)
+    });
+    let mut inputs: Vec<HostArray> = learner.params().unwrap().into_iter().map(|(_, array)| array).collect();
+    inputs.push(HostArray::new(&[obs.len(), 1], obs.to_vec()));
+    let outputs = interpret(&forward.graph, &inputs);
+    let actions = env.spec().num_actions;
+    let logits = outputs[0].to_f64().chunks(actions).map(<[f64]>::to_vec).collect();
+    (logits, outputs[1].to_f64(), rows)
+}
+
+#[track_caller]
+fn assert_near(found: &[f64], expected: &[f64]) {
+    let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.1);
+    assert!(near && found.len() == expected.len(), "{found:?}, expected {expected:?}");
+}
+
+#[test]
+fn a_constant_reward_is_the_value() {
+    let probe = Probe {
+        name: "constant",
+        first: |_| float(0.0),
+        reward: |_, _| float(1.0),
+        length: 1,
+        cut_off: false,
+    };
+    let (_, values, _) = train(&Erased::new(probe), 60, &[0.0]);
+    assert_near(&values, &[1.0]);
+}
+
+#[test]
+fn a_reward_that_is_seen_is_the_value() {
+    let probe = Probe { name: "seen", first: coin, reward: |state, _| state.seen, length: 1, cut_off: false };
+    let (_, values, _) = train(&Erased::new(probe), 80, &[1.0, -1.0]);
+    assert_near(&values, &[1.0, -1.0]);
+}
+
+#[test]
+fn a_delayed_reward_is_discounted() {
+    let probe = Probe {
+        name: "delayed",
+        first: |_| float(0.0),
+        reward: |state, _| state.time.as_f32(),
+        length: 2,
+        cut_off: false,
+    };
+    let (_, values, _) = train(&Erased::new(probe), 120, &[0.0, 1.0]);
+    assert_near(&values, &[0.5, 1.0]);
+}
+
+#[test]
+fn the_better_action_is_found() {
+    let probe = Probe {
+        name: "action",
+        first: |_| float(0.0),
+        reward: |_, action| select(action.eq(1), 1.0, -1.0),
+        length: 1,
+        cut_off: false,
+    };
+    let (logits, values, _) = train(&Erased::new(probe), 80, &[0.0]);
+    assert!(logits[0][1] - logits[0][0] > 2.0, "{logits:?}");
+    assert!(values[0] > 0.7, "{values:?}");
+}
+
+#[test]
+fn the_better_action_depends_on_what_is_seen() {
+    let probe = Probe {
+        name: "both",
+        first: coin,
+        reward: |state, action| select(action.eq(1), state.seen, -state.seen),
+        length: 1,
+        cut_off: false,
+    };
+    let (logits, values, _) = train(&Erased::new(probe), 120, &[1.0, -1.0]);
+    assert!(logits[0][1] - logits[0][0] > 2.0, "{logits:?}");
+    assert!(logits[1][0] - logits[1][1] > 2.0, "{logits:?}");
+    assert!(values[0] > 0.7 && values[1] > 0.7, "{values:?}");
+}
+
+#[test]
+fn a_cut_off_does_not_lower_the_value() {
+    // Reward 1 for ever is worth 1 / (1 - gamma) = 2, however early the episode is cut off.
+    let probe = |cut_off| Probe {
+        name: "cut_off",
+        first: |_| float(0.0),
+        reward: |_, _| float(1.0),
+        length: 3,
+        cut_off,
+    };
+    let (_, values, _) = train(&Erased::new(probe(true)), 150, &[0.0]);
+    assert_near(&values, &[2.0]);
+    // The same with real ends is worth less: the mean of 1, 1.5 and 1.75.
+    let (_, values, _) = train(&Erased::new(probe(false)), 150, &[0.0]);
+    assert!((values[0] - 1.4167).abs() < 0.15, "{values:?}");
+}
+
+/// Half of the actions are forbidden, others in each state; choosing one is reported.
+struct Masked;
+
+impl Env for Masked {
+    type State = State;
+    type Params = ();
+
+    fn spec(&self) -> EnvSpec {
+        let metric = Metric { name: "stats/highest_violation".into(), aggregate: Aggregate::Max };
+        EnvSpec { metrics: vec![metric], ..spec("masked", 4) }
+    }
+    fn default_params(&self) {}
+    fn reset(&self, _: &(), key: Key) -> State {
+        State { seen: coin(key), time: int(0) }
+    }
+    fn step(&self, _: &(), _key: Key, state: State, action: Int) -> Step<State> {
+        let allowed = (self.action_mask(&(), &state).unwrap() & action.one_hot(4)).any_all();
+        Step {
+            reward: action.as_f32(),
+            terminated: state.time.ge(4),
+            truncated: None,
+            metrics: vec![select(allowed, 0.0, 1.0)],
+            state: State { time: state.time + 1, seen: -state.seen },
+        }
+    }
+    fn observe(&self, _: &(), state: &State) -> Float {
+        stack([state.seen])
+    }
+    fn action_mask(&self, _: &(), state: &State) -> Option<Bool> {
+        let low: Bool = constant([true, true, false, false]);
+        Some(select(state.seen.gt(0.0), low, !low))
+    }
+}
+
+#[test]
+fn a_mask_is_never_violated_and_the_best_allowed_action_is_found() {
+    let (logits, _, rows) = train(&Erased::new(Masked), 100, &[1.0, -1.0]);
+    for row in &rows {
+        assert_eq!(*row.last().unwrap(), 0.0);
+    }
+    assert!(logits[0][1] - logits[0][0] > 1.0 && logits[1][3] - logits[1][2] > 1.0, "{logits:?}");
+}
