@@ -8,3 +8,5 @@ mod learning;
 mod ops;
 mod probes;
 mod random;
+mod runs;
+mod survive;
