@@ -9,3 +9,5 @@ mod learning;
 mod ops;
 mod probes;
 mod random;
+mod runs;
+mod survive;

@@ -20,6 +20,7 @@ mod eval;
 mod learner;
 mod player;
 mod plugin;
+mod runs;
 mod serve;
 mod train;
 mod verify;
@@ -42,6 +43,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             train_command(),
             eval::command(),
             watch::command(),
+            runs::command(),
             envs::command(),
             bench::command(),
             verify::command(),
@@ -54,6 +56,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "watch" => watch::run(matches),
         "envs" => envs::run(matches),
         "bench" => bench::run(matches),
+        "runs" => runs::run(matches),
         "verify" => verify::run(matches),
         "serve" => serve::run(matches),
         "plugin" => plugin::run(matches),

@@ -17,7 +17,10 @@ const MAX_UPDATES: usize = 1024;
 /// # Errors
 /// One line; a [`config::UsageError`] if the settings are wrong.
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let Resolved { mut config, resumed, json, notes, .. } = config::resolve(matches, env_defaults)?;
+    let Resolved { mut config, mut resumed, rewind, json, notes } = config::resolve(matches, env_defaults)?;
+    if let Some(resumed) = &mut resumed {
+        resumed.rewind = rewind;
+    }
     let plugin = plugin::find(config.run.device, config.run.plugin.as_deref())?;
     for line in notes.into_iter().chain(config.adapt(plugin.kind)?) {
         eprintln!("{line}");

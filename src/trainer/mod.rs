@@ -7,23 +7,31 @@
 //!
 //! [`train`] is the whole of it; the pieces are
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
-//! [`params`] (safetensors) and [`status`] (what others can see).
+//! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
+//! [`status`] (what others can see) and [`history`] (reading the metrics back).
 
 pub mod checkpoint;
 mod console;
 mod files;
+pub mod history;
 mod log_file;
+mod logs;
 pub mod metrics;
+pub mod overview;
 pub mod params;
 mod progress;
+mod protobuf;
 pub mod run_dir;
 mod session;
 mod settings;
 mod signals;
 pub mod status;
+mod summary;
+pub mod wandb;
 
 pub use checkpoint::Checkpoint;
 pub use console::thousands;
+pub use history::History;
 pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};

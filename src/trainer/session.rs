@@ -10,22 +10,23 @@ use serde_json::Value;
 use super::checkpoint::Checkpoint;
 use super::console::{Console, thousands};
 use super::files::write_atomically;
-use super::log_file::LogFile;
+use super::history;
+use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
 use super::progress::Progress;
-use super::run_dir::{Resumed, RunDir};
+use super::run_dir::{self, Resumed, RunDir};
 use super::settings::Settings;
 use super::signals::StopSignal;
 use super::status::{self, State, Status};
+use super::summary;
+use super::wandb::{self, Artifact, Origin, Wandb};
 use crate::algorithms::Learner;
 
 /// How long a chunk should take: short enough for a prompt Ctrl-C, long enough that the host costs nothing.
 const CHUNK_SECONDS: f64 = 1.0;
 /// How often `status.json` is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The log of metrics, one JSON object per logged row.
-const METRICS: &str = "metrics.jsonl";
 
 /// What became of a run; `train --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -71,12 +72,45 @@ pub fn train(
     session.work()
 }
 
+/// What W&B knows of a run when a process begins to work on it.
+struct Known {
+    origin: Origin,
+    /// The last step that was logged.
+    logged_step: u64,
+}
+
+fn begin_wandb(
+    settings: &Settings,
+    config: &str,
+    facts: &[(String, Value)],
+    run: &RunDir,
+    known: Known,
+    console: &Console,
+) -> Option<Wandb> {
+    let mut values = summary::config_object(config);
+    values.extend(facts.iter().cloned());
+    let description = wandb::Description {
+        settings,
+        config: values,
+        run: run.path(),
+        run_name: &run.name(),
+        origin: known.origin,
+        commit: status::git_state().0,
+        logged_step: known.logged_step,
+    };
+    let (wandb, notices) =
+        Wandb::begin(&description, &wandb::Environment::of_process(), wandb::Pace::default());
+    notices.iter().for_each(|notice| console.say(notice));
+    wandb
+}
+
 struct Session<'a> {
     settings: &'a Settings,
     config: &'a str,
     learner: &'a mut dyn Learner,
     run: RunDir,
-    log: LogFile,
+    logs: Logs,
+    wandb: Option<Wandb>,
     console: Console,
     stop: StopSignal,
 
@@ -108,7 +142,8 @@ impl<'a> Session<'a> {
         let progress = Progress::new(learner.metric_names());
         let run = RunDir::create(settings)?;
         status::write_meta(run.path(), settings.seed, facts)?;
-        Self::new(settings, config, learner, stop, run, progress)
+        let known = Known { origin: Origin::New, logged_step: 0 };
+        Self::new(settings, config, facts, learner, stop, run, progress, known)
     }
 
     fn resume(
@@ -120,7 +155,7 @@ impl<'a> Session<'a> {
         resumed: Resumed,
     ) -> Result<Self> {
         let directory = resumed.directory().to_path_buf();
-        let Resumed { path, mut checkpoint } = resumed;
+        let Resumed { path, mut checkpoint, rewind } = resumed;
         ensure!(
             checkpoint.env == settings.env,
             "{} was trained in {}, not in {}",
@@ -138,7 +173,10 @@ impl<'a> Session<'a> {
         if other_metrics {
             progress.interval = Interval::new(learner.metric_names());
         }
-        let mut session = Self::new(settings, config, learner, stop, run, progress)?;
+        let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
+        let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
+        let known = Known { origin, logged_step };
+        let mut session = Self::new(settings, config, facts, learner, stop, run, progress, known)?;
         // A checkpoint under another name is saved again at the end, under its own.
         let own_name = session.run.checkpoint_path(session.progress.update);
         session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
@@ -146,13 +184,16 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    #[allow(clippy::too_many_arguments)] // the fields of a session
     fn new(
         settings: &'a Settings,
         config: &'a str,
+        facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
         stop: StopSignal,
         run: RunDir,
         progress: Progress,
+        known: Known,
     ) -> Result<Self> {
         let num_updates = settings.total_timesteps / learner.timesteps_per_update();
         ensure!(
@@ -162,15 +203,18 @@ impl<'a> Session<'a> {
             learner.timesteps_per_update()
         );
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
-        let log = LogFile::open(&run.file(METRICS), progress.offsets.get(METRICS).copied().unwrap_or(0))?;
+        let logs = Logs::open(run.path(), &progress.offsets, learner.metric_names())?;
+        let console = Console::new(num_updates, progress.update);
+        let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
             settings,
             config,
             learner,
             run,
-            log,
-            console: Console::new(num_updates, progress.update),
+            logs,
+            wandb,
+            console,
             stop,
             num_updates,
             timesteps_before: progress.timesteps,
@@ -188,7 +232,7 @@ impl<'a> Session<'a> {
     }
 
     fn announce_resume(&self, checkpoint: &Path, moved: usize, other_metrics: bool) {
-        let Progress { update, timesteps, ref offsets, .. } = self.progress;
+        let Progress { update, timesteps, .. } = self.progress;
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
         if moved > 0 {
@@ -197,8 +241,8 @@ impl<'a> Session<'a> {
         if other_metrics {
             self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
         }
-        if offsets.get(METRICS).is_some_and(|offset| *offset > self.log.length()) {
-            self.console.warn(&format!("{METRICS} has lost its end; it continues after what is there"));
+        for name in self.logs.shortened() {
+            self.console.warn(&format!("{name} has lost its end; it continues after what is there"));
         }
         if update >= self.num_updates {
             self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
@@ -212,6 +256,10 @@ impl<'a> Session<'a> {
         self.write_status(State::Running, None);
         let result = self.run_chunks().and_then(|state| self.end(state));
         self.console.finish();
+        if let Some(wandb) = self.wandb.take() {
+            let notices = wandb.finish(result.is_err() as i32);
+            notices.iter().for_each(|notice| self.console.say(notice));
+        }
         match result {
             Ok(outcome) => {
                 self.write_status(outcome.state, None);
@@ -323,10 +371,12 @@ impl<'a> Session<'a> {
             values: interval.values(),
             steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
             wall_seconds: self.progress.seconds,
+            time: jiff::Timestamp::now(),
         };
-        let mut line = serde_json::to_vec(&row).expect("a row is a flat object");
-        line.push(b'\n');
-        if let Err(error) = self.log.append(&line) {
+        if let Some(wandb) = &mut self.wandb {
+            wandb.row(&row);
+        }
+        if let Err(error) = self.logs.append(&row) {
             self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }
         self.console.row(&row);
@@ -360,8 +410,8 @@ impl<'a> Session<'a> {
         if self.saved_update == Some(update) {
             return Ok(());
         }
-        self.log.sync()?; // the checkpoint counts on it
-        self.progress.offsets.insert(METRICS.into(), self.log.length());
+        self.logs.sync()?; // the checkpoint counts on it
+        self.progress.offsets = self.logs.offsets();
         let checkpoint = Checkpoint {
             config: self.config.into(),
             env: self.settings.env.clone(),
@@ -372,7 +422,21 @@ impl<'a> Session<'a> {
         let params = self.save_params(&self.run.params_path(update));
         checkpoint.save(&self.run.checkpoint_path(update))?;
         self.saved_update = Some(update);
+        let path = self.run.checkpoint_path(update);
+        self.keep_artifact(format!("checkpoint-{update}"), path);
+        if let Some(keep) = self.settings.keep {
+            run_dir::keep_newest(self.run.path(), keep as usize)?;
+        }
         params
+    }
+
+    fn keep_artifact(&mut self, name: String, path: PathBuf) {
+        let Progress { update, timesteps, .. } = self.progress;
+        if let Some(wandb) = &mut self.wandb {
+            let metadata =
+                serde_json::json!({"update": update, "timesteps": timesteps, "run": self.run.name()});
+            wandb.artifact(Artifact { name, kind: "model", path, metadata, aliases: vec!["latest".into()] });
+        }
     }
 
     fn save_params(&self, path: &Path) -> Result<()> {
@@ -394,11 +458,14 @@ impl<'a> Session<'a> {
                 let interval = self.progress.interval.clone();
                 self.log(&interval);
             }
-            self.log.sync()?;
+            self.logs.sync()?;
             let path = self.run.file("final_params.safetensors");
             self.save_params(&path)?;
+            self.keep_artifact("final-model".into(), path.clone());
             final_params = Some(path);
         }
+        let progress = &self.progress;
+        summary::write(self.run.path(), &self.settings.env, self.config, progress, final_params.as_deref())?;
         let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
         Ok(Outcome {
             run: self.run.name(),
@@ -433,6 +500,9 @@ impl<'a> Session<'a> {
     }
 
     fn heartbeat(&mut self) {
+        for notice in self.wandb.iter_mut().flat_map(Wandb::notices) {
+            self.console.say(&notice);
+        }
         if self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.write_status(State::Running, None);
         }

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Command, FromArgMatches, value_parser};
 use serde::{Deserialize, Serialize};
 
+use super::wandb::Mode;
 use crate::runtime::DeviceKind;
 
 /// What to train, for how long, on what, and what to keep of it.
@@ -46,6 +47,9 @@ pub struct Settings {
     /// Minutes between two checkpoints
     #[arg(long, value_name = "X", default_value_t = 10.0)]
     pub save_interval_minutes: f64,
+    /// Checkpoints to keep: the newest N [default: all]
+    #[arg(long, value_name = "N")]
+    pub keep: Option<u64>,
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,
@@ -55,7 +59,10 @@ pub struct Settings {
     /// Text to append to the automatic name
     #[arg(long, value_name = "TEXT")]
     pub run_suffix: Option<String>,
-    /// Do not log to Weights & Biases
+    /// Log to Weights & Biases [default: online if an API key is found, otherwise disabled]
+    #[arg(long, value_name = "MODE")]
+    pub wandb: Option<Mode>,
+    /// The same as --wandb disabled
     #[arg(long)]
     pub no_wandb: bool,
     /// Weights & Biases project
@@ -88,6 +95,7 @@ impl Settings {
         ensure!((1..=4096).contains(&devices), "devices is {devices}; it must be from 1 to 4096");
         check_count("log_interval", self.log_interval)?;
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
+        check_count("keep", self.keep.unwrap_or(1))?;
         let minutes = self.save_interval_minutes;
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
         if let Some(name) = &self.run_name {

@@ -112,6 +112,7 @@ fn settings(dir: &Path, updates: u64) -> Settings {
         save_interval: Some(1_000_000),
         checkpoint_dir: dir.to_path_buf(),
         run_name: Some("run".into()),
+        no_wandb: true,
         ..Settings::default()
     }
 }
@@ -144,9 +145,21 @@ fn hash(path: &Path) -> Vec<u8> {
     Sha256::digest(fs::read(path).unwrap()).to_vec()
 }
 
+/// The lines of `updates.csv` without what depends on the clock: the last three columns.
+fn table(run: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(run.join("updates.csv")).unwrap();
+    let cells = |line: &str| line.split(',').map(String::from).collect::<Vec<_>>();
+    text.lines().map(cells).map(|mut cells| cells.drain(..cells.len() - 3).collect()).collect()
+}
+
 /// Asserts that two finished runs left the same parameters and metrics.
 fn assert_same_run(a: &Path, b: &Path) {
     assert_eq!(metrics(a), metrics(b));
+    assert_eq!(table(a), table(b));
+    let updates = |row: &Vec<String>| row[0].parse().unwrap();
+    let tabled: Vec<u64> = table(a).iter().skip(1).map(updates).collect();
+    let logged: Vec<u64> = metrics(a).iter().map(|row| row["update"].as_u64().unwrap()).collect();
+    assert_eq!(tabled, logged);
     assert_eq!(hash(&a.join("final_params.safetensors")), hash(&b.join("final_params.safetensors")));
 }
 
@@ -179,6 +192,9 @@ fn a_run_leaves_all_its_files() {
             "params_40.safetensors",
             "params_47.safetensors",
             "status.json",
+            "summary.json",
+            "tensorboard",
+            "updates.csv",
         ]
     );
     let status = status::Status::read(&outcome.directory).unwrap();
@@ -213,6 +229,75 @@ fn chunks_leave_no_trace() {
         let settings = Settings { run_name: Some(format!("max-{max_updates}")), ..settings };
         assert_same_run(&whole, &run(&settings, Fake::with_max_updates(max_updates)).directory);
     }
+}
+
+/// A Python that has the given module, or a line that says what is skipped. `LOCKSTEP_TEST_PYTHON` names another one
+/// than `python3`.
+pub(super) fn python_with(module: &str) -> Option<Command> {
+    let python = std::env::var("LOCKSTEP_TEST_PYTHON").unwrap_or("python3".into());
+    let has = Command::new(&python).args(["-c", &format!("import {module}")]).output();
+    if has.is_ok_and(|output| output.status.success()) {
+        return Some(Command::new(python));
+    }
+    eprintln!("skipped: {python} has no module {module}; name one that has it in LOCKSTEP_TEST_PYTHON");
+    None
+}
+
+/// What TensorBoard itself reads from the event files of a run: tag -> [(step, value)].
+const READ_EVENTS: &str = "
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1])
+events.Reload()
+print(json.dumps({tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()['scalars']}))
+";
+
+#[test]
+fn tensorboard_reads_the_event_files_of_a_resumed_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let saving = Settings { save_interval: Some(12), ..settings(dir.path(), 47) };
+    let first = run(&saving, Fake::new());
+    let older = first.directory.join("checkpoint_24.ckpt");
+    let second = resume(&settings(dir.path(), 47), &older, Fake::new()).unwrap();
+    let Some(mut python) = python_with("tensorboard") else { return };
+    let directory = second.directory.join("tensorboard");
+    let output = python.args(["-c", READ_EVENTS]).arg(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let events: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (tag, name) in [("train/entropy", "entropy"), ("stats/highest_stage", "stats/highest_stage")] {
+        let points: Vec<_> = metrics(&second.directory)
+            .iter()
+            .map(|row| (row["timesteps"].as_u64().unwrap(), row[name].as_f64().unwrap() as f32))
+            .collect();
+        let read: Vec<_> = events[tag]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|point| (point[0].as_u64().unwrap(), point[1].as_f64().unwrap() as f32))
+            .collect();
+        assert_eq!(read, points, "{tag}");
+    }
+    assert_eq!(events["train/steps_per_second"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn the_summary_says_what_the_run_came_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = run(&settings(dir.path(), 47), Fake::new());
+    let text = fs::read_to_string(outcome.directory.join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    let best = metrics(&outcome.directory)
+        .iter()
+        .map(|row| row["mean_episode_return"].as_f64().unwrap())
+        .fold(f64::NEG_INFINITY, f64::max);
+    assert_eq!(summary["best_efficiency"], best);
+    assert_eq!((&summary["run_id"], &summary["mode"]), (&"run".into(), &"fake".into()));
+    assert_eq!(
+        (&summary["total_updates"], &summary["total_episodes"]),
+        (&47.into(), &outcome.episodes.into())
+    );
+    assert_eq!(summary["hyperparameters"]["env"], "fake");
+    assert_eq!(summary["log_files"]["updates"], "updates.csv");
 }
 
 #[test]
@@ -279,6 +364,17 @@ fn time_based_saving_is_checked_after_each_chunk() {
     let outcome = run(&settings, Fake::with_max_updates(5));
     let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
     assert_eq!(updates, [1, 6, 10, 15, 20]);
+}
+
+#[test]
+fn only_the_newest_checkpoints_are_kept_if_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { save_interval: Some(10), keep: Some(2), ..settings(dir.path(), 47) };
+    let outcome = run(&settings, Fake::new());
+    let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [40, 47]);
+    assert!(!outcome.directory.join("params_30.safetensors").exists());
+    assert!(outcome.directory.join("params_40.safetensors").exists());
 }
 
 #[test]
