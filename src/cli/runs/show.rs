@@ -11,6 +11,7 @@ use crate::trainer::overview::Overview;
 use crate::trainer::{History, run_dir, thousands};
 
 use super::{duration, find};
+use crate::cli::{print, print_line};
 
 /// Which run to show.
 #[derive(Debug, Args)]
@@ -37,11 +38,11 @@ impl Show {
         if self.json {
             let object =
                 json!({"status": overview, "meta": meta, "metrics": newest, "checkpoints": checkpoints});
-            println!("{object}");
-            return Ok(());
+            return print_line(object);
         }
         let status = &overview.status;
-        let field = |name: &str, value: String| println!("{name:>24}  {value}");
+        let mut text = String::new();
+        let mut field = |name: &str, value: String| text += &format!("{name:>24}  {value}\n");
         field("run", overview.run.clone());
         field("directory", directory.display().to_string());
         field("state", overview.life.as_str().into());
@@ -66,7 +67,7 @@ impl Show {
         for path in checkpoints {
             field("checkpoint", path.display().to_string());
         }
-        Ok(())
+        print(&text)
     }
 }
 
