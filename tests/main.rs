@@ -1,5 +1,6 @@
 //! All integration tests, in one binary.
 
+mod cartpole;
 mod common;
 mod hackmatrix;
 mod law;

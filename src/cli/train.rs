@@ -30,7 +30,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         seed: config.run.seed,
         total_updates: config.run.total_timesteps / config.ppo.batch_size() as u64,
         max_updates: MAX_UPDATES,
-        devices: config.run.devices,
+        devices: config.devices(),
         plugin: &plugin,
     };
     let (mut learner, facts) = build(&config.ppo, &plan)?;
@@ -39,7 +39,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     eprintln!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds);
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed)?;
     if json {
-        println!("{}", serde_json::to_string(&outcome)?);
+        super::print_line(serde_json::to_string(&outcome)?)?;
     }
     Ok(())
 }

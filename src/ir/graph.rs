@@ -96,6 +96,14 @@ impl Graph {
         graph.outputs.iter().map(|&var| look_up(&map, var)).collect()
     }
 
+    /// The number of equations, with those of bodies.
+    pub fn total_equations(&self) -> usize {
+        let of_bodies = |equation: &Equation| -> usize {
+            equation.op.bodies().into_iter().map(Graph::total_equations).sum()
+        };
+        self.equations.iter().map(|equation| 1 + of_bodies(equation)).sum()
+    }
+
     fn fresh(&mut self, array_type: ArrayType) -> Var {
         self.types.push(array_type);
         Var(self.types.len() as u32 - 1)

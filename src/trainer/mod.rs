@@ -34,7 +34,7 @@ pub mod wandb;
 pub use checkpoint::Checkpoint;
 pub use console::thousands;
 pub use history::History;
-pub use params::{load_params, save_params};
+pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};
 pub use session::{Outcome, train};

@@ -36,9 +36,9 @@ pub struct Settings {
     /// Kind of device [default: the best that is present]
     #[arg(long, value_name = "KIND")]
     pub device: Option<DeviceKind>,
-    /// Devices to split the environments over
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub devices: usize,
+    /// Devices to split the environments over [default: on cpu one per core where that is faster, else 1]
+    #[arg(long, value_name = "N")]
+    pub devices: Option<usize>,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     pub plugin: Option<PathBuf>,
@@ -104,7 +104,8 @@ impl Settings {
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
         check_count("total_timesteps", self.total_timesteps)?;
-        ensure!((1..=4096).contains(&self.devices), "devices is {}; it must be from 1 to 4096", self.devices);
+        let devices = self.devices.unwrap_or(1);
+        ensure!((1..=4096).contains(&devices), "devices is {devices}; it must be from 1 to 4096");
         check_count("log_interval", self.log_interval)?;
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
         check_count("keep", self.keep.unwrap_or(1))?;
@@ -163,7 +164,7 @@ mod tests {
         assert!(complaint(|s| s.log_interval = 0).contains("log_interval is 0"));
         assert!(complaint(|s| s.save_interval = Some(0)).contains("save_interval is 0"));
         assert!(complaint(|s| s.save_interval_minutes = f64::NAN).contains("save_interval_minutes is NaN"));
-        assert!(complaint(|s| s.devices = 0).contains("devices is 0"));
+        assert!(complaint(|s| s.devices = Some(0)).contains("devices is 0"));
         assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
         assert!(complaint(|s| s.run_suffix = Some(String::new())).contains("run_suffix"));
     }

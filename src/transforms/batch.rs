@@ -36,6 +36,11 @@ const ONE_HOT_LIMIT: usize = 1024;
 /// A batched `rare` works on groups of this fraction of the batch.
 const RARE_GROUPS: usize = 16;
 
+/// A batched `while_loop` over at least so many examples, with a body of at least so many equations, leaves its
+/// last examples to a narrower loop: their number is often far below that of the batch.
+const NARROWED_BATCH: usize = 512;
+const NARROWED_BODY: usize = 64;
+
 impl Batching {
     /// Appends the equations of `body` to `outer` for the whole batch; returns its outputs.
     pub fn apply(self, outer: &mut Graph, body: &Graph, inputs: &[Batched]) -> Vec<Batched> {
@@ -94,6 +99,35 @@ impl Batching {
             })
             .collect();
         graph
+    }
+
+    /// How many examples the batched [`Op::Rare`] works on at once.
+    fn group_width(self) -> usize {
+        (self.size / RARE_GROUPS).max(1)
+    }
+
+    /// The examples `indices` (i32, a vector) of `x`. For examples on the last axis the elements are taken one by one from
+    /// the flattened array: a gather of whole columns would be followed by a transposition.
+    fn take_rows(self, build: &mut Build, x: Var, indices: Var) -> Var {
+        let shape = build.array_type(x).shape;
+        let axis = self.position(shape.len() - 1);
+        if self.placement == Placement::First || shape.len() == 1 {
+            return build.gather(x, indices, axis);
+        }
+        let (rows, elements) = (shape[axis], shape[..axis].iter().product());
+        let width = build.array_type(indices).shape[0];
+        let flat = build.reshape(x, &[elements * rows]);
+        let element = build.iota(DType::I32, &[elements, width], 0);
+        let stride = build.full_like(element, rows as f64);
+        let start = build.mul(element, stride);
+        let row = build.broadcast(indices, &[elements, width], &[1]);
+        let limit = build.full_like(row, rows as f64 - 1.0);
+        let zero = build.full_like(row, 0.0);
+        let row = build.binary(Binary::Min, row, limit);
+        let row = build.binary(Binary::Max, row, zero);
+        let place = build.add(start, row);
+        let taken = build.gather(flat, place, 0);
+        build.reshape(taken, &[&shape[..axis], &[width]].concat())
     }
 
     /// Where axis `axis` of one example stands in the batched array.
@@ -626,7 +660,13 @@ impl Rule<'_> {
         let carry_types: Vec<ArrayType> =
             initial.iter().map(|&var| self.build.graph.array_type(var).clone()).collect();
         let running_type = self.build.array_type(running);
-        let any_runs = any_of_first(&running_type, &carry_types, location);
+        // Once few examples still run, they go on alone.
+        let narrows = batching.size >= NARROWED_BATCH && body.total_equations() >= NARROWED_BODY;
+        let enough_run = if narrows {
+            more_of_first_than(batching.group_width(), &running_type, &carry_types, location)
+        } else {
+            any_of_first(&running_type, &carry_types, location)
+        };
         let mut step = Graph::new();
         let captures_in: Vec<Var> =
             capture_vars.iter().map(|&var| step.input(self.build.graph.array_type(var).clone())).collect();
@@ -642,13 +682,31 @@ impl Rule<'_> {
         let still = Build::new(&mut step, location).binary(Binary::And, running_in, goes_on);
         step.outputs = [vec![still], kept].concat();
         let op = Op::While {
-            cond: Box::new(any_runs),
+            cond: Box::new(enough_run),
             body: Box::new(step),
             cond_captures: 0,
             body_captures: conds + bodies,
         };
         let outputs = self.build.many(op, &[capture_vars, vec![running], initial].concat());
-        pair(outputs[1..].to_vec(), &carry)
+        let wide = pair(outputs[1..].to_vec(), &carry);
+        if !narrows {
+            return wide;
+        }
+        let mut rest = Graph::new();
+        let inner = |var: &Var, graph: &Graph| graph.array_type(*var).clone();
+        let mut inputs: Vec<Var> = cond.inputs[..conds].iter().map(|v| rest.input(inner(v, cond))).collect();
+        inputs.extend(body.inputs.iter().map(|v| rest.input(inner(v, body))));
+        let op = Op::While {
+            cond: Box::new(cond.clone()),
+            body: Box::new(body.clone()),
+            cond_captures: conds,
+            body_captures: bodies,
+        };
+        rest.outputs = Build::new(&mut rest, location).many(op, &inputs);
+        let changed: Vec<bool> =
+            body.outputs.iter().zip(&body.inputs[bodies..]).map(|(output, input)| output != input).collect();
+        let running = Batched { var: outputs[0], batched: true };
+        self.rare_rows(&rest, conds + bodies, &changed, &[&[running], captures, &wide].concat())
     }
 
     fn cond(&mut self, on_true: &Graph, on_false: &Graph, inputs: &[Batched]) -> Vec<Batched> {
@@ -725,9 +783,17 @@ impl Rule<'_> {
 
     fn rare(&mut self, body: &Graph, captures: usize, inputs: &[Batched]) -> Vec<Batched> {
         let batching = self.batching;
-        let location = self.equation.location;
         let flags: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
         let operand = rare_operand(body, captures, &flags);
+        if inputs[0].batched {
+            let changed: Vec<bool> = body
+                .outputs
+                .iter()
+                .zip(&body.inputs[captures..])
+                .map(|(output, input)| output != input)
+                .collect();
+            return self.rare_rows(body, captures, &changed, inputs);
+        }
         let vars: Vec<Var> = inputs
             .iter()
             .enumerate()
@@ -736,89 +802,109 @@ impl Rule<'_> {
                 if forced { self.force(input) } else { input.var }
             })
             .collect();
-        if !inputs[0].batched {
-            let body_flags = [&flags[1..1 + captures], &operand].concat();
-            let graph = batching.graph(body, &body_flags, &operand, location);
-            return pair(self.build.many(Op::Rare { body: Box::new(graph), captures }, &vars), &operand);
-        }
-        // Most often no row is true at all; then even the counting is skipped.
-        let any = self.build.reduce(Reduction::Or, vars[0], &[0]);
-        let mut some = Graph::new();
-        let some_inputs: Vec<Var> =
-            vars.iter().map(|&var| some.input(self.build.graph.array_type(var).clone())).collect();
-        some.outputs =
-            self.rare_groups(&mut Build::new(&mut some, location), body, captures, &flags, &some_inputs);
-        let operands = &vars[1 + captures..];
-        let mut none = Graph::new();
-        none.outputs =
-            operands.iter().map(|&var| none.input(self.build.graph.array_type(var).clone())).collect();
-        let op = Op::Cond { on_true: Box::new(some), on_false: Box::new(none) };
-        pair(self.build.many(op, &[&[any], &vars[..], operands].concat()), &operand)
+        let body_flags = [&flags[1..1 + captures], &operand].concat();
+        let graph = batching.graph(body, &body_flags, &operand, self.equation.location);
+        pair(self.build.many(Op::Rare { body: Box::new(graph), captures }, &vars), &operand)
     }
 
-    /// A loop over groups of the rows whose predicate holds; see [`Op::Rare`].
-    fn rare_groups(
-        &self,
-        outer: &mut Build,
+    /// The operand after `body` has run where the predicate, the first of `inputs`, holds: in a loop over groups of
+    /// these rows. Only the operand's `changed` leaves are written back.
+    fn rare_rows(
+        &mut self,
         body: &Graph,
         captures: usize,
-        flags: &[bool],
-        vars: &[Var],
-    ) -> Vec<Var> {
+        changed: &[bool],
+        inputs: &[Batched],
+    ) -> Vec<Batched> {
+        // Leaves that stay are read like captures. The order is: captures, leaves that stay, leaves that change.
+        let operands = &inputs[1 + captures..];
+        let order: Vec<usize> = [false, true]
+            .into_iter()
+            .flat_map(|change| (0..operands.len()).filter(move |&i| changed[i] == change))
+            .collect();
+        let staying = changed.iter().filter(|&&changed| !changed).count();
+        let mut graph = body.clone();
+        graph.inputs = body.inputs[..captures].to_vec();
+        graph.inputs.extend(order.iter().map(|&i| body.inputs[captures + i]));
+        graph.outputs = order[staying..].iter().map(|&i| body.outputs[i]).collect();
+        let mut reads: Vec<Batched> = inputs[1..1 + captures].to_vec();
+        reads.extend(order[..staying].iter().map(|&i| operands[i]));
+        let writes: Vec<Var> = order[staying..].iter().map(|&i| self.force(operands[i])).collect();
+        let written = self.rare_groups(&graph, inputs[0].var, &reads, &writes);
+        let mut outputs = operands.to_vec();
+        for (&i, var) in order[staying..].iter().zip(written) {
+            outputs[i] = Batched { var, batched: true };
+        }
+        outputs
+    }
+
+    /// `body` maps (reads, writes) to new writes. A conditional first: most often no row is true at all, and then
+    /// even the counting is skipped.
+    fn rare_groups(&mut self, body: &Graph, pred: Var, reads: &[Batched], writes: &[Var]) -> Vec<Var> {
+        let location = self.equation.location;
+        let any = self.build.reduce(Reduction::Or, pred, &[0]);
+        let read_vars: Vec<Var> = reads.iter().map(|read| read.var).collect();
+        let vars = [&[pred], &read_vars[..], writes].concat();
+        let types: Vec<ArrayType> = vars.iter().map(|&var| self.build.array_type(var)).collect();
+        let mut some = Graph::new();
+        let inputs: Vec<Var> = types.iter().map(|t| some.input(t.clone())).collect();
+        let flags: Vec<bool> = reads.iter().map(|read| read.batched).collect();
+        some.outputs = self.groups_loop(&mut Build::new(&mut some, location), body, &flags, &inputs);
+        let mut none = Graph::new();
+        none.outputs = types[1 + reads.len()..].iter().map(|t| none.input(t.clone())).collect();
+        let op = Op::Cond { on_true: Box::new(some), on_false: Box::new(none) };
+        self.build.many(op, &[&[any], &vars[..], writes].concat())
+    }
+
+    /// The loop over groups; `vars` are predicate, reads and writes.
+    fn groups_loop(&self, outer: &mut Build, body: &Graph, flags: &[bool], vars: &[Var]) -> Vec<Var> {
         let batching = self.batching;
         let location = self.equation.location;
+        let reads = flags.len();
         let rows = batching.size;
-        let width = (rows / RARE_GROUPS).max(1);
+        let width = batching.group_width();
         let group = Batching { size: width, ..batching };
-        let operand_count = vars.len() - 1 - captures;
-        let body_flags = [&flags[1..1 + captures], &vec![true; operand_count][..]].concat();
-        let group_body = group.graph(body, &body_flags, &vec![true; operand_count], location);
+        let written = vars.len() - 1 - reads;
+        let all = vec![true; written];
+        let group_body = group.graph(body, &[flags, &all[..]].concat(), &all, location);
 
         let pred = vars[0];
         let ranks = inclusive_counts(outer, pred);
         let last =
             outer.one(Op::Slice { start: vec![rows - 1], limit: vec![rows], stride: vec![1] }, &[ranks]);
         let total = outer.reshape(last, &[]);
-        let types = |graph: &Graph, vars: &[Var]| -> Vec<ArrayType> {
-            vars.iter().map(|&var| graph.array_type(var).clone()).collect()
-        };
-        let carried_types = types(outer.graph, &vars[1 + captures..]);
+        let types: Vec<ArrayType> = vars.iter().map(|&var| outer.array_type(var)).collect();
         let start = outer.scalar(0.0, DType::I32);
 
         let mut go_on = Graph::new();
         let limit = go_on.input(ArrayType::scalar(DType::I32));
         let done = go_on.input(ArrayType::scalar(DType::I32));
-        for array_type in &carried_types {
+        for array_type in &types[1 + reads..] {
             go_on.input(array_type.clone());
         }
         go_on.outputs = vec![Build::new(&mut go_on, location).compare(Comparison::Lt, done, limit)];
 
         let mut step = Graph::new();
-        let pred_in = step.input(outer.array_type(pred));
-        let ranks_in = step.input(outer.array_type(ranks));
-        let captures_in: Vec<Var> =
-            types(outer.graph, &vars[1..1 + captures]).into_iter().map(|t| step.input(t)).collect();
+        let ranks_type = outer.array_type(ranks);
+        let pred_in = step.input(types[0].clone());
+        let ranks_in = step.input(ranks_type);
+        let reads_in: Vec<Var> = types[1..1 + reads].iter().map(|t| step.input(t.clone())).collect();
         let done_in = step.input(ArrayType::scalar(DType::I32));
-        let operand_in: Vec<Var> = carried_types.iter().map(|t| step.input(t.clone())).collect();
+        let writes_in: Vec<Var> = types[1 + reads..].iter().map(|t| step.input(t.clone())).collect();
         let mut build = Build::new(&mut step, location);
-        let indices = rows_of_group(&mut build, ranks_in, done_in, width, rows);
-        let take = |build: &mut Build, x: Var| {
-            let axis = batching.position(build.array_type(x).rank() - 1);
-            build.gather(x, indices, axis)
-        };
+        let indices = rows_of_group(&mut build, ranks_in, done_in, width);
         let mut group_inputs = Vec::new();
-        for (i, &capture) in captures_in.iter().enumerate() {
-            group_inputs.push(if flags[1 + i] { take(&mut build, capture) } else { capture });
+        for (&read, &batched) in reads_in.iter().zip(flags) {
+            group_inputs.push(if batched { batching.take_rows(&mut build, read, indices) } else { read });
         }
-        for &x in &operand_in {
-            group_inputs.push(take(&mut build, x));
+        for &write in &writes_in {
+            group_inputs.push(batching.take_rows(&mut build, write, indices));
         }
         let results = build.graph.inline(&group_body, &group_inputs);
         let (position, in_group) = positions_in_group(&mut build, pred_in, ranks_in, done_in, width);
         let mut outputs = Vec::new();
-        for (&before, result) in operand_in.iter().zip(results) {
-            let axis = batching.position(build.array_type(before).rank() - 1);
-            let spread = build.gather(result, position, axis);
+        for (&before, result) in writes_in.iter().zip(results) {
+            let spread = batching.take_rows(&mut build, result, position);
             outputs.push(select_examples(build.graph, batching, in_group, spread, before, location));
         }
         let one_group = build.scalar(width as f64, DType::I32);
@@ -829,16 +915,32 @@ impl Rule<'_> {
             cond: Box::new(go_on),
             body: Box::new(step),
             cond_captures: 1,
-            body_captures: 2 + captures,
+            body_captures: 2 + reads,
         };
-        let inputs =
-            [&[total, pred, ranks][..], &vars[1..1 + captures], &[start], &vars[1 + captures..]].concat();
+        let (reads, writes) = vars[1..].split_at(reads);
+        let inputs = [&[total, pred, ranks][..], reads, &[start], writes].concat();
         outer.many(op, &inputs)[1..].to_vec()
     }
 }
 
 fn pair(vars: Vec<Var>, batched: &[bool]) -> Vec<Batched> {
     vars.into_iter().zip(batched).map(|(var, &batched)| Batched { var, batched }).collect()
+}
+
+/// The condition "more than `limit` examples still run" over a carry that starts with the running flags.
+fn more_of_first_than(limit: usize, running: &ArrayType, rest: &[ArrayType], location: Location) -> Graph {
+    let mut graph = Graph::new();
+    let flags = graph.input(running.clone());
+    for array_type in rest {
+        graph.input(array_type.clone());
+    }
+    let mut build = Build::new(&mut graph, location);
+    let ones = build.convert(flags, DType::I32);
+    let count = build.reduce(Reduction::Sum, ones, &[0]);
+    let limit = build.scalar(limit as f64, DType::I32);
+    let more = build.compare(Comparison::Gt, count, limit);
+    graph.outputs = vec![more];
+    graph
 }
 
 /// The condition "any example still runs" over a carry that starts with the running flags.
@@ -888,17 +990,27 @@ fn inclusive_counts(build: &mut Build, flags: Var) -> Var {
     counts
 }
 
-/// The indices of the `width` set rows after the first `done` ones (past the last: some valid index).
-fn rows_of_group(build: &mut Build, ranks: Var, done: Var, width: usize, rows: usize) -> Var {
-    let shape = [width, rows];
-    let ordinal = build.iota(DType::I32, &shape, 0);
-    let done = build.broadcast(done, &shape, &[]);
+/// The indices of the `width` set rows after the first `done` ones (past the last: some valid index), by
+/// binary search in the counts.
+fn rows_of_group(build: &mut Build, ranks: Var, done: Var, width: usize) -> Var {
+    let rows = build.array_type(ranks).shape[0];
+    let ordinal = build.iota(DType::I32, &[width], 0);
+    let done = build.broadcast(done, &[width], &[]);
     let ordinal = build.add(ordinal, done);
-    let ranks = build.broadcast(ranks, &shape, &[1]);
-    let before = build.compare(Comparison::Le, ranks, ordinal);
-    let before = build.convert(before, DType::I32);
     // The row with rank k + 1 is preceded by exactly the rows with rank at most k.
-    build.reduce(Reduction::Sum, before, &[1])
+    let mut before = build.full_like(ordinal, 0.0);
+    let mut step = rows.next_power_of_two();
+    while step > 0 {
+        let offset = build.full_like(before, step as f64 - 1.0);
+        let last = build.add(before, offset);
+        let rank = build.gather(ranks, last, 0);
+        let skip = build.compare(Comparison::Le, rank, ordinal);
+        let amount = build.full_like(before, step as f64);
+        let further = build.add(before, amount);
+        before = build.select(skip, further, before);
+        step /= 2;
+    }
+    before
 }
 
 /// For every row: its place in the group that starts after `done` set rows, and whether it is in it.
