@@ -66,6 +66,11 @@ impl History {
         self.rows += 1;
     }
 
+    /// The value of a metric in a row, if it has one.
+    pub fn get(&self, row: usize, name: &str) -> Option<f64> {
+        self.column(name)?.get(row).copied().filter(|value| !value.is_nan())
+    }
+
     pub fn len(&self) -> usize {
         self.rows
     }

@@ -13,6 +13,7 @@
 pub mod checkpoint;
 mod console;
 mod files;
+mod health;
 pub mod history;
 mod log_file;
 mod logs;
@@ -21,6 +22,7 @@ pub mod overview;
 pub mod params;
 mod progress;
 mod protobuf;
+mod recovery;
 pub mod run_dir;
 mod session;
 mod settings;
@@ -36,7 +38,7 @@ pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};
 pub use session::{Outcome, train};
-pub use settings::Settings;
+pub use settings::{OnNan, Settings};
 pub use signals::INTERRUPTED;
 
 #[cfg(doc)]

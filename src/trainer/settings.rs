@@ -3,11 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::{Args, Command, FromArgMatches, value_parser};
+use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 
 use super::wandb::Mode;
 use crate::runtime::DeviceKind;
+
+/// What to do when a metric is not a finite number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// Stop, and keep the state before that update
+    Stop,
+    /// Go back to the newest checkpoint and go on with other random numbers, at most three times
+    Rollback,
+}
 
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -50,6 +60,9 @@ pub struct Settings {
     /// Checkpoints to keep: the newest N [default: all]
     #[arg(long, value_name = "N")]
     pub keep: Option<u64>,
+    /// What to do when a metric is not a finite number
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    pub on_nan: OnNan,
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,

@@ -17,6 +17,9 @@ struct Fake {
     names: Vec<String>,
     weights: Vec<f32>,
     count: u64,
+    key: Vec<u32>,
+    /// The update that fails to give a number, unless the key has been changed.
+    poisoned: u64,
     max_updates: usize,
     /// More state, for large checkpoints.
     ballast: Vec<f32>,
@@ -32,6 +35,8 @@ impl Fake {
                 .to_vec(),
             weights: (0..64).map(|i| i as f32 / 7.0).collect(),
             count: 0,
+            key: vec![1, 2],
+            poisoned: u64::MAX,
             max_updates: 1000,
             ballast: Vec::new(),
             before_chunk: Box::new(|_| {}),
@@ -57,6 +62,9 @@ impl Fake {
         for (i, weight) in self.weights.iter_mut().enumerate() {
             *weight = (*weight * 1.1 + count + i as f32).sin();
         }
+        if self.count == self.poisoned && self.key == [1, 2] {
+            self.weights.fill(f32::NAN);
+        }
         let sum: f32 = self.weights.iter().sum();
         vec![sum / 64.0, (self.count % 3) as f32, self.weights[0], (self.count % 7) as f32]
     }
@@ -81,6 +89,7 @@ impl Learner for Fake {
         let mut state = vec![
             ("params.weight".into(), HostArray::new(&[8, 8], self.weights.clone())),
             ("count".into(), HostArray::scalar(self.count)),
+            ("key".into(), HostArray::new(&[2], self.key.clone())),
         ];
         if !self.ballast.is_empty() {
             state.push(("ballast".into(), HostArray::new(&[self.ballast.len()], self.ballast.clone())));
@@ -90,6 +99,7 @@ impl Learner for Fake {
     fn load_state(&mut self, state: &[(String, HostArray)]) -> anyhow::Result<()> {
         self.weights = state[0].1.as_slice().to_vec();
         self.count = state[1].1.as_slice()[0];
+        self.key = state[2].1.as_slice().to_vec();
         Ok(())
     }
     fn state_types(&self) -> Vec<(String, ArrayType)> {
@@ -195,6 +205,7 @@ fn a_run_leaves_all_its_files() {
             "summary.json",
             "tensorboard",
             "updates.csv",
+            "warnings.jsonl",
         ]
     );
     let status = status::Status::read(&outcome.directory).unwrap();
@@ -364,6 +375,74 @@ fn time_based_saving_is_checked_after_each_chunk() {
     let outcome = run(&settings, Fake::with_max_updates(5));
     let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
     assert_eq!(updates, [1, 6, 10, 15, 20]);
+}
+
+#[test]
+fn a_value_that_is_not_finite_stops_the_run_and_the_state_before_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { save_interval: Some(10), log_interval: 50, ..settings(dir.path(), 100) };
+    let mut learner = Fake { poisoned: 28, max_updates: 7, ..Fake::new() };
+    let error = train(&settings, "", &[], &mut learner, None).unwrap_err().to_string();
+    let directory = dir.path().join("run");
+    let kept = directory.join("nonfinite_27.ckpt");
+    assert!(
+        error.starts_with(&format!(
+            "entropy is NaN at update 28; the state before it is kept in {}",
+            kept.display()
+        )),
+        "{error}"
+    );
+    assert!(error.contains("checkpoint_20.ckpt is kept: continue from an earlier checkpoint"), "{error}");
+    let kept = Checkpoint::load(&kept).unwrap();
+    let mut healthy = Fake::new();
+    (0..27).for_each(|_| drop(healthy.update()));
+    assert_eq!((kept.progress.update, &kept.state), (27, &healthy.state().unwrap()));
+    let updates: Vec<_> = run_dir::checkpoints(&directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [10, 20]);
+    assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Failed);
+    let warnings = fs::read_to_string(directory.join("warnings.jsonl")).unwrap();
+    assert!(warnings.starts_with(r#"{"text":"entropy is NaN at update 28;"#), "{warnings}");
+}
+
+#[test]
+fn a_rollback_goes_on_with_other_random_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings =
+        Settings { save_interval: Some(10), on_nan: OnNan::Rollback, ..settings(&dir.path().join("a"), 47) };
+    let outcome = run(&settings, Fake { poisoned: 28, max_updates: 7, ..Fake::new() });
+    assert_eq!(outcome.state, status::State::Completed);
+    // The metrics of this learner do not depend on its key, so nothing else differs.
+    assert_eq!(metrics(&outcome.directory), metrics(&uninterrupted(dir.path())));
+    // Without a checkpoint there is nothing to go back to.
+    let alone = Settings { save_interval: Some(100), run_name: Some("alone".into()), ..settings };
+    let mut learner = Fake { poisoned: 5, ..Fake::new() };
+    let error = train(&alone, "", &[], &mut learner, None).unwrap_err().to_string();
+    assert_eq!(error, "there is no checkpoint to go back to");
+}
+
+#[test]
+fn warnings_of_a_resumed_run_are_those_of_an_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let learner = |max_updates| {
+        let mut learner = Fake::with_max_updates(max_updates);
+        learner.names[2] = "approx_kl".into(); // which goes up and down between -1 and 1
+        learner
+    };
+    let text = |run: &Path| fs::read_to_string(run.join("warnings.jsonl")).unwrap();
+    let every = |name: &str| Settings { log_interval: 1, ..settings(&dir.path().join(name), 47) };
+    let whole = run(&every("whole"), learner(7)).directory;
+    assert!(text(&whole).lines().count() >= 2, "{}", text(&whole));
+    let stop_file = dir.path().join("parts/run/stop");
+    let first = run(
+        &every("parts"),
+        learner(1).before_chunk(move |done| {
+            if done == 22 {
+                fs::write(&stop_file, "").unwrap();
+            }
+        }),
+    );
+    let second = resume(&every("parts"), &first.directory, learner(1000)).unwrap();
+    assert_eq!(text(&second.directory), text(&whole));
 }
 
 #[test]

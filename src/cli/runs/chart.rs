@@ -66,11 +66,21 @@ pub fn draw(
             (count > 0).then(|| 1 + (share * (8 * height - 1) as f64).round() as usize)
         })
         .collect();
+    let levels = without_gaps(levels);
     let cell = |level: &Option<usize>, row: usize| {
         let below = 8 * (height - 1 - row);
         EIGHTHS[level.map_or(0, |level| level.saturating_sub(below).min(8))]
     };
     (0..height).map(|row| levels.iter().map(|level| cell(level, row)).collect()).collect()
+}
+
+/// Fills the gaps between columns that have a level with the level before.
+fn without_gaps(mut levels: Vec<Option<usize>>) -> Vec<Option<usize>> {
+    let end = levels.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+    for column in 1..end {
+        levels[column] = levels[column].or(levels[column - 1]);
+    }
+    levels
 }
 
 #[cfg(test)]
@@ -82,6 +92,7 @@ mod tests {
         let ramp: Curve = (0..4).map(|i| (f64::from(i), f64::from(i))).collect();
         let drawn = draw(&ramp, (0.0, 3.0), (0.0, 3.0), 4, 2);
         assert_eq!(drawn, ["  ▃█", "▁▆██"]);
+        assert_eq!(draw(&vec![(1.0, 0.0), (3.0, 1.0)], (0.0, 4.0), (0.0, 1.0), 5, 1), [" ▁▁█ "]);
         assert_eq!(draw(&Vec::new(), (0.0, 1.0), (0.0, 1.0), 3, 1), ["   "]);
     }
 

@@ -8,6 +8,7 @@ mod remove;
 mod show;
 mod stop;
 
+use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -79,6 +80,14 @@ fn find(run: &str, checkpoint_dir: &Path) -> Result<PathBuf> {
         None => String::new(),
     };
     bail!(UsageError(format!("there is no run {run} in {}{hint}", checkpoint_dir.display())))
+}
+
+/// Prints a line on stdout. A reader that has seen enough (`| head`) is no error.
+fn print(line: &str) -> Result<()> {
+    match writeln!(stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// `1d 2h`, `2h 3m`, `3m 4s` or `4s`: the two largest units.

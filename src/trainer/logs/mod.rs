@@ -19,6 +19,8 @@ use super::metrics::Row;
 pub const METRICS: &str = "metrics.jsonl";
 /// The same rows for a spreadsheet.
 pub const UPDATES: &str = "updates.csv";
+/// What was warned of, one JSON object per warning.
+pub const WARNINGS: &str = "warnings.jsonl";
 /// The directory of the TensorBoard event files, one for each process that worked on the run.
 pub const TENSORBOARD: &str = "tensorboard";
 
@@ -26,6 +28,7 @@ pub const TENSORBOARD: &str = "tensorboard";
 #[derive(Debug)]
 pub struct Logs {
     sinks: Vec<Sink>,
+    warnings: LogFile,
     /// Lengths of the event files of earlier processes.
     closed: BTreeMap<String, u64>,
     /// Files that are shorter than the checkpoint says.
@@ -47,8 +50,13 @@ impl Logs {
     /// # Errors
     /// One line that names the file.
     pub fn open(run: &Path, offsets: &BTreeMap<String, u64>, metric_names: &[String]) -> Result<Self> {
-        let mut logs = Self { sinks: Vec::new(), closed: BTreeMap::new(), shortened: Vec::new() };
         let offset = |name: &str| offsets.get(name).copied().unwrap_or(0);
+        let mut logs = Self {
+            sinks: Vec::new(),
+            warnings: LogFile::open(&run.join(WARNINGS), offset(WARNINGS))?,
+            closed: BTreeMap::new(),
+            shortened: Vec::new(),
+        };
         logs.add(run, METRICS, offset(METRICS), encode_json)?;
 
         let header = csv::header(metric_names);
@@ -111,12 +119,21 @@ impl Logs {
         self.for_each(|sink| sink.file.append(&(sink.encode)(row)))
     }
 
+    /// Appends a warning.
+    ///
+    /// # Errors
+    /// One line that names the file; the warning is kept for the next time.
+    pub fn warn(&mut self, update: u64, title: &str, text: &str) -> Result<()> {
+        let warning = serde_json::json!({"update": update, "title": title, "text": text});
+        self.warnings.append(format!("{warning}\n").as_bytes())
+    }
+
     /// Waits until everything is on the disk.
     ///
     /// # Errors
     /// One line for the first file that cannot be written.
     pub fn sync(&mut self) -> Result<()> {
-        self.for_each(|sink| sink.file.sync())
+        self.for_each(|sink| sink.file.sync()).and(self.warnings.sync())
     }
 
     fn for_each(&mut self, mut act: impl FnMut(&mut Sink) -> Result<()>) -> Result<()> {
@@ -127,6 +144,7 @@ impl Logs {
     /// The length of each file, for the checkpoint.
     pub fn offsets(&self) -> BTreeMap<String, u64> {
         let mut offsets = self.closed.clone();
+        offsets.insert(WARNINGS.into(), self.warnings.length());
         offsets.extend(self.sinks.iter().map(|sink| (sink.name.clone(), sink.file.length())));
         offsets
     }

@@ -83,7 +83,8 @@ pub struct Wandb {
     log: TransactionLog,
     sender: Option<Sender>,
     identity: Identity,
-    logged_step: u64,
+    /// Rows up to this step are there already.
+    skip_until: u64,
     /// The newest row's runtime.
     runtime: f64,
     artifacts: bool,
@@ -141,7 +142,7 @@ impl Wandb {
             log,
             sender: sender.transpose().context("cannot reach W&B")?,
             identity,
-            logged_step,
+            skip_until: if origin == Origin::Resumed { logged_step } else { 0 },
             runtime: 0.0,
             artifacts: !settings.no_artifact,
             notices: Vec::new(),
@@ -167,13 +168,18 @@ impl Wandb {
     /// Logs a row, unless it was logged before the run was resumed.
     pub fn row(&mut self, row: &Row) {
         self.runtime = row.wall_seconds;
-        if row.update <= self.logged_step && self.identity.origin == Origin::Resumed {
+        if row.update <= self.skip_until {
             return;
         }
         let fields = fields(row);
         self.append(record::HISTORY, record::history(row.update, &fields));
         self.append(record::SUMMARY, record::summary(&fields));
         self.send(Event::Row { step: row.update, fields });
+    }
+
+    /// Logs nothing again up to `step`: the run has gone back, and what is there stays.
+    pub fn skip_to(&mut self, step: u64) {
+        self.skip_until = self.skip_until.max(step);
     }
 
     /// Sends a warning to the people who follow the run.
