@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
 use crate::config::{UsageError, train_command};
+use crate::trainer::tell;
 
 mod bench;
 mod envs;
@@ -95,7 +96,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
                 return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
             }
             _ => {
-                eprintln!("{}", one_line(&error.render().to_string()));
+                tell(&one_line(&error.render().to_string()));
                 return ExitCode::from(WRONG_USAGE);
             }
         }
@@ -104,14 +105,15 @@ fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS; // whoever read the output has seen enough
     }
     if !error.is::<Reported>() {
-        eprintln!("error: {error:#}");
+        tell(&format!("error: {error:#}"));
     }
     ExitCode::from(if error.is::<UsageError>() { WRONG_USAGE } else { FAILED })
 }
 
+/// Whether stdout was closed by its reader: an error of its own, not the cause of another one.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    let outermost = error.chain().next().and_then(|cause| cause.downcast_ref::<io::Error>());
+    outermost.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Writes text to stdout. Unlike `print!`, it returns an error when nobody reads any more.

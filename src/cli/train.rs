@@ -5,7 +5,7 @@ use clap::ArgMatches;
 
 use crate::config::{self, Resolved};
 use crate::runtime::plugin;
-use crate::trainer;
+use crate::trainer::{self, tell};
 
 use super::learner::{Plan, build, env_defaults};
 
@@ -23,7 +23,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     }
     let plugin = plugin::find(config.run.device, config.run.plugin.as_deref())?;
     for line in notes.into_iter().chain(config.adapt(plugin.kind)?) {
-        eprintln!("{line}");
+        tell(&line);
     }
     let plan = Plan {
         env: &config.run.env,
@@ -36,7 +36,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     let timing = learner.timing();
     let how = if timing.cached { "loaded from cache" } else { "compiled" };
-    eprintln!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds);
+    tell(&format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds));
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed)?;
     if json {
         super::print_line(serde_json::to_string(&outcome)?)?;

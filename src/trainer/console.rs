@@ -32,8 +32,8 @@ impl Console {
     /// Says a line.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| tell(line)),
+            None => tell(line),
         }
     }
 
@@ -59,7 +59,7 @@ impl Console {
     /// Reports a logged row, where there is no bar.
     pub fn row(&self, row: &Row) {
         if self.bar.is_none() {
-            eprintln!("{}", line(row, self.start.elapsed().as_secs_f64(), self.first_update));
+            tell(&line(row, self.start.elapsed().as_secs_f64(), self.first_update));
         }
     }
 
@@ -69,6 +69,11 @@ impl Console {
             bar.abandon();
         }
     }
+}
+
+/// Writes to stderr, if anybody is still there to read it: a run goes on when its reader has left.
+pub fn tell(line: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{line}\n").as_bytes());
 }
 
 fn summary(steps_per_second: f64, episode_return: Option<f64>, entropy: Option<f64>) -> String {

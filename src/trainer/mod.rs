@@ -32,7 +32,7 @@ mod summary;
 pub mod wandb;
 
 pub use checkpoint::Checkpoint;
-pub use console::thousands;
+pub use console::{tell, thousands};
 pub use history::History;
 pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;

@@ -84,7 +84,7 @@ impl Done {
 /// Arguments of a small run: 10 updates, checkpoints after 5 and 10.
 pub fn small_run<'a>(directory: &'a str, name: &'a str) -> Vec<&'a str> {
     let arguments = "train --env cartpole --num-envs 4 --num-steps 8 --hidden-dim 8 --total-timesteps 320 \
-                     --log-interval 2 --save-interval 5 --device cpu";
+                     --log-interval 2 --save-interval 5 --device cpu --no-wandb";
     let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
     arguments.extend(["--checkpoint-dir", directory, "--run-name", name]);
     arguments

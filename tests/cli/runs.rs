@@ -74,6 +74,16 @@ fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
     assert_eq!((&summary["state"], &summary["update"]), (&"completed".into(), &10.into()));
 }
 
+#[test]
+fn a_run_goes_on_when_nobody_reads_what_it_says() {
+    let folder = TempDir::new().unwrap();
+    let arguments = small_run(folder.path().to_str().unwrap(), "alone");
+    let mut process = lockstep(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    drop(process.stderr.take());
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert!(folder.path().join("alone/final_params.safetensors").is_file());
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_saves_and_exits_with_0() {
