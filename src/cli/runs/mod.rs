@@ -2,6 +2,7 @@
 
 mod chart;
 mod compare;
+mod diagnose;
 mod list;
 mod plot;
 mod remove;
@@ -39,6 +40,8 @@ enum Action {
     Stop(stop::Stop),
     /// Remove runs that are not running
     Rm(remove::Remove),
+    /// Repeat the update at which a run met a value that is not finite, and say where it stands
+    Diagnose(diagnose::Diagnose),
     /// Draw the curves of runs into an SVG file
     Plot(plot::Plot),
 }
@@ -61,6 +64,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         Action::Compare(compare) => compare.run(&checkpoint_dir),
         Action::Stop(stop) => stop.run(&checkpoint_dir),
         Action::Rm(remove) => remove.run(&checkpoint_dir),
+        Action::Diagnose(diagnose) => diagnose.run(&checkpoint_dir),
         Action::Plot(plot) => plot.run(&checkpoint_dir),
     }
 }
