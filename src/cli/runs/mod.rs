@@ -8,6 +8,7 @@ mod plot;
 mod remove;
 mod show;
 mod stop;
+mod watch;
 
 use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,8 @@ enum Action {
     Show(show::Show),
     /// Show in which settings two runs differ, and their curves side by side
     Compare(compare::Compare),
+    /// Watch the curves of a run on the full screen
+    Watch(watch::Watch),
     /// Ask a run to save and stop
     Stop(stop::Stop),
     /// Remove runs that are not running
@@ -62,6 +65,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         Action::List(list) => list.run(&checkpoint_dir),
         Action::Show(show) => show.run(&checkpoint_dir),
         Action::Compare(compare) => compare.run(&checkpoint_dir),
+        Action::Watch(watch) => watch.run(&checkpoint_dir),
         Action::Stop(stop) => stop.run(&checkpoint_dir),
         Action::Rm(remove) => remove.run(&checkpoint_dir),
         Action::Diagnose(diagnose) => diagnose.run(&checkpoint_dir),
