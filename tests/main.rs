@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 
 mod cartpole;
+mod cli;
 mod common;
 mod hackmatrix;
 mod law;

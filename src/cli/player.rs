@@ -16,8 +16,8 @@ use super::learner::find_env;
 /// Which device plays.
 #[derive(Debug, Args)]
 pub struct Device {
-    /// Kind of device [default: the best that is present]
-    #[arg(long, value_name = "KIND")]
+    /// Kind of device: cpu, cuda or tpu [default: the best that is present]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     device: Option<DeviceKind>,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]

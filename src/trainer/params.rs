@@ -169,6 +169,25 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_file_comes_first_and_superseded_ones_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["a/params_9.safetensors", "b/params_1.safetensors", "b/final_params.safetensors"];
+        let hidden =
+            ["b/superseded/params_2.safetensors", "b/.final_params.safetensors.tmp", "b/checkpoint_1.ckpt"];
+        let start = SystemTime::now();
+        for (age, name) in names.iter().chain(&hidden).enumerate() {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let written = start + std::time::Duration::from_secs(age.min(1) as u64);
+            fs::File::create(&path).unwrap().set_modified(written).unwrap();
+        }
+        let found = find_params(dir.path());
+        let found: Vec<_> = found.iter().map(|path| path.strip_prefix(dir.path()).unwrap()).collect();
+        assert_eq!(found, [names[2], names[1], names[0]].map(Path::new));
+        assert_eq!(find_params(&dir.path().join("nowhere")), Vec::<PathBuf>::new());
+    }
+
+    #[test]
     fn bad_files_get_one_line_each() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p.safetensors");

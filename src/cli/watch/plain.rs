@@ -92,7 +92,11 @@ pub fn summary(session: &Session) -> String {
     let mut text = String::new();
     for (i, result) in results.iter().enumerate() {
         let (length, total) = (result.episode_length, result.episode_return);
-        text += &format!("episode {}: {length} steps, return {total:.3}\n", i + 1);
+        text += &format!("episode {}: {length} steps, return {total:.3}", i + 1);
+        for (name, value) in &result.highest {
+            text += &format!(", {name} {value}");
+        }
+        text.push('\n');
     }
     if results.len() > 1 {
         let mean = results.iter().map(|result| result.episode_return).sum::<f64>() / results.len() as f64;

@@ -180,7 +180,7 @@ fn draw_rewards(frame: &mut Frame, parts: &[Paid], total: &Paid, area: Rect) {
     let title = if wide { " reward: step, episode " } else { " reward " };
     let block = Block::bordered().title(title);
     let room = usize::from(block.inner(area).height).saturating_sub(1);
-    let name_width = width.saturating_sub(if wide { 2 * NUMBER } else { NUMBER }).min(22);
+    let name_width = width.saturating_sub(if wide { 2 * NUMBER } else { NUMBER } + 1).min(22);
     let line = |part: &Paid, style: Style| {
         let name: String = part.name.chars().take(name_width).collect();
         let sign = match part.last {
@@ -305,7 +305,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }
-        assert!(shown(&scene(), &Control { paused: true, speed: 1.0 }, 100, 30).contains(" paused "));
+        assert!(shown(&scene(), &Control { paused: true, speed: 1.0 }, 100, 30).contains(" paused"));
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
         let over = Scene { end: Some(End::Truncated), ..scene() };
         let control = Control { paused: false, speed: 1.0 };
         let text = shown(&over, &control, 100, 30);
-        assert!(text.contains(" truncated ") && !text.contains('▶'), "{text}");
+        assert!(text.contains("   truncated") && !text.contains('▶'), "{text}");
         for (width, height) in [(80, 24), (62, 14), (20, 5), (1, 1)] {
             shown(&over, &control, width, height);
         }

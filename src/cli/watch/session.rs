@@ -49,6 +49,8 @@ pub enum End {
 pub struct Finished {
     pub episode_return: f64,
     pub episode_length: usize,
+    /// Metrics of which the highest value counts, such as `highest_stage`.
+    pub highest: Vec<(String, f64)>,
 }
 
 /// A part of the reward: in the last step, and summed over the episode.
@@ -135,7 +137,7 @@ impl Session {
         scene.last = Some((scene.moment.action, outcome));
         scene.moment = moment;
         if scene.end.is_some() {
-            self.results.push(Finished { episode_return: scene.episode_return, episode_length: scene.steps });
+            self.results.push(scene.finished());
         }
         Ok(())
     }
@@ -148,6 +150,18 @@ impl Scene {
             Aggregate::Max => f64::NEG_INFINITY,
         };
         spec.metrics.iter().map(|metric| start(metric.aggregate)).collect()
+    }
+
+    fn finished(&self) -> Finished {
+        let metrics = self.spec.metrics.iter().zip(&self.totals);
+        let highest = metrics.filter(|(metric, _)| metric.aggregate == Aggregate::Max);
+        Finished {
+            episode_return: self.episode_return,
+            episode_length: self.steps,
+            highest: highest
+                .map(|(metric, &value)| (metric.name.trim_start_matches("stats/").to_owned(), value))
+                .collect(),
+        }
     }
 
     /// The parts of the reward, if the environment reports any.
