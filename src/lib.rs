@@ -16,6 +16,8 @@
 //! Mistakes made while tracing panic at the line of environment or algorithm code that made them. The outside world
 //! (files, flags, plugins, devices) returns `Result`s; no panic reaches a user of the command line.
 
+#![allow(rustdoc::private_intra_doc_links)] // the prose is for those who read the code as well
+
 // The blank lines keep the order: it is the architecture.
 
 pub mod cli;

@@ -1,5 +1,7 @@
 //! All integration tests, in one binary.
 
+mod cartpole;
+mod cli;
 mod common;
 mod hackmatrix;
 mod law;
@@ -7,3 +9,5 @@ mod learning;
 mod ops;
 mod probes;
 mod random;
+mod runs;
+mod survive;

@@ -120,6 +120,17 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// Keys `[2, count]` of the episodes from number `first` on: for their first states, and for all their steps.
+pub(super) fn episode_keys(seed: Key, first: Int, count: usize) -> [Key; 2] {
+    vmap_last(seed.split_last_from(first, count), Key::split)
+}
+
+/// Keys `[2, count]` of one step of the episodes: for the choice of the actions, and for the environments. `keys` are
+/// the words of the second of the [`episode_keys`].
+pub(super) fn step_keys(keys: Int, step: Int) -> [Key; 2] {
+    vmap_last(keys, |words| Key::from_words(words).fold_in(step).split())
+}
+
 /// Reads one lane of the outputs: the leaves of a [`Tally`].
 fn episode(columns: &[Vec<f64>], lane: usize, num_metrics: usize) -> Episode {
     let values: Vec<f64> = columns.iter().map(|column| column[lane]).collect();
@@ -166,7 +177,7 @@ impl Evaluation<'_> {
     /// All episodes from their first states until the last one is over.
     #[track_caller]
     fn run(&self, seed: Key, bounds: Bounds) -> Tally {
-        let [reset_keys, keys] = vmap_last(seed.split_last_from(bounds.first, self.lanes), Key::split);
+        let [reset_keys, keys] = episode_keys(seed, bounds.first, self.lanes);
         let keys = keys.into_words();
         let start = Progress {
             step: int(0),

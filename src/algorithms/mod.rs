@@ -8,6 +8,7 @@ pub mod advantage;
 pub mod evaluation;
 pub mod minibatch;
 pub mod optimizer;
+pub mod playback;
 pub mod policy;
 pub mod ppo;
 pub mod random;

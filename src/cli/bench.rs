@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::algorithms::Learner;
 use crate::algorithms::random::RandomRollout;
-use crate::config::UsageError;
+use crate::config::{UsageError, auto_devices};
 use crate::runtime::{Client, DeviceKind, plugin};
 
 use super::learner::{Plan, build, env_defaults, find_env};
@@ -38,9 +38,9 @@ struct Bench {
     /// Kind of device [default: the best that is present]
     #[arg(long, value_name = "KIND")]
     device: Option<DeviceKind>,
-    /// Devices to split the environments over
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    devices: usize,
+    /// Devices to split the environments over [default: as in training]
+    #[arg(long, value_name = "N")]
+    devices: Option<usize>,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -70,7 +70,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         .and_then(|()| settings.check_minibatches())
         .and_then(|()| {
             ensure!(bench.updates > 0, "updates is 0; it must be at least 1");
-            ensure!(bench.devices > 0, "devices is 0; it must be at least 1");
+            ensure!(bench.devices != Some(0), "devices is 0; it must be at least 1");
             Ok(())
         })
         .map_err(|error| UsageError(error.to_string()))?;
@@ -87,7 +87,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             seed: bench.seed,
             total_updates: bench.updates as u64 + 1,
             max_updates: 1,
-            devices: bench.devices,
+            devices: bench.devices.unwrap_or_else(|| auto_devices(&settings, plugin.kind)),
             plugin: &plugin,
         };
         let (mut learner, facts) = build(&settings, &plan)?;
@@ -112,10 +112,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
 
 fn print(report: &serde_json::Map<String, serde_json::Value>, as_json: bool) -> Result<()> {
     if as_json {
-        println!("{}", serde_json::to_string(report)?);
+        super::print_line(serde_json::to_string(report)?)?;
     } else {
         for (key, value) in report {
-            println!("{key:>24}  {value}");
+            super::print_line(format_args!("{key:>24}  {value}"))?;
         }
     }
     Ok(())

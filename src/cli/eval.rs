@@ -14,11 +14,12 @@ use crate::config::UsageError;
 use crate::envs::{Aggregate, EnvSpec};
 
 use super::player::{Device, Player};
+use super::{print, print_line};
 
 /// What to evaluate, and how.
 #[derive(Debug, Args)]
 struct Eval {
-    /// A file of parameters (params_<update>.safetensors), or `random` for uniformly random valid actions
+    /// A file of parameters, a directory (its newest file), or `random` for uniformly random valid actions
     #[arg(value_name = "PARAMS")]
     params: String,
     /// Environment [default: the one that the file names; hackmatrix for `random`]
@@ -68,11 +69,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let episodes = evaluator.run(eval.episodes, eval.max_steps, eval.seed)?;
     let report = Report::new(&env.spec(), &episodes);
     if eval.json {
-        println!("{}", eval.to_json(player.env.name, &report, started.elapsed().as_secs_f64())?);
+        print_line(eval.to_json(player.env.name, &report, started.elapsed().as_secs_f64())?)
     } else {
-        eval.print(player.env.name, &report);
+        print(&eval.to_text(player.env.name, &report))
     }
-    Ok(())
 }
 
 impl Eval {
@@ -87,11 +87,8 @@ impl Eval {
     }
 
     fn player(&self) -> Result<Player> {
-        if self.params == "random" {
-            return Player::random(self.env.as_deref().unwrap_or("hackmatrix"));
-        }
         let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
-        Player::load(Path::new(&self.params), self.env.as_deref(), choice)
+        Player::named(Path::new(&self.params), self.env.as_deref(), choice)
     }
 
     /// How actions are chosen, in a word.
@@ -121,31 +118,30 @@ impl Eval {
         Ok(serde_json::to_string(&object)?)
     }
 
-    fn print(&self, env: &str, report: &Report) {
+    fn to_text(&self, env: &str, report: &Report) -> String {
         let Report { episodes, finished, steps, .. } = report;
-        println!(
-            "{env}, {} policy, {episodes} episodes from seed {}, {steps} steps",
-            self.choice(),
-            self.seed
-        );
+        let (choice, seed) = (self.choice(), self.seed);
+        let mut text =
+            format!("{env}, {choice} policy, {episodes} episodes from seed {seed}, {steps} steps\n");
         if finished < episodes {
-            println!("{} episodes were cut off after {} steps", episodes - finished, self.max_steps);
+            text +=
+                &format!("{} episodes were cut off after {} steps\n", episodes - finished, self.max_steps);
         }
-        println!("\n{:<28}{:>12}{:>12}{:>12}{:>12}", "", "mean", "std", "min", "max");
-        let spread = |name: &str, Spread { mean, std, min, max }: &Spread| {
-            println!("{name:<28}{mean:>12.3}{std:>12.3}{min:>12.3}{max:>12.3}");
-        };
-        spread("episode_return", &report.episode_return);
-        spread("episode_length", &report.episode_length);
-        for (name, highest) in &report.highest {
-            spread(name, highest);
+        text += &format!("\n{:<28}{:>12}{:>12}{:>12}{:>12}\n", "", "mean", "std", "min", "max");
+        let returns_and_lengths =
+            [("episode_return", &report.episode_return), ("episode_length", &report.episode_length)];
+        let highest = report.highest.iter().map(|(name, highest)| (name.as_str(), highest));
+        for (name, Spread { mean, std, min, max }) in returns_and_lengths.into_iter().chain(highest) {
+            text += &format!("{name:<28}{mean:>12.3}{std:>12.3}{min:>12.3}{max:>12.3}\n");
         }
         if !report.per_step.is_empty() {
-            println!("\n{:<28}{:>12}{:>12}", "", "per step", "per episode");
-            for (name, value) in &report.per_step {
-                println!("{name:<28}{value:>12.5}{:>12.3}", value * *steps as f64 / *episodes as f64);
-            }
+            text += &format!("\n{:<28}{:>12}{:>12}\n", "", "per step", "per episode");
         }
+        for (name, value) in &report.per_step {
+            let per_episode = value * *steps as f64 / *episodes as f64;
+            text += &format!("{name:<28}{value:>12.5}{per_episode:>12.3}\n");
+        }
+        text
     }
 }
 

@@ -5,6 +5,7 @@
 //! that says what to do.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -14,10 +15,21 @@ use clap::{ArgMatches, Command};
 use crate::config::{UsageError, train_command};
 
 mod bench;
+mod envs;
 mod eval;
 mod learner;
 mod player;
+mod plugin;
+mod runs;
+mod serve;
 mod train;
+mod verify;
+mod watch;
+
+/// A failure of which everything has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("failed")]
+struct Reported;
 
 const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
@@ -27,11 +39,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = Command::new("lockstep")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Train reinforcement-learning agents in programs compiled by XLA")
-        .subcommands([train_command(), eval::command(), bench::command()]);
+        .subcommands([
+            train_command(),
+            eval::command(),
+            watch::command(),
+            runs::command(),
+            envs::command(),
+            bench::command(),
+            verify::command(),
+            serve::command(),
+            plugin::command(),
+        ]);
     run(command, args, |name, matches| match name {
         "train" => train::run(matches),
         "eval" => eval::run(matches),
+        "watch" => watch::run(matches),
+        "envs" => envs::run(matches),
         "bench" => bench::run(matches),
+        "runs" => runs::run(matches),
+        "verify" => verify::run(matches),
+        "serve" => serve::run(matches),
+        "plugin" => plugin::run(matches),
         _ => unreachable!("clap knows the subcommands"),
     })
 }
@@ -72,8 +100,30 @@ fn report(error: &anyhow::Error) -> ExitCode {
             }
         }
     }
-    eprintln!("error: {error:#}");
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS; // whoever read the output has seen enough
+    }
+    if !error.is::<Reported>() {
+        eprintln!("error: {error:#}");
+    }
     ExitCode::from(if error.is::<UsageError>() { WRONG_USAGE } else { FAILED })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Writes text to stdout. Unlike `print!`, it returns an error when nobody reads any more.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Writes a line to stdout.
+fn print_line(line: impl std::fmt::Display) -> Result<()> {
+    print(&format!("{line}\n"))
 }
 
 /// clap's message without its page of usage: the error, then its tips.

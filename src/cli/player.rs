@@ -9,15 +9,15 @@ use crate::algorithms::policy::{Choice, Policy};
 use crate::envs::registry::Entry;
 use crate::nn::Activation;
 use crate::runtime::{Client, DeviceKind, plugin};
-use crate::trainer::load_params;
+use crate::trainer::{find_params, load_params};
 
 use super::learner::find_env;
 
 /// Which device plays.
 #[derive(Debug, Args)]
 pub struct Device {
-    /// Kind of device [default: the best that is present]
-    #[arg(long, value_name = "KIND")]
+    /// Kind of device: cpu, cuda or tpu [default: the best that is present]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     device: Option<DeviceKind>,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
@@ -42,12 +42,24 @@ impl Player {
         Ok(Player { env: find_env(env)?, policy: Policy::random() })
     }
 
+    /// What the user names: `random`, a file of parameters, or a directory with some.
+    ///
+    /// # Errors
+    /// As [`Player::load`]; nothing of that name.
+    pub fn named(request: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
+        if request == Path::new("random") {
+            return Player::random(env.unwrap_or("hackmatrix"));
+        }
+        let env = env.map(find_env).transpose()?.map(|entry| entry.name); // a misspelt name is told first
+        Player::load(&params_file(request)?, env, choice)
+    }
+
     /// The policy in a file of parameters. The file says its environment; `env` is what the user says of it.
     ///
     /// # Errors
     /// One line: an unreadable file, or parameters of another environment or network.
     pub fn load(path: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
-        let env = env.map(find_env).transpose()?; // a misspelt name is found first
+        let env = env.map(find_env).transpose()?;
         let (params, metadata) = load_params(path)?;
         let file = path.display();
         let env = match (metadata.get("env"), env) {
@@ -69,4 +81,39 @@ impl Player {
             .with_context(|| format!("{file} cannot play {}", env.name))?;
         Ok(Player { env, policy })
     }
+}
+
+/// The newest parameters in a directory of runs.
+///
+/// # Errors
+/// There are none.
+pub fn newest_params(directory: &Path) -> Result<PathBuf> {
+    let newest = find_params(directory).into_iter().next();
+    newest.with_context(|| {
+        format!("there are no parameters in {}; `lockstep train` makes some", directory.display())
+    })
+}
+
+/// The file itself, or the newest in a directory.
+fn params_file(request: &Path) -> Result<PathBuf> {
+    if request.is_dir() {
+        return newest_params(request);
+    }
+    if request.is_file() {
+        return Ok(request.to_path_buf());
+    }
+    bail!("there are no parameters {}; {}", request.display(), what_there_is(request))
+}
+
+/// The parameters beside a file that is missing, else those of all runs: in words.
+fn what_there_is(missing: &Path) -> String {
+    const MOST: usize = 4;
+    let beside = missing.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let found = [beside.unwrap_or(Path::new(".")), Path::new("checkpoints")].map(find_params);
+    let Some(found) = found.into_iter().find(|found| !found.is_empty()) else {
+        return "`lockstep train` makes some in checkpoints/<run>".to_owned();
+    };
+    let names: Vec<String> = found.iter().take(MOST).map(|path| path.display().to_string()).collect();
+    let more = if found.len() > MOST { format!(" and {} more", found.len() - MOST) } else { String::new() };
+    format!("there are {}{more}", names.join(", "))
 }

@@ -17,7 +17,10 @@ const MAX_UPDATES: usize = 1024;
 /// # Errors
 /// One line; a [`config::UsageError`] if the settings are wrong.
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let Resolved { mut config, resumed, json, notes, .. } = config::resolve(matches, env_defaults)?;
+    let Resolved { mut config, mut resumed, rewind, json, notes } = config::resolve(matches, env_defaults)?;
+    if let Some(resumed) = &mut resumed {
+        resumed.rewind = rewind;
+    }
     let plugin = plugin::find(config.run.device, config.run.plugin.as_deref())?;
     for line in notes.into_iter().chain(config.adapt(plugin.kind)?) {
         eprintln!("{line}");
@@ -27,7 +30,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         seed: config.run.seed,
         total_updates: config.run.total_timesteps / config.ppo.batch_size() as u64,
         max_updates: MAX_UPDATES,
-        devices: config.run.devices,
+        devices: config.devices(),
         plugin: &plugin,
     };
     let (mut learner, facts) = build(&config.ppo, &plan)?;
@@ -36,7 +39,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     eprintln!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds);
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed)?;
     if json {
-        println!("{}", serde_json::to_string(&outcome)?);
+        super::print_line(serde_json::to_string(&outcome)?)?;
     }
     Ok(())
 }

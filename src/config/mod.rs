@@ -24,7 +24,8 @@ use crate::runtime::DeviceKind;
 use crate::trainer::{self, thousands};
 
 pub use command::{Invocation, train_command, with_variables};
-pub use layers::{Resolved, resolve};
+pub use layers::{Resolved, nearest, resolve};
+pub use scaling::auto_devices;
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +65,11 @@ impl Config {
             self.ppo = scaled;
         }
         if std::mem::take(&mut self.run.auto_tune) {
-            let tuned = scaling::auto_tune(&self.ppo, device, self.run.devices);
+            let tuned = scaling::auto_tune(&self.ppo, device, self.run.devices.unwrap_or(1));
             lines.extend(scaling::describe(&format!("auto-tune for {device}"), &self.ppo, &tuned));
             self.ppo = tuned;
         }
+        self.run.devices.get_or_insert_with(|| scaling::auto_devices(&self.ppo, device));
         self.check_divisions()?;
         let (total, least) = (self.run.total_timesteps, MIN_UPDATES * self.ppo.batch_size() as u64);
         if total < least {
@@ -80,9 +82,14 @@ impl Config {
         Ok(lines)
     }
 
+    /// Devices that share the environments.
+    pub fn devices(&self) -> usize {
+        self.run.devices.unwrap_or(1)
+    }
+
     fn check_divisions(&self) -> Result<()> {
         self.ppo.check_minibatches().map_err(|error| UsageError(error.to_string()))?;
-        let (envs, devices) = (self.ppo.num_envs, self.run.devices);
+        let (envs, devices) = (self.ppo.num_envs, self.devices());
         if !envs.is_multiple_of(devices) {
             let fitting = envs.next_multiple_of(devices);
             let message = format!(

@@ -61,6 +61,24 @@ pub fn describe(title: &str, before: &ppo::Settings, after: &ppo::Settings) -> O
     })
 }
 
+/// Fewest environments on each device for which the sharing pays (measured on cartpole and hackmatrix).
+const ENVS_PER_DEVICE: usize = 32;
+
+/// The devices to use if the user did not say: on a CPU as many as there are cores, if they can share the
+/// environments and minibatches evenly and each gets enough of them; else one.
+pub fn auto_devices(settings: &ppo::Settings, device: DeviceKind) -> usize {
+    let cores = match device {
+        DeviceKind::Cpu => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        DeviceKind::Cuda | DeviceKind::Tpu => 1,
+    };
+    let shared_evenly = |devices: &usize| {
+        settings.num_envs.is_multiple_of(*devices)
+            && (settings.batch_size() / devices).is_multiple_of(settings.num_minibatches)
+            && settings.num_envs / devices >= ENVS_PER_DEVICE
+    };
+    (1..=cores).rev().find(shared_evenly).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +133,17 @@ mod tests {
              (batch 262,144, minibatch 8,192, 64 gradient steps per update)"
         );
         assert_eq!(describe("auto-scale", &before, &before), None);
+    }
+
+    #[test]
+    fn devices_share_evenly_or_not_at_all() {
+        let devices = |num_envs, kind| auto_devices(&ppo::Settings { num_envs, ..Default::default() }, kind);
+        assert_eq!(devices(1024, DeviceKind::Cuda), 1);
+        assert_eq!(devices(4, DeviceKind::Cpu), 1);
+        assert_eq!(devices(33, DeviceKind::Cpu), 1);
+        let cores = std::thread::available_parallelism().unwrap().get();
+        if cores.is_power_of_two() {
+            assert_eq!(devices(1 << 16, DeviceKind::Cpu), cores);
+        }
     }
 }

@@ -4,8 +4,13 @@
 //! adaptive elements that can solve difficult learning control problems"): Euler integration, reward 1 per step, the
 //! episode ends when the cart leaves the track or the pole falls, and is cut off after 500 steps.
 
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
 use crate::lang::{Float, Int, Key, float, int, select, stack};
 
+use super::description::{Action, Description, Feature, Group, Reward};
 use super::{Env, EnvSpec, Step};
 
 pub struct CartPole;
@@ -38,6 +43,72 @@ pub struct Params {
 }
 crate::tree!(Params { gravity, cart_mass, pole_mass, half_length, push, tau, max_x, max_theta, max_steps });
 
+/// Names and numbers: `jax_env_spec/cartpole/layout.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Layout {
+    observation: [Named; 4],
+    actions: [Named; 2],
+    reward: Paid,
+    params: Numbers,
+}
+
+/// A name and its meaning.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+    #[serde(alias = "does")]
+    is: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Paid {
+    name: String,
+    pays: f64,
+    per: String,
+}
+
+/// The values of [`Params`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Numbers {
+    gravity: f64,
+    cart_mass: f64,
+    pole_mass: f64,
+    half_length: f64,
+    push: f64,
+    tau: f64,
+    max_x: f64,
+    max_theta: f64,
+    max_steps: i32,
+}
+
+/// The layout, read once from the file compiled in.
+fn layout() -> &'static Layout {
+    const TEXT: &str = include_str!("../../jax_env_spec/cartpole/layout.json");
+    static LAYOUT: OnceLock<Layout> = OnceLock::new();
+    LAYOUT.get_or_init(|| serde_json::from_str(TEXT).expect("layout.json is part of the program"))
+}
+
+/// The observation, the actions and the reward in names.
+pub(super) fn description() -> Description {
+    let Layout { observation, actions, reward, .. } = layout();
+    let feature = |Named { name, is }: &Named| Feature { name: name.clone(), is: is.clone() };
+    let action = |Named { name, is }: &Named| Action { name: name.clone(), does: is.clone() };
+    let features = observation.iter().map(feature).collect();
+    Description {
+        observation: vec![Group { name: "cart and pole".into(), count: 1, features }],
+        actions: actions.iter().map(action).collect(),
+        rewards: vec![Reward {
+            name: reward.name.clone(),
+            pays: reward.pays.to_string(),
+            per: reward.per.clone(),
+        }],
+    }
+}
+
 impl Env for CartPole {
     type State = State;
     type Params = Params;
@@ -53,16 +124,17 @@ impl Env for CartPole {
     }
 
     fn default_params(&self) -> Params {
+        let numbers = &layout().params;
         Params {
-            gravity: float(9.8),
-            cart_mass: float(1.0),
-            pole_mass: float(0.1),
-            half_length: float(0.5),
-            push: float(10.0),
-            tau: float(0.02),
-            max_x: float(2.4),
-            max_theta: float(12.0 * 2.0 * std::f64::consts::PI / 360.0),
-            max_steps: int(500),
+            gravity: float(numbers.gravity),
+            cart_mass: float(numbers.cart_mass),
+            pole_mass: float(numbers.pole_mass),
+            half_length: float(numbers.half_length),
+            push: float(numbers.push),
+            tau: float(numbers.tau),
+            max_x: float(numbers.max_x),
+            max_theta: float(numbers.max_theta),
+            max_steps: int(numbers.max_steps),
         }
     }
 
@@ -88,7 +160,7 @@ impl Env for CartPole {
             time: s.time + 1,
         };
         Step {
-            reward: float(1.0),
+            reward: float(layout().reward.pays),
             terminated: next.x.abs().gt(p.max_x) | next.theta.abs().gt(p.max_theta),
             truncated: Some(next.time.ge(p.max_steps)),
             metrics: vec![],

@@ -1,6 +1,7 @@
 //! The games.
 
 mod cartpole;
+pub mod description;
 mod env;
 mod erased;
 pub mod hackmatrix;
@@ -8,6 +9,7 @@ pub mod registry;
 pub mod vector;
 
 pub use cartpole::CartPole;
+pub use description::Description;
 pub use env::{Aggregate, Env, EnvSpec, Metric, Step};
 pub use erased::{AnyEnv, Erased};
 

@@ -247,28 +247,31 @@ pub fn value_and_grad<P: Tree, A: Tree>(params: &P, loss: impl FnOnce(P) -> (Flo
     (loss, rebuild(aux, &results[1..]), rebuild(params.duplicate(), &gradients))
 }
 
-/// The sum over all devices that run the program, leaf by leaf; one transfer for all leaves, which must have one
-/// dtype.
+/// All elements of a tree of floats of one dtype as one vector.
 #[track_caller]
-pub fn all_reduce<T: Tree>(tree: T) -> T {
-    let handles = leaves(&tree);
-    let mut flat = Vec::new();
-    for &handle in &handles {
-        let size = handle.array_type().size();
-        flat.push(emit(Op::Reshape { shape: vec![size] }, &[handle])[0]);
-    }
-    let joined = emit(Op::Concatenate { axis: 0 }, &flat)[0];
-    let sum = emit(Op::AllReduce, &[joined])[0];
+pub fn ravel<T: Tree>(tree: &T) -> Float {
+    let flat: Vec<Float> = leaves(tree).into_iter().map(|leaf| Float::from_handle(leaf).flatten()).collect();
+    super::concatenate(0, flat)
+}
+
+/// The inverse of [`ravel`], for a tree of the structure of `like`.
+#[track_caller]
+pub fn unravel<T: Tree>(like: &T, vector: Float) -> T {
     let mut parts = Vec::new();
     let mut start = 0;
-    for &handle in &handles {
-        let array_type = handle.array_type();
-        let limit = start + array_type.size();
-        let part = emit(Op::Slice { start: vec![start], limit: vec![limit], stride: vec![1] }, &[sum])[0];
-        parts.push(emit(Op::Reshape { shape: array_type.shape }, &[part])[0]);
-        start = limit;
+    for array_type in leaf_types(like) {
+        let part = vector.slice(0, start..start + array_type.size());
+        parts.push(part.reshape(&array_type.shape).handle());
+        start += array_type.size();
     }
-    rebuild(tree, &parts)
+    assert!(start == vector.size(), "unravel: {} does not fill the tree of {start}", vector.array_type());
+    rebuild(like.duplicate(), &parts)
+}
+
+/// The sum over all devices that run the program.
+#[track_caller]
+pub fn all_reduce(x: Float) -> Float {
+    Array::from_handle(emit(Op::AllReduce, &[x.handle()])[0])
 }
 
 /// The number of the device that runs this replica of the program, an i32 scalar.

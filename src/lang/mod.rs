@@ -29,8 +29,8 @@ pub use array::{
     int_u64, iota, kind,
 };
 pub use control::{
-    all_reduce, barrier, cond, merge_first_axes, rare, replica_id, scan, scan_range, scan_reverse, select,
-    select_tree, take_tree, value_and_grad, vmap, vmap_last, while_loop,
+    all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range, scan_reverse,
+    select, select_tree, take_tree, unravel, value_and_grad, vmap, vmap_last, while_loop,
 };
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};

@@ -3,7 +3,7 @@
 use crate::array::{ArrayType, DType};
 use crate::lang::{Float, Handle, Key, leaf_paths};
 
-use super::{Activation, Dense, Init};
+use super::{Activation, Dense, Init, LayerSpec};
 
 /// What is fixed about the network beside its parameters' shapes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,38 +27,31 @@ pub struct ActorCritic {
 crate::tree!(ActorCritic { trunk, actor, critic });
 
 impl Architecture {
+    /// Fresh parameters.
     #[track_caller]
     pub fn init(&self, key: Key) -> ActorCritic {
-        let [trunk, actor, critic] = key.split();
-        if self.separate_trunks {
-            ActorCritic {
-                trunk: vec![],
-                actor: self.layers(actor, self.obs_size, Some((self.num_actions, 0.01))),
-                critic: self.layers(critic, self.obs_size, Some((1, 1.0))),
-            }
-        } else {
-            ActorCritic {
-                trunk: self.layers(trunk, self.obs_size, None),
-                actor: vec![self.init.dense(actor, self.hidden_dim, self.num_actions, 0.01)],
-                critic: vec![self.init.dense(critic, self.hidden_dim, 1, 1.0)],
-            }
-        }
+        let [trunk, actor, critic] = self.layers();
+        let mut layers = self.init.layers(key, &[&trunk[..], &actor, &critic].concat());
+        let critic = layers.split_off(trunk.len() + actor.len());
+        let actor = layers.split_off(trunk.len());
+        ActorCritic { trunk: layers, actor, critic }
     }
 
-    /// The hidden layers, and a head of the given size and gain.
-    #[track_caller]
-    fn layers(&self, key: Key, inputs: usize, head: Option<(usize, f64)>) -> Vec<Dense> {
-        let mut layers = Vec::new();
-        let mut size = inputs;
-        for i in 0..self.num_layers {
-            let gain = std::f64::consts::SQRT_2;
-            layers.push(self.init.dense(key.fold_in(i), size, self.hidden_dim, gain));
-            size = self.hidden_dim;
+    /// The layers of trunk, actor and critic.
+    fn layers(&self) -> [Vec<LayerSpec>; 3] {
+        let hidden = |i: usize| LayerSpec {
+            inputs: if i == 0 { self.obs_size } else { self.hidden_dim },
+            outputs: self.hidden_dim,
+            gain: std::f64::consts::SQRT_2,
+        };
+        let head = |outputs, gain| LayerSpec { inputs: self.hidden_dim, outputs, gain };
+        let hidden: Vec<LayerSpec> = (0..self.num_layers).map(hidden).collect();
+        let (actor, critic) = (head(self.num_actions, 0.01), head(1, 1.0));
+        if self.separate_trunks {
+            [vec![], [&hidden[..], &[actor]].concat(), [&hidden[..], &[critic]].concat()]
+        } else {
+            [hidden, vec![actor], vec![critic]]
         }
-        if let Some((outputs, gain)) = head {
-            layers.push(self.init.dense(key.fold_in(self.num_layers), size, outputs, gain));
-        }
-        layers
     }
 }
 

@@ -28,32 +28,55 @@ impl fmt::Display for Init {
     }
 }
 
+/// The size of a layer, and the gain of its orthogonal weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerSpec {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub gain: f64,
+}
+
 impl Init {
-    /// A layer from `inputs` to `outputs`; `gain` scales orthogonal weights only.
+    /// The layers, from one random draw for all.
     #[track_caller]
-    pub fn dense(self, key: Key, inputs: usize, outputs: usize, gain: f64) -> Dense {
-        let kernel = match self {
-            Init::Lecun => lecun_normal(key, inputs, outputs),
-            Init::Orthogonal => orthogonal(key, inputs, outputs) * gain,
+    pub fn layers(self, key: Key, specs: &[LayerSpec]) -> Vec<Dense> {
+        let total: usize = specs.iter().map(|spec| spec.inputs * spec.outputs).sum();
+        let draws = match self {
+            Init::Lecun => key.truncated_normal([total]),
+            Init::Orthogonal => key.normal([total]),
         };
-        Dense { kernel, bias: Float::full([outputs], 0.0) }
+        let mut start = 0;
+        let mut layers = Vec::new();
+        for spec in specs {
+            let end = start + spec.inputs * spec.outputs;
+            let draw = draws.slice(0, start..end);
+            let kernel = match self {
+                Init::Lecun => lecun_normal(draw.reshape([spec.inputs, spec.outputs])),
+                Init::Orthogonal => orthogonal(draw, spec.inputs, spec.outputs) * spec.gain,
+            };
+            layers.push(Dense { kernel, bias: Float::full([spec.outputs], 0.0) });
+            start = end;
+        }
+        layers
     }
 }
 
-/// Truncated normal `[inputs, outputs]` of variance 1 / inputs (LeCun et al. 1998, "Efficient backprop").
+/// Weights `[inputs, outputs]` of variance 1 / inputs (LeCun et al. 1998, "Efficient backprop") from a standard normal
+/// restricted to [-2, 2].
 #[track_caller]
-fn lecun_normal(key: Key, inputs: usize, outputs: usize) -> Float {
-    // The standard deviation of a standard normal restricted to [-2, 2].
+fn lecun_normal(truncated_normal: Float) -> Float {
+    // The standard deviation of that distribution.
     const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
-    key.truncated_normal([inputs, outputs]) / (TRUNCATED_STD * (inputs as f64).sqrt())
+    let inputs = truncated_normal.shape()[0];
+    truncated_normal / (TRUNCATED_STD * (inputs as f64).sqrt())
 }
 
-/// A matrix `[inputs, outputs]` whose shorter side is orthonormal (Saxe et al. 2014): Gram-Schmidt over
-/// normal vectors, each projected twice so that rounding does not add up.
+/// A matrix `[inputs, outputs]` whose shorter side is orthonormal (Saxe et al. 2014): Gram-Schmidt over the
+/// normal vectors in `normal`, each projected twice so that rounding does not add up.
 #[track_caller]
-fn orthogonal(key: Key, inputs: usize, outputs: usize) -> Float {
+fn orthogonal(normal: Float, inputs: usize, outputs: usize) -> Float {
     let (count, length) = (inputs.min(outputs), inputs.max(outputs));
-    let normal = key.normal([count, length]);
+    let normal = normal.reshape([count, length]);
     let (rows, ()) = scan_range(count, Float::full([count, length], 0.0), |rows, i| {
         let mut row = normal.at(i).get();
         for _ in 0..2 {
@@ -75,7 +98,7 @@ mod tests {
     fn orthogonal_rows_and_columns() {
         for (inputs, outputs) in [(3, 8), (8, 3), (5, 5)] {
             let traced = trace(&(), |()| {
-                let w = orthogonal(Key::new(1), inputs, outputs);
+                let w = orthogonal(Key::new(1).normal([inputs * outputs]), inputs, outputs);
                 if inputs <= outputs { w.matmul(w.transpose([1, 0])) } else { w.transpose([1, 0]).matmul(w) }
             });
             let product = interpret(&traced.graph, &[])[0].to_f64();
@@ -89,7 +112,7 @@ mod tests {
 
     #[test]
     fn lecun_normal_has_variance_one_over_inputs_and_no_tails() {
-        let traced = trace(&(), |()| lecun_normal(Key::new(2), 50, 200));
+        let traced = trace(&(), |()| lecun_normal(Key::new(2).truncated_normal([50, 200])));
         let values = interpret(&traced.graph, &[])[0].to_f64();
         let variance = values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64;
         assert!((variance * 50.0 - 1.0).abs() < 0.05, "{variance}");

@@ -11,4 +11,4 @@ mod init;
 pub use actor_critic::{ActorCritic, Architecture, NotANetwork};
 pub use categorical::Categorical;
 pub use dense::{Activation, Dense};
-pub use init::Init;
+pub use init::{Init, LayerSpec};

@@ -115,6 +115,7 @@ mod tests {
             values: vec![-0.00123, 2.0],
             steps_per_second: 1.0,
             wall_seconds: 9.0,
+            time: jiff::Timestamp::UNIX_EPOCH,
         };
         assert_eq!(
             line(&row, 4.0, 10),

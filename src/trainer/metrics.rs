@@ -3,6 +3,7 @@
 //! Rows are added one by one in the order of the updates, in f64, so what is logged does not depend on how the
 //! updates were divided into chunks, nor on where a run was stopped and resumed.
 
+use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::{self, Deserialize};
 
@@ -117,6 +118,8 @@ pub struct Row {
     pub steps_per_second: f64,
     /// Seconds of training since the run began.
     pub wall_seconds: f64,
+    /// When it was logged.
+    pub time: Timestamp,
 }
 
 impl Row {
@@ -124,6 +127,19 @@ impl Row {
     pub fn get(&self, name: &str) -> Option<f32> {
         let column = self.names.iter().position(|other| other == name)?;
         Some(self.values[column])
+    }
+
+    /// The values as charts know them: `reward/kill` by its name, what belongs to no group under `train/`.
+    pub fn scalars(&self) -> impl Iterator<Item = (String, f64)> {
+        let chart = |name: &String| if name.contains('/') { name.clone() } else { format!("train/{name}") };
+        let metrics =
+            self.names.iter().zip(&self.values).map(move |(name, &value)| (chart(name), value.into()));
+        metrics.chain([("train/steps_per_second".into(), self.steps_per_second)])
+    }
+
+    /// Updates per second within the interval.
+    pub fn updates_per_second(&self) -> f64 {
+        self.steps_per_second * self.update as f64 / (self.timesteps as f64).max(1.0)
     }
 }
 
@@ -187,6 +203,7 @@ mod tests {
             values: vec![f32::NAN, 0.1],
             steps_per_second: 1000.0,
             wall_seconds: 5.12,
+            time: Timestamp::UNIX_EPOCH,
         };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
@@ -194,5 +211,8 @@ mod tests {
         );
         assert_eq!(row.get("reward/kill"), Some(0.1));
         assert_eq!(row.get("entropy"), None);
+        let charts: Vec<_> = row.scalars().map(|(name, _)| name).collect();
+        assert_eq!(charts, ["train/pg_loss", "reward/kill", "train/steps_per_second"]);
+        assert!((row.updates_per_second() - 1000.0 / 512.0).abs() < 1e-9);
     }
 }

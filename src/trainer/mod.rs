@@ -7,28 +7,38 @@
 //!
 //! [`train`] is the whole of it; the pieces are
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
-//! [`params`] (safetensors) and [`status`] (what others can see).
+//! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
+//! [`status`] (what others can see) and [`history`] (reading the metrics back).
 
 pub mod checkpoint;
 mod console;
 mod files;
+mod health;
+pub mod history;
 mod log_file;
+mod logs;
 pub mod metrics;
+pub mod overview;
 pub mod params;
 mod progress;
+mod protobuf;
+mod recovery;
 pub mod run_dir;
 mod session;
 mod settings;
 mod signals;
 pub mod status;
+mod summary;
+pub mod wandb;
 
 pub use checkpoint::Checkpoint;
 pub use console::thousands;
-pub use params::{load_params, save_params};
+pub use history::History;
+pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};
 pub use session::{Outcome, train};
-pub use settings::Settings;
+pub use settings::{OnNan, Settings};
 pub use signals::INTERRUPTED;
 
 #[cfg(doc)]

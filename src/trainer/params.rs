@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 use safetensors::{Dtype, SafeTensors, View};
@@ -57,6 +58,30 @@ pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
         params.push((name, array));
     }
     Ok((params, metadata))
+}
+
+/// The parameter files in a directory and everything below it, the newest first; what a rewound run has set aside
+/// is left out.
+pub fn find_params(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect_params(directory, &mut found);
+    // Of two that are equally old, the end of the run is the later one: `final_` comes before `params_`.
+    found.sort_by(|(a_time, a), (b_time, b)| b_time.cmp(a_time).then_with(|| a.cmp(b)));
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+fn collect_params(directory: &Path, found: &mut Vec<(SystemTime, PathBuf)>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() && name != "superseded" && !name.starts_with('.') {
+            collect_params(&path, found);
+        } else if metadata.is_file() && name.ends_with(".safetensors") && !name.starts_with('.') {
+            found.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), path));
+        }
+    }
 }
 
 /// The JSON header and the data after it.
@@ -141,6 +166,25 @@ mod tests {
         assert_eq!(load_params(&a).unwrap(), (params(), metadata()));
         save_params(&a, &[], &Metadata::new()).unwrap();
         assert_eq!(load_params(&a).unwrap(), (Vec::new(), Metadata::new()));
+    }
+
+    #[test]
+    fn the_newest_file_comes_first_and_superseded_ones_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = ["a/params_9.safetensors", "b/params_1.safetensors", "b/final_params.safetensors"];
+        let hidden =
+            ["b/superseded/params_2.safetensors", "b/.final_params.safetensors.tmp", "b/checkpoint_1.ckpt"];
+        let start = SystemTime::now();
+        for (age, name) in names.iter().chain(&hidden).enumerate() {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let written = start + std::time::Duration::from_secs(age.min(1) as u64);
+            fs::File::create(&path).unwrap().set_modified(written).unwrap();
+        }
+        let found = find_params(dir.path());
+        let found: Vec<_> = found.iter().map(|path| path.strip_prefix(dir.path()).unwrap()).collect();
+        assert_eq!(found, [names[2], names[1], names[0]].map(Path::new));
+        assert_eq!(find_params(&dir.path().join("nowhere")), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -153,6 +153,73 @@ pub fn is_running(path: &Path) -> bool {
     matches!(directory.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
+/// Whether a directory is that of a run.
+pub fn is_run(path: &Path) -> bool {
+    path.join("config.toml").is_file()
+}
+
+/// The names of the runs in a directory, in no order; none if there is no such directory.
+pub fn names(checkpoint_dir: &Path) -> Vec<String> {
+    let names = entries(checkpoint_dir).unwrap_or_default().into_iter();
+    names
+        .filter(|name| is_run(&checkpoint_dir.join(name)))
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The run that began last.
+///
+/// # Errors
+/// One line if there is none.
+pub fn latest(checkpoint_dir: &Path) -> Result<PathBuf> {
+    let paths = names(checkpoint_dir).into_iter().map(|name| checkpoint_dir.join(name));
+    let began = |path: &PathBuf| fs::metadata(path.join("config.toml")).and_then(|data| data.modified()).ok();
+    match paths.max_by_key(began) {
+        Some(path) => Ok(path),
+        None => bail!("there is no run in {}", checkpoint_dir.display()),
+    }
+}
+
+/// The configuration of the run in a directory.
+///
+/// # Errors
+/// One line: the file cannot be read, or is no TOML.
+pub fn config(path: &Path) -> Result<toml::Table> {
+    let path = path.join("config.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.parse().with_context(|| format!("cannot understand {}", path.display()))
+}
+
+/// Removes a run and all its files.
+///
+/// # Errors
+/// One line: a process works on it, or a file cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
+    let _lock = lock(path)?;
+    fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Removes all but the newest `keep` checkpoints of a run, and their parameters.
+///
+/// # Errors
+/// One line that names the file.
+pub fn keep_newest(path: &Path, keep: usize) -> Result<()> {
+    let mut old = checkpoints(path)?;
+    old.truncate(old.len().saturating_sub(keep));
+    for (update, checkpoint) in old {
+        let params = path.join(format!("params_{update}.safetensors"));
+        for file in [checkpoint, params] {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", file.display()));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The name of the run in a directory.
 pub fn name_of(path: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
@@ -209,6 +276,8 @@ pub fn checkpoints(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
 pub struct Resumed {
     pub path: PathBuf,
     pub checkpoint: Checkpoint,
+    /// Whether the history at W&B is to end at the checkpoint, too. Without, it goes on after its last step.
+    pub rewind: bool,
 }
 
 impl Resumed {
@@ -220,7 +289,7 @@ impl Resumed {
     pub fn open(request: &Path, checkpoint_dir: &Path) -> Result<Self> {
         let path = find_checkpoint(request, checkpoint_dir)?;
         match Checkpoint::load(&path) {
-            Ok(checkpoint) => Ok(Self { path, checkpoint }),
+            Ok(checkpoint) => Ok(Self { path, checkpoint, rewind: false }),
             Err(error) => match older_checkpoint(&path) {
                 Some(older) if error.is_damage() => {
                     bail!("{error}; the one before it is {}", older.display())

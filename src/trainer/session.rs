@@ -3,29 +3,34 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
 use super::console::{Console, thousands};
 use super::files::write_atomically;
-use super::log_file::LogFile;
+use super::health::Health;
+use super::history::{self, History};
+use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
 use super::progress::Progress;
-use super::run_dir::{Resumed, RunDir};
-use super::settings::Settings;
+use super::recovery::{Snapshot, change_key};
+use super::run_dir::{self, Resumed, RunDir};
+use super::settings::{OnNan, Settings};
 use super::signals::StopSignal;
 use super::status::{self, State, Status};
+use super::summary;
+use super::wandb::{self, Artifact, Origin, Wandb};
 use crate::algorithms::Learner;
 
 /// How long a chunk should take: short enough for a prompt Ctrl-C, long enough that the host costs nothing.
 const CHUNK_SECONDS: f64 = 1.0;
+/// How often a run may go back to a checkpoint because of a value that is not finite.
+const MOST_ROLLBACKS: u32 = 3;
 /// How often `status.json` is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The log of metrics, one JSON object per logged row.
-const METRICS: &str = "metrics.jsonl";
 
 /// What became of a run; `train --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -71,12 +76,54 @@ pub fn train(
     session.work()
 }
 
+/// What W&B knows of a run when a process begins to work on it.
+struct Known {
+    origin: Origin,
+    /// The last step that was logged.
+    logged_step: u64,
+}
+
+/// What the rows that a run has logged say about its health.
+fn health_of(run: &RunDir) -> Result<Health> {
+    let (mut health, history) = (Health::default(), History::read(run.path())?);
+    for row in 0..history.len() {
+        health.check(&|name| history.get(row, name));
+    }
+    Ok(health)
+}
+
+fn begin_wandb(
+    settings: &Settings,
+    config: &str,
+    facts: &[(String, Value)],
+    run: &RunDir,
+    known: Known,
+    console: &Console,
+) -> Option<Wandb> {
+    let mut values = summary::config_object(config);
+    values.extend(facts.iter().cloned());
+    let description = wandb::Description {
+        settings,
+        config: values,
+        run: run.path(),
+        run_name: &run.name(),
+        origin: known.origin,
+        commit: status::git_state().0,
+        logged_step: known.logged_step,
+    };
+    let (wandb, notices) =
+        Wandb::begin(&description, &wandb::Environment::of_process(), wandb::Pace::default());
+    notices.iter().for_each(|notice| console.say(notice));
+    wandb
+}
+
 struct Session<'a> {
     settings: &'a Settings,
     config: &'a str,
     learner: &'a mut dyn Learner,
     run: RunDir,
-    log: LogFile,
+    logs: Logs,
+    wandb: Option<Wandb>,
     console: Console,
     stop: StopSignal,
 
@@ -94,7 +141,9 @@ struct Session<'a> {
     saved_update: Option<u64>,
     last_heartbeat: Option<Instant>,
     last_row: Option<Row>,
-    warned_of_non_finite: bool,
+    health: Health,
+    snapshot: Option<Snapshot>,
+    rollbacks: u32,
 }
 
 impl<'a> Session<'a> {
@@ -108,7 +157,8 @@ impl<'a> Session<'a> {
         let progress = Progress::new(learner.metric_names());
         let run = RunDir::create(settings)?;
         status::write_meta(run.path(), settings.seed, facts)?;
-        Self::new(settings, config, learner, stop, run, progress)
+        let known = Known { origin: Origin::New, logged_step: 0 };
+        Self::new(settings, config, facts, learner, stop, run, progress, known)
     }
 
     fn resume(
@@ -120,7 +170,7 @@ impl<'a> Session<'a> {
         resumed: Resumed,
     ) -> Result<Self> {
         let directory = resumed.directory().to_path_buf();
-        let Resumed { path, mut checkpoint } = resumed;
+        let Resumed { path, mut checkpoint, rewind } = resumed;
         ensure!(
             checkpoint.env == settings.env,
             "{} was trained in {}, not in {}",
@@ -138,7 +188,10 @@ impl<'a> Session<'a> {
         if other_metrics {
             progress.interval = Interval::new(learner.metric_names());
         }
-        let mut session = Self::new(settings, config, learner, stop, run, progress)?;
+        let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
+        let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
+        let known = Known { origin, logged_step };
+        let mut session = Self::new(settings, config, facts, learner, stop, run, progress, known)?;
         // A checkpoint under another name is saved again at the end, under its own.
         let own_name = session.run.checkpoint_path(session.progress.update);
         session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
@@ -146,13 +199,16 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
+    #[allow(clippy::too_many_arguments)] // the fields of a session
     fn new(
         settings: &'a Settings,
         config: &'a str,
+        facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
         stop: StopSignal,
         run: RunDir,
         progress: Progress,
+        known: Known,
     ) -> Result<Self> {
         let num_updates = settings.total_timesteps / learner.timesteps_per_update();
         ensure!(
@@ -162,15 +218,19 @@ impl<'a> Session<'a> {
             learner.timesteps_per_update()
         );
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
-        let log = LogFile::open(&run.file(METRICS), progress.offsets.get(METRICS).copied().unwrap_or(0))?;
+        let logs = Logs::open(run.path(), &progress.offsets, learner.metric_names())?;
+        let health = health_of(&run)?;
+        let console = Console::new(num_updates, progress.update);
+        let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
             settings,
             config,
             learner,
             run,
-            log,
-            console: Console::new(num_updates, progress.update),
+            logs,
+            wandb,
+            console,
             stop,
             num_updates,
             timesteps_before: progress.timesteps,
@@ -183,12 +243,14 @@ impl<'a> Session<'a> {
             saved_update: None,
             last_heartbeat: None,
             last_row: None,
-            warned_of_non_finite: false,
+            health,
+            snapshot: None,
+            rollbacks: 0,
         })
     }
 
     fn announce_resume(&self, checkpoint: &Path, moved: usize, other_metrics: bool) {
-        let Progress { update, timesteps, ref offsets, .. } = self.progress;
+        let Progress { update, timesteps, .. } = self.progress;
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
         if moved > 0 {
@@ -197,8 +259,8 @@ impl<'a> Session<'a> {
         if other_metrics {
             self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
         }
-        if offsets.get(METRICS).is_some_and(|offset| *offset > self.log.length()) {
-            self.console.warn(&format!("{METRICS} has lost its end; it continues after what is there"));
+        for name in self.logs.shortened() {
+            self.console.warn(&format!("{name} has lost its end; it continues after what is there"));
         }
         if update >= self.num_updates {
             self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
@@ -212,6 +274,10 @@ impl<'a> Session<'a> {
         self.write_status(State::Running, None);
         let result = self.run_chunks().and_then(|state| self.end(state));
         self.console.finish();
+        if let Some(wandb) = self.wandb.take() {
+            let notices = wandb.finish(result.is_err() as i32);
+            notices.iter().for_each(|notice| self.console.say(notice));
+        }
         match result {
             Ok(outcome) => {
                 self.write_status(outcome.state, None);
@@ -231,7 +297,9 @@ impl<'a> Session<'a> {
             if self.stop.requested() || self.run.has_stop_file() {
                 return Ok(State::Stopped);
             }
-            self.run_chunk()?;
+            if !self.run_chunk()? {
+                continue; // it was undone
+            }
             if self.progress.update.is_multiple_of(self.settings.log_interval) {
                 self.log_interval();
             }
@@ -243,8 +311,12 @@ impl<'a> Session<'a> {
         Ok(State::Completed)
     }
 
-    fn run_chunk(&mut self) -> Result<()> {
+    /// Runs a chunk and takes in its metrics. Says whether that counts: not if the run was rolled back instead.
+    fn run_chunk(&mut self) -> Result<bool> {
         let updates = self.chunk_size();
+        if self.snapshot.as_ref().is_none_or(Snapshot::is_old) {
+            self.snapshot = Some(Snapshot::take(self.learner, self.progress.update)?);
+        }
         let begin = Instant::now();
         let rows = self.learner.run(updates)?;
         self.seconds_per_update = Some(begin.elapsed().as_secs_f64() / updates as f64);
@@ -254,6 +326,9 @@ impl<'a> Session<'a> {
             "the learner gave {} rows for {updates} updates of {width} metrics",
             rows.len()
         );
+        if let Some(index) = rows.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
+            return self.fail_on_non_finite(&rows, index).map(|()| false);
+        }
         for row in &rows {
             self.add(row);
         }
@@ -270,7 +345,7 @@ impl<'a> Session<'a> {
             value("mean_episode_return"),
             value("entropy"),
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Takes in the metrics of one update.
@@ -280,14 +355,60 @@ impl<'a> Session<'a> {
         progress.timesteps += self.learner.timesteps_per_update();
         progress.episodes += progress.interval.value(row, "num_episodes").unwrap_or(0.0) as u64;
         progress.interval.add(row);
-        let non_finite = row.iter().position(|value| !value.is_finite());
-        if let (Some(column), false) = (non_finite, self.warned_of_non_finite) {
-            let (name, update) = (&progress.interval.names()[column], progress.update);
-            self.console.warn(&format!(
-                "{name} is {} at update {update}; such values are logged as null",
-                row[column]
-            ));
-            self.warned_of_non_finite = true;
+    }
+
+    /// The chunk that would follow has a metric that is no finite number, `index` updates from here: goes to the state
+    /// before it, keeps that, and does what the settings say.
+    fn fail_on_non_finite(&mut self, rows: &[Vec<f32>], index: usize) -> Result<()> {
+        let column =
+            rows[index].iter().position(|value| !value.is_finite()).expect("the row was found by it");
+        let (name, value) = (&self.progress.interval.names()[column], rows[index][column]);
+        let what = format!("{name} is {value} at update {}", self.progress.update + index as u64 + 1);
+        if let Some(snapshot) = &self.snapshot {
+            snapshot.replay(self.learner, self.progress.update + index as u64)?;
+        }
+        rows[..index].iter().for_each(|row| self.add(row));
+        let path = self.run.file(&format!("nonfinite_{}.ckpt", self.progress.update));
+        self.checkpoint()?.save(&path)?;
+        let what = format!("{what}; the state before it is kept in {}", path.display());
+        self.alert("a value is not finite", &what);
+        if self.settings.on_nan == OnNan::Rollback && self.rollbacks < MOST_ROLLBACKS {
+            self.console.warn(&what);
+            return self.roll_back();
+        }
+        let kept = self.what_is_kept();
+        bail!("{what}; {kept}: continue from an earlier checkpoint with a lower --lr, or start afresh")
+    }
+
+    /// Goes back to the newest checkpoint and on from there with other random numbers.
+    fn roll_back(&mut self) -> Result<()> {
+        self.rollbacks += 1;
+        let newest = run_dir::checkpoints(self.run.path())?.pop();
+        let (_, path) = newest.context("there is no checkpoint to go back to")?;
+        let mut checkpoint = Checkpoint::load(&path)?;
+        checkpoint.match_state(&path, &self.learner.state_types())?;
+        change_key(&mut checkpoint.state, self.rollbacks)?;
+        self.learner.load_state(&checkpoint.state)?;
+        if let (Some(wandb), Some(row)) = (&mut self.wandb, &self.last_row) {
+            wandb.skip_to(row.update);
+        }
+        self.progress = checkpoint.progress;
+        self.logs = Logs::open(self.run.path(), &self.progress.offsets, self.learner.metric_names())?;
+        self.health = health_of(&self.run)?;
+        self.saved_update = Some(self.progress.update);
+        self.snapshot = None;
+        let (path, count) = (path.display(), self.rollbacks);
+        self.console.say(&format!("rolled back to {path} ({count} of at most {MOST_ROLLBACKS} times)"));
+        Ok(())
+    }
+
+    /// Tells the people who follow the run, and the log of warnings.
+    fn alert(&mut self, title: &str, text: &str) {
+        if let Err(error) = self.logs.warn(self.progress.update, title, text) {
+            self.console.warn(&format!("{error:#}; the warning is kept for later"));
+        }
+        if let Some(wandb) = &mut self.wandb {
+            wandb.alert(title, text);
         }
     }
 
@@ -323,13 +444,19 @@ impl<'a> Session<'a> {
             values: interval.values(),
             steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
             wall_seconds: self.progress.seconds,
+            time: jiff::Timestamp::now(),
         };
-        let mut line = serde_json::to_vec(&row).expect("a row is a flat object");
-        line.push(b'\n');
-        if let Err(error) = self.log.append(&line) {
+        if let Some(wandb) = &mut self.wandb {
+            wandb.row(&row);
+        }
+        if let Err(error) = self.logs.append(&row) {
             self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }
         self.console.row(&row);
+        for warning in self.health.check(&|name| row.get(name).map(f64::from)) {
+            self.console.warn(&warning.text);
+            self.alert(warning.title, &warning.text);
+        }
         self.last_row = Some(row);
     }
 
@@ -360,19 +487,38 @@ impl<'a> Session<'a> {
         if self.saved_update == Some(update) {
             return Ok(());
         }
-        self.log.sync()?; // the checkpoint counts on it
-        self.progress.offsets.insert(METRICS.into(), self.log.length());
-        let checkpoint = Checkpoint {
-            config: self.config.into(),
-            env: self.settings.env.clone(),
-            progress: self.progress.clone(),
-            state: self.learner.state()?,
-        };
+        let checkpoint = self.checkpoint()?;
         // Parameters first: whoever finds a checkpoint finds its parameters, too. Neither waits for the other's luck.
         let params = self.save_params(&self.run.params_path(update));
         checkpoint.save(&self.run.checkpoint_path(update))?;
         self.saved_update = Some(update);
+        let path = self.run.checkpoint_path(update);
+        self.keep_artifact(format!("checkpoint-{update}"), path);
+        if let Some(keep) = self.settings.keep {
+            run_dir::keep_newest(self.run.path(), keep as usize)?;
+        }
         params
+    }
+
+    /// The run as it stands.
+    fn checkpoint(&mut self) -> Result<Checkpoint> {
+        self.logs.sync()?; // the checkpoint counts on it
+        self.progress.offsets = self.logs.offsets();
+        Ok(Checkpoint {
+            config: self.config.into(),
+            env: self.settings.env.clone(),
+            progress: self.progress.clone(),
+            state: self.learner.state()?,
+        })
+    }
+
+    fn keep_artifact(&mut self, name: String, path: PathBuf) {
+        let Progress { update, timesteps, .. } = self.progress;
+        if let Some(wandb) = &mut self.wandb {
+            let metadata =
+                serde_json::json!({"update": update, "timesteps": timesteps, "run": self.run.name()});
+            wandb.artifact(Artifact { name, kind: "model", path, metadata, aliases: vec!["latest".into()] });
+        }
     }
 
     fn save_params(&self, path: &Path) -> Result<()> {
@@ -394,11 +540,14 @@ impl<'a> Session<'a> {
                 let interval = self.progress.interval.clone();
                 self.log(&interval);
             }
-            self.log.sync()?;
+            self.logs.sync()?;
             let path = self.run.file("final_params.safetensors");
             self.save_params(&path)?;
+            self.keep_artifact("final-model".into(), path.clone());
             final_params = Some(path);
         }
+        let progress = &self.progress;
+        summary::write(self.run.path(), &self.settings.env, self.config, progress, final_params.as_deref())?;
         let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
         Ok(Outcome {
             run: self.run.name(),
@@ -428,11 +577,14 @@ impl<'a> Session<'a> {
 
     /// Environment steps per second since this process began to train.
     fn steps_per_second(&self) -> f64 {
-        let steps = self.progress.timesteps - self.timesteps_before;
+        let steps = self.progress.timesteps.saturating_sub(self.timesteps_before);
         steps as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
     }
 
     fn heartbeat(&mut self) {
+        for notice in self.wandb.iter_mut().flat_map(Wandb::notices) {
+            self.console.say(&notice);
+        }
         if self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.write_status(State::Running, None);
         }

@@ -3,10 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::{Args, Command, FromArgMatches, value_parser};
+use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 
+use super::wandb::Mode;
 use crate::runtime::DeviceKind;
+
+/// What to do when a metric is not a finite number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNan {
+    /// Stop, and keep the state before that update
+    Stop,
+    /// Go back to the newest checkpoint and go on with other random numbers, at most three times
+    Rollback,
+}
 
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -25,9 +36,9 @@ pub struct Settings {
     /// Kind of device [default: the best that is present]
     #[arg(long, value_name = "KIND")]
     pub device: Option<DeviceKind>,
-    /// Devices to split the environments over
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub devices: usize,
+    /// Devices to split the environments over [default: on cpu one per core where that is faster, else 1]
+    #[arg(long, value_name = "N")]
+    pub devices: Option<usize>,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     pub plugin: Option<PathBuf>,
@@ -46,6 +57,12 @@ pub struct Settings {
     /// Minutes between two checkpoints
     #[arg(long, value_name = "X", default_value_t = 10.0)]
     pub save_interval_minutes: f64,
+    /// Checkpoints to keep: the newest N [default: all]
+    #[arg(long, value_name = "N")]
+    pub keep: Option<u64>,
+    /// What to do when a metric is not a finite number
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    pub on_nan: OnNan,
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,
@@ -55,7 +72,10 @@ pub struct Settings {
     /// Text to append to the automatic name
     #[arg(long, value_name = "TEXT")]
     pub run_suffix: Option<String>,
-    /// Do not log to Weights & Biases
+    /// Log to Weights & Biases [default: online if an API key is found, otherwise disabled]
+    #[arg(long, value_name = "MODE")]
+    pub wandb: Option<Mode>,
+    /// The same as --wandb disabled
     #[arg(long)]
     pub no_wandb: bool,
     /// Weights & Biases project
@@ -84,9 +104,11 @@ impl Settings {
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
         check_count("total_timesteps", self.total_timesteps)?;
-        ensure!((1..=4096).contains(&self.devices), "devices is {}; it must be from 1 to 4096", self.devices);
+        let devices = self.devices.unwrap_or(1);
+        ensure!((1..=4096).contains(&devices), "devices is {devices}; it must be from 1 to 4096");
         check_count("log_interval", self.log_interval)?;
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
+        check_count("keep", self.keep.unwrap_or(1))?;
         let minutes = self.save_interval_minutes;
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
         if let Some(name) = &self.run_name {
@@ -142,7 +164,7 @@ mod tests {
         assert!(complaint(|s| s.log_interval = 0).contains("log_interval is 0"));
         assert!(complaint(|s| s.save_interval = Some(0)).contains("save_interval is 0"));
         assert!(complaint(|s| s.save_interval_minutes = f64::NAN).contains("save_interval_minutes is NaN"));
-        assert!(complaint(|s| s.devices = 0).contains("devices is 0"));
+        assert!(complaint(|s| s.devices = Some(0)).contains("devices is 0"));
         assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
         assert!(complaint(|s| s.run_suffix = Some(String::new())).contains("run_suffix"));
     }

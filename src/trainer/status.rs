@@ -93,12 +93,22 @@ pub fn add_resume_to_meta(run: &Path, update: u64, facts: &[(String, Value)]) ->
     write_atomically(&path, &serde_json::to_vec_pretty(&meta)?)
 }
 
+/// The name of this machine.
+pub fn host_name() -> String {
+    let known = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    known
+        .ok()
+        .map(|name| name.trim().to_string())
+        .filter(|name| !name.is_empty())
+        .unwrap_or("localhost".into())
+}
+
 fn command_line() -> String {
     std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// The commit of the current directory's repository, if there is one, and whether anything differs from it.
-fn git_state() -> (Option<String>, bool) {
+pub fn git_state() -> (Option<String>, bool) {
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_string())

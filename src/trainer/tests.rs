@@ -17,6 +17,9 @@ struct Fake {
     names: Vec<String>,
     weights: Vec<f32>,
     count: u64,
+    key: Vec<u32>,
+    /// The update that fails to give a number, unless the key has been changed.
+    poisoned: u64,
     max_updates: usize,
     /// More state, for large checkpoints.
     ballast: Vec<f32>,
@@ -32,6 +35,8 @@ impl Fake {
                 .to_vec(),
             weights: (0..64).map(|i| i as f32 / 7.0).collect(),
             count: 0,
+            key: vec![1, 2],
+            poisoned: u64::MAX,
             max_updates: 1000,
             ballast: Vec::new(),
             before_chunk: Box::new(|_| {}),
@@ -57,6 +62,9 @@ impl Fake {
         for (i, weight) in self.weights.iter_mut().enumerate() {
             *weight = (*weight * 1.1 + count + i as f32).sin();
         }
+        if self.count == self.poisoned && self.key == [1, 2] {
+            self.weights.fill(f32::NAN);
+        }
         let sum: f32 = self.weights.iter().sum();
         vec![sum / 64.0, (self.count % 3) as f32, self.weights[0], (self.count % 7) as f32]
     }
@@ -81,6 +89,7 @@ impl Learner for Fake {
         let mut state = vec![
             ("params.weight".into(), HostArray::new(&[8, 8], self.weights.clone())),
             ("count".into(), HostArray::scalar(self.count)),
+            ("key".into(), HostArray::new(&[2], self.key.clone())),
         ];
         if !self.ballast.is_empty() {
             state.push(("ballast".into(), HostArray::new(&[self.ballast.len()], self.ballast.clone())));
@@ -90,6 +99,7 @@ impl Learner for Fake {
     fn load_state(&mut self, state: &[(String, HostArray)]) -> anyhow::Result<()> {
         self.weights = state[0].1.as_slice().to_vec();
         self.count = state[1].1.as_slice()[0];
+        self.key = state[2].1.as_slice().to_vec();
         Ok(())
     }
     fn state_types(&self) -> Vec<(String, ArrayType)> {
@@ -112,6 +122,7 @@ fn settings(dir: &Path, updates: u64) -> Settings {
         save_interval: Some(1_000_000),
         checkpoint_dir: dir.to_path_buf(),
         run_name: Some("run".into()),
+        no_wandb: true,
         ..Settings::default()
     }
 }
@@ -144,9 +155,21 @@ fn hash(path: &Path) -> Vec<u8> {
     Sha256::digest(fs::read(path).unwrap()).to_vec()
 }
 
+/// The lines of `updates.csv` without what depends on the clock: the last three columns.
+fn table(run: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(run.join("updates.csv")).unwrap();
+    let cells = |line: &str| line.split(',').map(String::from).collect::<Vec<_>>();
+    text.lines().map(cells).map(|mut cells| cells.drain(..cells.len() - 3).collect()).collect()
+}
+
 /// Asserts that two finished runs left the same parameters and metrics.
 fn assert_same_run(a: &Path, b: &Path) {
     assert_eq!(metrics(a), metrics(b));
+    assert_eq!(table(a), table(b));
+    let updates = |row: &Vec<String>| row[0].parse().unwrap();
+    let tabled: Vec<u64> = table(a).iter().skip(1).map(updates).collect();
+    let logged: Vec<u64> = metrics(a).iter().map(|row| row["update"].as_u64().unwrap()).collect();
+    assert_eq!(tabled, logged);
     assert_eq!(hash(&a.join("final_params.safetensors")), hash(&b.join("final_params.safetensors")));
 }
 
@@ -179,6 +202,10 @@ fn a_run_leaves_all_its_files() {
             "params_40.safetensors",
             "params_47.safetensors",
             "status.json",
+            "summary.json",
+            "tensorboard",
+            "updates.csv",
+            "warnings.jsonl",
         ]
     );
     let status = status::Status::read(&outcome.directory).unwrap();
@@ -213,6 +240,75 @@ fn chunks_leave_no_trace() {
         let settings = Settings { run_name: Some(format!("max-{max_updates}")), ..settings };
         assert_same_run(&whole, &run(&settings, Fake::with_max_updates(max_updates)).directory);
     }
+}
+
+/// A Python that has the given module, or a line that says what is skipped. `LOCKSTEP_TEST_PYTHON` names another one
+/// than `python3`.
+pub(super) fn python_with(module: &str) -> Option<Command> {
+    let python = std::env::var("LOCKSTEP_TEST_PYTHON").unwrap_or("python3".into());
+    let has = Command::new(&python).args(["-c", &format!("import {module}")]).output();
+    if has.is_ok_and(|output| output.status.success()) {
+        return Some(Command::new(python));
+    }
+    eprintln!("skipped: {python} has no module {module}; name one that has it in LOCKSTEP_TEST_PYTHON");
+    None
+}
+
+/// What TensorBoard itself reads from the event files of a run: tag -> [(step, value)].
+const READ_EVENTS: &str = "
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1])
+events.Reload()
+print(json.dumps({tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()['scalars']}))
+";
+
+#[test]
+fn tensorboard_reads_the_event_files_of_a_resumed_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let saving = Settings { save_interval: Some(12), ..settings(dir.path(), 47) };
+    let first = run(&saving, Fake::new());
+    let older = first.directory.join("checkpoint_24.ckpt");
+    let second = resume(&settings(dir.path(), 47), &older, Fake::new()).unwrap();
+    let Some(mut python) = python_with("tensorboard") else { return };
+    let directory = second.directory.join("tensorboard");
+    let output = python.args(["-c", READ_EVENTS]).arg(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let events: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (tag, name) in [("train/entropy", "entropy"), ("stats/highest_stage", "stats/highest_stage")] {
+        let points: Vec<_> = metrics(&second.directory)
+            .iter()
+            .map(|row| (row["timesteps"].as_u64().unwrap(), row[name].as_f64().unwrap() as f32))
+            .collect();
+        let read: Vec<_> = events[tag]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|point| (point[0].as_u64().unwrap(), point[1].as_f64().unwrap() as f32))
+            .collect();
+        assert_eq!(read, points, "{tag}");
+    }
+    assert_eq!(events["train/steps_per_second"].as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn the_summary_says_what_the_run_came_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = run(&settings(dir.path(), 47), Fake::new());
+    let text = fs::read_to_string(outcome.directory.join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    let best = metrics(&outcome.directory)
+        .iter()
+        .map(|row| row["mean_episode_return"].as_f64().unwrap())
+        .fold(f64::NEG_INFINITY, f64::max);
+    assert_eq!(summary["best_efficiency"], best);
+    assert_eq!((&summary["run_id"], &summary["mode"]), (&"run".into(), &"fake".into()));
+    assert_eq!(
+        (&summary["total_updates"], &summary["total_episodes"]),
+        (&47.into(), &outcome.episodes.into())
+    );
+    assert_eq!(summary["hyperparameters"]["env"], "fake");
+    assert_eq!(summary["log_files"]["updates"], "updates.csv");
 }
 
 #[test]
@@ -279,6 +375,85 @@ fn time_based_saving_is_checked_after_each_chunk() {
     let outcome = run(&settings, Fake::with_max_updates(5));
     let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
     assert_eq!(updates, [1, 6, 10, 15, 20]);
+}
+
+#[test]
+fn a_value_that_is_not_finite_stops_the_run_and_the_state_before_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { save_interval: Some(10), log_interval: 50, ..settings(dir.path(), 100) };
+    let mut learner = Fake { poisoned: 28, max_updates: 7, ..Fake::new() };
+    let error = train(&settings, "", &[], &mut learner, None).unwrap_err().to_string();
+    let directory = dir.path().join("run");
+    let kept = directory.join("nonfinite_27.ckpt");
+    assert!(
+        error.starts_with(&format!(
+            "entropy is NaN at update 28; the state before it is kept in {}",
+            kept.display()
+        )),
+        "{error}"
+    );
+    assert!(error.contains("checkpoint_20.ckpt is kept: continue from an earlier checkpoint"), "{error}");
+    let kept = Checkpoint::load(&kept).unwrap();
+    let mut healthy = Fake::new();
+    (0..27).for_each(|_| drop(healthy.update()));
+    assert_eq!((kept.progress.update, &kept.state), (27, &healthy.state().unwrap()));
+    let updates: Vec<_> = run_dir::checkpoints(&directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [10, 20]);
+    assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Failed);
+    let warnings = fs::read_to_string(directory.join("warnings.jsonl")).unwrap();
+    assert!(warnings.starts_with(r#"{"text":"entropy is NaN at update 28;"#), "{warnings}");
+}
+
+#[test]
+fn a_rollback_goes_on_with_other_random_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings =
+        Settings { save_interval: Some(10), on_nan: OnNan::Rollback, ..settings(&dir.path().join("a"), 47) };
+    let outcome = run(&settings, Fake { poisoned: 28, max_updates: 7, ..Fake::new() });
+    assert_eq!(outcome.state, status::State::Completed);
+    // The metrics of this learner do not depend on its key, so nothing else differs.
+    assert_eq!(metrics(&outcome.directory), metrics(&uninterrupted(dir.path())));
+    // Without a checkpoint there is nothing to go back to.
+    let alone = Settings { save_interval: Some(100), run_name: Some("alone".into()), ..settings };
+    let mut learner = Fake { poisoned: 5, ..Fake::new() };
+    let error = train(&alone, "", &[], &mut learner, None).unwrap_err().to_string();
+    assert_eq!(error, "there is no checkpoint to go back to");
+}
+
+#[test]
+fn warnings_of_a_resumed_run_are_those_of_an_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let learner = |max_updates| {
+        let mut learner = Fake::with_max_updates(max_updates);
+        learner.names[2] = "approx_kl".into(); // which goes up and down between -1 and 1
+        learner
+    };
+    let text = |run: &Path| fs::read_to_string(run.join("warnings.jsonl")).unwrap();
+    let every = |name: &str| Settings { log_interval: 1, ..settings(&dir.path().join(name), 47) };
+    let whole = run(&every("whole"), learner(7)).directory;
+    assert!(text(&whole).lines().count() >= 2, "{}", text(&whole));
+    let stop_file = dir.path().join("parts/run/stop");
+    let first = run(
+        &every("parts"),
+        learner(1).before_chunk(move |done| {
+            if done == 22 {
+                fs::write(&stop_file, "").unwrap();
+            }
+        }),
+    );
+    let second = resume(&every("parts"), &first.directory, learner(1000)).unwrap();
+    assert_eq!(text(&second.directory), text(&whole));
+}
+
+#[test]
+fn only_the_newest_checkpoints_are_kept_if_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { save_interval: Some(10), keep: Some(2), ..settings(dir.path(), 47) };
+    let outcome = run(&settings, Fake::new());
+    let updates: Vec<_> = run_dir::checkpoints(&outcome.directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [40, 47]);
+    assert!(!outcome.directory.join("params_30.safetensors").exists());
+    assert!(outcome.directory.join("params_40.safetensors").exists());
 }
 
 #[test]

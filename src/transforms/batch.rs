@@ -786,8 +786,12 @@ impl Rule<'_> {
         let flags: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
         let operand = rare_operand(body, captures, &flags);
         if inputs[0].batched {
-            let changed: Vec<bool> =
-                body.outputs.iter().zip(&body.inputs[captures..]).map(|(output, input)| output != input).collect();
+            let changed: Vec<bool> = body
+                .outputs
+                .iter()
+                .zip(&body.inputs[captures..])
+                .map(|(output, input)| output != input)
+                .collect();
             return self.rare_rows(body, captures, &changed, inputs);
         }
         let vars: Vec<Var> = inputs

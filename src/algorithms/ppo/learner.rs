@@ -117,8 +117,14 @@ impl PpoLearner {
 
         let compiled = Instant::now();
         let options = CompileOptions { num_replicas: num_devices, ..Default::default() };
-        let init = client.compile(&init_text, &options).context("compiling the program `init`")?;
-        let chunk = client.compile(&chunk_text, &options).context("compiling the program `chunk`")?;
+        // At the same time: much of a compilation runs on one core.
+        let (init, chunk) = std::thread::scope(|scope| {
+            let init = scope.spawn(|| client.compile(&init_text, &options));
+            let chunk = client.compile(&chunk_text, &options);
+            (init.join().expect("compiling does not panic"), chunk)
+        });
+        let init = init.context("compiling the program `init`")?;
+        let chunk = chunk.context("compiling the program `chunk`")?;
         let timing = Timing {
             trace_seconds,
             compile_seconds: compiled.elapsed().as_secs_f64(),

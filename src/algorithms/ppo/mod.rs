@@ -15,13 +15,17 @@ use crate::algorithms::advantage::gae;
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
+use crate::array::ArrayType;
 use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
-    Float, Int, Key, Leaves, all_reduce, arange, float, int, leaves, map2, merge_first_axes, replica_id,
-    scan_range, select, stack, take_tree, value_and_grad,
+    Float, Int, Key, Leaves, all_reduce, arange, concatenate, float, int, leaves, merge_first_axes, ravel,
+    replica_id, scan, scan_range, select, stack, take_tree, unravel, value_and_grad,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical};
+
+/// Adam's epsilon (HackMatrix trainer, section 12.4).
+const ADAM_EPSILON: f64 = 1e-8;
 
 /// Everything that an update changes.
 pub struct State {
@@ -163,6 +167,8 @@ impl Ppo<'_> {
     }
 
     /// The epochs of minibatches: new parameters and optimizer, mean losses, mean norm of the gradient.
+    /// Inside, all parameters are one vector, so that a step of the optimizer is a few operations however many
+    /// layers there are.
     fn improve(
         &self,
         hyper: &Hyper,
@@ -178,51 +184,51 @@ impl Ppo<'_> {
         let steps = update_epochs * num_minibatches;
         // Devices hold different samples, so they shuffle apart.
         let key = key.fold_in(replica_id());
-        let ((params, optimizer), (losses, norms)) =
-            scan_range(steps, (params, optimizer), |(params, optimizer), step| {
-                let epoch = step / num_minibatches;
-                let shuffle = Permutation::new(key.fold_in(epoch), rows);
-                let first = (step % num_minibatches) * size;
-                let chosen = shuffle.apply(arange(size) + first);
-                let (losses, gradient) = self.gradient(hyper, &params, &samples, chosen);
-                let (gradient, norm) = clip_by_global_norm(&gradient, hyper.max_grad_norm);
-                let (params, optimizer) = optimizer.step(&params, &gradient, lr, 1e-8);
-                ((params, optimizer), (losses, norm))
-            });
-        (params, optimizer, map2(&losses, &losses, |x, _| x.mean_all()), norms.mean_all())
+        let flat =
+            Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
+        let start = (ravel(&params), flat);
+        let ((vector, flat), (losses, norms)) = scan_range(steps, start, |(vector, optimizer), step| {
+            let epoch = step / num_minibatches;
+            let shuffle = Permutation::new(key.fold_in(epoch), rows);
+            let first = (step % num_minibatches) * size;
+            let chosen = shuffle.apply(arange(size) + first);
+            let (losses, gradient) = self.gradient(hyper, &unravel(&params, vector), &samples, chosen);
+            let (gradient, norm) = clip_by_global_norm(gradient, hyper.max_grad_norm);
+            let (vector, optimizer) = optimizer.step(&vector, &gradient, lr, ADAM_EPSILON);
+            ((vector, optimizer), (losses, norm))
+        });
+        let optimizer = Adam {
+            mean: unravel(&params, flat.mean),
+            square: unravel(&params, flat.square),
+            count: flat.count,
+        };
+        let losses = unravel(&no_losses(), losses.mean([0]));
+        (unravel(&params, vector), optimizer, losses, norms.mean_all())
     }
 
-    /// The gradient of the loss over the rows `chosen` of all devices.
-    fn gradient(
-        &self,
-        hyper: &Hyper,
-        params: &ActorCritic,
-        samples: &Sample,
-        chosen: Int,
-    ) -> (Losses, ActorCritic) {
+    /// The losses and the gradient, each as one vector, over the rows `chosen` of all devices.
+    fn gradient(&self, hyper: &Hyper, params: &ActorCritic, samples: &Sample, chosen: Int) -> (Float, Float) {
         let size = chosen.shape()[0];
-        let advantages = samples.advantage.take(chosen, 0);
-        let (mean, std) = self.mean_and_std(advantages);
-        let micro = micro_batch_rows(size, params);
-        let groups = chosen.reshape([size / micro, micro]);
-        let zeros = |p: Float| p.full_like(0.0);
-        let no_losses = Losses {
-            pg_loss: float(0.0),
-            vf_loss: float(0.0),
-            entropy: float(0.0),
-            approx_kl: float(0.0),
-            clip_frac: float(0.0),
-        };
-        let start = (no_losses, map2(params, params, |p, _| zeros(p)));
+        let (mean, std) = self.mean_and_std(samples.advantage.take(chosen, 0));
         let scale = 1.0 / (size * self.num_devices) as f64;
-        let add = |a: Float, b: Float| a + b;
-        let (sums, ()) = crate::lang::scan(start, groups, |(losses, gradient), rows| {
+        let part = |rows: Int| {
             let mut sample = take_tree(samples, rows);
             sample.advantage = (sample.advantage - mean) / (std + 1e-8);
-            let (_, more, part) = value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
-            ((map2(&losses, &more, add), map2(&gradient, &part, add)), ())
-        });
-        if self.num_devices == 1 { sums } else { all_reduce(sums) }
+            let (_, losses, gradient) =
+                value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
+            concatenate(0, [ravel(&losses), ravel(&gradient)])
+        };
+        let micro = micro_batch_rows(size, params);
+        let sums = if micro == size {
+            part(chosen)
+        } else {
+            let nothing = concatenate(0, [ravel(&no_losses()), ravel(params) * 0.0]);
+            let groups = chosen.reshape([size / micro, micro]);
+            scan(nothing, groups, |sums, rows| (sums + part(rows), ())).0
+        };
+        let sums = if self.num_devices == 1 { sums } else { all_reduce(sums) };
+        let count = leaves(&no_losses()).len();
+        (sums.slice(0, 0..count), sums.slice(0, count..sums.size()))
     }
 
     /// The clipped surrogate objective with value loss and entropy bonus, summed over the sample times `scale`.
@@ -340,12 +346,21 @@ impl Ppo<'_> {
     }
 }
 
-/// Rows of a micro-batch: the largest divisor of the minibatch whose activations stay in the last-level cache.
-/// Smaller ones would add up gradients as large as the weights more often than their activations save.
+/// The sums of no samples.
+fn no_losses() -> Losses {
+    let zero = float(0.0);
+    Losses { pg_loss: zero, vf_loss: zero, entropy: zero, approx_kl: zero, clip_frac: zero }
+}
+
+/// Rows of a micro-batch: a divisor of the minibatch whose activations stay in a core's cache, but with more of them
+/// than the weights whose gradients are added up after each.
 fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
-    /// Floats of activations and their cotangents.
-    const CACHE_FLOATS: usize = 1 << 23;
-    let widths: usize =
-        leaves(params).iter().filter_map(|leaf| leaf.array_type().shape.first().copied()).sum();
-    divisor_at_most(minibatch, (CACHE_FLOATS / widths.max(1)).max(1))
+    /// Floats of activations and their cotangents that the cache holds.
+    const CACHE: usize = 1 << 20;
+    /// Least floats of activations for each weight.
+    const PER_WEIGHT: usize = 14;
+    let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
+    let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
+    let weights: usize = types.iter().map(ArrayType::size).sum();
+    divisor_at_most(minibatch, CACHE.max(PER_WEIGHT * weights) / widths)
 }

@@ -8,7 +8,8 @@
 //!
 //! In the order of a step: the [`board`] and the lists of [`entities`] make the [`state`]; the player's
 //! [`actions`] and [`programs`]; the [`enemy_turn`], which may [`spawn`] transmissions; the next [`stage`]; the
-//! [`reward`] and the [`observation`]. [`convert`] turns states into the host's games and back.
+//! [`reward`] and the [`observation`]. [`convert`] turns states into the host's games and back; [`player`] and [`table`]
+//! play those on a device.
 
 mod actions;
 mod bits;
@@ -24,6 +25,7 @@ mod reward;
 mod spawn;
 mod stage;
 mod state;
+mod table;
 
 use crate::lang::{Bool, Float, Int, Key, arange, boolean, float, int, int_u64, select};
 
@@ -36,6 +38,7 @@ use state::Scene;
 pub use convert::Converter;
 pub use player::CompiledPlayer;
 pub use state::{History, State, World};
+pub use table::CompiledTable;
 
 /// The game.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,11 +8,13 @@
 //! * [`golden`]: recorded transitions that every implementation has to reproduce;
 //! * [`stats`]: recorded frequencies of what is random, to compare with;
 //! * [`protocol`]: the JSON-lines protocol of the original game;
+//! * [`describe`]: the environment in names;
 //! * [`view`]: a game as text.
 //!
 //! Nothing here knows about tracing or devices: the environment converts its arrays to and from
 //! [`Game`], and is reached through two small traits, [`golden::Player`] and [`protocol::Table`].
 
+pub mod describe;
 mod game;
 pub mod golden;
 pub mod layout;

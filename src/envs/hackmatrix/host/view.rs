@@ -2,7 +2,8 @@
 //!
 //! Plain ASCII lines that fit into 80 x 24. The top line of a cell shows who is there, the bottom line
 //! what is there; [`LEGEND`] explains the signs. It shows the game, not what the player knows: a hidden
-//! cryptog and the content of a question block appear with a question mark.
+//! cryptog and the content of a question block appear with a question mark. Lines are made of [`Piece`]s that say
+//! what they show, for those who have colours.
 
 use super::game::{Board, Cell, EnemyType, Game, SIDE, block};
 use super::layout::layout;
@@ -13,14 +14,47 @@ const WIDTH: usize = 8;
 const RULE: &str = "  +--------+--------+--------+--------+--------+--------+";
 
 /// The signs of the board.
-pub const LEGEND: [&str; 2] = [
-    "@ you  V2 D3 G2 C2 enemy, hp (? unseen ~ stunned ^ siphon)  *V1 arrives in 1",
-    "[5] [push] block  (5) siphoned  +spawn  $ credits  & energy  S pickup  o . used",
+pub const LEGEND: [&str; 3] = [
+    "@ you  V2 enemy, its hp (? unseen  ~ stunned  ^ siphoned)",
+    "*V1 arrives in 1  [5] [push] block  (5) siphoned  +spawn",
+    "$ credits  & energy  S data siphon  o . siphoned cells",
 ];
+
+/// A part of a line that shows one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub text: String,
+    pub shows: Shows,
+}
+
+/// What a piece shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Lines and numbers of the board.
+    Frame,
+    Space,
+    Player,
+    Enemy(EnemyType),
+    Transmission(EnemyType),
+    Block,
+    SiphonedBlock,
+    Exit,
+    Pickup,
+    Credits,
+    Energy,
+    /// A cell that was siphoned.
+    Mark,
+}
+
+impl Piece {
+    fn new(shows: Shows, text: impl Into<String>) -> Piece {
+        Piece { text: text.into(), shows }
+    }
+}
 
 /// The lines of the board, the panel, and the legend.
 pub fn lines(game: &Game) -> Vec<String> {
-    let mut lines = board(game);
+    let mut lines: Vec<String> = board(game).iter().map(|pieces| text(pieces)).collect();
     let panel = panel(game);
     let rows = lines.len().max(panel.len());
     lines.resize(rows, " ".repeat(RULE.len()));
@@ -31,34 +65,55 @@ pub fn lines(game: &Game) -> Vec<String> {
     lines
 }
 
-fn board(game: &Game) -> Vec<String> {
-    let mut lines = vec![RULE.to_string()];
+/// A line without what it shows.
+pub fn text(pieces: &[Piece]) -> String {
+    pieces.iter().map(|piece| piece.text.as_str()).collect()
+}
+
+/// The lines of the board: a rule, then two lines and a rule for each row, then the numbers of the columns.
+pub fn board(game: &Game) -> Vec<Vec<Piece>> {
+    let rule = || vec![Piece::new(Shows::Frame, RULE)];
+    let mut lines = vec![rule()];
     for row in (0..SIDE).rev() {
-        let cells: Vec<Cell> = (0..SIDE).map(|col| Cell::new(row, col)).collect();
-        let join = |label: String, parts: Vec<String>| format!("{label} |{}|", parts.join("|"));
-        lines.push(join(row.to_string(), cells.iter().map(|&cell| who(game, cell)).collect()));
-        lines.push(join(" ".into(), cells.iter().map(|&cell| what(&game.board, cell)).collect()));
-        lines.push(RULE.to_string());
+        let line = |label: String, cell_pieces: &dyn Fn(Cell) -> Vec<Piece>| {
+            let mut pieces = vec![Piece::new(Shows::Frame, format!("{label} |"))];
+            for col in 0..SIDE {
+                pieces.extend(fitted(cell_pieces(Cell::new(row, col))));
+                pieces.push(Piece::new(Shows::Frame, "|"));
+            }
+            pieces
+        };
+        lines.push(line(row.to_string(), &|cell| who(game, cell)));
+        lines.push(line(" ".into(), &|cell| what(&game.board, cell)));
+        lines.push(rule());
     }
     let columns: Vec<String> = (0..SIDE).map(|col| format!("{col:^WIDTH$}")).collect();
-    lines.push(format!("   {}", columns.join(" ")));
+    lines.push(vec![Piece::new(Shows::Frame, format!("   {}", columns.join(" ")))]);
     lines
 }
 
-/// Pads or cuts to the width of a cell.
-fn fit(text: &str) -> String {
-    format!("{text:WIDTH$.WIDTH$}")
+/// Cuts or fills pieces to the width of a cell.
+fn fitted(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut room = WIDTH;
+    let mut fitted = Vec::new();
+    for Piece { text, shows } in pieces {
+        let text: String = text.chars().take(room).collect();
+        room -= text.len();
+        fitted.push(Piece { text, shows });
+    }
+    fitted.push(Piece::new(Shows::Space, " ".repeat(room)));
+    fitted
 }
 
 /// The player, enemies and transmissions of a cell.
-fn who(game: &Game, cell: Cell) -> String {
-    let mut text = String::new();
+fn who(game: &Game, cell: Cell) -> Vec<Piece> {
+    let mut pieces = Vec::new();
     if game.player == cell {
-        text.push('@');
+        pieces.push(Piece::new(Shows::Player, "@"));
     }
     for enemy in game.enemies.iter().filter(|enemy| enemy.at == cell) {
         let mark = |applies: bool, sign: &'static str| if applies { sign } else { "" };
-        text += &format!(
+        let text = format!(
             "{}{}{}{}{}",
             letter(enemy.kind),
             enemy.hp,
@@ -66,11 +121,13 @@ fn who(game: &Game, cell: Cell) -> String {
             mark(enemy.stunned, "~"),
             mark(enemy.from_siphon, "^"),
         );
+        pieces.push(Piece::new(Shows::Enemy(enemy.kind), text));
     }
     for transmission in game.transmissions.iter().filter(|transmission| transmission.at == cell) {
-        text += &format!("*{}{}", letter(transmission.kind), transmission.turns);
+        let text = format!("*{}{}", letter(transmission.kind), transmission.turns);
+        pieces.push(Piece::new(Shows::Transmission(transmission.kind), text));
     }
-    fit(&text)
+    pieces
 }
 
 fn letter(kind: EnemyType) -> char {
@@ -78,29 +135,37 @@ fn letter(kind: EnemyType) -> char {
 }
 
 /// The block, exit, pickup and resources of a cell.
-fn what(board: &Board, cell: Cell) -> String {
+fn what(board: &Board, cell: Cell) -> Vec<Piece> {
     if board.has_block(cell) {
-        return fit(&block_text(board, cell));
+        let shows = if board.siphoned[cell] { Shows::SiphonedBlock } else { Shows::Block };
+        return vec![Piece::new(shows, block_text(board, cell))];
     }
     let mut parts = Vec::new();
     if board.exit_cell[cell] {
-        parts.push("EXIT".to_string());
+        parts.push(Piece::new(Shows::Exit, "EXIT"));
     }
     if board.data_siphon[cell] {
-        parts.push("S".to_string());
+        parts.push(Piece::new(Shows::Pickup, "S"));
     }
     if board.res_credits[cell] > 0 {
-        parts.push(format!("${}", board.res_credits[cell]));
+        parts.push(Piece::new(Shows::Credits, format!("${}", board.res_credits[cell])));
     }
     if board.res_energy[cell] > 0 {
-        parts.push(format!("&{}", board.res_energy[cell]));
+        parts.push(Piece::new(Shows::Energy, format!("&{}", board.res_energy[cell])));
     }
     if board.siphon_center[cell] {
-        parts.push("o".to_string());
+        parts.push(Piece::new(Shows::Mark, "o"));
     } else if board.siphoned[cell] {
-        parts.push(".".to_string());
+        parts.push(Piece::new(Shows::Mark, "."));
     }
-    fit(&parts.join(" "))
+    let mut spaced = Vec::new();
+    for part in parts {
+        if !spaced.is_empty() {
+            spaced.push(Piece::new(Shows::Space, " "));
+        }
+        spaced.push(part);
+    }
+    spaced
 }
 
 fn block_text(board: &Board, cell: Cell) -> String {
@@ -119,7 +184,8 @@ fn block_text(board: &Board, cell: Cell) -> String {
     if closed.len() + spawn.len() <= WIDTH { closed + &spawn } else { closed }
 }
 
-fn panel(game: &Game) -> Vec<String> {
+/// What the player has, and how far the game is.
+pub fn panel(game: &Game) -> Vec<String> {
     let mut lines = vec![
         format!("stage {}/8   turn {}", game.stage, game.turn),
         format!("score {}", game.score),

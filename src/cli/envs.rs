@@ -1,0 +1,155 @@
+//! `lockstep envs`: which environments there are, and what one of them consists of.
+
+use anyhow::Result;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::{Value, json};
+use toml::Table;
+
+use crate::algorithms::ppo;
+use crate::array::HostArray;
+use crate::envs::description::Group;
+use crate::envs::registry::{ENVS, Entry};
+use crate::envs::{Description, EnvSpec, default_params};
+
+use super::learner::{env_defaults, find_env};
+use super::{print, print_line};
+
+/// What to show.
+#[derive(Debug, Args)]
+struct Envs {
+    /// Show everything about this environment [default: list all]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print JSON on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn command() -> Command {
+    Envs::augment_args(Command::new("envs")).about("List environments, or describe one")
+}
+
+/// Prints.
+///
+/// # Errors
+/// An unknown name: one line with the nearest one.
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let Envs { name, json } = Envs::from_arg_matches(matches)?;
+    match (name, json) {
+        (None, false) => print(&table()),
+        (None, true) => print_line(Value::from_iter(ENVS.iter().map(row))),
+        (Some(name), false) => print(&Facts::of(find_env(&name)?)?.to_text()),
+        (Some(name), true) => print_line(Facts::of(find_env(&name)?)?.to_json()),
+    }
+}
+
+fn row(entry: &Entry) -> Value {
+    let spec = (entry.make)().spec();
+    json!({
+        "name": entry.name,
+        "summary": entry.summary,
+        "obs_size": spec.obs_size(),
+        "num_actions": spec.num_actions,
+    })
+}
+
+fn table() -> String {
+    let mut text = format!("{:<14}{:>8}{:>10}  summary\n", "name", "obs", "actions");
+    for entry in ENVS {
+        let spec = (entry.make)().spec();
+        let (name, summary) = (entry.name, entry.summary);
+        text += &format!("{name:<14}{:>8}{:>10}  {summary}\n", spec.obs_size(), spec.num_actions);
+    }
+    text
+}
+
+/// All about one environment.
+struct Facts {
+    entry: &'static Entry,
+    spec: EnvSpec,
+    description: Description,
+    params: Vec<(String, HostArray)>,
+    /// The settings of training, and the general defaults.
+    settings: Table,
+    general: Table,
+}
+
+impl Facts {
+    fn of(entry: &'static Entry) -> Result<Facts> {
+        let env = (entry.make)();
+        Ok(Facts {
+            entry,
+            spec: env.spec(),
+            description: (entry.describe)(),
+            params: default_params(&*env),
+            settings: Table::try_from(env_defaults(entry.name)?)?,
+            general: Table::try_from(ppo::Settings::default())?,
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let params = self.params.iter().map(|(name, value)| (name.clone(), number(value)));
+        let mut object = row(self.entry);
+        object["observation"] = json!(self.description.observation);
+        object["actions"] = json!(self.description.actions);
+        object["rewards"] = json!(self.description.rewards);
+        object["metrics"] = self.spec.metrics.iter().map(|metric| metric.name.as_str()).collect();
+        object["params"] = params.collect();
+        object["settings"] = json!(self.settings);
+        object
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = format!("{}: {}\n", self.entry.name, self.entry.summary);
+        text += &format!("\nObservation: {} numbers\n", self.spec.obs_size());
+        let mut start = 0;
+        for group in &self.description.observation {
+            text += &group_text(group, start);
+            start += group.size();
+        }
+        text += &format!("\nActions: {}\n", self.spec.num_actions);
+        for (index, action) in self.description.actions.iter().enumerate() {
+            text += &format!("  {index:>4}  {:<22}{}\n", action.name, action.does);
+        }
+        text += "\nReward: the sum of\n";
+        for reward in &self.description.rewards {
+            text += &format!("  {:<28}{} per {}\n", reward.name, reward.pays, reward.per);
+        }
+        text += "\nParameters, which never recompile\n";
+        for (name, value) in &self.params {
+            text += &format!("  {name:<28}{}\n", number(value));
+        }
+        text += "\nSettings of training\n";
+        for (name, value) in &self.settings {
+            let general = match self.general.get(name) {
+                Some(general) if general != value => format!("  (elsewhere {general})"),
+                _ => String::new(),
+            };
+            text += &format!("  {name:<28}{value}{general}\n");
+        }
+        text
+    }
+}
+
+/// A group of the observation that begins at `start`.
+fn group_text(group: &Group, start: usize) -> String {
+    let width = group.features.len();
+    let mut text = match group.count {
+        1 => format!("  {}\n", group.name),
+        count => format!("  {}, {count} times {width} numbers\n", group.name),
+    };
+    for (i, feature) in group.features.iter().enumerate() {
+        let index = if group.count == 1 { format!("{}", start + i) } else { format!("{}..", start + i) };
+        let is = if feature.is == feature.name { "" } else { &feature.is };
+        text += format!("  {index:>6}  {:<22}{is}", feature.name).trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// The value of a parameter: a number, or a list of them. f32 values are shown as short as they are exact.
+fn number(value: &HostArray) -> Value {
+    let short = |value: f64| serde_json::from_str(&(value as f32).to_string()).unwrap_or(json!(value));
+    let mut values: Vec<Value> = value.to_f64().into_iter().map(short).collect();
+    if value.shape().is_empty() { values.remove(0) } else { values.into() }
+}

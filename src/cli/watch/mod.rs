@@ -1,0 +1,120 @@
+//! `lockstep watch`: a policy at play, in the terminal.
+//!
+//! [`session`] plays and keeps what there is to see, a [`painter`] turns the state of an environment into a picture, and
+//! that is shown on the full [`screen`], or as [`plain`] text where there is none.
+
+mod cartpole;
+mod hackmatrix;
+mod painter;
+mod plain;
+mod screen;
+mod session;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+use crate::algorithms::playback::Playback;
+use crate::algorithms::policy::Choice;
+use crate::config::UsageError;
+
+use super::player::{Device, Player, newest_params};
+use session::Session;
+
+/// What to watch, and how.
+#[derive(Debug, Args)]
+struct Watch {
+    /// A file of parameters, a directory (its newest file), or `random` for uniformly random valid actions
+    #[arg(value_name = "PARAMS", required_unless_present = "latest", conflicts_with = "latest")]
+    params: Option<PathBuf>,
+    /// Take the newest parameters of all runs
+    #[arg(long)]
+    latest: bool,
+    /// Directory that holds the run directories, for --latest
+    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    checkpoint_dir: PathBuf,
+    /// Environment [default: the one that the file names; hackmatrix for `random`]
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// Episodes to play
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    episodes: usize,
+    /// Speed; 1 is the environment's own pace
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    speed: f64,
+    /// Seed of all random numbers; `eval` with it plays the same episodes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Steps after which an episode is cut off
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    max_steps: usize,
+    /// Draw actions with their probabilities instead of taking the most probable one
+    #[arg(long)]
+    stochastic: bool,
+    #[command(flatten)]
+    device: Device,
+}
+
+pub fn command() -> Command {
+    Watch::augment_args(Command::new("watch")).about("Watch a policy play in the terminal").after_help(
+        "Keys: space pauses, n or the right arrow does one step, + and - change the speed, q quits. Where the output is \
+         no terminal, every step is a block of plain text.",
+    )
+}
+
+/// Plays and shows.
+///
+/// # Errors
+/// One line; a [`UsageError`] if the numbers make no sense.
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let watch = Watch::from_arg_matches(matches)?;
+    watch.check().map_err(|error| UsageError(error.to_string()))?;
+    let player = watch.player()?;
+    let env = (player.env.make)();
+    let client = watch.device.open()?;
+    let playback = Playback::new(&client, &*env, &player.policy)?;
+    let mut session = Session::new(playback, player.env, watch.seed, watch.episodes, watch.max_steps)?;
+    let painter = painter::of(player.env);
+    if io::stdout().is_terminal() {
+        screen::run(&mut session, &*painter, watch.speed)?;
+        super::print(&plain::summary(&session))
+    } else {
+        plain::run(&mut session, &*painter)
+    }
+}
+
+impl Watch {
+    fn check(&self) -> Result<()> {
+        ensure!(
+            (1..=1_000_000).contains(&self.episodes),
+            "episodes is {}; it must be from 1 to 1000000",
+            self.episodes
+        );
+        ensure!(
+            (1..=1 << 24).contains(&self.max_steps),
+            "max_steps is {}; it must be from 1 to {}",
+            self.max_steps,
+            1 << 24
+        );
+        ensure!(
+            (0.01..=1000.0).contains(&self.speed),
+            "speed is {}; it must be from 0.01 to 1000",
+            self.speed
+        );
+        Ok(())
+    }
+
+    fn player(&self) -> Result<Player> {
+        let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
+        match &self.params {
+            None => {
+                let newest = newest_params(&self.checkpoint_dir)?;
+                eprintln!("watching {}", newest.display());
+                Player::load(&newest, self.env.as_deref(), choice)
+            }
+            Some(request) => Player::named(request, self.env.as_deref(), choice),
+        }
+    }
+}

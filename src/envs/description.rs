@@ -1,0 +1,76 @@
+//! What people want to know of an environment: the meaning of its numbers.
+//!
+//! An environment reads it from its data in `jax_env_spec/`, which is what its program computes with.
+
+use serde::Serialize;
+
+/// The observation, the actions and the reward in names.
+#[derive(Clone, Debug, Serialize)]
+pub struct Description {
+    /// In the order of the observation.
+    pub observation: Vec<Group>,
+    pub actions: Vec<Action>,
+    /// The reward is their sum.
+    pub rewards: Vec<Reward>,
+}
+
+/// Numbers of the observation that belong together.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    pub name: String,
+    /// How many of them follow each other, each with all the features: the cells of a board.
+    pub count: usize,
+    pub features: Vec<Feature>,
+}
+
+/// One number.
+#[derive(Clone, Debug, Serialize)]
+pub struct Feature {
+    pub name: String,
+    /// Its meaning, unit or scale.
+    pub is: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Action {
+    pub name: String,
+    pub does: String,
+}
+
+/// A part of the reward.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reward {
+    pub name: String,
+    /// What it pays, a number or the name of a parameter.
+    pub pays: String,
+    /// For what.
+    pub per: String,
+}
+
+impl Group {
+    /// Numbers in the observation.
+    pub fn size(&self) -> usize {
+        self.count * self.features.len()
+    }
+}
+
+impl Description {
+    /// The name of an action.
+    pub fn action(&self, index: usize) -> &str {
+        self.actions.get(index).map_or("?", |action| &action.name)
+    }
+
+    /// The names of all numbers of an observation, in order: `cell 3 enemy_hp`.
+    pub fn observation_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for group in &self.observation {
+            for i in 0..group.count {
+                names.extend(group.features.iter().map(|feature| match group.count {
+                    1 => feature.name.clone(),
+                    _ => format!("{} {i} {}", group.name, feature.name),
+                }));
+            }
+        }
+        names
+    }
+}

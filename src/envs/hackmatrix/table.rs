@@ -1,0 +1,73 @@
+//! The compiled game at the table of the JSON protocol: one game at a time.
+
+use anyhow::Result;
+
+use crate::array::{ArrayType, DType, HostArray};
+use crate::lang::{Handle, Int, Key, trace, vmap_last};
+use crate::lower::{self, lower};
+use crate::runtime::{Arg, Client, CompileOptions, Program};
+
+use super::host::golden::Player;
+use super::host::layout::ACTIONS;
+use super::host::protocol::Table;
+use super::host::{Game, StepResult};
+use super::{CompiledPlayer, Converter, Env, HackMatrix};
+
+/// Plays games that a [`Session`](super::host::protocol::Session) holds, with numbers from a seed.
+pub struct CompiledTable {
+    client: Client,
+    converter: Converter,
+    player: CompiledPlayer,
+    reset: Program,
+    seed: u64,
+    /// Random numbers taken so far.
+    count: u64,
+}
+
+impl CompiledTable {
+    /// # Errors
+    /// Whatever the compiler reports.
+    pub fn new(client: &Client, seed: u64) -> Result<CompiledTable> {
+        let words = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
+        let reset = trace(&words, |words| {
+            let params = HackMatrix.default_params();
+            vmap_last(Key::from_words(words).split_last(1), |key| HackMatrix.reset(&params, key))
+        });
+        let reset =
+            client.compile(&lower(&reset.graph, &lower::Options::default()), &CompileOptions::default())?;
+        Ok(CompiledTable {
+            client: client.clone(),
+            converter: Converter::new(),
+            player: CompiledPlayer::new(1, Some(client))?,
+            reset,
+            seed,
+            count: 0,
+        })
+    }
+
+    /// A new number for each use; those of two seeds begin far apart.
+    fn next_seed(&mut self) -> u64 {
+        const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.count += 1;
+        self.seed.wrapping_mul(GOLDEN_RATIO).wrapping_add(self.count)
+    }
+}
+
+impl Table for CompiledTable {
+    fn reset(&mut self) -> Result<Game> {
+        let seed = self.next_seed();
+        let words = HostArray::new(&[2], vec![(seed >> 32) as u32, seed as u32]);
+        let outputs = self.reset.run(vec![Arg::Donate(self.client.to_device(&words, 0)?)])?;
+        let arrays = outputs.iter().map(|output| output.to_host()).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.converter.from_arrays(&arrays).remove(0))
+    }
+
+    fn step(&mut self, game: &Game, action: i32) -> Result<StepResult> {
+        let seed = self.next_seed();
+        Ok(self.player.step(std::slice::from_ref(game), &[action], seed)?.remove(0))
+    }
+
+    fn action_mask(&mut self, game: &Game) -> Result<[bool; ACTIONS]> {
+        Ok(self.player.observe(std::slice::from_ref(game))?.remove(0).1)
+    }
+}

@@ -1,0 +1,129 @@
+//! Reading a run's `metrics.jsonl` back, also while somebody else writes it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::logs::METRICS;
+
+/// The last updates that a run has logged: up to `update`, and at all; 0 where there is none.
+pub fn last_logged(run: &Path, update: u64) -> (u64, u64) {
+    #[derive(Deserialize)]
+    struct Logged {
+        update: u64,
+    }
+    let Ok(file) = File::open(run.join(METRICS)) else { return (0, 0) };
+    let rows =
+        BufReader::new(file).lines().map_while(|line| serde_json::from_str::<Logged>(&line.ok()?).ok());
+    rows.fold((0, 0), |(before, _), row| (if row.update <= update { row.update } else { before }, row.update))
+}
+
+/// The curves of a run: one column of numbers for each name, all of the same length.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    columns: BTreeMap<String, Vec<f64>>,
+    rows: usize,
+}
+
+impl History {
+    /// Reads all rows of the run in a directory. A last line without an end is still being written, and left out.
+    ///
+    /// # Errors
+    /// One line: the file cannot be read, or a line of it is no JSON object.
+    pub fn read(run: &Path) -> Result<Self> {
+        let path = run.join(METRICS);
+        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut reader = BufReader::new(file);
+        let mut history = Self::default();
+        let mut line = String::new();
+        loop {
+            line.clear();
+            reader.read_line(&mut line).with_context(|| format!("cannot read {}", path.display()))?;
+            if !line.ends_with('\n') {
+                return Ok(history);
+            }
+            let row: Map<String, Value> = serde_json::from_str(&line).with_context(|| {
+                format!("line {} of {} is no row of metrics", history.rows + 1, path.display())
+            })?;
+            history.add(&row);
+        }
+    }
+
+    fn add(&mut self, row: &Map<String, Value>) {
+        for name in row.keys() {
+            if !self.columns.contains_key(name) {
+                self.columns.insert(name.clone(), vec![f64::NAN; self.rows]);
+            }
+        }
+        for (name, column) in &mut self.columns {
+            column.push(row.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN));
+        }
+        self.rows += 1;
+    }
+
+    /// The value of a metric in a row, if it has one.
+    pub fn get(&self, row: usize, name: &str) -> Option<f64> {
+        self.column(name)?.get(row).copied().filter(|value| !value.is_nan())
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The names of all columns, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.keys().map(String::as_str)
+    }
+
+    /// The values of a column, NaN where there is none.
+    pub fn column(&self, name: &str) -> Option<&[f64]> {
+        self.columns.get(name).map(Vec::as_slice)
+    }
+
+    /// The finite values of a metric over timesteps.
+    pub fn curve(&self, name: &str) -> Vec<(f64, f64)> {
+        let (Some(x), Some(y)) = (self.column("timesteps"), self.column(name)) else { return Vec::new() };
+        x.iter().copied().zip(y.iter().copied()).filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+    }
+
+    /// The largest finite value of a metric.
+    pub fn best(&self, name: &str) -> Option<f64> {
+        self.curve(name).into_iter().map(|(_, y)| y).reduce(f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn rows_become_columns() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            "{\"timesteps\":10,\"a\":1.5}\n{\"timesteps\":20,\"a\":null,\"b\":3}\n{\"timesteps\":30,\"a";
+        fs::write(dir.path().join(METRICS), text).unwrap();
+        let history = History::read(dir.path()).unwrap();
+        assert_eq!(history.len(), 2);
+        assert_eq!(history.names().collect::<Vec<_>>(), ["a", "b", "timesteps"]);
+        assert_eq!(history.curve("a"), [(10.0, 1.5)]);
+        assert_eq!(history.curve("b"), [(20.0, 3.0)]);
+        assert_eq!((history.best("a"), history.best("c")), (Some(1.5), None));
+        fs::write(dir.path().join(METRICS), "{\"update\":10}\n{\"update\":20}\n{\"update\":30}\n{\"upd")
+            .unwrap();
+        assert_eq!(last_logged(dir.path(), 25), (20, 30));
+        assert_eq!(last_logged(dir.path(), 5), (0, 30));
+        fs::write(dir.path().join(METRICS), "{\"timesteps\":10}\nnonsense\n").unwrap();
+        let error = format!("{:#}", History::read(dir.path()).unwrap_err());
+        assert!(error.starts_with("line 2 of "), "{error}");
+    }
+}

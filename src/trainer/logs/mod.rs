@@ -1,0 +1,251 @@
+//! The logs of a run: `metrics.jsonl`, `updates.csv` and TensorBoard event files, all of the same rows.
+//!
+//! Each is a [`LogFile`] whose length stands in the checkpoint. When a run is resumed, every file is cut back to that
+//! length before the first new row, so a row is in each of them exactly once, whenever the run was killed.
+
+mod csv;
+mod tensorboard;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::log_file::LogFile;
+use super::metrics::Row;
+
+/// The log that a run is judged by: one JSON object per row.
+pub const METRICS: &str = "metrics.jsonl";
+/// The same rows for a spreadsheet.
+pub const UPDATES: &str = "updates.csv";
+/// What was warned of, one JSON object per warning.
+pub const WARNINGS: &str = "warnings.jsonl";
+/// The directory of the TensorBoard event files, one for each process that worked on the run.
+pub const TENSORBOARD: &str = "tensorboard";
+
+/// The log files of a run, open for appending.
+#[derive(Debug)]
+pub struct Logs {
+    sinks: Vec<Sink>,
+    warnings: LogFile,
+    /// Lengths of the event files of earlier processes.
+    closed: BTreeMap<String, u64>,
+    /// Files that are shorter than the checkpoint says.
+    shortened: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    /// Relative to the run directory.
+    name: String,
+    file: LogFile,
+    encode: fn(&Row) -> Vec<u8>,
+}
+
+impl Logs {
+    /// Opens the logs in the directory `run` and cuts them back to `offsets` (bytes by name, as a checkpoint knows
+    /// them; what it does not know is removed). `metric_names` are those of all rows to come.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn open(run: &Path, offsets: &BTreeMap<String, u64>, metric_names: &[String]) -> Result<Self> {
+        let offset = |name: &str| offsets.get(name).copied().unwrap_or(0);
+        let mut logs = Self {
+            sinks: Vec::new(),
+            warnings: LogFile::open(&run.join(WARNINGS), offset(WARNINGS))?,
+            closed: BTreeMap::new(),
+            shortened: Vec::new(),
+        };
+        logs.add(run, METRICS, offset(METRICS), encode_json)?;
+
+        let header = csv::header(metric_names);
+        let same_columns = csv::keep_if_header_is(&run.join(UPDATES), &header)?;
+        logs.add(run, UPDATES, if same_columns { offset(UPDATES) } else { 0 }, csv::encode)?;
+        logs.begin_with(&header)?;
+
+        let directory = run.join(TENSORBOARD);
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        logs.cut_event_files(run, offsets)?;
+        let name = format!("{TENSORBOARD}/{}", tensorboard::free_file_name(&directory));
+        logs.add(run, &name, 0, tensorboard::encode)?;
+        logs.begin_with(&tensorboard::header())?;
+        Ok(logs)
+    }
+
+    fn add(&mut self, run: &Path, name: &str, offset: u64, encode: fn(&Row) -> Vec<u8>) -> Result<()> {
+        let file = LogFile::open(&run.join(name), offset)?;
+        if file.length() < offset {
+            self.shortened.push(name.into());
+        }
+        self.sinks.push(Sink { name: name.into(), file, encode });
+        Ok(())
+    }
+
+    /// Begins the file that was added last, if it is empty.
+    fn begin_with(&mut self, header: &[u8]) -> Result<()> {
+        let file = &mut self.sinks.last_mut().expect("a file was added").file;
+        if file.length() == 0 { file.append(header) } else { Ok(()) }
+    }
+
+    /// TensorBoard may be watching, and loses its place in a file that shrinks and grows again; therefore each
+    /// process writes a file of its own, and those before it are only cut.
+    fn cut_event_files(&mut self, run: &Path, offsets: &BTreeMap<String, u64>) -> Result<()> {
+        let directory = run.join(TENSORBOARD);
+        let listed = fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()));
+        for entry in listed? {
+            let entry = entry.with_context(|| format!("cannot list {}", directory.display()))?;
+            let name = format!("{TENSORBOARD}/{}", entry.file_name().to_string_lossy());
+            let path = run.join(&name);
+            match offsets.get(&name) {
+                Some(&offset) => {
+                    let length = LogFile::open(&path, offset)?.length();
+                    self.closed.insert(name, length);
+                }
+                None if tensorboard::is_event_file(&name) => {
+                    fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+                }
+                None => {} // somebody else's
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a row to each log.
+    ///
+    /// # Errors
+    /// One line for the first file that cannot be written; what could not be written is kept for the next time.
+    pub fn append(&mut self, row: &Row) -> Result<()> {
+        self.for_each(|sink| sink.file.append(&(sink.encode)(row)))
+    }
+
+    /// Appends a warning.
+    ///
+    /// # Errors
+    /// One line that names the file; the warning is kept for the next time.
+    pub fn warn(&mut self, update: u64, title: &str, text: &str) -> Result<()> {
+        let warning = serde_json::json!({"update": update, "title": title, "text": text});
+        self.warnings.append(format!("{warning}\n").as_bytes())
+    }
+
+    /// Waits until everything is on the disk.
+    ///
+    /// # Errors
+    /// One line for the first file that cannot be written.
+    pub fn sync(&mut self) -> Result<()> {
+        self.for_each(|sink| sink.file.sync()).and(self.warnings.sync())
+    }
+
+    fn for_each(&mut self, mut act: impl FnMut(&mut Sink) -> Result<()>) -> Result<()> {
+        let results: Vec<_> = self.sinks.iter_mut().map(&mut act).collect(); // all, also after a failure
+        results.into_iter().collect()
+    }
+
+    /// The length of each file, for the checkpoint.
+    pub fn offsets(&self) -> BTreeMap<String, u64> {
+        let mut offsets = self.closed.clone();
+        offsets.insert(WARNINGS.into(), self.warnings.length());
+        offsets.extend(self.sinks.iter().map(|sink| (sink.name.clone(), sink.file.length())));
+        offsets
+    }
+
+    /// Files that have lost their end since the checkpoint was written.
+    pub fn shortened(&self) -> &[String] {
+        &self.shortened
+    }
+}
+
+fn encode_json(row: &Row) -> Vec<u8> {
+    let mut line = serde_json::to_vec(row).expect("a row is a flat object");
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(update: u64) -> Row {
+        Row {
+            update,
+            timesteps: update * 100,
+            names: vec!["entropy".into(), "reward/kill".into()],
+            values: vec![update as f32, f32::NAN],
+            steps_per_second: 10.0,
+            wall_seconds: update as f64,
+            time: "2026-01-05T01:02:03Z".parse().unwrap(),
+        }
+    }
+
+    fn names() -> Vec<String> {
+        row(0).names
+    }
+
+    #[test]
+    fn all_logs_are_cut_back_to_the_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path();
+        let mut logs = Logs::open(run, &BTreeMap::new(), &names()).unwrap();
+        logs.append(&row(10)).unwrap();
+        let offsets = logs.offsets();
+        logs.append(&row(20)).unwrap();
+        drop(logs);
+        let events = tensorboard_files(run);
+        assert_eq!(events.len(), 1);
+
+        // Two processes that were killed before they saved anything.
+        for _ in 0..2 {
+            let mut logs = Logs::open(run, &offsets, &names()).unwrap();
+            logs.append(&row(20)).unwrap();
+        }
+        let mut logs = Logs::open(run, &offsets, &names()).unwrap();
+        logs.append(&row(20)).unwrap();
+        assert!(logs.shortened().is_empty());
+        let text = |name| fs::read_to_string(run.join(name)).unwrap();
+        let updates: Vec<_> = text(METRICS).lines().map(|line| line[..14].to_string()).collect();
+        assert_eq!(updates, [r#"{"update":10,"#, r#"{"update":20,"#].map(|s| format!("{s}\"")));
+        assert_eq!(
+            text(UPDATES),
+            "update_num,total_steps,entropy,reward/kill,steps_per_second,wall_seconds,timestamp\n\
+             10,1000,10,NaN,10,10,2026-01-05T01:02:03Z\n20,2000,20,NaN,10,20,2026-01-05T01:02:03Z\n"
+        );
+        let files = tensorboard_files(run);
+        assert_eq!(files.len(), 2, "one of the first process, one of the last: {files:?}");
+        assert_eq!(files[0], events[0]);
+        assert_eq!(fs::metadata(run.join(&files[0])).unwrap().len(), offsets[&files[0]]);
+        assert_eq!(logs.offsets().keys().filter(|name| name.starts_with(TENSORBOARD)).count(), 2);
+    }
+
+    #[test]
+    fn other_columns_begin_another_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path();
+        let mut logs = Logs::open(run, &BTreeMap::new(), &names()).unwrap();
+        logs.append(&row(10)).unwrap();
+        let offsets = logs.offsets();
+        Logs::open(run, &offsets, &["entropy".to_string()]).unwrap();
+        let text = fs::read_to_string(run.join(UPDATES)).unwrap();
+        assert_eq!(text, "update_num,total_steps,entropy,steps_per_second,wall_seconds,timestamp\n");
+        assert!(fs::read_to_string(run.join("updates_1.csv")).unwrap().contains("\n10,1000,10,NaN"));
+    }
+
+    #[test]
+    fn a_log_that_lost_its_end_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path();
+        let mut logs = Logs::open(run, &BTreeMap::new(), &names()).unwrap();
+        logs.append(&row(10)).unwrap();
+        let offsets = logs.offsets();
+        fs::write(run.join(METRICS), "").unwrap();
+        assert_eq!(Logs::open(run, &offsets, &names()).unwrap().shortened(), [METRICS]);
+    }
+
+    fn tensorboard_files(run: &Path) -> Vec<String> {
+        let entries = fs::read_dir(run.join(TENSORBOARD)).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| format!("{TENSORBOARD}/{}", entry.unwrap().file_name().to_string_lossy()))
+            .collect();
+        names.sort();
+        names
+    }
+}

@@ -1,0 +1,74 @@
+//! `summary.json`: what a run came to, in one small file.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::files::write_atomically;
+use super::history::History;
+use super::logs::{METRICS, TENSORBOARD, UPDATES};
+use super::progress::Progress;
+use super::run_dir::name_of;
+use super::status;
+
+/// The name of the file.
+pub const SUMMARY: &str = "summary.json";
+
+/// Writes the summary of the run in a directory. `config` is its configuration as TOML.
+///
+/// # Errors
+/// One line: the file cannot be written, or the metrics cannot be read.
+pub fn write(
+    run: &Path,
+    env: &str,
+    config: &str,
+    progress: &Progress,
+    final_params: Option<&Path>,
+) -> Result<()> {
+    let best_return = History::read(run)?.best("mean_episode_return");
+    let summary = json!({
+        "run_id": name_of(run),
+        "mode": env,
+        "start_time": start_time(run),
+        "duration_seconds": progress.seconds,
+        "total_episodes": progress.episodes,
+        "total_updates": progress.update,
+        "total_timesteps": progress.timesteps,
+        "best_efficiency": best_return, // by this name the specification asks for the best return
+        "best_mean_episode_return": best_return,
+        "final_model_path": final_params,
+        "hyperparameters": config_object(config),
+        "log_files": {"updates": UPDATES, "metrics": METRICS, "tensorboard": TENSORBOARD},
+    });
+    write_atomically(&run.join(SUMMARY), &serde_json::to_vec_pretty(&summary)?)
+}
+
+/// When the run first began.
+fn start_time(run: &Path) -> Value {
+    let meta: Option<Map<String, Value>> =
+        fs::read(run.join("meta.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    meta.and_then(|mut meta| meta.remove("start_time_iso")).unwrap_or_else(|| status::now().into())
+}
+
+/// A configuration as a JSON object: empty if the text is no TOML, which ours always is.
+pub fn config_object(config: &str) -> Map<String, Value> {
+    let table: toml::Table = config.parse().unwrap_or_default();
+    let json =
+        table.into_iter().map(|(key, value)| (key, serde_json::to_value(value).unwrap_or(Value::Null)));
+    json.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_becomes_an_object() {
+        let object =
+            config_object("# Run\nenv = \"cartpole\"\nlr = 0.5\nseed = 3\nnorm = inf\nflag = true\n");
+        let expected = json!({"env": "cartpole", "lr": 0.5, "seed": 3, "norm": null, "flag": true});
+        assert_eq!(Value::Object(object), expected);
+    }
+}

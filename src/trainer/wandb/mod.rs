@@ -1,0 +1,341 @@
+//! Weights & Biases: a run is written to a local transaction log, and when online also sent as it goes.
+//!
+//! The log is the file that the official client writes; `wandb sync DIRECTORY` sends it, whether the run was
+//! offline or the network was gone. Every process that works on a run begins a file of its own under the same run id,
+//! and says in it how it relates to what is known: a new run, one that continues after the last logged step, or one
+//! whose history is rewound to its checkpoint.
+//!
+//! Nothing here may stop a run: what goes wrong becomes a line for the console.
+
+mod api;
+mod artifact;
+mod identity;
+mod record;
+mod sender;
+mod transaction_log;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub use identity::{Environment, Identity, Origin};
+pub use sender::Pace;
+
+use self::artifact::Contents;
+use self::sender::{Begin, Event, Sender};
+use self::transaction_log::TransactionLog;
+use super::metrics::Row;
+use super::settings::Settings;
+
+/// Where a run is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// To the server, and to files
+    Online,
+    /// To files, which `wandb sync` sends later
+    Offline,
+    /// Nowhere
+    Disabled,
+}
+
+/// How long the server keeps quiet after an alert before it passes on another of the same title.
+const ALERT_PAUSE: Duration = Duration::from_secs(600);
+
+/// Something that a person should know at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    pub title: String,
+    pub text: String,
+}
+
+/// A file to keep at W&B.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    pub name: String,
+    pub kind: &'static str,
+    pub path: PathBuf,
+    pub metadata: Value,
+    pub aliases: Vec<String>,
+}
+
+/// What the run is, as far as W&B wants to know.
+pub struct Description<'a> {
+    pub settings: &'a Settings,
+    pub config: Map<String, Value>,
+    /// The run directory.
+    pub run: &'a Path,
+    pub run_name: &'a str,
+    pub origin: Origin,
+    pub commit: Option<String>,
+    /// The last step that was logged before the run was resumed; up to there, nothing is logged again.
+    pub logged_step: u64,
+}
+
+/// The run at W&B.
+#[derive(Debug)]
+pub struct Wandb {
+    log: TransactionLog,
+    sender: Option<Sender>,
+    identity: Identity,
+    /// Rows up to this step are there already.
+    skip_until: u64,
+    /// The newest row's runtime.
+    runtime: f64,
+    artifacts: bool,
+    notices: Vec<String>,
+    /// Whether it has been said that the log cannot be written.
+    complained: bool,
+}
+
+impl Wandb {
+    /// Begins to log a run, or does not, as settings and environment say. Gives the lines to tell the user, too.
+    pub fn begin(
+        description: &Description,
+        environment: &Environment,
+        pace: Pace,
+    ) -> (Option<Self>, Vec<String>) {
+        let (mode, notice) = mode(description.settings, environment);
+        let mut notices: Vec<_> = notice.into_iter().collect();
+        if mode == Mode::Disabled {
+            return (None, notices);
+        }
+        match Self::open(description, environment, mode, pace) {
+            Ok(wandb) => (Some(wandb), notices),
+            Err(error) => {
+                notices.push(format!("W&B is off: {error:#}"));
+                (None, notices)
+            }
+        }
+    }
+
+    fn open(description: &Description, environment: &Environment, mode: Mode, pace: Pace) -> Result<Self> {
+        let Description { settings, ref config, run, run_name, origin, ref commit, logged_step } =
+            *description;
+        let identity = Identity::new(settings, environment, run_name, origin);
+        let start = jiff::Timestamp::now();
+        let directory = make_directory(&environment.directory(run), mode, &identity.run_id)?;
+        let mut log = TransactionLog::create(&directory.join(format!("run-{}.wandb", identity.run_id)))?;
+        log.append(record::HEADER, record::header())?;
+        log.append(record::RUN, record::run(&identity, config, start))?;
+        for metric in record::metrics() {
+            log.append(record::METRIC, metric)?;
+        }
+        let key = environment.api_key().filter(|_| mode == Mode::Online);
+        let sender = key.map(|key| {
+            Sender::start(Begin {
+                base_url: environment.base_url(),
+                key,
+                identity: identity.clone(),
+                config: config.clone(),
+                commit: commit.clone(),
+                metadata: metadata(&identity, commit.as_deref(), start),
+                pace,
+            })
+        });
+        Ok(Self {
+            log,
+            sender: sender.transpose().context("cannot reach W&B")?,
+            identity,
+            skip_until: if origin == Origin::Resumed { logged_step } else { 0 },
+            runtime: 0.0,
+            artifacts: !settings.no_artifact,
+            notices: Vec::new(),
+            complained: false,
+        })
+    }
+
+    fn append(&mut self, kind: u64, message: super::protobuf::Message) {
+        if let Err(error) = self.log.append(kind, message)
+            && !self.complained
+        {
+            self.complained = true;
+            self.notices.push(format!("{error:#}; W&B's records are kept for later"));
+        }
+    }
+
+    fn send(&self, event: Event) {
+        if let Some(sender) = &self.sender {
+            sender.send(event);
+        }
+    }
+
+    /// Logs a row, unless it was logged before the run was resumed.
+    pub fn row(&mut self, row: &Row) {
+        self.runtime = row.wall_seconds;
+        if row.update <= self.skip_until {
+            return;
+        }
+        let fields = fields(row);
+        self.append(record::HISTORY, record::history(row.update, &fields));
+        self.append(record::SUMMARY, record::summary(&fields));
+        self.send(Event::Row { step: row.update, fields });
+    }
+
+    /// Logs nothing again up to `step`: the run has gone back, and what is there stays.
+    pub fn skip_to(&mut self, step: u64) {
+        self.skip_until = self.skip_until.max(step);
+    }
+
+    /// Sends a warning to the people who follow the run.
+    pub fn alert(&mut self, title: &str, text: &str) {
+        let alert = Alert { title: title.into(), text: text.into() };
+        self.append(record::ALERT, record::alert(&alert));
+        self.send(Event::Alert(alert));
+    }
+
+    /// Keeps a file, unless artifacts are not wanted.
+    pub fn artifact(&mut self, artifact: Artifact) {
+        if !self.artifacts {
+            return;
+        }
+        let path = artifact.path.canonicalize().unwrap_or(artifact.path);
+        let artifact = Artifact { path, ..artifact };
+        // Online, the sender reads the file; the log tells of it where nobody else does.
+        if self.sender.is_some() {
+            self.send(Event::Artifact(artifact));
+            return;
+        }
+        match Contents::of(&artifact.path) {
+            Ok(contents) => {
+                self.append(record::ARTIFACT, record::artifact(&self.identity, &artifact, &contents));
+            }
+            Err(error) => self.notices.push(format!("cannot read {}: {error}", artifact.path.display())),
+        }
+    }
+
+    /// What there is to tell since the last time.
+    pub fn notices(&mut self) -> Vec<String> {
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.extend(self.sender.iter().flat_map(Sender::notices));
+        notices
+    }
+
+    /// Ends the run with an exit status and waits a while for the sender. Gives the last lines to tell.
+    pub fn finish(mut self, exit_code: i32) -> Vec<String> {
+        self.append(record::EXIT, record::exit(exit_code, self.runtime));
+        let mut notices = self.notices();
+        if let Err(error) = self.log.sync() {
+            notices.push(format!("{error:#}"));
+        }
+        let directory = self.log.path().parent().unwrap_or(self.log.path()).display();
+        match self.sender {
+            None => notices.push(format!("W&B: send the run with: wandb sync {directory}")),
+            Some(sender) => {
+                let (last, unsent) = sender.finish(exit_code);
+                notices.extend(last);
+                if unsent > 0 {
+                    notices.push(format!("W&B lacks {unsent} rows; send them with: wandb sync {directory}"));
+                }
+            }
+        }
+        notices
+    }
+}
+
+/// The mode that settings and environment come to, and what to say about it.
+fn mode(settings: &Settings, environment: &Environment) -> (Mode, Option<String>) {
+    let asked = if settings.no_wandb { Some(Mode::Disabled) } else { settings.wandb.or(environment.mode()) };
+    match (asked, environment.api_key()) {
+        (Some(Mode::Online), None) => {
+            let notice =
+                "W&B: no API key is found (WANDB_API_KEY, or ~/.netrc), so the run is logged offline";
+            (Mode::Offline, Some(notice.into()))
+        }
+        (None, None) => {
+            let notice =
+                "W&B is off: no API key is found (WANDB_API_KEY, or ~/.netrc); --wandb offline needs none";
+            (Mode::Disabled, Some(notice.into()))
+        }
+        (None, Some(_)) => (Mode::Online, None),
+        (Some(mode), _) => (mode, None),
+    }
+}
+
+/// Makes `offline-run-<date>_<time>-<id>` with a file name that is free, and points `latest-run` to it.
+fn make_directory(parent: &Path, mode: Mode, run_id: &str) -> Result<PathBuf> {
+    let prefix = if mode == Mode::Offline { "offline-run" } else { "run" };
+    let cannot = || format!("cannot make a directory in {}", parent.display());
+    fs::create_dir_all(parent).with_context(cannot)?;
+    let mut time = jiff::Zoned::now();
+    loop {
+        let name = format!("{prefix}-{}-{run_id}", time.strftime("%Y%m%d_%H%M%S"));
+        let directory = parent.join(&name);
+        match fs::create_dir(&directory) {
+            Ok(()) => {
+                fs::create_dir_all(directory.join("files")).with_context(cannot)?;
+                #[cfg(unix)]
+                {
+                    let link = parent.join("latest-run");
+                    let _ = fs::remove_file(&link); // a convenience only: nothing depends on the link
+                    let _ = std::os::unix::fs::symlink(&name, &link);
+                }
+                return Ok(directory);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                time = time.saturating_add(jiff::Span::new().seconds(1));
+            }
+            Err(error) => return Err(error).with_context(cannot),
+        }
+    }
+}
+
+/// The file `wandb-metadata.json`.
+fn metadata(identity: &Identity, commit: Option<&str>, start: jiff::Timestamp) -> Value {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let program = std::env::args().next().unwrap_or_default();
+    json!({
+        "os": format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        "startedAt": start.to_string(),
+        "program": program,
+        "args": args,
+        "root": std::env::current_dir().unwrap_or_default(),
+        "host": identity.host,
+        "git": commit.map(|commit| json!({"commit": commit})),
+    })
+}
+
+/// A row as W&B's charts know it, each value as JSON.
+fn fields(row: &Row) -> Vec<(String, String)> {
+    let mut fields: Vec<(String, String)> =
+        row.scalars().map(|(name, value)| (name, number(value))).collect();
+    fields.push(("train/updates_per_second".into(), number(row.updates_per_second())));
+    fields.push(("train/update_step".into(), row.update.to_string()));
+    for name in ["mean_reward", "mean_episode_return", "mean_episode_length"] {
+        if let Some(value) = row.get(name) {
+            fields.push((format!("key/{name}"), number(value.into())));
+        }
+    }
+    fields.push((record::X_AXIS.into(), row.timesteps.to_string()));
+    fields.push(("_step".into(), row.update.to_string()));
+    fields.push(("_runtime".into(), number(row.wall_seconds)));
+    fields.push(("_timestamp".into(), number(row.time.as_millisecond() as f64 / 1e3)));
+    fields
+}
+
+/// A number as W&B reads it: JSON, and the bare words that JSON lacks. What was a 32-bit number keeps its few digits.
+fn number(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Infinity".into() } else { "-Infinity".into() }
+    } else if f64::from(value as f32) == value {
+        serde_json::to_string(&(value as f32)).expect("a finite number")
+    } else {
+        serde_json::to_string(&value).expect("a finite number")
+    }
+}
+
+/// One JSON object; serde_json could not write the words for what is not a number.
+fn json_object(fields: &record::Fields) -> String {
+    let member = |(name, json): &(String, String)| format!("{}:{json}", Value::from(name.as_str()));
+    format!("{{{}}}", fields.iter().map(member).collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,594 @@
+//! Against a server on the loopback interface that misbehaves on demand, and against the official client where Python has it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::*;
+use crate::trainer::tests::python_with;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+struct Call {
+    method: String,
+    path: String,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Call {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The GraphQL operation, or method and the last part of the path.
+    fn name(&self) -> String {
+        match self.json()["operationName"].as_str() {
+            Some(operation) if self.path == "/graphql" => operation.into(),
+            _ => format!("{} {}", self.method, self.path.rsplit('/').next().unwrap()),
+        }
+    }
+}
+
+/// What the server does with a request.
+enum Reply {
+    /// As the real one.
+    Good,
+    Status(u16, &'static str),
+    /// Says nothing for a while, then closes.
+    Silence(Duration),
+}
+
+type Behaviour = dyn Fn(&Call) -> Reply + Send + Sync;
+
+struct Server {
+    url: String,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Server {
+    /// Asks `behaviour` about each request.
+    fn start(behaviour: impl Fn(&Call) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let (shared, base, behaviour) =
+            (calls.clone(), url.clone(), Arc::<Behaviour>::from(Box::new(behaviour) as Box<Behaviour>));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (calls, base, behaviour) = (shared.clone(), base.clone(), behaviour.clone());
+                std::thread::spawn(move || serve(stream, &calls, &base, &*behaviour));
+            }
+        });
+        Self { url, calls }
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.calls().iter().map(Call::name).collect()
+    }
+
+    fn call(&self, name: &str) -> Value {
+        let calls = self.calls();
+        calls
+            .iter()
+            .find(|call| call.name() == name)
+            .unwrap_or_else(|| panic!("no {name}: {:?}", self.names()))
+            .json()
+    }
+
+    /// The history as the server has it in the end: later lines at an offset replace earlier ones.
+    fn history(&self) -> Vec<Value> {
+        let mut lines: Vec<Value> = Vec::new();
+        for call in self.calls().iter().filter(|call| call.path.ends_with("file_stream")) {
+            let file = &call.json()["files"]["wandb-history.jsonl"];
+            let Some(offset) = file["offset"].as_u64() else { continue };
+            for (i, line) in file["content"].as_array().unwrap().iter().enumerate() {
+                let at = offset as usize + i;
+                assert!(at <= lines.len(), "a gap before line {at}");
+                lines.truncate(at);
+                lines.push(serde_json::from_str(&line.as_str().unwrap().replace("NaN", "null")).unwrap());
+            }
+        }
+        lines
+    }
+
+    /// The first lines of history that came, and their offset.
+    fn first_rows(&self) -> Value {
+        let files = self.calls().into_iter().map(|call| call.json()["files"]["wandb-history.jsonl"].clone());
+        files.into_iter().find(|file| !file.is_null()).unwrap()
+    }
+
+    fn steps(&self) -> Vec<u64> {
+        self.history().iter().map(|line| line["_step"].as_u64().unwrap()).collect()
+    }
+}
+
+fn serve(stream: TcpStream, calls: &Mutex<Vec<Call>>, base: &str, behaviour: &Behaviour) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while let Some(call) = read_call(&mut reader) {
+        let mut all = calls.lock().unwrap();
+        let reply = behaviour(&call);
+        if let Reply::Good = reply {
+            all.push(call.clone());
+        }
+        drop(all);
+        let (status, extra, body) = match reply {
+            Reply::Good => (200, "", answer(&call, base).to_string()),
+            Reply::Status(status, extra) => (status, extra, "{}".into()),
+            Reply::Silence(time) => {
+                std::thread::sleep(time);
+                return;
+            }
+        };
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{extra}\r\n",
+            body.len()
+        );
+        let mut stream = &stream;
+        if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_call(reader: &mut impl BufRead) -> Option<Call> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let mut first = head.split(' ');
+    let (method, path) = (first.next()?.to_string(), first.next()?.to_string());
+    let length = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some(Call { method, path, head, body })
+}
+
+/// What the real server answers.
+fn answer(call: &Call, base: &str) -> Value {
+    let (json, upload) = (call.json(), |name: &str| format!("{base}/upload/{name}"));
+    let variables = &json["variables"];
+    let project = json!({"id": "p", "name": "proj", "entity": {"id": "e", "name": "me"}});
+    let data = match call.name().as_str() {
+        "Viewer" => {
+            json!({"viewer": {"id": "x", "entity": "me", "username": "me", "email": "", "flags": "{}", "teams": {"edges": []}}})
+        }
+        "ServerFeaturesQuery" => {
+            json!({"serverInfo": {"features": [{"name": "MARK_RUN_FILES_UPLOADED", "isEnabled": true}]}})
+        }
+        "UpsertBucket" => {
+            json!({"upsertBucket": {"inserted": true, "bucket": {"id": "STORAGE", "name": variables["name"],
+            "displayName": variables["displayName"], "config": variables["config"], "sweepName": null, "description": null,
+            "project": project, "historyLineCount": 0}}})
+        }
+        "RunResumeStatus" => {
+            json!({"model": {"id": "m", "name": "proj", "entity": {"id": "e", "name": "me"}, "bucket": {
+            "id": "STORAGE", "name": variables["name"], "historyLineCount": 2, "eventsLineCount": 0, "logLineCount": 0,
+            "summaryMetrics": "{}", "displayName": "n", "config": "{}", "tags": [], "notes": "", "eventsTail": "[]",
+            "historyTail": "[\"{\\\"_step\\\":20,\\\"a\\\":NaN}\"]", "wandbConfig": "{\"t\":{}}"}}})
+        }
+        "RewindRun" => {
+            json!({"rewindRun": {"rewoundRun": {"id": "STORAGE", "name": variables["runName"], "displayName": "n",
+            "description": null, "config": "{}", "sweepName": null, "project": project, "historyLineCount": 1}}})
+        }
+        "CreateRunFiles" => {
+            let files = variables["files"].as_array().unwrap().iter();
+            let files: Vec<_> = files
+                .map(|name| json!({"name": name, "uploadUrl": upload(name.as_str().unwrap())}))
+                .collect();
+            json!({"createRunFiles": {"runID": "r", "uploadHeaders": ["X-Store:yes"], "files": files}})
+        }
+        "MarkRunFilesUploaded" => json!({"markRunFilesUploaded": {"success": true}}),
+        "NotifyScriptableRunAlert" => json!({"notifyScriptableRunAlert": {"success": true}}),
+        "CreateArtifact" => json!({"createArtifact": {"artifact": {"id": "ART", "state": "PENDING",
+            "artifactSequence": {"id": "s", "latestArtifact": null}}}}),
+        "CreateArtifactManifest" => {
+            json!({"createArtifactManifest": {"artifactManifest": {"id": "MAN", "file": {"id": "f",
+            "name": "m", "displayName": "m", "uploadUrl": upload("manifest"), "uploadHeaders": []}}}})
+        }
+        "CreateArtifactFiles" => {
+            let name = variables["input"]["artifactFiles"][0]["name"].as_str().unwrap();
+            let node = json!({"id": "f", "name": name, "displayName": name, "storagePath": "sp", "uploadUrl": upload(name),
+                "uploadHeaders": [], "uploadMultipartUrls": null, "artifact": {"id": "ART"}});
+            json!({"createArtifactFiles": {"files": {"edges": [{"node": node}]}}})
+        }
+        "CommitArtifact" => json!({"commitArtifact": {"artifact": {"id": "ART", "digest": "d"}}}),
+        "FetchArtifactDigestAlgorithm" => json!({"project": {"artifactType": null}}),
+        "RunStoppedStatus" => json!({"project": {"run": {"stopped": false}}}),
+        _ => return json!({}),
+    };
+    json!({"data": data})
+}
+
+const PACE: Pace = Pace {
+    post: Duration::from_millis(10),
+    heartbeat: Duration::from_millis(200),
+    pause: Duration::from_millis(10),
+    patience: Duration::from_millis(1500),
+    call: Duration::from_millis(300),
+    most_rows: 1000,
+};
+
+const KEY: &str = "0123456789012345678901234567890123456789";
+
+fn row(update: u64) -> Row {
+    Row {
+        update,
+        timesteps: update * 100,
+        names: vec!["entropy".into(), "mean_episode_return".into(), "reward/kill".into()],
+        values: vec![f32::NAN, 0.1, update as f32],
+        steps_per_second: 10.0,
+        wall_seconds: update as f64,
+        time: "2026-01-05T01:02:03Z".parse().unwrap(),
+    }
+}
+
+/// Begins a run in `dir` that logs to `url`; without one it is offline.
+fn begin(dir: &Path, url: Option<&str>, origin: Origin) -> Wandb {
+    let settings = Settings {
+        wandb: Some(Mode::Online),
+        entity: "me".into(),
+        project: "proj".into(),
+        ..Settings::default()
+    };
+    let settings = if url.is_none() { Settings { wandb: Some(Mode::Offline), ..settings } } else { settings };
+    let config = json!({"lr": 0.001, "env": "cartpole"}).as_object().unwrap().clone();
+    let description = Description {
+        settings: &settings,
+        config,
+        run: dir,
+        run_name: "cartpole-jan05-26-1",
+        origin,
+        commit: Some("c0ffee".into()),
+        logged_step: 20,
+    };
+    let environment = Environment::of(
+        &[("WANDB_API_KEY", KEY), ("WANDB_BASE_URL", url.unwrap_or("http://127.0.0.1:9"))],
+        None,
+    );
+    let (wandb, notices) = Wandb::begin(&description, &environment, PACE);
+    assert!(notices.is_empty(), "{notices:?}");
+    wandb.unwrap()
+}
+
+fn checkpoint(dir: &Path) -> Artifact {
+    let path = dir.join("checkpoint_20.ckpt");
+    fs::write(&path, "hello").unwrap();
+    let metadata = json!({"update": 20});
+    Artifact { name: "checkpoint-20".into(), kind: "model", path, metadata, aliases: vec!["latest".into()] }
+}
+
+/// The `.wandb` files in `dir/wandb`, oldest first.
+fn logs(dir: &Path) -> Vec<PathBuf> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(dir.join("wandb")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() == "latest-run" {
+            continue;
+        }
+        let files = fs::read_dir(entry.path()).unwrap().map(|file| file.unwrap().path());
+        logs.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "wandb")));
+    }
+    logs.sort();
+    logs
+}
+
+#[test]
+fn modes_follow_from_flags_variables_and_keys() {
+    let mode = |flag: Option<Mode>, no_wandb, variables: &[(&str, &str)]| {
+        let settings = Settings { wandb: flag, no_wandb, ..Settings::default() };
+        mode(&settings, &Environment::of(variables, None)).0
+    };
+    let key = ("WANDB_API_KEY", KEY);
+    assert_eq!(mode(None, false, &[]), Mode::Disabled);
+    assert_eq!(mode(None, false, &[key]), Mode::Online);
+    assert_eq!(mode(None, true, &[key]), Mode::Disabled);
+    assert_eq!(mode(None, false, &[key, ("WANDB_MODE", "offline")]), Mode::Offline);
+    assert_eq!(mode(Some(Mode::Offline), false, &[key, ("WANDB_MODE", "disabled")]), Mode::Offline);
+    assert_eq!(mode(Some(Mode::Online), false, &[]), Mode::Offline);
+}
+
+#[test]
+fn numbers_that_json_lacks() {
+    let words = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::from(0.1f32), 1e-9, 3.0].map(number);
+    assert_eq!(words, ["NaN", "Infinity", "-Infinity", "0.1", "1e-9", "3.0"]);
+    let fields = [("a \"b\"".to_string(), "NaN".to_string()), ("c".into(), "1".into())];
+    assert_eq!(json_object(&fields), r#"{"a \"b\"":NaN,"c":1}"#);
+}
+
+#[test]
+fn an_online_run_makes_the_calls_of_the_official_client() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| Reply::Good);
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
+    for update in [10, 20] {
+        wandb.row(&row(update));
+    }
+    wandb.alert("entropy collapse", "entropy is 0");
+    wandb.artifact(checkpoint(dir.path()));
+    let notices = wandb.finish(0);
+    let run_id = artifact::hex_digest("cartpole-jan05-26-1")[..8].to_string();
+    assert_eq!(notices, [format!("W&B: {}/me/proj/runs/{run_id}", server.url)]);
+
+    let names = server.names();
+    let mut expected = vec!["Viewer", "UpsertBucket", "ServerFeaturesQuery"];
+    let streamed = names.iter().skip(3).take_while(|name| *name == "POST file_stream").count();
+    expected.extend(vec!["POST file_stream"; streamed]);
+    expected.extend([
+        "NotifyScriptableRunAlert",
+        "CreateArtifact",
+        "CreateArtifactManifest",
+        "CreateArtifactFiles",
+        "PUT checkpoint_20.ckpt",
+        "CreateArtifactManifest",
+        "PUT manifest",
+        "CommitArtifact",
+        "CreateRunFiles",
+        "PUT config.yaml",
+        "PUT wandb-metadata.json",
+        "PUT wandb-summary.json",
+        "MarkRunFilesUploaded",
+        "POST file_stream",
+    ]);
+    assert_eq!(names, expected);
+
+    let calls = server.calls();
+    assert!(calls[0].head.to_lowercase().contains("authorization: basic "), "{}", calls[0].head);
+    let put = calls.iter().find(|call| call.name() == "PUT config.yaml").unwrap();
+    assert!(
+        !put.head.to_lowercase().contains("authorization")
+            && put.head.to_lowercase().contains("x-store: yes")
+    );
+    let bucket = &server.call("UpsertBucket")["variables"];
+    assert_eq!((&bucket["name"], &bucket["displayName"]), (&json!(run_id), &json!("cartpole-jan05-26-1")));
+    let config: Value = serde_json::from_str(bucket["config"].as_str().unwrap()).unwrap();
+    assert_eq!(config["lr"], json!({"value": 0.001}));
+    assert_eq!(config["_wandb"]["value"]["m"][1], json!({"2": "*", "5": 1, "6": [1], "7": []}));
+    assert_eq!(server.steps(), [10, 20]);
+    let line = &server.history()[1];
+    assert_eq!((&line["timesteps"], &line["key/mean_episode_return"]), (&json!(2000), &json!(0.1)));
+    assert_eq!((&line["reward/kill"], &line["train/entropy"]), (&json!(20.0), &Value::Null));
+    let last = calls.last().unwrap().json();
+    assert_eq!(
+        (&last["complete"], &last["exitcode"], &last["dropped"]),
+        (&json!(true), &json!(0), &json!(0))
+    );
+    let digest = &server.call("CreateArtifact")["variables"]["input"]["digest"];
+    assert_eq!(digest, "b24073ddb161abcfd79a9f5f5f45027a");
+    assert_eq!(logs(dir.path()).len(), 1); // what was sent is on the disk, too
+}
+
+#[test]
+fn a_resumed_run_continues_after_the_servers_last_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| Reply::Good);
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::Resumed);
+    for update in [10, 20, 30, 40] {
+        wandb.row(&row(update));
+    }
+    wandb.finish(0);
+    assert_eq!(server.names()[..4], ["Viewer", "RunResumeStatus", "UpsertBucket", "ServerFeaturesQuery"]);
+    assert_eq!(server.call("UpsertBucket")["variables"]["id"], "STORAGE");
+    let first = server.first_rows();
+    assert_eq!(first["offset"], 2);
+    assert!(first["content"][0].as_str().unwrap().contains("\"_step\":30"));
+}
+
+#[test]
+fn a_rewound_run_asks_the_server_to_forget() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| Reply::Good);
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::Rewound { step: 10 });
+    wandb.row(&row(20));
+    wandb.finish(0);
+    assert_eq!(server.names()[..4], ["Viewer", "RewindRun", "UpsertBucket", "ServerFeaturesQuery"]);
+    let rewind = &server.call("RewindRun")["variables"];
+    assert_eq!((&rewind["metricName"], &rewind["metricValue"]), (&json!("_step"), &json!(10.0)));
+    let config = server.call("UpsertBucket")["variables"]["config"].as_str().unwrap().to_string();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["_wandb"]["value"]["branch_point"]["step"], 10);
+    assert_eq!(server.first_rows()["offset"], 1);
+}
+
+#[test]
+fn errors_of_the_server_are_survived_and_nothing_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = AtomicUsize::new(0);
+    // Half of the requests fail, in various ways.
+    let server = Server::start(move |_| match count.fetch_add(1, SeqCst) % 8 {
+        0 => Reply::Status(500, ""),
+        1 => Reply::Status(429, "Retry-After: 0\r\n"),
+        2 => Reply::Status(503, ""),
+        3 => Reply::Silence(Duration::ZERO),
+        _ => Reply::Good,
+    });
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
+    for update in 1..=50 {
+        wandb.row(&row(update));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let notices = wandb.finish(0);
+    assert!(!notices.iter().any(|notice| notice.contains("lacks")), "{notices:?}");
+    assert_eq!(server.steps(), (1..=50).collect::<Vec<_>>());
+}
+
+/// Logs 100 rows, ends the run, and gives what was told; fails if logging took longer than it may.
+fn log_quickly(dir: &Path, url: &str) -> Vec<String> {
+    let begin_time = Instant::now();
+    let mut wandb = begin(dir, Some(url), Origin::New);
+    let start = Instant::now();
+    for update in 1..=100 {
+        wandb.row(&row(update));
+    }
+    assert!(start.elapsed() < Duration::from_millis(250), "training waited {:?}", start.elapsed());
+    let notices = wandb.finish(0);
+    assert!(begin_time.elapsed() < Duration::from_secs(10), "the end took {:?}", begin_time.elapsed());
+    notices
+}
+
+#[test]
+fn a_server_that_refuses_or_hangs_costs_no_time_and_what_is_missing_is_said() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // closed again
+    let hanging = Server::start(|_| Reply::Silence(Duration::from_secs(5)));
+    for url in [format!("http://{nobody}"), hanging.url] {
+        let dir = tempfile::tempdir().unwrap();
+        let notices = log_quickly(dir.path(), &url);
+        let last = notices.last().unwrap();
+        assert!(last.starts_with("W&B lacks 100 rows; send them with: wandb sync "), "{notices:?}");
+        assert!(notices.iter().any(|notice| notice.starts_with("W&B cannot be reached (")), "{notices:?}");
+    }
+}
+
+#[test]
+fn a_server_that_disappears_is_given_up_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let gone = Arc::new(AtomicBool::new(false));
+    let is_gone = gone.clone();
+    let server = Server::start(move |_| match is_gone.load(SeqCst) {
+        true => Reply::Silence(Duration::ZERO),
+        false => Reply::Good,
+    });
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
+    wandb.row(&row(1));
+    while server.steps().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    gone.store(true, SeqCst);
+    wandb.row(&row(2));
+    let notices = wandb.finish(0);
+    assert_eq!(server.steps(), [1]);
+    assert!(notices.last().unwrap().starts_with("W&B lacks 1 rows"), "{notices:?}");
+}
+
+#[test]
+fn a_key_that_is_refused_is_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| Reply::Status(401, ""));
+    let notices = log_quickly(dir.path(), &server.url);
+    assert!(notices[0].starts_with("W&B refuses the run (the server answered 401"), "{notices:?}");
+    assert_eq!(notices.len(), 2, "{notices:?}");
+}
+
+#[test]
+fn too_many_rows_are_thinned_out_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = open.clone();
+    let server = Server::start(move |_| match gate.load(SeqCst) {
+        true => Reply::Good,
+        false => Reply::Status(503, ""),
+    });
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
+    for update in 1..=3000 {
+        wandb.row(&row(update));
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    open.store(true, SeqCst);
+    let notices = wandb.finish(0);
+    let steps = server.steps();
+    assert!(steps.len() <= 1001 && steps.is_sorted() && *steps.last().unwrap() == 3000, "{}", steps.len());
+    let missing = 3000 - steps.len();
+    assert!(notices.last().unwrap().starts_with(&format!("W&B lacks {missing} rows")), "{notices:?}");
+}
+
+#[test]
+fn an_offline_run_is_one_log_of_whole_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wandb = begin(dir.path(), None, Origin::Resumed);
+    for update in [10, 20, 30] {
+        wandb.row(&row(update));
+    }
+    wandb.alert("title", "text");
+    wandb.artifact(checkpoint(dir.path()));
+    let notices = wandb.finish(0);
+    assert!(notices[0].starts_with("W&B: send the run with: wandb sync "), "{notices:?}");
+    let records = transaction_log::read(&logs(dir.path())[0]);
+    // header, run, two metrics, history and summary of the one new row, alert, artifact, exit
+    assert_eq!(records.len(), 9);
+    let run_again = begin(dir.path(), None, Origin::Resumed);
+    run_again.finish(0);
+    assert_eq!(logs(dir.path()).len(), 2, "each process has a file of its own");
+}
+
+/// Runs the official client.
+fn official(arguments: &[&std::ffi::OsStr], url: &str) -> Option<std::process::Output> {
+    let mut command = python_with("wandb.sdk")?;
+    command.args(["-m", "wandb"]).args(arguments).envs([("WANDB_BASE_URL", url), ("WANDB_API_KEY", KEY)]);
+    let home = tempfile::tempdir().unwrap();
+    command.current_dir(home.path()).env("HOME", home.path()); // it leaves files of its own
+    Some(command.output().unwrap())
+}
+
+#[test]
+fn the_official_client_reads_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wandb = begin(dir.path(), None, Origin::New);
+    for update in 1..=400 {
+        wandb.row(&row(update)); // several blocks
+    }
+    wandb.alert("title", "text");
+    wandb.artifact(checkpoint(dir.path()));
+    wandb.finish(0);
+    let log = &logs(dir.path())[0];
+    let arguments = ["leet", "inspect", "--summary", "--json"].map(std::ffi::OsStr::new);
+    let arguments = [&arguments[..], &[log.as_os_str()]].concat();
+    let Some(output) = official(&arguments, "http://127.0.0.1:9") else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let inspected: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(inspected["state"], "finished", "{text}");
+    assert!(
+        text.contains("cartpole") && text.contains("key/mean_episode_return") && text.contains("400"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_official_client_sends_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    for (origin, updates) in [(Origin::New, [10, 20]), (Origin::Rewound { step: 10 }, [20, 30])] {
+        let mut wandb = begin(dir.path(), None, origin);
+        updates.iter().for_each(|&update| wandb.row(&row(update)));
+        wandb.artifact(checkpoint(dir.path()));
+        wandb.finish(0);
+    }
+    for (log, expected) in logs(dir.path()).iter().zip([vec![10, 20], vec![20, 30]]) {
+        let server = Server::start(|_| Reply::Good);
+        let arguments = [std::ffi::OsStr::new("sync"), log.parent().unwrap().as_os_str()];
+        let Some(output) = official(&arguments, &server.url) else { return };
+        let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        let names = server.names();
+        assert!(output.status.success(), "{said} {names:?}");
+        let rewound = expected[0] == 20;
+        assert_eq!(names.contains(&"RewindRun".to_string()), rewound, "{names:?}");
+        assert!(names.contains(&"CommitArtifact".to_string()), "{said} {names:?}");
+        let lines: Vec<_> = server
+            .calls()
+            .iter()
+            .filter(|call| call.path.ends_with("file_stream"))
+            .flat_map(|call| {
+                call.json()["files"]["wandb-history.jsonl"]["content"].as_array().cloned().unwrap_or_default()
+            })
+            .collect();
+        let steps: Vec<u64> = lines
+            .iter()
+            .map(|line| {
+                serde_json::from_str::<Value>(&line.as_str().unwrap().replace("NaN", "null")).unwrap()
+            })
+            .map(|line| line["_step"].as_u64().unwrap())
+            .collect();
+        assert_eq!(steps, expected, "{said}");
+    }
+}

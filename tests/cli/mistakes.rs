@@ -1,0 +1,226 @@
+//! What users do wrong: one line that says what to do, status 1 or 2, nothing lost.
+
+use std::fs;
+use std::path::Path;
+
+use lockstep::trainer::{load_params, save_params};
+use tempfile::TempDir;
+
+use super::{Done, finish, lockstep, run, small_run, trained, trained_file};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatrix/golden.jsonl.gz");
+
+#[test]
+fn wrong_usage_is_status_2() {
+    let cases: [(&str, &[&str]); 27] = [
+        ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
+        ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
+        ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
+        ("train --env cartpol", &["unknown environment `cartpol`", "did you mean `cartpole`?"]),
+        ("train --device gpu", &["invalid value 'gpu'", "cpu, cuda, tpu"]),
+        ("train --env cartpole --num-envs 0", &["num_envs is 0; it must be from 1"]),
+        ("train --env cartpole --num-envs 99999999999", &["num_envs is 99999999999; it must be from 1"]),
+        ("train --env cartpole --num-envs 99999999999999999999", &["99999999999999999999"]),
+        ("train --env cartpole --num-envs -4", &["-4"]),
+        ("train --env cartpole --num-steps 0", &["num_steps is 0"]),
+        ("train --env cartpole --num-envs 4194304 --num-steps 1048576", &["num_envs x num_steps"]),
+        ("train --env cartpole --total-timesteps 0", &["total_timesteps is 0; it must be from 1"]),
+        ("train --env cartpole --hidden-dim 0", &["hidden_dim is 0"]),
+        ("train --env cartpole --lr nan", &["lr is NaN"]),
+        (
+            "train --env cartpole --num-envs 4 --num-steps 8 --num-minibatches 3",
+            &["num_minibatches = 3 does not divide", "4 x 8 = 32", "use num_minibatches = 2 or 4"],
+        ),
+        ("train --env cartpole --num-envs 3 --devices 2", &["cannot be split evenly", "num_envs = 4"]),
+        ("train --run-name ../up", &["run_name is \"../up\""]),
+        ("train --rewind", &["--resume"]),
+        ("eval random --env cartpole --episodes 0", &["episodes is 0; it must be from 1"]),
+        ("eval random --env cartpole --max-steps 0", &["max_steps is 0"]),
+        ("eval random --env cart", &["unknown environment `cart`", "cartpole"]),
+        ("eval", &["<PARAMS>"]),
+        ("watch", &["<PARAMS>"]),
+        ("watch random --env cartpole --speed 0", &["speed is 0"]),
+        ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),
+        ("bench --env cartpole --updates 0", &["updates is 0"]),
+        ("plugin install cuda11", &["invalid value 'cuda11'", "cpu, cuda12, cuda13, tpu"]),
+    ];
+    for (line, parts) in cases {
+        run(&line.split(' ').collect::<Vec<_>>()).fails_in_one_line(2, parts);
+    }
+}
+
+#[test]
+fn a_configuration_file_is_checked_key_by_key() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("my.toml");
+    let with = |text: &str| {
+        fs::write(&path, text).unwrap();
+        run(&["train", "--config", path.to_str().unwrap()])
+    };
+    with("num_env = 3").fails_in_one_line(2, &["there is no setting num_env; did you mean num_envs?"]);
+    with("lr = \"high\"").fails_in_one_line(2, &["lr = \"high\""]);
+    with("lr = 1e-3\nnum_envs = = 3").fails_in_one_line(2, &["my.toml, line 2"]);
+    run(&["train", "--config", "nowhere.toml"]).fails_in_one_line(1, &["cannot read nowhere.toml"]);
+    let variable = finish(lockstep(&["train", "--env", "cartpole"]).env("LOCKSTEP_NUM_ENVS", "0"));
+    variable.fails_in_one_line(2, &["num_envs is 0"]);
+}
+
+/// A copy of the trained run, and its name in a directory of runs.
+fn copied_run() -> (TempDir, std::path::PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let run = folder.path().join("copy");
+    fs::create_dir(&run).unwrap();
+    for entry in fs::read_dir(trained()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), run.join(entry.file_name())).unwrap();
+    }
+    (folder, run)
+}
+
+fn resume(path: &Path) -> Done {
+    run(&["train", "--resume", path.to_str().unwrap()])
+}
+
+#[test]
+fn damaged_checkpoints_are_told_apart_and_nothing_is_lost() {
+    let (_folder, directory) = copied_run();
+    let path = directory.join("checkpoint_10.ckpt");
+    let good = fs::read(&path).unwrap();
+    let with = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        resume(&path)
+    };
+    let older = "the one before it is";
+    with(&good[..good.len() - 1]).fails_in_one_line(1, &["is truncated", older, "checkpoint_5.ckpt"]);
+    with(b"").fails_in_one_line(1, &["is not a lockstep checkpoint"]);
+    with(b"PK\x03\x04 something else").fails_in_one_line(1, &["is not a lockstep checkpoint"]);
+    for position in [9, 200, good.len() / 2, good.len() - 1] {
+        let mut flipped = good.clone();
+        flipped[position] ^= 0x10;
+        with(&flipped).fails_in_one_line(1, &["checkpoint_10.ckpt"]);
+    }
+    assert_eq!(
+        fs::read(directory.join("final_params.safetensors")).unwrap(),
+        fs::read(trained_file("final_params.safetensors")).unwrap()
+    );
+    resume(Path::new("nowhere/checkpoint_1.ckpt")).fails_in_one_line(1, &["there is no checkpoint nowhere"]);
+}
+
+#[test]
+fn a_checkpoint_of_another_network_or_environment_is_refused() {
+    let checkpoint = trained_file("checkpoint_5.ckpt");
+    let with = |flag: &str, value: &str| run(&["train", "--resume", &checkpoint, flag, value]);
+    with("--hidden-dim", "16").fails_in_one_line(2, &["hidden_dim is 8 in the run", "cannot become 16"]);
+    with("--env", "hackmatrix").fails_in_one_line(2, &["env is \"cartpole\"", "hackmatrix"]);
+    with("--num-envs", "8").fails_in_one_line(2, &["num_envs is 4"]);
+}
+
+#[test]
+fn parameters_that_do_not_fit_are_refused() {
+    let params = trained_file("final_params.safetensors");
+    for command in ["eval", "watch"] {
+        let expected = ["was trained on cartpole, not on hackmatrix", "leave out --env"];
+        run(&[command, &params, "--env", "hackmatrix"]).fails_in_one_line(1, &expected);
+        run(&[command, &params, "--env", "hackmatri"]).fails_in_one_line(2, &["did you mean `hackmatrix`?"]);
+
+        let missing = trained().join("params_7.safetensors");
+        let expected =
+            ["there are no parameters", "params_7.safetensors; there are", "final_params.safetensors"];
+        run(&[command, missing.to_str().unwrap()]).fails_in_one_line(1, &expected);
+    }
+
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("bad.safetensors");
+    let eval = || run(&["eval", path.to_str().unwrap()]);
+    let good = fs::read(&params).unwrap();
+    for bad in [&good[..good.len() - 1], &good[..20], b"", b"not at all", &[255; 64]] {
+        fs::write(&path, bad).unwrap();
+        eval().fails_in_one_line(1, &["bad.safetensors is no safetensors file, or damaged"]);
+    }
+    let (arrays, metadata) = load_params(Path::new(&params)).unwrap();
+    let mut changed = metadata.clone();
+    changed.insert("env".into(), "hackmatrix".into());
+    save_params(&path, &arrays, &changed).unwrap();
+    eval().fails_in_one_line(1, &["maps 4 numbers to 2 actions, but hackmatrix has 1545 and 28"]);
+    changed.insert("env".into(), "chess".into());
+    save_params(&path, &arrays, &changed).unwrap();
+    eval().fails_in_one_line(1, &["was trained on chess, which this lockstep does not know"]);
+    save_params(&path, &arrays[1..], &metadata).unwrap();
+    eval().fails_in_one_line(1, &["no network", "params.actor.0.bias"]);
+    save_params(&path, &arrays, &Default::default()).unwrap();
+    eval().fails_in_one_line(1, &["does not say its environment; add --env NAME"]);
+    let latest = run(&["watch", "--latest", "--checkpoint-dir", "nowhere"]);
+    latest.fails_in_one_line(1, &["there are no parameters in nowhere", "lockstep train"]);
+}
+
+#[test]
+fn a_plugin_that_is_missing_or_none_at_all() {
+    let folder = TempDir::new().unwrap();
+    let text = folder.path().join("plugin.so");
+    fs::write(&text, "not a library").unwrap();
+    let eval = ["eval", "random", "--env", "cartpole", "--plugin"];
+    let with = |path: &str| run(&[&eval[..], &[path]].concat());
+    with(text.to_str().unwrap()).fails_in_one_line(1, &["is not a shared library that can be loaded"]);
+    with("nowhere.so").fails_in_one_line(1, &["nowhere.so: no such file"]);
+
+    let mut bare = lockstep(&["eval", "random", "--env", "cartpole"]);
+    bare.env_remove("LOCKSTEP_PJRT_PLUGIN").env("LOCKSTEP_CACHE_DIR", folder.path()).env("PATH", "");
+    finish(&mut bare).fails(1, &["neither `python3 -m pip` nor `uv` is there", "LOCKSTEP_PJRT_PLUGIN"]);
+    let left: Vec<_> = fs::read_dir(folder.path().join("plugins")).into_iter().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn malformed_golden_files_name_the_line() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("golden.jsonl");
+    let verify = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        run(&["verify", "hackmatrix", path.to_str().unwrap()])
+    };
+    verify(b"{\"id\": 1\n").fails_in_one_line(1, &["golden.jsonl:1: EOF while parsing"]);
+    verify(b"\n\nhello\n").fails_in_one_line(1, &["golden.jsonl:3: "]);
+    verify(b"").fails_in_one_line(1, &["there are no records"]);
+    let packed = fs::read(GOLDEN).unwrap();
+    verify(&packed[..packed.len() / 2]).fails_in_one_line(1, &["golden.jsonl:", "cannot read the line"]);
+    run(&["verify", "hackmatrix", "nowhere"]).fails_in_one_line(1, &["cannot read nowhere"]);
+    run(&["verify", "cartpole", "nowhere"]).fails_in_one_line(2, &["invalid value 'cartpole'", "hackmatrix"]);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    run(&small_run(file.to_str().unwrap(), "x"))
+        .fails(1, &["cannot make the run directory", "--checkpoint-dir"]);
+}
+
+/// A limit on the size of files stands for a full disk.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_run_and_keeps_the_checkpoint_before() {
+    let (_folder, directory) = copied_run();
+    let checkpoint = directory.join("checkpoint_5.ckpt");
+    let before = fs::read(&checkpoint).unwrap();
+    assert!(before.len() > 4096);
+    let mut shell = lockstep(&[]);
+    let program = shell.get_program().to_owned();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "sh"]).arg(program);
+    limited.args(["train", "--resume"]).arg(&checkpoint);
+    for (name, value) in shell.env("RUST_BACKTRACE", "1").get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    finish(&mut limited).fails(1, &["cannot write", "too large"]);
+    assert_eq!(fs::read(&checkpoint).unwrap(), before);
+    let names: Vec<String> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".tmp"))
+        .collect();
+    assert!(names.is_empty(), "{names:?}");
+}

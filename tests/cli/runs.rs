@@ -1,0 +1,111 @@
+//! Runs: what they leave behind, how they are stopped and resumed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{done, lockstep, run, small_run, trained};
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The lines of `metrics.jsonl` without what depends on time.
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let timeless = |line: &str| {
+        let mut row: Value = serde_json::from_str(line).unwrap();
+        let fields = row.as_object_mut().unwrap();
+        fields.retain(|name, _| {
+            !["second", "time"].iter().any(|word| name.contains(word)) || name == "timesteps"
+        });
+        row
+    };
+    text.lines().map(timeless).collect()
+}
+
+#[test]
+fn a_run_leaves_its_files() {
+    let run = trained();
+    for name in ["config.toml", "meta.json", "status.json", "metrics.jsonl", "final_params.safetensors"] {
+        assert!(run.join(name).is_file(), "there is no {name}");
+    }
+    for update in [5, 10] {
+        assert!(run.join(format!("checkpoint_{update}.ckpt")).is_file());
+        assert!(run.join(format!("params_{update}.safetensors")).is_file());
+    }
+    assert!(!run.join("pid").exists());
+    let status = json(&run.join("status.json"));
+    assert_eq!((&status["state"], &status["update"]), (&"completed".into(), &10.into()));
+    assert_eq!(metrics(run).len(), 5);
+    let final_params = fs::read(run.join("final_params.safetensors")).unwrap();
+    assert!(!final_params.is_empty());
+}
+
+#[test]
+fn a_resumed_run_is_the_run_that_was_never_interrupted() {
+    let folder = TempDir::new().unwrap();
+    let copy = folder.path().join("small");
+    fs::create_dir(&copy).unwrap();
+    for name in ["checkpoint_5.ckpt", "config.toml", "meta.json", "metrics.jsonl"] {
+        fs::copy(trained().join(name), copy.join(name)).unwrap();
+    }
+    run(&["train", "--resume", copy.join("checkpoint_5.ckpt").to_str().unwrap()]).stdout();
+    for name in ["final_params.safetensors", "params_10.safetensors"] {
+        assert_eq!(fs::read(copy.join(name)).unwrap(), fs::read(trained().join(name)).unwrap(), "{name}");
+    }
+    assert_eq!(metrics(&copy), metrics(trained()));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
+    let folder = TempDir::new().unwrap();
+    let parent = folder.path().to_str().unwrap();
+    run(&small_run(parent, "same")).stdout();
+    let summary = run(&[&small_run(parent, "other")[..], &["--seed", "1", "--json"]].concat()).stdout();
+    let params = |run: &Path| fs::read(run.join("final_params.safetensors")).unwrap();
+    assert_eq!(params(&folder.path().join("same")), params(trained()));
+    assert_ne!(params(&folder.path().join("other")), params(trained()));
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((&summary["state"], &summary["update"]), (&"completed".into(), &10.into()));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves_and_exits_with_0() {
+    let folder = TempDir::new().unwrap();
+    let parent = folder.path().to_str().unwrap();
+    let directory = folder.path().join("endless");
+    let endless =
+        small_run(parent, "endless").into_iter().map(|arg| if arg == "320" { "1000000000" } else { arg });
+    let resumed = ["train", "--resume", directory.to_str().unwrap()];
+    for (signal, args) in [("-INT", endless.collect::<Vec<_>>()), ("-TERM", resumed.to_vec())] {
+        let files = || fs::read_dir(&directory).into_iter().flatten().flatten().count();
+        let before = files();
+        let mut process = lockstep(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // Checkpoints appear: it trains.
+        wait_for(&mut process, || directory.join("pid").exists() && files() > before + 6);
+        assert!(Command::new("kill").arg(signal).arg(process.id().to_string()).status().unwrap().success());
+        let done = done(process.wait_with_output().unwrap());
+        assert_eq!(done.status, Some(0), "{}", done.stderr);
+        let status = json(&directory.join("status.json"));
+        assert_eq!(status["state"], "stopped");
+        let update = status["update"].as_u64().unwrap();
+        assert!(directory.join(format!("checkpoint_{update}.ckpt")).is_file());
+        assert!(directory.join(format!("params_{update}.safetensors")).is_file());
+        assert!(!directory.join("pid").exists());
+    }
+}
+
+fn wait_for(process: &mut Child, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert_eq!(process.try_wait().unwrap(), None, "it has ended");
+        assert!(start.elapsed() < Duration::from_secs(300), "it never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

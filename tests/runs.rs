@@ -1,0 +1,119 @@
+//! `lockstep runs` as a user types it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::lockstep;
+
+fn runs(dir: &Path, arguments: &[&str]) -> Output {
+    lockstep()
+        .arg("runs")
+        .args(arguments)
+        .arg("--checkpoint-dir")
+        .arg(dir)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// What a successful command printed.
+fn printed(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The exit status and the one line that a mistake gets.
+fn mistake(output: Output) -> (i32, String) {
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    (output.status.code().unwrap(), said.trim_end().to_string())
+}
+
+fn train(dir: &Path, name: &str, more: &[&str]) -> std::process::Command {
+    let mut command = lockstep();
+    command.args(["train", "--env", "cartpole", "--device", "cpu", "--no-wandb", "--log-interval", "5"]);
+    command.args(["--num-envs", "4", "--num-steps", "128", "--run-name", name]);
+    command.args(more).arg("--checkpoint-dir").arg(dir).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn list(dir: &Path) -> Vec<(String, String)> {
+    let runs: Value = serde_json::from_str(&printed(runs(dir, &["list", "--all", "--json"]))).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_string();
+    runs.as_array().unwrap().iter().map(|run| (text(&run["run"]), text(&run["life"]))).collect()
+}
+
+#[test]
+fn runs_are_listed_compared_plotted_stopped_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for (name, lr) in [("first", "0.001"), ("second", "0.002")] {
+        let done = train(dir, name, &["--total-timesteps", "20480", "--lr", lr]).status().unwrap();
+        assert!(done.success());
+    }
+    let mut third = train(dir, "third", &["--total-timesteps", "1000000000"]).spawn().unwrap();
+    let start = Instant::now();
+    while !list(dir).contains(&("third".into(), "running".into())) {
+        assert!(start.elapsed() < Duration::from_secs(120), "{:?}", list(dir));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let shown = printed(runs(dir, &["list"]));
+    assert!(shown.contains("third") && !shown.contains("first"), "{shown}");
+    assert!(shown.contains(&format!("(pid={})", third.id())), "{shown}");
+    let all = printed(runs(dir, &["list", "--all"]));
+    assert!(all.contains("first") && all.contains("completed  step=20480/20480 (100.0%)"), "{all}");
+
+    let (code, said) = mistake(runs(dir, &["rm", "third", "--yes"]));
+    assert_eq!(code, 1);
+    assert!(said.contains("the run third is being trained by process"), "{said}");
+
+    let stopped = runs(dir, &["stop", "third"]);
+    assert!(String::from_utf8_lossy(&stopped.stderr).contains("sent SIGTERM to process"));
+    assert!(third.wait().unwrap().success());
+    assert_eq!(list(dir)[2], ("third".into(), "stopped".into()));
+
+    let show: Value = serde_json::from_str(&printed(runs(dir, &["show", "first", "--json"]))).unwrap();
+    assert_eq!((&show["status"]["update"], &show["metrics"]["update"]), (&40.into(), &40.0.into()));
+    assert!(printed(runs(dir, &["show", "latest"])).contains("third"));
+
+    let compared = printed(runs(dir, &["compare", "first", "second"]));
+    let lr = compared.lines().find(|line| line.trim_start().starts_with("lr ")).expect(&compared);
+    assert!(lr.contains("0.001") && lr.contains("0.002"), "{lr}");
+    assert!(!compared.contains("num_envs") && compared.contains("entropy = "), "{compared}");
+
+    let picture = dir.join("curves.svg");
+    printed(runs(dir, &["plot", "first", "second", "--out", picture.to_str().unwrap()]));
+    let svg = fs::read_to_string(&picture).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("mean_episode_return") && svg.contains("second"));
+
+    assert_eq!(mistake(runs(dir, &["rm", "first"])).0, 2, "nobody to ask");
+    printed(runs(dir, &["rm", "first", "third", "--yes"]));
+    assert_eq!(list(dir), [("second".to_string(), "completed".to_string())]);
+}
+
+#[test]
+fn mistakes_are_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = dir.path().join("none");
+    for command in ["show", "stop", "plot"] {
+        let (code, said) = mistake(runs(&none, &[command, "x"]));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.starts_with("error: there is no run x in "), "{said}");
+    }
+    assert_eq!(mistake(runs(&none, &["show", "latest"])).0, 1);
+    assert_eq!(mistake(runs(&none, &["lisst"])).0, 2);
+    assert_eq!(
+        mistake(runs(&none, &["plot", "x", "--out", "x.png"])),
+        (2, "error: x.png does not end with .svg, the one format that is written".into())
+    );
+    let listed = runs(&none, &["list"]);
+    assert!(
+        listed.status.success()
+            && String::from_utf8_lossy(&listed.stderr).starts_with("there is no directory")
+    );
+    assert_eq!(printed(runs(&none, &["list", "--all", "--json"])), "[]\n");
+}
