@@ -96,6 +96,24 @@ fn runs_are_listed_compared_plotted_stopped_and_removed() {
 }
 
 #[test]
+fn a_run_that_diverges_says_so_and_is_diagnosed() {
+    let dir = tempfile::tempdir().unwrap();
+    let wild = ["--lr", "1e30", "--max-grad-norm", "inf", "--total-timesteps", "102400"];
+    let output = train(dir.path(), "wild", &wild).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let error = said.lines().last().unwrap();
+    assert!(
+        error.starts_with("error: ") && error.contains("at update ") && error.contains("nonfinite_"),
+        "{error}"
+    );
+    assert_eq!(list(dir.path()), [("wild".to_string(), "failed".to_string())]);
+    let diagnosis = printed(runs(dir.path(), &["diagnose", "wild"]));
+    assert!(diagnosis.starts_with("update ") && diagnosis.contains("\nin it: "), "{diagnosis}");
+    assert!(diagnosis.contains("params.actor"), "{diagnosis}");
+}
+
+#[test]
 fn mistakes_are_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let none = dir.path().join("none");

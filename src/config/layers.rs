@@ -109,6 +109,14 @@ pub fn overlay(settings: &ppo::Settings, lines: &str) -> Result<ppo::Settings> {
     Ok(defaults.into_iter().chain(layer.values).collect::<Table>().try_into()?)
 }
 
+/// The configuration that a run or a checkpoint holds; settings that it does not know have their defaults.
+pub fn stored(text: &str) -> Result<Config> {
+    let layer = Layer::parse("the stored configuration".into(), text)?;
+    let (run, ppo) = (table(&trainer::Settings::default())?, table(&ppo::Settings::default())?);
+    let merged: Table = [run, ppo, layer.values].into_iter().flatten().collect();
+    Ok(Config { run: merged.clone().try_into()?, ppo: merged.try_into()? })
+}
+
 /// A file's layer.
 #[derive(Default)]
 struct Layer {

@@ -100,6 +100,14 @@ impl Config {
         Ok(())
     }
 
+    /// The configuration that a run or a checkpoint holds as text.
+    ///
+    /// # Errors
+    /// A line that is no setting's, or of the wrong type.
+    pub fn stored(text: &str) -> Result<Self> {
+        layers::stored(text)
+    }
+
     /// The configuration as a file that `--config` accepts.
     pub fn to_toml(&self) -> Result<String> {
         let (run, ppo) = (toml::to_string(&self.run)?, toml::to_string(&self.ppo)?);

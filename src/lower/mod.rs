@@ -215,7 +215,7 @@ impl Lowering<'_> {
                 let types: Vec<String> = outputs.iter().map(tensor).collect();
                 let text =
                     format!("stablehlo.optimization_barrier {} : {}", operands(inputs), types.join(", "));
-                self.lines(&text, outputs.len(), at)
+                self.apart(&text, inputs, outputs, at)
             }
             Op::AllReduce => vec![self.all_reduce(inputs, outputs, at)],
             Op::ReplicaId => vec![self.line("stablehlo.replica_id : tensor<ui32>", at)],
@@ -330,7 +330,45 @@ impl Lowering<'_> {
             kind == ScatterKind::Set,
             signature(inputs, outputs)
         );
-        self.line(&text, at)
+        self.apart(&text, inputs, outputs, at).remove(0)
+    }
+
+    /// An op in a function of its own that is not inlined, so that XLA cannot fuse it with its neighbours. `text` uses the
+    /// names of the inputs.
+    fn apart(&mut self, text: &str, inputs: &[Value], outputs: &[ArrayType], at: Location) -> Vec<String> {
+        let name = format!("apart_{}", self.functions.len());
+        let mut text = text.to_owned();
+        let mut parameters = Vec::new();
+        for (i, input) in inputs.iter().enumerate() {
+            parameters.push(format!("%x{i}: {}", tensor(&input.array_type)));
+            let _ = &mut text;
+        }
+        let renamed: Vec<Value> = inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| Value { name: format!("%x{i}"), array_type: input.array_type.clone() })
+            .collect();
+        let text = text.replacen(&operands(inputs), &operands(&renamed), 1);
+        let types: Vec<String> = outputs.iter().map(tensor).collect();
+        let names: Vec<String> = match outputs.len() {
+            1 => vec!["%y".into()],
+            n => (0..n).map(|i| format!("%y#{i}")).collect(),
+        };
+        let result = if outputs.len() == 1 { "%y".to_owned() } else { format!("%y:{}", outputs.len()) };
+        let function = format!(
+            "  func.func private @{name}({}) -> ({}) {{\n    {result} = {text}\n    return {} : {}\n  }}\n",
+            parameters.join(", "),
+            types.join(", "),
+            names.join(", "),
+            types.join(", ")
+        );
+        self.functions.insert(name.clone(), function);
+        let call = format!(
+            "func.call @{name}({}) {{mhlo.frontend_attributes = {{inlineable = \"false\"}}}} : {}",
+            operands(inputs),
+            signature(inputs, outputs)
+        );
+        self.lines(&call, outputs.len(), at)
     }
 
     fn while_loop(

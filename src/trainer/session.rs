@@ -377,7 +377,11 @@ impl<'a> Session<'a> {
             return self.roll_back();
         }
         let kept = self.what_is_kept();
-        bail!("{what}; {kept}: continue from an earlier checkpoint with a lower --lr, or start afresh")
+        let run = self.run.path().display();
+        bail!(
+            "{what}; {kept}: continue from an earlier checkpoint with a lower --lr, or start afresh; \
+             `lockstep runs diagnose {run}` says more"
+        )
     }
 
     /// Goes back to the newest checkpoint and on from there with other random numbers.

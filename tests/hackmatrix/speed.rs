@@ -120,6 +120,9 @@ fn measure(client: &Client, envs: usize, observes: bool) {
         );
         state = outputs;
     }
+    // Time for a profiler to read the compiled code.
+    let pause = std::env::var("PAUSE").map_or(0, |seconds| seconds.parse().unwrap());
+    std::thread::sleep(std::time::Duration::from_secs(pause));
 }
 
 /// What all threads of the process have used so far.

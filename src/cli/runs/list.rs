@@ -8,7 +8,8 @@ use clap::Args;
 use crate::trainer::overview::{Life, Overview};
 use crate::trainer::thousands;
 
-use super::{duration, print};
+use super::duration;
+use crate::cli::print_line;
 
 /// Which runs to list, and how.
 #[derive(Debug, Args)]
@@ -26,7 +27,7 @@ impl List {
         let runs = if checkpoint_dir.is_dir() { Overview::all(checkpoint_dir)? } else { Vec::new() };
         let shown: Vec<_> = runs.iter().filter(|run| self.all || run.life.is_live()).collect();
         if self.json {
-            print(&serde_json::to_string(&shown)?)?;
+            print_line(serde_json::to_string(&shown)?)?;
         } else if !checkpoint_dir.is_dir() {
             eprintln!("there is no directory {}; --checkpoint-dir names another", checkpoint_dir.display());
         } else if shown.is_empty() && !runs.is_empty() {
@@ -35,7 +36,7 @@ impl List {
             eprintln!("there is no run in {}", checkpoint_dir.display());
         }
         if !self.json {
-            shown.iter().try_for_each(|run| print(&line(run)))?;
+            shown.iter().try_for_each(|run| print_line(line(run)))?;
         }
         Ok(())
     }

@@ -2,11 +2,13 @@
 
 mod chart;
 mod compare;
+mod diagnose;
 mod list;
 mod plot;
 mod remove;
 mod show;
 mod stop;
+mod watch;
 
 use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -35,10 +37,14 @@ enum Action {
     Show(show::Show),
     /// Show in which settings two runs differ, and their curves side by side
     Compare(compare::Compare),
+    /// Watch the curves of a run on the full screen
+    Watch(watch::Watch),
     /// Ask a run to save and stop
     Stop(stop::Stop),
     /// Remove runs that are not running
     Rm(remove::Remove),
+    /// Repeat the update at which a run met a value that is not finite, and say where it stands
+    Diagnose(diagnose::Diagnose),
     /// Draw the curves of runs into an SVG file
     Plot(plot::Plot),
 }
@@ -59,8 +65,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         Action::List(list) => list.run(&checkpoint_dir),
         Action::Show(show) => show.run(&checkpoint_dir),
         Action::Compare(compare) => compare.run(&checkpoint_dir),
+        Action::Watch(watch) => watch.run(&checkpoint_dir),
         Action::Stop(stop) => stop.run(&checkpoint_dir),
         Action::Rm(remove) => remove.run(&checkpoint_dir),
+        Action::Diagnose(diagnose) => diagnose.run(&checkpoint_dir),
         Action::Plot(plot) => plot.run(&checkpoint_dir),
     }
 }

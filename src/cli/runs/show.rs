@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::trainer::overview::Overview;
 use crate::trainer::{History, run_dir, thousands};
 
-use super::{duration, find, print};
+use super::{duration, find};
+use crate::cli::{print, print_line};
 
 /// Which run to show.
 #[derive(Debug, Args)]
@@ -37,35 +38,36 @@ impl Show {
         if self.json {
             let object =
                 json!({"status": overview, "meta": meta, "metrics": newest, "checkpoints": checkpoints});
-            return print(&object.to_string());
+            return print_line(object);
         }
         let status = &overview.status;
-        let field = |name: &str, value: String| print(&format!("{name:>24}  {value}"));
-        field("run", overview.run.clone())?;
-        field("directory", directory.display().to_string())?;
-        field("state", overview.life.as_str().into())?;
+        let mut text = String::new();
+        let mut field = |name: &str, value: String| text += &format!("{name:>24}  {value}\n");
+        field("run", overview.run.clone());
+        field("directory", directory.display().to_string());
+        field("state", overview.life.as_str().into());
         if let Some(error) = &status.error {
-            field("error", error.clone())?;
+            field("error", error.clone());
         }
-        field("updates", format!("{} of {}", thousands(status.update), thousands(status.num_updates)))?;
+        field("updates", format!("{} of {}", thousands(status.update), thousands(status.num_updates)));
         field(
             "timesteps",
             format!("{} of {}", thousands(status.timesteps), thousands(status.total_timesteps)),
-        )?;
-        field("episodes", thousands(status.episodes))?;
-        field("steps_per_second", thousands(status.steps_per_second as u64))?;
-        field("duration", duration(overview.duration_seconds))?;
-        field("last sign of life", format!("{} ago", duration(overview.silence_seconds)))?;
+        );
+        field("episodes", thousands(status.episodes));
+        field("steps_per_second", thousands(status.steps_per_second as u64));
+        field("duration", duration(overview.duration_seconds));
+        field("last sign of life", format!("{} ago", duration(overview.silence_seconds)));
         for (name, value) in &meta {
-            field(name, value.as_str().map_or_else(|| value.to_string(), String::from))?;
+            field(name, value.as_str().map_or_else(|| value.to_string(), String::from));
         }
         for (name, value) in &newest {
-            field(name, value.to_string())?;
+            field(name, value.to_string());
         }
         for path in checkpoints {
-            field("checkpoint", path.display().to_string())?;
+            field("checkpoint", path.display().to_string());
         }
-        Ok(())
+        print(&text)
     }
 }
 

@@ -19,32 +19,35 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Sends SIGTERM; where no process can be signalled (another machine, another user), makes the file `stop`, which
-    /// the run looks for after each chunk.
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
-        let directory = find(&self.run, checkpoint_dir)?;
-        let overview = Overview::of(&directory)?;
-        let run = &overview.run;
-        if let Life::Completed | Life::Stopped | Life::Failed = overview.life {
-            eprintln!("{run} is not running: it is {}", overview.life.as_str());
-            return Ok(());
-        }
-        let process = overview.pid.filter(|_| overview.life.is_live());
-        if let Some(pid) = process.and_then(|pid| Pid::from_raw(pid as i32)) {
-            match kill_process(pid, Signal::TERM) {
-                Ok(()) => {
-                    eprintln!(
-                        "sent SIGTERM to process {} ({run}); it saves a checkpoint and ends",
-                        pid.as_raw_nonzero()
-                    );
-                    return Ok(());
-                }
-                Err(error) => eprintln!("cannot signal process {}: {error}", pid.as_raw_nonzero()),
-            }
-        }
-        let file = directory.join("stop");
-        fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
-        eprintln!("made {}; a process that works on the run stops after its next chunk", file.display());
+        let overview = Overview::of(&find(&self.run, checkpoint_dir)?)?;
+        eprintln!("{}", ask(&overview)?);
         Ok(())
     }
+}
+
+/// Sends SIGTERM; where no process can be signalled (another machine, another user), makes the file `stop`, which
+/// the run looks for after each chunk. Gives a line that says what was done.
+pub fn ask(overview: &Overview) -> Result<String> {
+    let run = &overview.run;
+    if let Life::Completed | Life::Stopped | Life::Failed = overview.life {
+        return Ok(format!("{run} is not running: it is {}", overview.life.as_str()));
+    }
+    let process = overview.pid.filter(|_| overview.life.is_live());
+    let mut trouble = String::new();
+    if let Some(pid) = process.and_then(|pid| Pid::from_raw(pid as i32)) {
+        let number = pid.as_raw_nonzero();
+        match kill_process(pid, Signal::TERM) {
+            Ok(()) => {
+                return Ok(format!(
+                    "sent SIGTERM to process {number} ({run}); it saves a checkpoint and ends"
+                ));
+            }
+            Err(error) => trouble = format!("cannot signal process {number}: {error}; "),
+        }
+    }
+    let file = overview.directory.join("stop");
+    fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
+    let file = file.display();
+    Ok(format!("{trouble}made {file}; a process that works on the run stops after its next chunk"))
 }

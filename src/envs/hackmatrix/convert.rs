@@ -31,7 +31,7 @@ impl Converter {
     }
 
     /// The number of leaves.
-    pub fn len(&self) -> usize {
+    pub fn num_leaves(&self) -> usize {
         self.paths.len()
     }
 

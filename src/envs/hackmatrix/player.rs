@@ -88,7 +88,7 @@ impl CompiledPlayer {
         inputs.push(HostArray::new(&[self.width], actions));
         inputs.push(HostArray::new(&[2], seed.to_vec()));
         let outputs = self.step.run(inputs)?;
-        let (state, rest) = outputs.split_at(self.converter.len());
+        let (state, rest) = outputs.split_at(self.converter.num_leaves());
         let (rewards, rest) = rest.split_at(15);
         let flags: Vec<&[bool]> = rest[..4].iter().map(|array| array.as_slice::<bool>()).collect();
         let obs = columns::<f32>(&rest[4]);

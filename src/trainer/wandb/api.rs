@@ -93,6 +93,8 @@ impl Api {
     /// # Errors
     /// One line: the system has no certificates to check the server with.
     pub fn new(base_url: &str, key: &str, timeout: Duration) -> anyhow::Result<Self> {
+        // Refused only if the process has a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
         let builder = Client::builder().timeout(timeout).connect_timeout(timeout).user_agent(agent);
         let local = ["//127.0.0.1", "//localhost", "//[::1]"].iter().any(|host| base_url.contains(host));
