@@ -7,7 +7,9 @@
 //! batched `cond` becomes a select, and a batched `rare` runs on groups of the rows that need it.
 
 use crate::array::{ArrayType, DType};
-use crate::ir::{Binary, Build, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var};
+use crate::ir::{
+    Binary, Build, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var,
+};
 
 /// Where the batch axis stands in every batched array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
