@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use crate::array::{ArrayType, DType, HostArray};
 use crate::ir::{Binary, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var};
 
+use crate::runtime::NOT_INLINED;
+
 use text::{constant, list, tensor};
 
 /// How to lower a graph.
@@ -215,7 +217,7 @@ impl Lowering<'_> {
                 let types: Vec<String> = outputs.iter().map(tensor).collect();
                 let text =
                     format!("stablehlo.optimization_barrier {} : {}", operands(inputs), types.join(", "));
-                self.apart(&text, inputs, outputs, at)
+                self.lines(&text, outputs.len(), at)
             }
             Op::AllReduce => vec![self.all_reduce(inputs, outputs, at)],
             Op::ReplicaId => vec![self.line("stablehlo.replica_id : tensor<ui32>", at)],
@@ -330,45 +332,29 @@ impl Lowering<'_> {
             kind == ScatterKind::Set,
             signature(inputs, outputs)
         );
-        self.apart(&text, inputs, outputs, at).remove(0)
+        self.apart(&text, inputs, &outputs[0], at)
     }
 
-    /// An op in a function of its own that is not inlined, so that XLA cannot fuse it with its neighbours. `text` uses the
-    /// names of the inputs.
-    fn apart(&mut self, text: &str, inputs: &[Value], outputs: &[ArrayType], at: Location) -> Vec<String> {
+    /// An op with one result in a function of its own. On cpu the function is not inlined: XLA's fusion of several
+    /// results into one kernel (see the flags in `runtime`) aborts the process if a scatter is among them.
+    fn apart(&mut self, text: &str, inputs: &[Value], output: &ArrayType, at: Location) -> String {
         let name = format!("apart_{}", self.functions.len());
-        let mut text = text.to_owned();
-        let mut parameters = Vec::new();
-        for (i, input) in inputs.iter().enumerate() {
-            parameters.push(format!("%x{i}: {}", tensor(&input.array_type)));
-            let _ = &mut text;
-        }
-        let renamed: Vec<Value> = inputs
+        let parameter = |i: usize| format!("%x{i}");
+        let parameters: Vec<String> = inputs
             .iter()
             .enumerate()
-            .map(|(i, input)| Value { name: format!("%x{i}"), array_type: input.array_type.clone() })
+            .map(|(i, input)| format!("{}: {}", parameter(i), tensor(&input.array_type)))
             .collect();
-        let text = text.replacen(&operands(inputs), &operands(&renamed), 1);
-        let types: Vec<String> = outputs.iter().map(tensor).collect();
-        let names: Vec<String> = match outputs.len() {
-            1 => vec!["%y".into()],
-            n => (0..n).map(|i| format!("%y#{i}")).collect(),
-        };
-        let result = if outputs.len() == 1 { "%y".to_owned() } else { format!("%y:{}", outputs.len()) };
+        let inner: Vec<String> = (0..inputs.len()).map(parameter).collect();
+        let text = text.replacen(&operands(inputs), &inner.join(", "), 1);
+        let result = tensor(output);
         let function = format!(
-            "  func.func private @{name}({}) -> ({}) {{\n    {result} = {text}\n    return {} : {}\n  }}\n",
+            "  func.func private @{name}({}) -> {result} {{\n    %y = {text}\n    return %y : {result}\n  }}\n",
             parameters.join(", "),
-            types.join(", "),
-            names.join(", "),
-            types.join(", ")
         );
         self.functions.insert(name.clone(), function);
-        let call = format!(
-            "func.call @{name}({}) {{mhlo.frontend_attributes = {{inlineable = \"false\"}}}} : {}",
-            operands(inputs),
-            signature(inputs, outputs)
-        );
-        self.lines(&call, outputs.len(), at)
+        let signature = signature(inputs, std::slice::from_ref(output));
+        self.line(&format!("func.call @{name}({}) {{{NOT_INLINED}}} : {signature}", operands(inputs)), at)
     }
 
     fn while_loop(

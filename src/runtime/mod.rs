@@ -49,6 +49,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The attribute of a call in a module's text that keeps XLA's compiler for cpu from inlining the function.
+/// [`Client::compile`] leaves it out for other devices.
+pub const NOT_INLINED: &str = "mhlo.frontend_attributes = {inlineable = \"false\"}";
+
 /// lockstep's cache folder: `LOCKSTEP_CACHE_DIR`, or `lockstep` in the system's folder for caches.
 pub fn cache_folder() -> Option<PathBuf> {
     match std::env::var_os("LOCKSTEP_CACHE_DIR") {
