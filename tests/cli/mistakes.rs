@@ -70,11 +70,21 @@ fn copied_run() -> (TempDir, std::path::PathBuf) {
     let folder = TempDir::new().unwrap();
     let run = folder.path().join("copy");
     fs::create_dir(&run).unwrap();
-    for entry in fs::read_dir(trained()).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), run.join(entry.file_name())).unwrap();
-    }
+    copy_folder(trained(), &run);
     (folder, run)
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
 }
 
 fn resume(path: &Path) -> Done {
