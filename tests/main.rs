@@ -3,6 +3,7 @@
 mod cartpole;
 mod cli;
 mod common;
+mod conformance;
 mod hackmatrix;
 mod law;
 mod learning;

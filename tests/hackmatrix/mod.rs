@@ -1,6 +1,7 @@
 //! The traced HackMatrix against the golden transitions.
 
 mod speed;
+mod statistics;
 
 use std::path::Path;
 
