@@ -15,7 +15,7 @@ use super::trace::{Handle, emit};
 use super::tree::{Path, Tree};
 use super::{select, stack_at};
 
-/// A random key: u32[2], or an array of keys u32[n, 2] (`[2, n]` on the last axis) to map over.
+/// A random key: `u32[2]`, or an array of keys `u32[n, 2]` (`[2, n]` on the last axis) to map over.
 #[derive(Debug)]
 pub struct Key {
     words: Int,
@@ -38,14 +38,14 @@ impl Key {
         Key { words: Array::constant(HostArray::new(&[2], words)) }
     }
 
-    /// A key from its two u32 words, shape [2] (or [n, 2] for many).
+    /// A key from its two u32 words, shape `[2]` (or `[n, 2]` for many).
     #[track_caller]
     pub fn from_words(words: Int) -> Key {
         assert!(words.dtype() == DType::U32, "a key is made of u32 words, not {}", words.array_type());
         Key { words }
     }
 
-    /// The words, shape [2] (or [n, 2] for many).
+    /// The words, shape `[2]` (or `[n, 2]` for many).
     pub fn into_words(self) -> Int {
         self.words
     }
