@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{AnyEnv, default_params, vector};
 use crate::lang::{
-    Bool, Float, Handle, Int, Key, Leaves, below, int, iota, select, trace, vmap_last, while_loop,
+    Bool, Float, Handle, Int, Key, Leaves, below, int, iota, replica_id, select, trace, vmap_last, while_loop,
 };
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
@@ -25,22 +25,25 @@ pub fn random_action(key: Key, mask: Option<Bool>, num_actions: usize) -> Int {
     select(any, select(hit, index, 0).sum([0]), chosen)
 }
 
-/// Environments that step under the random policy, with automatic reset, on one device.
+/// Environments that step under the random policy, with automatic reset, shared evenly by all devices of a client.
 pub struct RandomRollout {
     program: Program,
-    state: Vec<Buffer>,
-    params: Vec<Buffer>,
+    /// For each device.
+    state: Vec<Vec<Buffer>>,
+    params: Vec<Vec<Buffer>>,
     client: Client,
 }
 
 impl RandomRollout {
-    /// Compiles the program and resets `num_envs` environments. With `observe`, every step computes the
-    /// observations too.
+    /// Compiles the program and resets `num_envs` environments, a multiple of the number of devices. With
+    /// `observe`, every step computes the observations too.
     pub fn new(client: &Client, env: &dyn AnyEnv, num_envs: usize, seed: u64, observe: bool) -> Result<Self> {
+        let devices = client.devices();
+        let num_envs = num_envs / devices;
         let params = default_params(env);
         let structure = Leaves::placeholders(&params);
         let init = trace(&structure, |params| {
-            let [reset, key] = Key::new(seed).split();
+            let [reset, key] = Key::new(seed).fold_in(replica_id()).split();
             (vector::reset(env, &params, reset.split_last(num_envs)), key, Float::full([num_envs], 0.0))
         });
         let steps_structure = Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
@@ -60,24 +63,33 @@ impl RandomRollout {
         );
         let count = run.output_names.len();
         let donated = (0..count).map(|i| (i, i)).collect();
-        let options = CompileOptions::default();
-        let init = client.compile(&lower(&init.graph, &lower::Options::default()), &options)?;
-        let text = lower(&run.graph, &lower::Options { donated, num_replicas: 1 });
+        let options = CompileOptions { num_replicas: devices, ..Default::default() };
+        let text = lower(&init.graph, &lower::Options { donated: vec![], num_replicas: devices });
+        let init = client.compile(&text, &options)?;
+        let text = lower(&run.graph, &lower::Options { donated, num_replicas: devices });
         let program = client.compile(&text, &options).context("compiling the random rollout")?;
-        let params =
-            params.iter().map(|(_, value)| client.to_device(value, 0)).collect::<Result<Vec<_>, _>>()?;
-        let state = init.run(params.iter().map(Arg::Borrow).collect())?;
+        let upload = |device| params.iter().map(|(_, value)| client.to_device(value, device)).collect();
+        let params = (0..devices).map(upload).collect::<Result<Vec<Vec<Buffer>>, _>>()?;
+        let args = params.iter().map(|params| params.iter().map(Arg::Borrow).collect()).collect();
+        let state = init.run_replicas(args)?;
         Ok(RandomRollout { program, state, params, client: client.clone() })
     }
 
     /// Runs `steps` steps of every environment and waits for the end.
     pub fn run(&mut self, steps: usize) -> Result<()> {
-        let steps = self.client.to_device(&HostArray::scalar(steps as i32), 0)?;
-        let mut args: Vec<Arg> = std::mem::take(&mut self.state).into_iter().map(Arg::Donate).collect();
-        args.extend(self.params.iter().map(Arg::Borrow));
-        args.push(Arg::Borrow(&steps));
-        self.state = self.program.run(args)?;
-        self.state.last().expect("the sums").wait()?;
+        let steps = HostArray::scalar(steps as i32);
+        let mut args = Vec::new();
+        let states = std::mem::take(&mut self.state);
+        for (device, (state, params)) in states.into_iter().zip(&self.params).enumerate() {
+            let mut device_args: Vec<Arg> = state.into_iter().map(Arg::Donate).collect();
+            device_args.extend(params.iter().map(Arg::Borrow));
+            device_args.push(Arg::Donate(self.client.to_device(&steps, device)?));
+            args.push(device_args);
+        }
+        self.state = self.program.run_replicas(args)?;
+        for state in &self.state {
+            state.last().expect("the sums").wait()?;
+        }
         Ok(())
     }
 }

@@ -75,19 +75,26 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         })
         .map_err(|error| UsageError(error.to_string()))?;
     let plugin = plugin::find(bench.device, bench.plugin.as_deref())?;
+    let devices = bench.devices.unwrap_or_else(|| auto_devices(&settings, plugin.kind));
+    if !settings.num_envs.is_multiple_of(devices) {
+        let envs = settings.num_envs;
+        let message = format!("num_envs = {envs} cannot be split evenly over devices = {devices}");
+        return Err(UsageError(message).into());
+    }
 
     let mut report = serde_json::Map::new();
     let mut add = |key: &str, value: serde_json::Value| report.insert(key.into(), value);
     add("env", json!(bench.env));
     add("num_envs", json!(settings.num_envs));
     add("num_steps", json!(settings.num_steps));
+    add("devices", json!(devices));
     if !bench.env_only {
         let plan = Plan {
             env: &bench.env,
             seed: bench.seed,
             total_updates: bench.updates as u64 + 1,
             max_updates: 1,
-            devices: bench.devices.unwrap_or_else(|| auto_devices(&settings, plugin.kind)),
+            devices,
             plugin: &plugin,
         };
         let (mut learner, facts) = build(&settings, &plan)?;
@@ -98,7 +105,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         add("steps_per_second", json!((settings.batch_size() as f64 / median(&seconds)).round()));
         add("update_seconds", json!(seconds));
     }
-    let client = Client::open(&plugin, 1)?;
+    let client = Client::open(&plugin, devices)?;
     let env = (find_env(&bench.env)?.make)();
     for (key, observe) in [("env_steps_per_second", false), ("env_obs_steps_per_second", true)] {
         let mut rollout = RandomRollout::new(&client, &*env, settings.num_envs, bench.seed, observe)?;
