@@ -5,16 +5,20 @@
 //! so that an error of XLA names it. Bodies of loops become regions that use outer values directly,
 //! so captures cost nothing. Threefry is written once per shape, as a function.
 
+mod clusters;
+mod scan;
 mod text;
 mod threefry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::array::{ArrayType, DType, HostArray};
 use crate::ir::{Binary, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var};
 
-use crate::runtime::NOT_INLINED;
+use crate::runtime::{NOT_INLINED, ONE_KERNEL};
 
+use clusters::{Cluster, Step, steps};
+use scan::{Scan, as_while};
 use text::{constant, list, tensor};
 
 /// How to lower a graph.
@@ -28,8 +32,15 @@ pub struct Options {
 
 /// The StableHLO module of `graph`, with its entry function `@main`.
 pub fn lower(graph: &Graph, options: &Options) -> String {
-    let mut lowering =
-        Lowering { out: String::new(), indent: 2, next_name: 0, functions: BTreeMap::new(), options };
+    let mut lowering = Lowering {
+        out: String::new(),
+        indent: 2,
+        next_name: 0,
+        functions: BTreeMap::new(),
+        constants: HashMap::new(),
+        in_cluster: false,
+        options,
+    };
     let mut parameters = Vec::new();
     let mut names = Names::new(graph);
     for (i, &var) in graph.inputs.iter().enumerate() {
@@ -78,6 +89,10 @@ struct Lowering<'a> {
     indent: usize,
     next_name: usize,
     functions: BTreeMap<String, String>,
+    /// The constants that were written, by name.
+    constants: HashMap<String, HostArray>,
+    /// Whether a cluster is being written, inside which there are no others.
+    in_cluster: bool,
     options: &'a Options,
 }
 
@@ -90,19 +105,74 @@ struct Value {
 
 impl Lowering<'_> {
     fn equations(&mut self, graph: &Graph, names: &mut Names) {
-        for equation in &graph.equations {
-            let inputs: Vec<Value> = equation
-                .inputs
-                .iter()
-                .map(|&var| Value { name: names.get(var).into(), array_type: graph.array_type(var).clone() })
-                .collect();
-            let outputs: Vec<ArrayType> =
-                equation.outputs.iter().map(|&var| graph.array_type(var).clone()).collect();
-            let results = self.equation(equation, &inputs, &outputs);
-            for (&var, name) in equation.outputs.iter().zip(results) {
-                names.set(var, name);
+        if self.in_cluster {
+            graph.equations.iter().for_each(|equation| self.bind(graph, equation, names));
+            return;
+        }
+        for step in steps(graph) {
+            match step {
+                Step::One(e) => self.bind(graph, &graph.equations[e], names),
+                Step::Cluster(cluster) => {
+                    let inputs = values(graph, &cluster.inputs, names);
+                    let results = self.cluster(&cluster, &inputs);
+                    for (&var, name) in cluster.outputs.iter().zip(results) {
+                        names.set(var, name);
+                    }
+                }
             }
         }
+    }
+
+    /// Writes one equation and names its outputs.
+    fn bind(&mut self, graph: &Graph, equation: &Equation, names: &mut Names) {
+        let inputs = values(graph, &equation.inputs, names);
+        let outputs: Vec<ArrayType> =
+            equation.outputs.iter().map(|&var| graph.array_type(var).clone()).collect();
+        let results = self.equation(equation, &inputs, &outputs);
+        for (&var, name) in equation.outputs.iter().zip(results) {
+            names.set(var, name);
+        }
+    }
+
+    /// Writes a function that XLA compiles into one kernel on cpu, and the call of it; returns the names of the results.
+    /// Constants from outside are written again inside, where XLA can fold them.
+    fn cluster(&mut self, cluster: &Cluster, inputs: &[Value]) -> Vec<String> {
+        let at = cluster.graph.equations[0].location;
+        let outer = std::mem::take(&mut self.out);
+        let indent = std::mem::replace(&mut self.indent, 2);
+        self.in_cluster = true;
+        let (mut passed, mut inner) = (Vec::new(), Vec::new());
+        for value in inputs {
+            let name = match self.constants.get(&value.name).cloned() {
+                Some(constant) => self.constant(&constant, at),
+                None => {
+                    passed.push(value.clone());
+                    format!("%in{}", passed.len() - 1)
+                }
+            };
+            inner.push(Value { name, array_type: value.array_type.clone() });
+        }
+        let results = self.body(&cluster.graph, &inner);
+        let text = std::mem::replace(&mut self.out, outer);
+        self.indent = indent;
+        self.in_cluster = false;
+
+        let name = format!("cluster_{}", self.functions.len());
+        let parameters: Vec<String> = (passed.iter().enumerate())
+            .map(|(i, value)| format!("%in{i}: {}", tensor(&value.array_type)))
+            .collect();
+        let types = cluster.graph.output_types();
+        let list: Vec<String> = types.iter().map(tensor).collect();
+        let list = list.join(", ");
+        let function = format!(
+            "  func.func private @{name}({}) -> ({list}) {{\n{text}    return {} : {list}\n  }}\n",
+            parameters.join(", "),
+            results.join(", "),
+        );
+        self.functions.insert(name.clone(), function);
+        let signature = signature(&passed, &types);
+        let call = format!("func.call @{name}({}) {{{ONE_KERNEL}}} : {signature}", operands(&passed));
+        self.lines(&call, types.len(), at)
     }
 
     /// Writes one equation; returns the names of its outputs.
@@ -203,8 +273,8 @@ impl Lowering<'_> {
                     false => lowering.body(on_false, no),
                 })
             }
-            Op::Scan { body, captures, carry, length, reverse } => {
-                self.scan(body, (*captures, *carry), *length, *reverse, inputs, outputs, at)
+            &Op::Scan { ref body, captures, carry, length, reverse } => {
+                self.scan(&Scan { body, captures, carry, length, reverse, location: at }, inputs, outputs)
             }
             Op::Rare { body, captures } => {
                 let operand: Vec<String> = inputs[1 + captures..].iter().map(|v| v.name.clone()).collect();
@@ -379,110 +449,28 @@ impl Lowering<'_> {
         )
     }
 
-    /// A scan is a while loop over a step number, the carry and the results so far.
-    #[allow(clippy::too_many_arguments)]
-    fn scan(
-        &mut self,
-        body: &Graph,
-        (captures, carry): (usize, usize),
-        length: usize,
-        reverse: bool,
-        inputs: &[Value],
-        outputs: &[ArrayType],
-        at: Location,
-    ) -> Vec<String> {
-        let index_type = ArrayType::scalar(DType::I32);
-        let zero = self.int(0, at);
-        let one = self.int(1, at);
-        let limit = self.int(length as i32, at);
-        let last = self.int(length as i32 - 1, at);
-        let mut initial = vec![Value { name: zero.clone(), array_type: index_type.clone() }];
-        initial.extend_from_slice(&inputs[captures..captures + carry]);
-        for array_type in &outputs[carry..] {
-            let scalar = self.constant(&HostArray::zeros(&ArrayType::scalar(array_type.dtype)), at);
-            let text = format!(
-                "stablehlo.broadcast_in_dim {scalar}, dims = [] : ({}) -> {}",
-                tensor(&ArrayType::scalar(array_type.dtype)),
-                tensor(array_type)
-            );
-            initial.push(Value { name: self.line(&text, at), array_type: array_type.clone() });
+    fn scan(&mut self, scan: &Scan, inputs: &[Value], outputs: &[ArrayType]) -> Vec<String> {
+        let at = scan.location;
+        let (captures, rest) = inputs.split_at(scan.captures);
+        let (carry, xs) = rest.split_at(scan.carry);
+        let mut initial = vec![Value { name: self.int(0, at), array_type: ArrayType::scalar(DType::I32) }];
+        initial.extend_from_slice(carry);
+        for array_type in &outputs[scan.carry..] {
+            let scalar = ArrayType::scalar(array_type.dtype);
+            let zero = self.constant(&HostArray::zeros(&scalar), at);
+            let zero = Value { name: zero, array_type: scalar };
+            let name =
+                self.simple("broadcast_in_dim", ", dims = []", &[zero], std::slice::from_ref(array_type), at);
+            initial.push(Value { name, array_type: array_type.clone() });
         }
-        if length == 0 {
+        if scan.length == 0 {
             // Its steps would read entries that no array has.
             return initial[1..].iter().map(|value| value.name.clone()).collect();
         }
-        let index = tensor(&index_type);
-        let results = self.loop_region(
-            &initial,
-            at,
-            |lowering, state| {
-                let text = format!(
-                    "stablehlo.compare LT, {}, {limit}, SIGNED : ({index}, {index}) -> tensor<i1>",
-                    state[0].name
-                );
-                lowering.line(&text, at)
-            },
-            |lowering, state| {
-                let step = match reverse {
-                    false => state[0].name.clone(),
-                    true => {
-                        lowering.line(&format!("stablehlo.subtract {last}, {} : {index}", state[0].name), at)
-                    }
-                };
-                let mut body_inputs = inputs[..captures].to_vec();
-                body_inputs.extend_from_slice(&state[1..1 + carry]);
-                for xs in &inputs[captures + carry..] {
-                    body_inputs.push(lowering.entry(xs, &step, &zero, at));
-                }
-                let after = lowering.body(body, &body_inputs);
-                let next = lowering.line(&format!("stablehlo.add {}, {one} : {index}", state[0].name), at);
-                let mut results = vec![next];
-                results.extend_from_slice(&after[..carry]);
-                for (ys, y) in state[1 + carry..].iter().zip(&after[carry..]) {
-                    results.push(lowering.store_entry(ys, y, &step, &zero, at));
-                }
-                results
-            },
-        );
-        results[1..].to_vec()
-    }
-
-    /// Entry `step` of axis 0 of `xs`.
-    fn entry(&mut self, xs: &Value, step: &str, zero: &str, at: Location) -> Value {
-        let whole = &xs.array_type;
-        let entry = ArrayType::new(whole.dtype, &whole.shape[1..]);
-        let row = ArrayType::new(whole.dtype, [&[1][..], &whole.shape[1..]].concat());
-        let text = format!(
-            "stablehlo.dynamic_slice {}, {}, sizes = {} : ({}, {}) -> {}",
-            xs.name,
-            starts(step, zero, whole.rank()),
-            list(&row.shape),
-            tensor(whole),
-            vec!["tensor<i32>"; whole.rank()].join(", "),
-            tensor(&row)
-        );
-        let slice = self.line(&text, at);
-        let text = format!("stablehlo.reshape {slice} : ({}) -> {}", tensor(&row), tensor(&entry));
-        Value { name: self.line(&text, at), array_type: entry }
-    }
-
-    /// `ys` with entry `step` of axis 0 replaced by `y`.
-    fn store_entry(&mut self, ys: &Value, y: &str, step: &str, zero: &str, at: Location) -> String {
-        let whole = &ys.array_type;
-        let entry = ArrayType::new(whole.dtype, &whole.shape[1..]);
-        let row = ArrayType::new(whole.dtype, [&[1][..], &whole.shape[1..]].concat());
-        let text = format!("stablehlo.reshape {y} : ({}) -> {}", tensor(&entry), tensor(&row));
-        let update = self.line(&text, at);
-        let text = format!(
-            "stablehlo.dynamic_update_slice {}, {update}, {} : ({}, {}, {}) -> {}",
-            ys.name,
-            starts(step, zero, whole.rank()),
-            tensor(whole),
-            tensor(&row),
-            vec!["tensor<i32>"; whole.rank()].join(", "),
-            tensor(whole)
-        );
-        self.line(&text, at)
+        let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
+        let (cond, body) = as_while(scan, &types, outputs);
+        let all = [captures, xs, &initial].concat();
+        self.while_loop(&cond, &body, 0, captures.len() + xs.len(), &all, at).split_off(1)
     }
 
     /// Writes a while loop whose regions are written by `cond` and `step`.
@@ -578,7 +566,10 @@ impl Lowering<'_> {
     }
 
     fn constant(&mut self, value: &HostArray, at: Location) -> String {
-        self.line(&format!("stablehlo.constant {} : {}", constant(value), tensor(&value.array_type())), at)
+        let text = format!("stablehlo.constant {} : {}", constant(value), tensor(&value.array_type()));
+        let name = self.line(&text, at);
+        self.constants.insert(name.clone(), value.clone());
+        name
     }
 
     fn int(&mut self, value: i32, at: Location) -> String {
@@ -632,6 +623,12 @@ impl Lowering<'_> {
     }
 }
 
+fn values(graph: &Graph, vars: &[Var], names: &Names) -> Vec<Value> {
+    vars.iter()
+        .map(|&var| Value { name: names.get(var).into(), array_type: graph.array_type(var).clone() })
+        .collect()
+}
+
 /// The names of the `count` results of an op bound to `name`.
 fn results(name: &str, count: usize) -> Vec<String> {
     match count {
@@ -653,13 +650,6 @@ fn signature(inputs: &[Value], outputs: &[ArrayType]) -> String {
         [one] => format!("({}) -> {one}", inputs.join(", ")),
         many => format!("({}) -> ({})", inputs.join(", "), many.join(", ")),
     }
-}
-
-/// `step, zero, zero, ...`: the starts of an entry of axis 0.
-fn starts(step: &str, zero: &str, rank: usize) -> String {
-    let mut starts = vec![zero; rank];
-    starts[0] = step;
-    starts.join(", ")
 }
 
 /// Where the axes of `x` other than `axis` stand in a gathered array.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::NOT_INLINED;
 use super::buffer::Buffer;
 use super::cache::{CacheOutcome, Key, ProgramCache};
 use super::device_kind::DeviceKind;
@@ -14,6 +13,7 @@ use super::options::CompileOptions;
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
 use super::signature;
+use super::{NOT_INLINED, ONE_KERNEL};
 use crate::array::HostArray;
 
 /// An open plugin with its devices. Clones share them; everything may be used from several threads.
@@ -115,7 +115,7 @@ impl Client {
         let module = match self.plugin().kind {
             DeviceKind::Cpu => module,
             DeviceKind::Cuda | DeviceKind::Tpu => {
-                portable = module.replace(NOT_INLINED, "");
+                portable = module.replace(NOT_INLINED, "").replace(ONE_KERNEL, "");
                 &portable
             }
         };

@@ -53,6 +53,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// [`Client::compile`] leaves it out for other devices.
 pub const NOT_INLINED: &str = "mhlo.frontend_attributes = {inlineable = \"false\"}";
 
+/// The attribute of a call in a module's text that makes XLA's compiler for cpu compile the function into one kernel.
+/// [`Client::compile`] leaves it out for other devices.
+pub const ONE_KERNEL: &str =
+    "mhlo.frontend_attributes = {inlineable = \"false\", xla_cpu_small_call = \"true\"}";
+
 /// lockstep's cache folder: `LOCKSTEP_CACHE_DIR`, or `lockstep` in the system's folder for caches.
 pub fn cache_folder() -> Option<PathBuf> {
     match std::env::var_os("LOCKSTEP_CACHE_DIR") {

@@ -1,0 +1,374 @@
+//! Which equations become one kernel.
+//!
+//! XLA's compiler for cpu starts a kernel for each fusion. Where arrays are as small as a batch of environments, the starts
+//! cost more than the work: a step of CartPole was 40 of them. XLA can also compile a whole function into one kernel, its
+//! loops and branches included. So the equations on small arrays are gathered into such functions, here called clusters:
+//! as many equations as do not wait for something that must be a kernel of its own, which is a matrix product, a scatter, a
+//! sum over devices, or anything large. On other devices the functions are inlined and mean nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::array::DType;
+use crate::ir::{Binary, Build, Equation, Graph, Op, Var};
+
+/// Most elements of an array in a cluster. Larger ones are worth a kernel each, which XLA fuses better.
+const SMALL: usize = 5000;
+/// Least equations that are worth a function.
+const WORTH: usize = 4;
+/// Most equations of one function, those of bodies included: the time to compile it grows faster than its length.
+const MOST: usize = 400;
+
+/// What to write next, by the numbers of equations.
+pub enum Step {
+    /// An equation where it stands.
+    One(usize),
+    Cluster(Cluster),
+}
+
+/// Equations that become a function.
+pub struct Cluster {
+    /// The function. Its last result means nothing: see [`use_all`].
+    pub graph: Graph,
+    /// What it is called with.
+    pub inputs: Vec<Var>,
+    /// What its results are, but for the last.
+    pub outputs: Vec<Var>,
+}
+
+/// The order in which to write the equations of a graph; those that nothing needs are left out.
+pub fn steps(graph: &Graph) -> Vec<Step> {
+    let plan = Plan::of(graph);
+    let mut steps = Vec::new();
+    for stage in 0..plan.stages {
+        for group in plan.groups(plan.placed(stage, Place::Inside)) {
+            match plan.length(&group) < WORTH {
+                true => steps.extend(group.into_iter().map(Step::One)),
+                false => steps.push(Step::Cluster(plan.cluster(&group))),
+            }
+        }
+        steps.extend(plan.placed(stage, Place::Outside).into_iter().map(Step::One));
+    }
+    plan.with_views(steps)
+}
+
+/// Where an equation is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    /// Again wherever it is used, since it costs nothing there.
+    View,
+    /// In a cluster.
+    Inside,
+    /// By itself.
+    Outside,
+}
+
+/// The place of each equation, and the stage in which it runs: in a stage first what is inside, then what is outside.
+struct Plan<'a> {
+    graph: &'a Graph,
+    place: Vec<Place>,
+    stage: Vec<usize>,
+    stages: usize,
+    /// The equation that makes a variable.
+    maker: Vec<Option<usize>>,
+    /// The equations that read a variable.
+    readers: Vec<Vec<usize>>,
+    results: HashSet<Var>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(graph: &'a Graph) -> Self {
+        let place = places(graph);
+        let mut plan = Plan {
+            graph,
+            stage: Vec::new(),
+            stages: 0,
+            maker: vec![None; graph.num_vars()],
+            readers: vec![Vec::new(); graph.num_vars()],
+            results: graph.outputs.iter().copied().collect(),
+            place,
+        };
+        for (e, equation) in graph.equations.iter().enumerate() {
+            let own = equation.inputs.iter().map(|&input| plan.ready(input, plan.place[e])).max();
+            let own = own.unwrap_or(0);
+            plan.stage.push(own);
+            if plan.place[e] == Place::Nowhere {
+                continue;
+            }
+            plan.stages = plan.stages.max(own + 1);
+            equation.outputs.iter().for_each(|output| plan.maker[output.0 as usize] = Some(e));
+            equation.inputs.iter().for_each(|input| plan.readers[input.0 as usize].push(e));
+        }
+        plan
+    }
+
+    /// The first stage in which an equation at `place` can read `var`: what is outside comes last in its stage, one after
+    /// the other; a view of it is as late as itself.
+    fn ready(&self, var: Var, place: Place) -> usize {
+        let Some(e) = self.maker[var.0 as usize] else { return 0 };
+        let after = self.place[e] == Place::Outside && place != Place::Outside;
+        self.stage[e] + usize::from(after)
+    }
+
+    fn placed(&self, stage: usize, place: Place) -> Vec<usize> {
+        (0..self.place.len()).filter(|&e| self.stage[e] == stage && self.place[e] == place).collect()
+    }
+
+    /// Parts of a list of equations, none too long.
+    fn groups(&self, equations: Vec<usize>) -> Vec<Vec<usize>> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut length = MOST;
+        for e in equations {
+            let own = self.length(&[e]);
+            if length + own > MOST {
+                groups.push(Vec::new());
+                length = 0;
+            }
+            length += own;
+            groups.last_mut().expect("the first equation begins a group").push(e);
+        }
+        groups
+    }
+
+    /// Equations, those of bodies included.
+    fn length(&self, equations: &[usize]) -> usize {
+        let of_bodies = |e: &usize| -> usize {
+            self.graph.equations[*e].op.bodies().into_iter().map(Graph::total_equations).sum()
+        };
+        equations.len() + equations.iter().map(of_bodies).sum::<usize>()
+    }
+
+    /// The cluster of a group, with the views that it reads.
+    fn cluster(&self, group: &[usize]) -> Cluster {
+        let inside: HashSet<usize> = group.iter().copied().collect();
+        let mut members = inside.clone();
+        let mut pending = group.to_vec();
+        let mut inputs = Vec::new();
+        while let Some(e) = pending.pop() {
+            for &input in &self.graph.equations[e].inputs {
+                match self.maker[input.0 as usize] {
+                    Some(maker) if members.contains(&maker) => {}
+                    Some(maker) if self.place[maker] == Place::View => {
+                        members.insert(maker);
+                        pending.push(maker);
+                    }
+                    _ => inputs.push(input),
+                }
+            }
+        }
+        inputs.sort_unstable();
+        inputs.dedup();
+        let made = group.iter().flat_map(|&e| &self.graph.equations[e].outputs);
+        let outputs = made.copied().filter(|&var| self.is_read_outside(var, &inside)).collect();
+        let mut equations: Vec<usize> = members.into_iter().collect();
+        equations.sort_unstable();
+        self.function(&equations, inputs, outputs)
+    }
+
+    fn function(&self, equations: &[usize], inputs: Vec<Var>, outputs: Vec<Var>) -> Cluster {
+        let mut graph = Graph::new();
+        let mut inner: HashMap<Var, Var> = HashMap::new();
+        for &input in &inputs {
+            inner.insert(input, graph.input(self.graph.array_type(input).clone()));
+        }
+        for &e in equations {
+            let equation = &self.graph.equations[e];
+            let read: Vec<Var> = equation.inputs.iter().map(|input| inner[input]).collect();
+            let mut build = Build::new(&mut graph, equation.location);
+            inner.extend(equation.outputs.iter().copied().zip(build.many(equation.op.clone(), &read)));
+        }
+        graph.outputs = outputs.iter().map(|output| inner[output]).collect();
+        let location = self.graph.equations[equations[0]].location;
+        let last = use_all(&mut Build::new(&mut graph, location));
+        graph.outputs.push(last);
+        Cluster { graph, inputs, outputs }
+    }
+
+    /// Whether anything but the equations `inside` reads `var`, directly or through views.
+    fn is_read_outside(&self, var: Var, inside: &HashSet<usize>) -> bool {
+        self.results.contains(&var)
+            || self.readers[var.0 as usize].iter().any(|&e| match self.place[e] {
+                Place::View => {
+                    let views = &self.graph.equations[e].outputs;
+                    views.iter().any(|&view| self.is_read_outside(view, inside))
+                }
+                _ => !inside.contains(&e),
+            })
+    }
+
+    /// Adds the views that single equations read and those that are results.
+    fn with_views(&self, steps: Vec<Step>) -> Vec<Step> {
+        let (mut written, mut all) = (HashSet::new(), Vec::new());
+        for step in steps {
+            if let Step::One(e) = step {
+                self.add_views(&self.graph.equations[e].inputs, &mut written, &mut all);
+            }
+            all.push(step);
+        }
+        self.add_views(&self.graph.outputs, &mut written, &mut all);
+        all
+    }
+
+    fn add_views(&self, vars: &[Var], written: &mut HashSet<usize>, steps: &mut Vec<Step>) {
+        for var in vars {
+            if let Some(e) = self.maker[var.0 as usize]
+                && self.place[e] == Place::View
+                && written.insert(e)
+            {
+                self.add_views(&self.graph.equations[e].inputs, written, steps);
+                steps.push(Step::One(e));
+            }
+        }
+    }
+}
+
+/// A number that depends on all inputs of the graph. XLA aborts the process if a parameter of the function is not read, as may
+/// come about by its own simplifications.
+fn use_all(build: &mut Build) -> Var {
+    let mut all = build.scalar(0.0, DType::U32);
+    for input in build.graph.inputs.clone() {
+        let array_type = build.array_type(input);
+        if array_type.size() == 0 {
+            continue;
+        }
+        let ones = vec![1; array_type.rank()];
+        let op = Op::Slice { start: vec![0; ones.len()], limit: ones.clone(), stride: ones };
+        let first = if array_type.rank() == 0 { input } else { build.one(op, &[input]) };
+        let first = build.reshape(first, &[]);
+        let bits = if array_type.dtype.is_float() {
+            let float = build.convert(first, DType::F32);
+            build.one(Op::Bitcast(DType::U32), &[float])
+        } else {
+            build.convert(first, DType::U32)
+        };
+        all = build.binary(Binary::Xor, all, bits);
+    }
+    all
+}
+
+fn places(graph: &Graph) -> Vec<Place> {
+    let mut needed: HashSet<Var> = graph.outputs.iter().copied().collect();
+    let mut places = vec![Place::Nowhere; graph.equations.len()];
+    for (equation, place) in graph.equations.iter().zip(&mut places).rev() {
+        if equation.outputs.iter().any(|output| needed.contains(output)) {
+            needed.extend(&equation.inputs);
+            *place = match is_view(&equation.op) {
+                true => Place::View,
+                false if fits(graph, equation) => Place::Inside,
+                false => Place::Outside,
+            };
+        }
+    }
+    places
+}
+
+fn is_view(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Constant(_) | Op::Iota { .. } | Op::Reshape { .. } | Op::Broadcast { .. } | Op::StopGradient
+    )
+}
+
+/// Whether an equation can be a part of a cluster.
+fn fits(graph: &Graph, equation: &Equation) -> bool {
+    let small = |var: &Var| graph.array_type(*var).size() <= SMALL;
+    match &equation.op {
+        Op::Dot { .. } | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => false,
+        Op::While { .. } | Op::Scan { .. } | Op::Cond { .. } | Op::Rare { .. } => {
+            let mut bodies = equation.op.bodies().into_iter();
+            bodies.all(|body| body.equations.iter().all(|equation| fits(body, equation)))
+        }
+        Op::Gather { .. } | Op::Slice { .. } | Op::DynamicSlice { .. } => equation.outputs.iter().all(small),
+        _ => equation.inputs.iter().chain(&equation.outputs).all(small),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::ArrayType;
+    use crate::ir::Unary;
+
+    /// What is written, clusters in brackets.
+    fn written(graph: &Graph) -> String {
+        let steps = steps(graph).into_iter().map(|step| match step {
+            Step::One(e) => graph.equations[e].op.name(),
+            Step::Cluster(cluster) => {
+                let (inputs, outputs) = (cluster.inputs.len(), cluster.outputs.len());
+                // What uses all inputs is left out: the zero and, for each input, four equations.
+                let own = cluster.graph.equations.len() - 1 - 4 * inputs;
+                let names: Vec<String> =
+                    cluster.graph.equations[..own].iter().map(|equation| equation.op.name()).collect();
+                format!("[{}: {inputs} -> {outputs}]", names.join(" "))
+            }
+        });
+        steps.collect::<Vec<String>>().join(" ")
+    }
+
+    fn graph(size: usize) -> (Graph, Var) {
+        let mut graph = Graph::new();
+        let x = graph.input(ArrayType::new(DType::F32, &[size, size]));
+        (graph, x)
+    }
+
+    fn location() -> crate::ir::Location {
+        std::panic::Location::caller()
+    }
+
+    #[test]
+    fn small_equations_gather_around_a_matrix_product() {
+        let (mut graph, x) = graph(8);
+        let mut build = Build::new(&mut graph, location());
+        let mut chain = |mut x: Var| {
+            for _ in 0..4 {
+                x = build.unary(Unary::Sin, x);
+            }
+            x
+        };
+        let before = chain(x);
+        let contract = (vec![1], vec![0]);
+        let aside = chain(x);
+        let mut build = Build::new(&mut graph, location());
+        let product = build.one(Op::Dot { batch: (vec![], vec![]), contract }, &[before, before]);
+        let flat = build.reshape(product, &[64]);
+        let wide = build.reshape(aside, &[64]);
+        let mut sum = build.add(flat, wide);
+        for _ in 0..3 {
+            sum = build.unary(Unary::Cos, sum);
+        }
+        build.unary(Unary::Exp, sum); // nothing needs it
+        graph.outputs = vec![sum, flat];
+        let expected = "[sin sin sin sin sin sin sin sin: 1 -> 2] dot \
+                        [reshape reshape add cos cos cos: 2 -> 1] reshape";
+        assert_eq!(written(&graph), expected);
+    }
+
+    #[test]
+    fn what_is_large_or_too_little_stays_by_itself() {
+        for (size, times, expected) in [(8, 3, "sin sin sin"), (80, 5, "sin sin sin sin sin")] {
+            let (mut graph, mut x) = graph(size);
+            for _ in 0..times {
+                x = Build::new(&mut graph, location()).unary(Unary::Sin, x);
+            }
+            graph.outputs = vec![x];
+            assert_eq!(written(&graph), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_cluster_is_cut() {
+        let (mut graph, mut x) = graph(2);
+        for _ in 0..MOST + 10 {
+            x = Build::new(&mut graph, location()).unary(Unary::Sin, x);
+        }
+        graph.outputs = vec![x];
+        let lengths: Vec<usize> = steps(&graph)
+            .into_iter()
+            .map(|step| match step {
+                Step::Cluster(cluster) => cluster.graph.equations.len() - 5,
+                Step::One(_) => 0,
+            })
+            .collect();
+        assert_eq!(lengths, [MOST, 10]);
+    }
+}
