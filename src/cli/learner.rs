@@ -8,6 +8,9 @@ use crate::config::{self, UsageError};
 use crate::envs::registry::{self, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 
+/// The most updates in one chunk. Chunks aim at about a second, so this only bounds the table of metrics.
+pub const MAX_UPDATES: usize = 1024;
+
 /// The environment of that name.
 ///
 /// # Errors

@@ -4,16 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::NOT_INLINED;
 use super::buffer::Buffer;
 use super::cache::{CacheOutcome, Key, ProgramCache};
-use super::device_kind::DeviceKind;
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
 use super::options::CompileOptions;
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
-use super::signature;
+use super::{module_for, signature};
 use crate::array::HostArray;
 
 /// An open plugin with its devices. Clones share them; everything may be used from several threads.
@@ -111,16 +109,9 @@ impl Client {
             return Err(Error::TooFewDevices { path: self.plugin().path.clone(), requested, present });
         }
         let inputs = signature::input_types(module)?;
-        let portable;
-        let module = match self.plugin().kind {
-            DeviceKind::Cpu => module,
-            DeviceKind::Cuda | DeviceKind::Tpu => {
-                portable = module.replace(NOT_INLINED, "");
-                &portable
-            }
-        };
+        let module = module_for(self.plugin().kind, module);
         let started = Instant::now();
-        let (executable, cache) = self.load_or_compile(module, &options.to_proto())?;
+        let (executable, cache) = self.load_or_compile(&module, &options.to_proto())?;
         let seconds = started.elapsed().as_secs_f64();
         Program::new(executable, options.num_replicas, inputs, cache, seconds)
     }
