@@ -6,12 +6,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
 
 use crate::algorithms::ppo::{self, Start};
 use crate::config::UsageError;
+use crate::lower::Precision;
 use crate::runtime::{CompileOptions, DeviceKind, MemoryUse, Topology, plugin};
 
 use super::learner::{MAX_UPDATES, env_defaults, find_env};
@@ -34,6 +35,9 @@ struct Compile {
     /// Devices to split the environments over
     #[arg(long, value_name = "N", default_value_t = 1)]
     devices: usize,
+    /// How the network's matrix products are computed
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: Precision,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -57,9 +61,11 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let mut settings = env_defaults(&compile.env)?;
     settings.num_envs = compile.num_envs.unwrap_or(settings.num_envs);
     settings.num_steps = compile.num_steps.unwrap_or(settings.num_steps);
+    settings.precision = compile.precision;
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
+        .and_then(|()| check_devices(&settings, compile.devices))
         .map_err(|error| UsageError(error.to_string()))?;
     let plugin = plugin::find(Some(DeviceKind::Tpu), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?;
@@ -79,6 +85,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         num_envs: settings.num_envs,
         num_steps: settings.num_steps,
         devices: compile.devices,
+        precision: compile.precision,
         programs: Vec::new(),
     };
     for (name, module) in ppo::modules(&start)? {
@@ -98,6 +105,16 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     }
 }
 
+fn check_devices(settings: &ppo::Settings, devices: usize) -> Result<()> {
+    ensure!(devices > 0, "devices is 0; it must be at least 1");
+    let envs = settings.num_envs;
+    ensure!(
+        envs.is_multiple_of(devices),
+        "num_envs = {envs} cannot be split evenly over devices = {devices}"
+    );
+    Ok(())
+}
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report {
@@ -107,6 +124,7 @@ struct Report {
     num_envs: usize,
     num_steps: usize,
     devices: usize,
+    precision: Precision,
     programs: Vec<Compiled>,
 }
 

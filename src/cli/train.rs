@@ -28,6 +28,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         total_updates: config.run.total_timesteps / config.ppo.batch_size() as u64,
         max_updates: MAX_UPDATES,
         devices: config.devices(),
+        deterministic: config.run.deterministic,
         plugin: &plugin,
     };
     let (mut learner, facts) = build(&config.ppo, &plan)?;

@@ -18,6 +18,7 @@ use crate::array::HostArray;
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    deterministic: bool,
 }
 
 struct Inner {
@@ -62,7 +63,13 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client { inner: Arc::new(inner) })
+        Ok(Client { inner: Arc::new(inner), deterministic: false })
+    }
+
+    /// Whether programs that this client compiles from now on must give the same bits in every run. On cuda that
+    /// costs speed; elsewhere they do anyway.
+    pub fn deterministic(self, wanted: bool) -> Client {
+        Client { deterministic: wanted, ..self }
     }
 
     /// How many devices the client shows.
@@ -109,7 +116,12 @@ impl Client {
             return Err(Error::TooFewDevices { path: self.plugin().path.clone(), requested, present });
         }
         let inputs = signature::input_types(module)?;
-        let module = module_for(self.plugin().kind, module);
+        let kind = self.plugin().kind;
+        let module = module_for(kind, module);
+        let options = match self.deterministic {
+            true => options.clone().deterministic(kind),
+            false => options.clone(),
+        };
         let started = Instant::now();
         let (executable, cache) = self.load_or_compile(&module, &options.to_proto())?;
         let seconds = started.elapsed().as_secs_f64();

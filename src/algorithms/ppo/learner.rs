@@ -124,9 +124,11 @@ impl Traced {
         );
         let leaves = state_leaves(&chunk.output.0);
         let donated = (0..leaves.len()).map(|i| (i, i)).collect();
+        let exact = lower::Options { num_replicas: num_devices, ..Default::default() };
+        let as_set = lower::Options { donated, precision: settings.precision, ..exact.clone() };
         Ok(Traced {
-            init: lower(&init.graph, &lower::Options { donated: vec![], num_replicas: num_devices }),
-            chunk: lower(&chunk.graph, &lower::Options { donated, num_replicas: num_devices }),
+            init: lower(&init.graph, &exact),
+            chunk: lower(&chunk.graph, &as_set),
             leaves,
             metrics,
             env_params: env_params.into_iter().map(|(_, value)| value).collect(),
