@@ -12,3 +12,4 @@ mod probes;
 mod random;
 mod runs;
 mod survive;
+mod tpu;

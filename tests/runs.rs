@@ -96,6 +96,27 @@ fn runs_are_listed_compared_plotted_stopped_and_removed() {
 }
 
 #[test]
+fn bf16_trains_and_deterministic_changes_nothing_on_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    let first_line = |name: &str, more: &[&str]| -> Value {
+        let short = [&["--total-timesteps", "5120"], more].concat();
+        let output = train(dir.path(), name, &short).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
+        let mut line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        line.as_object_mut().unwrap().retain(|key, _| key.contains("loss") || key == "entropy");
+        line
+    };
+    let exact = first_line("exact", &[]);
+    assert_eq!(first_line("again", &["--deterministic"]), exact);
+    let coarse = first_line("coarse", &["--precision", "bf16"]);
+    assert_ne!(coarse, exact);
+    assert!((coarse["entropy"].as_f64().unwrap() - exact["entropy"].as_f64().unwrap()).abs() < 0.02);
+    let config = fs::read_to_string(dir.path().join("coarse/config.toml")).unwrap();
+    assert!(config.contains("precision = \"bf16\"") && config.contains("deterministic = false"), "{config}");
+}
+
+#[test]
 fn a_run_that_diverges_says_so_and_is_diagnosed() {
     let dir = tempfile::tempdir().unwrap();
     let wild = ["--lr", "1e30", "--max-grad-norm", "inf", "--total-timesteps", "102400"];

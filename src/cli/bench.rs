@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::algorithms::Learner;
 use crate::algorithms::random::RandomRollout;
 use crate::config::{UsageError, auto_devices};
+use crate::lower::Precision;
 use crate::runtime::{Client, DeviceKind, plugin};
 
 use super::learner::{Plan, build, env_defaults, find_env};
@@ -44,6 +45,12 @@ struct Bench {
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// How the network's matrix products are computed
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: Precision,
+    /// Bit-equal runs on cuda, which are slower
+    #[arg(long)]
+    deterministic: bool,
     /// Time the environment only
     #[arg(long)]
     env_only: bool,
@@ -65,6 +72,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let mut settings = env_defaults(&bench.env)?;
     settings.num_envs = bench.num_envs.unwrap_or(settings.num_envs);
     settings.num_steps = bench.num_steps.unwrap_or(settings.num_steps);
+    settings.precision = bench.precision;
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
@@ -88,6 +96,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     add("num_envs", json!(settings.num_envs));
     add("num_steps", json!(settings.num_steps));
     add("devices", json!(devices));
+    add("precision", json!(bench.precision));
     if !bench.env_only {
         let plan = Plan {
             env: &bench.env,
@@ -95,6 +104,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             total_updates: bench.updates as u64 + 1,
             max_updates: 1,
             devices,
+            deterministic: bench.deterministic,
             plugin: &plugin,
         };
         let (mut learner, facts) = build(&settings, &plan)?;
@@ -105,7 +115,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         add("steps_per_second", json!((settings.batch_size() as f64 / median(&seconds)).round()));
         add("update_seconds", json!(seconds));
     }
-    let client = Client::open(&plugin, devices)?;
+    let client = Client::open(&plugin, devices)?.deterministic(bench.deterministic);
     let env = (find_env(&bench.env)?.make)();
     for (key, observe) in [("env_steps_per_second", false), ("env_obs_steps_per_second", true)] {
         let mut rollout = RandomRollout::new(&client, &*env, settings.num_envs, bench.seed, observe)?;

@@ -8,6 +8,9 @@ use crate::config::{self, UsageError};
 use crate::envs::registry::{self, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 
+/// The most updates in one chunk. Chunks aim at about a second, so this only bounds the table of metrics.
+pub const MAX_UPDATES: usize = 1024;
+
 /// The environment of that name.
 ///
 /// # Errors
@@ -28,13 +31,14 @@ pub struct Plan<'a> {
     pub total_updates: u64,
     pub max_updates: usize,
     pub devices: usize,
+    pub deterministic: bool,
     pub plugin: &'a PluginFile,
 }
 
 /// The compiled learner, and what `meta.json` says of the device and the programs.
 pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(String, Value)>)> {
     let env = (find_env(plan.env)?.make)();
-    let client = Client::open(plan.plugin, plan.devices)?;
+    let client = Client::open(plan.plugin, plan.devices)?.deterministic(plan.deterministic);
     let learner = PpoLearner::new(
         &client,
         &Start {

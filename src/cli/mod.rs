@@ -16,6 +16,7 @@ use crate::config::{UsageError, train_command};
 use crate::trainer::tell;
 
 mod bench;
+mod compile;
 mod envs;
 mod eval;
 mod learner;
@@ -47,6 +48,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             runs::command(),
             envs::command(),
             bench::command(),
+            compile::command(),
             verify::command(),
             serve::command(),
             plugin::command(),
@@ -57,6 +59,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "watch" => watch::run(matches),
         "envs" => envs::run(matches),
         "bench" => bench::run(matches),
+        "compile" => compile::run(matches),
         "runs" => runs::run(matches),
         "verify" => verify::run(matches),
         "serve" => serve::run(matches),

@@ -212,7 +212,7 @@ fn changes(stored: &Table, given: &Table) -> Vec<String> {
     let anneals = stored.get("anneal_lr") == Some(&Value::Boolean(true));
     let matters = |key: &str| {
         numbers.contains_key(key)
-            || ["device", "devices"].contains(&key)
+            || ["device", "devices", "deterministic"].contains(&key)
             || (anneals && key == "total_timesteps")
     };
     let changed = given.iter().filter(|(key, value)| matters(key) && stored.get(*key) != Some(value));

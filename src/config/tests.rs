@@ -70,6 +70,8 @@ fn a_written_configuration_reads_back_the_same() {
         ["--save-interval", "3"],
         ["--auto-tune", "true"],
         ["--init", "orthogonal"],
+        ["--precision", "bf16"],
+        ["--deterministic", "true"],
         ["--total-timesteps", "5"],
     ];
     for args in [&[][..], all.as_flattened()] {
@@ -104,6 +106,9 @@ fn mistakes_in_a_file_are_named() {
     assert!(complaint("num_envs = -2").starts_with("FILE: num_envs = -2: invalid value: integer `-2`"));
     assert!(complaint("no_wandb = 1").starts_with("FILE: no_wandb = 1: invalid type: integer `1`"));
     assert!(complaint("activation = \"gelu\"").contains("unknown variant `gelu`, expected `relu` or `tanh`"));
+    assert!(
+        complaint("precision = \"f16\"").contains("unknown variant `f16`, expected one of `f32`, `tf32`")
+    );
     assert!(complaint("lr = 1e-4\ngamma 0.9\n").starts_with("FILE, line 2: "));
     assert_eq!(complaint("gamma = 2"), "gamma is 2; it must be from 0 to 1");
     assert_eq!(complaint("env = \"chess\""), "there is no environment chess");

@@ -12,6 +12,9 @@ mod threefry;
 
 use std::collections::{BTreeMap, HashMap};
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use crate::array::{ArrayType, DType, HostArray};
 use crate::ir::{Binary, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var};
 
@@ -28,6 +31,34 @@ pub struct Options {
     pub donated: Vec<(usize, usize)>,
     /// Devices that run the program together; `Op::AllReduce` sums over them.
     pub num_replicas: usize,
+    /// How matrix products of f32 are computed.
+    pub precision: Precision,
+}
+
+/// How matrix products of f32 are computed: an exact product of every pair, or a faster one.
+///
+/// XLA's own default differs between devices (f32 on cpu, TF32 on cuda, bf16 on tpu), so the text always says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// In f32
+    #[default]
+    F32,
+    /// TF32 on cuda, three products of bf16 on tpu, f32 on cpu
+    Tf32,
+    /// Operands rounded to bf16, sums in f32
+    Bf16,
+}
+
+impl Precision {
+    /// The attribute of `dot_general`.
+    fn in_stablehlo(self) -> &'static str {
+        match self {
+            Precision::F32 => "HIGHEST",
+            Precision::Tf32 => "HIGH",
+            Precision::Bf16 => "DEFAULT",
+        }
+    }
 }
 
 /// The StableHLO module of `graph`, with its entry function `@main`.
@@ -241,18 +272,7 @@ impl Lowering<'_> {
                 );
                 vec![self.line(&text, at)]
             }
-            Op::Dot { batch, contract } => {
-                let batching = match batch.0.is_empty() {
-                    true => String::new(),
-                    false => format!(", batching_dims = {} x {}", list(&batch.0), list(&batch.1)),
-                };
-                let attributes = format!(
-                    "{batching}, contracting_dims = {} x {}, precision = [DEFAULT, DEFAULT]",
-                    list(&contract.0),
-                    list(&contract.1)
-                );
-                vec![self.simple("dot_general", &attributes, inputs, outputs, at)]
-            }
+            Op::Dot { batch, contract } => vec![self.dot(batch, contract, inputs, outputs, at)],
             Op::Reduce { kind, axes } => vec![self.reduce(*kind, axes, &inputs[0], &outputs[0], at)],
             Op::DynamicSlice { sizes } => {
                 let attributes = format!(", sizes = {}", list(sizes));
@@ -327,6 +347,49 @@ impl Lowering<'_> {
         self.functions.entry(name.clone()).or_insert_with(|| threefry::function(&outputs[0]));
         let text = format!("func.call @{name}({}) : {}", operands(inputs), signature(inputs, outputs));
         self.lines(&text, 2, at)
+    }
+
+    /// A matrix product, in f32 as precise as the options say.
+    fn dot(
+        &mut self,
+        batch: &(Vec<usize>, Vec<usize>),
+        contract: &(Vec<usize>, Vec<usize>),
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> String {
+        let batching = match batch.0.is_empty() {
+            true => String::new(),
+            false => format!(", batching_dims = {} x {}", list(&batch.0), list(&batch.1)),
+        };
+        let precision = match outputs[0].dtype {
+            DType::F32 => self.options.precision,
+            _ => Precision::F32,
+        };
+        let attributes = format!(
+            "{batching}, contracting_dims = {} x {}, precision = [{name}, {name}]",
+            list(&contract.0),
+            list(&contract.1),
+            name = precision.in_stablehlo()
+        );
+        match precision {
+            Precision::F32 | Precision::Tf32 => self.simple("dot_general", &attributes, inputs, outputs, at),
+            Precision::Bf16 => {
+                let rounded: Vec<Value> = inputs.iter().map(|x| self.rounded(x, at)).collect();
+                self.simple("dot_general", &attributes, &rounded, outputs, at)
+            }
+        }
+    }
+
+    /// An f32 array as bf16. XLA may drop a pair of conversions (f32 to bf16 and back, as on cpu, where products of
+    /// bf16 are products of f32), but never a reduction of precision.
+    fn rounded(&mut self, x: &Value, at: Location) -> Value {
+        let f32s = tensor(&x.array_type);
+        let text = format!("stablehlo.reduce_precision {}, format = e8m7 : {f32s}", x.name);
+        let name = self.line(&text, at);
+        let array_type = ArrayType::new(DType::BF16, &*x.array_type.shape);
+        let text = format!("stablehlo.convert {name} : ({f32s}) -> {}", tensor(&array_type));
+        Value { name: self.line(&text, at), array_type }
     }
 
     fn reduce(

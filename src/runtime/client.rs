@@ -6,20 +6,19 @@ use std::time::Instant;
 
 use super::buffer::Buffer;
 use super::cache::{CacheOutcome, Key, ProgramCache};
-use super::device_kind::DeviceKind;
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
 use super::options::CompileOptions;
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
-use super::signature;
-use super::{NOT_INLINED, ONE_KERNEL};
+use super::{module_for, signature};
 use crate::array::HostArray;
 
 /// An open plugin with its devices. Clones share them; everything may be used from several threads.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    deterministic: bool,
 }
 
 struct Inner {
@@ -64,7 +63,13 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client { inner: Arc::new(inner) })
+        Ok(Client { inner: Arc::new(inner), deterministic: false })
+    }
+
+    /// Whether programs that this client compiles from now on must give the same bits in every run. On cuda that
+    /// costs speed; elsewhere they do anyway.
+    pub fn deterministic(self, wanted: bool) -> Client {
+        Client { deterministic: wanted, ..self }
     }
 
     /// How many devices the client shows.
@@ -111,16 +116,14 @@ impl Client {
             return Err(Error::TooFewDevices { path: self.plugin().path.clone(), requested, present });
         }
         let inputs = signature::input_types(module)?;
-        let portable;
-        let module = match self.plugin().kind {
-            DeviceKind::Cpu => module,
-            DeviceKind::Cuda | DeviceKind::Tpu => {
-                portable = module.replace(NOT_INLINED, "").replace(ONE_KERNEL, "");
-                &portable
-            }
+        let kind = self.plugin().kind;
+        let module = module_for(kind, module);
+        let options = match self.deterministic {
+            true => options.clone().deterministic(kind),
+            false => options.clone(),
         };
         let started = Instant::now();
-        let (executable, cache) = self.load_or_compile(module, &options.to_proto())?;
+        let (executable, cache) = self.load_or_compile(&module, &options.to_proto())?;
         let seconds = started.elapsed().as_secs_f64();
         Program::new(executable, options.num_replicas, inputs, cache, seconds)
     }

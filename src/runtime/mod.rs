@@ -15,6 +15,7 @@
 //! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
 //! - `cache`: compiled programs on disk
+//! - `topology`: compiling for devices that are not there
 //!
 //! The environment: `LOCKSTEP_PJRT_PLUGIN` names a plugin, `LOCKSTEP_CACHE_DIR` moves the folder of installed
 //! plugins and compiled programs, `LOCKSTEP_NO_CACHE=1` compiles every program anew. XLA reads `XLA_FLAGS`,
@@ -33,6 +34,7 @@ mod options;
 pub mod plugin;
 mod program;
 mod signature;
+mod topology;
 
 #[cfg(test)]
 mod tests;
@@ -44,19 +46,31 @@ pub use device_kind::DeviceKind;
 pub use error::{Error, Result};
 pub use options::{CompileOptions, OptionValue};
 pub use program::{Arg, Program};
+pub use topology::{MemoryUse, Topology};
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The attribute of a call in a module's text that keeps XLA's compiler for cpu from inlining the function.
-/// [`Client::compile`] leaves it out for other devices.
+/// Other devices know no such attribute, and their programs are compiled without it.
 pub const NOT_INLINED: &str = "mhlo.frontend_attributes = {inlineable = \"false\"}";
 
 /// The attribute of a call in a module's text that makes XLA's compiler for cpu compile the function into one kernel.
-/// [`Client::compile`] leaves it out for other devices.
+/// Left out for other devices, too.
 pub const ONE_KERNEL: &str =
     "mhlo.frontend_attributes = {inlineable = \"false\", xla_cpu_small_call = \"true\"}";
+
+/// The module as the compiler for `kind` takes it.
+fn module_for(kind: DeviceKind, module: &str) -> Cow<'_, str> {
+    match kind {
+        DeviceKind::Cpu => Cow::Borrowed(module),
+        DeviceKind::Cuda | DeviceKind::Tpu => {
+            Cow::Owned(module.replace(NOT_INLINED, "").replace(ONE_KERNEL, ""))
+        },
+    }
+}
 
 /// lockstep's cache folder: `LOCKSTEP_CACHE_DIR`, or `lockstep` in the system's folder for caches.
 pub fn cache_folder() -> Option<PathBuf> {

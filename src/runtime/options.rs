@@ -4,6 +4,8 @@
 //! protobuf are written by hand: `executable_build_options` (3) with `num_replicas` (4) and
 //! `num_partitions` (5), and the map `env_option_overrides` (7) from a name to a value of one of four kinds.
 
+use super::DeviceKind;
+
 /// How a program is compiled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompileOptions {
@@ -30,6 +32,17 @@ pub enum OptionValue {
 }
 
 impl CompileOptions {
+    /// The same, and what makes programs for `kind` give the same bits in every run: on cuda the first flag ends
+    /// choosing kernels by timing them, the second refuses or replaces those whose sums have no fixed order.
+    pub(super) fn deterministic(mut self, kind: DeviceKind) -> Self {
+        let flags: &[&str] = match kind {
+            DeviceKind::Cuda => &["xla_gpu_deterministic_ops", "xla_gpu_exclude_nondeterministic_ops"],
+            DeviceKind::Cpu | DeviceKind::Tpu => &[],
+        };
+        self.overrides.extend(flags.iter().map(|&flag| (flag.to_owned(), OptionValue::Bool(true))));
+        self
+    }
+
     /// The options as a serialized `CompileOptionsProto`.
     pub(super) fn to_proto(&self) -> Vec<u8> {
         let mut build_options = Message::default();
@@ -109,5 +122,21 @@ mod tests {
         let proto = CompileOptions { num_replicas: 1, overrides }.to_proto();
         assert_eq!(&proto[6..16], [0x3a, 8, 0x0a, 2, b'a', b'b', 0x12, 2, 0x10, 1]);
         assert_eq!(&proto[16..], [0x3a, 8, 0x0a, 1, b'c', 0x12, 3, 0x18, 0xac, 2]);
+    }
+
+    #[test]
+    fn deterministic_programs_have_two_more_options_on_cuda_only() {
+        let proto = |kind| CompileOptions::default().deterministic(kind).to_proto();
+        assert_eq!(proto(DeviceKind::Cpu), CompileOptions::default().to_proto());
+        assert_eq!(proto(DeviceKind::Tpu), CompileOptions::default().to_proto());
+        let proto = proto(DeviceKind::Cuda);
+        let mut rest = &proto[6..];
+        for name in ["xla_gpu_deterministic_ops", "xla_gpu_exclude_nondeterministic_ops"] {
+            let entry = [&[0x0a, name.len() as u8], name.as_bytes(), &[0x12, 2, 0x10, 1]].concat();
+            assert_eq!(rest[..2], [0x3a, entry.len() as u8], "{name}");
+            assert_eq!(rest[2..][..entry.len()], entry, "{name}");
+            rest = &rest[2 + entry.len()..];
+        }
+        assert!(rest.is_empty());
     }
 }

@@ -42,6 +42,10 @@ pub struct Settings {
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     pub plugin: Option<PathBuf>,
+    /// Bit-equal runs on cuda, which are slower: no choosing of kernels by timing them, and every sum in a fixed
+    /// order (on cpu and tpu runs are bit-equal anyway)
+    #[arg(long)]
+    pub deterministic: bool,
     /// Scale minibatches and epochs with batches above 32768 steps
     #[arg(long, default_value_t = true)]
     pub auto_scale: bool,

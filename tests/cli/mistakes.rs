@@ -12,12 +12,13 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 27] = [
+    let cases: [(&str, &[&str]); 29] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
         ("train --env cartpol", &["unknown environment `cartpol`", "did you mean `cartpole`?"]),
         ("train --device gpu", &["invalid value 'gpu'", "cpu, cuda, tpu"]),
+        ("train --precision f16", &["invalid value 'f16' for '--precision <TYPE>'", "f32, tf32, bf16"]),
         ("train --env cartpole --num-envs 0", &["num_envs is 0; it must be from 1"]),
         ("train --env cartpole --num-envs 99999999999", &["num_envs is 99999999999; it must be from 1"]),
         ("train --env cartpole --num-envs 99999999999999999999", &["99999999999999999999"]),
@@ -42,6 +43,7 @@ fn wrong_usage_is_status_2() {
         ("watch random --env cartpole --speed 0", &["speed is 0"]),
         ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),
         ("bench --env cartpole --updates 0", &["updates is 0"]),
+        ("compile --topology v5e:2x2 --env cartpole --devices 3", &["num_envs", "devices = 3"]),
         ("plugin install cuda11", &["invalid value 'cuda11'", "cpu, cuda12, cuda13, tpu"]),
     ];
     for (line, parts) in cases {

@@ -1,5 +1,6 @@
 //! The traced HackMatrix against the golden transitions.
 
+mod differential;
 mod speed;
 mod statistics;
 

@@ -3,6 +3,7 @@
 mod cases;
 mod device;
 mod gradients;
+mod precision;
 mod vmap;
 
 use std::collections::BTreeSet;

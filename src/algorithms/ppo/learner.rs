@@ -77,9 +77,23 @@ impl Leaf {
     }
 }
 
-impl PpoLearner {
-    /// Traces and compiles the programs and makes the first state.
-    pub fn new(client: &Client, start: &Start) -> Result<PpoLearner> {
+/// The programs of a learner before they are compiled.
+struct Traced {
+    init: String,
+    chunk: String,
+    leaves: Vec<Leaf>,
+    metrics: Vec<(String, Aggregate)>,
+    env_params: Vec<HostArray>,
+}
+
+/// The programs of a learner by name, as StableHLO text: what [`PpoLearner::new`] compiles.
+pub fn modules(start: &Start) -> Result<[(&'static str, String); 2]> {
+    let traced = Traced::new(start)?;
+    Ok([("init", traced.init), ("chunk", traced.chunk)])
+}
+
+impl Traced {
+    fn new(start: &Start) -> Result<Traced> {
         let Start { settings, env, num_devices, .. } = *start;
         ensure!(
             settings.num_envs.is_multiple_of(num_devices),
@@ -93,7 +107,6 @@ impl PpoLearner {
             settings.batch_size() / num_devices
         );
         let ppo = Ppo { settings, env, num_devices };
-        let traced = Instant::now();
         let env_params = default_params(env);
         let params_structure = Leaves(
             env_params.iter().map(|(n, v)| (n.clone(), Handle::placeholder(&v.array_type()))).collect(),
@@ -111,16 +124,32 @@ impl PpoLearner {
         );
         let leaves = state_leaves(&chunk.output.0);
         let donated = (0..leaves.len()).map(|i| (i, i)).collect();
-        let init_text = lower(&init.graph, &lower::Options { donated: vec![], num_replicas: num_devices });
-        let chunk_text = lower(&chunk.graph, &lower::Options { donated, num_replicas: num_devices });
-        let trace_seconds = traced.elapsed().as_secs_f64();
+        let exact = lower::Options { num_replicas: num_devices, ..Default::default() };
+        let as_set = lower::Options { donated, precision: settings.precision, ..exact.clone() };
+        Ok(Traced {
+            init: lower(&init.graph, &exact),
+            chunk: lower(&chunk.graph, &as_set),
+            leaves,
+            metrics,
+            env_params: env_params.into_iter().map(|(_, value)| value).collect(),
+        })
+    }
+}
+
+impl PpoLearner {
+    /// Traces and compiles the programs and makes the first state.
+    pub fn new(client: &Client, start: &Start) -> Result<PpoLearner> {
+        let Start { settings, env, num_devices, .. } = *start;
+        let tracing = Instant::now();
+        let Traced { init, chunk, leaves, metrics, env_params } = Traced::new(start)?;
+        let trace_seconds = tracing.elapsed().as_secs_f64();
 
         let compiled = Instant::now();
         let options = CompileOptions { num_replicas: num_devices, ..Default::default() };
         // At the same time: much of a compilation runs on one core.
         let (init, chunk) = std::thread::scope(|scope| {
-            let init = scope.spawn(|| client.compile(&init_text, &options));
-            let chunk = client.compile(&chunk_text, &options);
+            let init = scope.spawn(|| client.compile(&init, &options));
+            let chunk = client.compile(&chunk, &options);
             (init.join().expect("compiling does not panic"), chunk)
         });
         let init = init.context("compiling the program `init`")?;
@@ -132,13 +161,12 @@ impl PpoLearner {
         };
 
         let seed = HostArray::new(&[2], vec![(start.seed >> 32) as u32, start.seed as u32]);
-        let env_values: Vec<HostArray> = env_params.into_iter().map(|(_, value)| value).collect();
         let mut inputs = Vec::new();
         let mut seeds = Vec::new();
         for device in 0..num_devices {
             let hyper = hyper_values(settings, start.total_updates);
-            inputs.push(upload(client, hyper.iter().chain(&env_values), device)?);
-            seeds.push(upload(client, std::iter::once(&seed).chain(&env_values), device)?);
+            inputs.push(upload(client, hyper.iter().chain(&env_params), device)?);
+            seeds.push(upload(client, std::iter::once(&seed).chain(&env_params), device)?);
         }
         let args = seeds.into_iter().map(|buffers| buffers.into_iter().map(Arg::Donate).collect()).collect();
         let state = init.run_replicas(args).context("making the first state")?;

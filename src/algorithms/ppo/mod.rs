@@ -8,7 +8,7 @@
 mod learner;
 mod settings;
 
-pub use learner::{PpoLearner, Start, Timing};
+pub use learner::{PpoLearner, Start, Timing, modules};
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;

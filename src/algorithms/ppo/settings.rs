@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
+use crate::lower::Precision;
 use crate::nn::{Activation, Init};
 
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
@@ -65,6 +66,9 @@ pub struct Settings {
     /// Initialization of the weights
     #[arg(long, value_name = "NAME", default_value_t = Init::Lecun)]
     pub init: Init,
+    /// How the network's matrix products are computed while training; play is always in f32
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub precision: Precision,
 }
 
 /// The defaults of the flags, so that each stands in one place only.

@@ -38,6 +38,7 @@ impl Diagnose {
             total_updates: run.total_timesteps / ppo.batch_size() as u64,
             max_updates: 1,
             devices: config.devices(),
+            deterministic: run.deterministic,
             plugin: &plugin,
         };
         let (mut learner, _) = build(ppo, &plan)?;

@@ -14,7 +14,7 @@ macro_rules! opaque {
         pub struct $Name { _private: [u8; 0] }
     )* };
 }
-opaque! { Error Event Client Device DeviceDescription Memory LoadedExecutable Executable Buffer Serialized }
+opaque! { Error Event Client Device DeviceDescription Memory LoadedExecutable Executable Buffer Serialized Topology }
 
 /// What every plugin exports: `GetPjrtApi`.
 pub type GetApi = unsafe extern "C" fn() -> *const ApiHeader;
@@ -190,6 +190,40 @@ functions! {
         num_outputs: usize,
         dims: *const i64,
         dim_sizes: *const usize,
+    }
+    82 TopologyDescriptionCreate {
+        name: *const u8,
+        name_size: usize,
+        create_options: *const NamedValue,
+        num_options: usize,
+        topology: *mut Topology,
+    }
+    83 TopologyDescriptionDestroy { topology: *mut Topology, }
+    /// The descriptions live as long as the topology.
+    86 TopologyDescriptionGetDeviceDescriptions {
+        topology: *const Topology,
+        descriptions: *const *mut DeviceDescription,
+        num_descriptions: usize,
+    }
+    /// As `ClientCompile`, for devices that need not be there.
+    89 Compile {
+        topology: *const Topology,
+        program: *const Block<Program>,
+        compile_options: *const u8,
+        compile_options_size: usize,
+        client: *mut Client,
+        executable: *mut Executable,
+    }
+    /// Bytes in the memory of one device.
+    96 ExecutableGetCompiledMemoryStats {
+        executable: *mut Executable,
+        generated_code_size: i64,
+        argument_size: i64,
+        output_size: i64,
+        alias_size: i64,
+        temp_size: i64,
+        host_sizes: [i64; 5],
+        peak_memory: i64,
     }
 }
 

@@ -370,9 +370,10 @@ impl Drop for ExecutableHandle {
     }
 }
 
-struct Unloaded {
-    api: &'static Api,
-    raw: *mut abi::Executable,
+/// An executable apart from devices: what describes and serializes it.
+pub struct Unloaded {
+    pub api: &'static Api,
+    pub raw: *mut abi::Executable,
 }
 
 impl Drop for Unloaded {
@@ -384,7 +385,7 @@ impl Drop for Unloaded {
 }
 
 /// A destructor has nobody to return an error to.
-fn report<A>(what: &str, destroyed: Result<A>) {
+pub fn report<A>(what: &str, destroyed: Result<A>) {
     if let Err(error) = destroyed {
         tracing::warn!("a {what} could not be freed: {error}");
     }

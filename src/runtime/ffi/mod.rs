@@ -6,8 +6,10 @@
 
 mod abi;
 mod handle;
+mod topology;
 
 pub use handle::{BufferHandle, ClientHandle, ExecutableHandle};
+pub use topology::TopologyHandle;
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -40,6 +42,12 @@ impl Api {
         let api: &'static Api = Box::leak(Box::new(Api::open(&path)?));
         loaded.insert(path, api);
         Ok(api)
+    }
+
+    /// As [`Api::load`], to compile for devices that are not there.
+    pub fn load_without_device(path: &Path) -> Result<&'static Api> {
+        pretend_tpu();
+        Api::load(path)
     }
 
     fn open(path: &Path) -> Result<Api> {
@@ -226,6 +234,29 @@ fn prepare_environment() {
                 std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2");
             }
             std::env::set_var("XLA_FLAGS", flags.trim_end());
+        }
+    });
+}
+
+/// What libtpu asks on a machine that has no TPU, answered so that it does not ask the network: a topology has as
+/// many devices as its name says, whatever is written here. The last lets several processes compile at once.
+const WITHOUT_TPU: [(&str, &str); 5] = [
+    ("TPU_SKIP_MDS_QUERY", "1"),
+    ("TPU_ACCELERATOR_TYPE", "v5litepod-4"),
+    ("TPU_WORKER_HOSTNAMES", "localhost"),
+    ("TPU_WORKER_ID", "0"),
+    ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
+];
+
+/// Tells libtpu, before it is loaded, that this machine has no TPU, where the user has said nothing else.
+fn pretend_tpu() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for (name, value) in WITHOUT_TPU {
+            if std::env::var_os(name).is_none() {
+                // SAFETY: as in `prepare_environment`.
+                unsafe { std::env::set_var(name, value) };
+            }
         }
     });
 }

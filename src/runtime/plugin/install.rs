@@ -98,7 +98,7 @@ pub const TARGETS: [Target; 4] = [
         sha256: &[],
         libraries: &[],
         megabytes: 205,
-        needs: "a Google Cloud TPU machine",
+        needs: "a Google Cloud TPU machine to run on (`lockstep compile` needs none)",
     },
 ];
 

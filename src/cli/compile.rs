@@ -1,0 +1,155 @@
+//! `lockstep compile`: the training programs of an environment, compiled for TPUs that this machine need not have.
+//!
+//! It says whether XLA takes them and what memory they need, before a TPU is rented.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde::Serialize;
+
+use crate::algorithms::ppo::{self, Start};
+use crate::config::UsageError;
+use crate::lower::Precision;
+use crate::runtime::{CompileOptions, DeviceKind, MemoryUse, Topology, plugin};
+
+use super::learner::{MAX_UPDATES, env_defaults, find_env};
+
+/// What to compile, and for what.
+#[derive(Debug, Args)]
+struct Compile {
+    /// TPUs to compile for, as libtpu calls them, such as v5e:2x2: four of generation v5e
+    #[arg(long, value_name = "NAME")]
+    topology: String,
+    /// Environment
+    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
+    env: String,
+    /// Environments that step in lockstep [default: the environment's]
+    #[arg(long, value_name = "N")]
+    num_envs: Option<usize>,
+    /// Steps of each environment per update [default: the environment's]
+    #[arg(long, value_name = "N")]
+    num_steps: Option<usize>,
+    /// Devices to split the environments over
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    devices: usize,
+    /// How the network's matrix products are computed
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: Precision,
+    /// PJRT plugin to load instead of searching for one
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn command() -> Command {
+    Compile::augment_args(Command::new("compile"))
+        .about("Compile the training programs for TPUs that this machine need not have")
+        .after_help("It needs libtpu: `lockstep plugin install tpu`.")
+}
+
+/// Compiles and prints what memory the programs take on each device.
+///
+/// # Errors
+/// One line; a [`UsageError`] if the sizes make no sense.
+pub fn run(matches: &ArgMatches) -> Result<()> {
+    let compile = Compile::from_arg_matches(matches)?;
+    let mut settings = env_defaults(&compile.env)?;
+    settings.num_envs = compile.num_envs.unwrap_or(settings.num_envs);
+    settings.num_steps = compile.num_steps.unwrap_or(settings.num_steps);
+    settings.precision = compile.precision;
+    settings
+        .check()
+        .and_then(|()| settings.check_minibatches())
+        .and_then(|()| check_devices(&settings, compile.devices))
+        .map_err(|error| UsageError(error.to_string()))?;
+    let plugin = plugin::find(Some(DeviceKind::Tpu), compile.plugin.as_deref())?;
+    let topology = Topology::open(&plugin, &compile.topology)?;
+    let start = Start {
+        settings: &settings,
+        env: &*(find_env(&compile.env)?.make)(),
+        seed: 0,
+        total_updates: 1,
+        max_updates: MAX_UPDATES,
+        num_devices: compile.devices,
+    };
+    let options = CompileOptions { num_replicas: compile.devices, ..Default::default() };
+    let mut report = Report {
+        device_kind: topology.device_kind()?,
+        topology: compile.topology,
+        env: compile.env,
+        num_envs: settings.num_envs,
+        num_steps: settings.num_steps,
+        devices: compile.devices,
+        precision: compile.precision,
+        programs: Vec::new(),
+    };
+    for (name, module) in ppo::modules(&start)? {
+        let started = Instant::now();
+        let memory = topology
+            .compile(&module, &options)
+            .with_context(|| format!("compiling the program `{name}` for {}", report.topology))?;
+        let program = Compiled { name, seconds: started.elapsed().as_secs_f64(), memory };
+        if !compile.json {
+            super::print_line(&program)?;
+        }
+        report.programs.push(program);
+    }
+    match compile.json {
+        true => super::print_line(serde_json::to_string(&report)?),
+        false => super::print_line(format_args!("{} takes them ({})", report.topology, report.device_kind)),
+    }
+}
+
+fn check_devices(settings: &ppo::Settings, devices: usize) -> Result<()> {
+    ensure!(devices > 0, "devices is 0; it must be at least 1");
+    let envs = settings.num_envs;
+    ensure!(
+        envs.is_multiple_of(devices),
+        "num_envs = {envs} cannot be split evenly over devices = {devices}"
+    );
+    Ok(())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    topology: String,
+    device_kind: String,
+    env: String,
+    num_envs: usize,
+    num_steps: usize,
+    devices: usize,
+    precision: Precision,
+    programs: Vec<Compiled>,
+}
+
+#[derive(Serialize)]
+struct Compiled {
+    name: &'static str,
+    seconds: f64,
+    #[serde(rename = "bytes")]
+    memory: MemoryUse,
+}
+
+impl fmt::Display for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let MemoryUse { code, arguments, results, temporary } = self.memory;
+        write!(
+            f,
+            "{:<6} compiled in {:.1} s; on each device {}: code {}, arguments {}, new results {}, temporary {}",
+            self.name,
+            self.seconds,
+            megabytes(self.memory.total()),
+            megabytes(code),
+            megabytes(arguments),
+            megabytes(results),
+            megabytes(temporary),
+        )
+    }
+}

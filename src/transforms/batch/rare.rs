@@ -1,0 +1,270 @@
+//! A branch that few examples take: it runs on the rows that need it, a group of fixed width at a time.
+//!
+//! How many groups there are is known on the device only, so the groups are a loop: count the set rows, gather the next
+//! `width` of them, run the body on these, and spread the results to where the rows came from. Its cost follows
+//! the number of set rows; if none is set, nothing runs.
+
+use super::control::select_examples;
+use super::dependence::rare_operand;
+use super::{Batched, Batching, Placement, Rule, pair};
+use crate::array::{ArrayType, DType};
+use crate::ir::{Binary, Build, Comparison, Graph, Op, Reduction, Unary, Var};
+
+/// A batched `rare` works on groups of this fraction of the batch.
+const RARE_GROUPS: usize = 16;
+
+impl Batching {
+    /// How many examples the batched [`Op::Rare`] works on at once.
+    pub(super) fn group_width(self) -> usize {
+        (self.size / RARE_GROUPS).max(1)
+    }
+
+    /// The examples `indices` (i32, a vector) of `x`. For examples on the last axis the elements are taken one by one from
+    /// the flattened array: a gather of whole columns would be followed by a transposition.
+    pub(super) fn take_rows(self, build: &mut Build, x: Var, indices: Var) -> Var {
+        let shape = build.array_type(x).shape;
+        let axis = self.position(shape.len() - 1);
+        if self.placement == Placement::First || shape.len() == 1 {
+            return build.gather(x, indices, axis);
+        }
+        let (rows, elements) = (shape[axis], shape[..axis].iter().product());
+        let width = build.array_type(indices).shape[0];
+        let flat = build.reshape(x, &[elements * rows]);
+        let element = build.iota(DType::I32, &[elements, width], 0);
+        let stride = build.full_like(element, rows as f64);
+        let start = build.mul(element, stride);
+        let row = build.broadcast(indices, &[elements, width], &[1]);
+        let limit = build.full_like(row, rows as f64 - 1.0);
+        let zero = build.full_like(row, 0.0);
+        let row = build.binary(Binary::Min, row, limit);
+        let row = build.binary(Binary::Max, row, zero);
+        let place = build.add(start, row);
+        let taken = build.gather(flat, place, 0);
+        build.reshape(taken, &[&shape[..axis], &[width]].concat())
+    }
+}
+
+impl Rule<'_> {
+    pub(super) fn rare(&mut self, body: &Graph, captures: usize, inputs: &[Batched]) -> Vec<Batched> {
+        let batching = self.batching;
+        let flags: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
+        let operand = rare_operand(body, captures, &flags);
+        if inputs[0].batched {
+            let changed: Vec<bool> = body
+                .outputs
+                .iter()
+                .zip(&body.inputs[captures..])
+                .map(|(output, input)| output != input)
+                .collect();
+            return self.rare_rows(body, captures, &changed, inputs);
+        }
+        let vars: Vec<Var> = inputs
+            .iter()
+            .enumerate()
+            .map(|(i, &input)| {
+                let forced = i > captures && operand[i - 1 - captures];
+                if forced { self.force(input) } else { input.var }
+            })
+            .collect();
+        let body_flags = [&flags[1..1 + captures], &operand].concat();
+        let graph = batching.graph(body, &body_flags, &operand, self.equation.location);
+        pair(self.build.many(Op::Rare { body: Box::new(graph), captures }, &vars), &operand)
+    }
+
+    /// The operand after `body` has run where the predicate, the first of `inputs`, holds: in a loop over groups of
+    /// these rows. Only the operand's `changed` leaves are written back.
+    pub(super) fn rare_rows(
+        &mut self,
+        body: &Graph,
+        captures: usize,
+        changed: &[bool],
+        inputs: &[Batched],
+    ) -> Vec<Batched> {
+        // Leaves that stay are read like captures. The order is: captures, leaves that stay, leaves that change.
+        let operands = &inputs[1 + captures..];
+        let order: Vec<usize> = [false, true]
+            .into_iter()
+            .flat_map(|change| (0..operands.len()).filter(move |&i| changed[i] == change))
+            .collect();
+        let staying = changed.iter().filter(|&&changed| !changed).count();
+        let mut graph = body.clone();
+        graph.inputs = body.inputs[..captures].to_vec();
+        graph.inputs.extend(order.iter().map(|&i| body.inputs[captures + i]));
+        graph.outputs = order[staying..].iter().map(|&i| body.outputs[i]).collect();
+        let mut reads: Vec<Batched> = inputs[1..1 + captures].to_vec();
+        reads.extend(order[..staying].iter().map(|&i| operands[i]));
+        let writes: Vec<Var> = order[staying..].iter().map(|&i| self.force(operands[i])).collect();
+        let written = self.rare_groups(&graph, inputs[0].var, &reads, &writes);
+        let mut outputs = operands.to_vec();
+        for (&i, var) in order[staying..].iter().zip(written) {
+            outputs[i] = Batched { var, batched: true };
+        }
+        outputs
+    }
+
+    /// `body` maps (reads, writes) to new writes. A conditional first: most often no row is true at all, and then
+    /// even the counting is skipped.
+    fn rare_groups(&mut self, body: &Graph, pred: Var, reads: &[Batched], writes: &[Var]) -> Vec<Var> {
+        let location = self.equation.location;
+        let any = self.build.reduce(Reduction::Or, pred, &[0]);
+        let read_vars: Vec<Var> = reads.iter().map(|read| read.var).collect();
+        let vars = [&[pred], &read_vars[..], writes].concat();
+        let types: Vec<ArrayType> = vars.iter().map(|&var| self.build.array_type(var)).collect();
+        let mut some = Graph::new();
+        let inputs: Vec<Var> = types.iter().map(|t| some.input(t.clone())).collect();
+        let flags: Vec<bool> = reads.iter().map(|read| read.batched).collect();
+        some.outputs = self.groups_loop(&mut Build::new(&mut some, location), body, &flags, &inputs);
+        let mut none = Graph::new();
+        none.outputs = types[1 + reads.len()..].iter().map(|t| none.input(t.clone())).collect();
+        let op = Op::Cond { on_true: Box::new(some), on_false: Box::new(none) };
+        self.build.many(op, &[&[any], &vars[..], writes].concat())
+    }
+
+    /// The loop over groups; `vars` are predicate, reads and writes.
+    fn groups_loop(&self, outer: &mut Build, body: &Graph, flags: &[bool], vars: &[Var]) -> Vec<Var> {
+        let batching = self.batching;
+        let location = self.equation.location;
+        let reads = flags.len();
+        let rows = batching.size;
+        let width = batching.group_width();
+        let group = Batching { size: width, ..batching };
+        let written = vars.len() - 1 - reads;
+        let all = vec![true; written];
+        let group_body = group.graph(body, &[flags, &all[..]].concat(), &all, location);
+
+        let pred = vars[0];
+        let ranks = inclusive_counts(outer, pred);
+        let last =
+            outer.one(Op::Slice { start: vec![rows - 1], limit: vec![rows], stride: vec![1] }, &[ranks]);
+        let total = outer.reshape(last, &[]);
+        let types: Vec<ArrayType> = vars.iter().map(|&var| outer.array_type(var)).collect();
+        let start = outer.scalar(0.0, DType::I32);
+
+        let mut go_on = Graph::new();
+        let limit = go_on.input(ArrayType::scalar(DType::I32));
+        let done = go_on.input(ArrayType::scalar(DType::I32));
+        for array_type in &types[1 + reads..] {
+            go_on.input(array_type.clone());
+        }
+        go_on.outputs = vec![Build::new(&mut go_on, location).compare(Comparison::Lt, done, limit)];
+
+        let mut step = Graph::new();
+        let ranks_type = outer.array_type(ranks);
+        let pred_in = step.input(types[0].clone());
+        let ranks_in = step.input(ranks_type);
+        let reads_in: Vec<Var> = types[1..1 + reads].iter().map(|t| step.input(t.clone())).collect();
+        let done_in = step.input(ArrayType::scalar(DType::I32));
+        let writes_in: Vec<Var> = types[1 + reads..].iter().map(|t| step.input(t.clone())).collect();
+        let mut build = Build::new(&mut step, location);
+        let indices = rows_of_group(&mut build, ranks_in, done_in, width);
+        let mut group_inputs = Vec::new();
+        for (&read, &batched) in reads_in.iter().zip(flags) {
+            group_inputs.push(if batched { batching.take_rows(&mut build, read, indices) } else { read });
+        }
+        for &write in &writes_in {
+            group_inputs.push(batching.take_rows(&mut build, write, indices));
+        }
+        let results = build.graph.inline(&group_body, &group_inputs);
+        let (position, in_group) = positions_in_group(&mut build, pred_in, ranks_in, done_in, width);
+        let mut outputs = Vec::new();
+        for (&before, result) in writes_in.iter().zip(results) {
+            let spread = batching.take_rows(&mut build, result, position);
+            outputs.push(select_examples(build.graph, batching, in_group, spread, before, location));
+        }
+        let one_group = build.scalar(width as f64, DType::I32);
+        let next = build.add(done_in, one_group);
+        step.outputs = [vec![next], outputs].concat();
+
+        let op = Op::While {
+            cond: Box::new(go_on),
+            body: Box::new(step),
+            cond_captures: 1,
+            body_captures: 2 + reads,
+        };
+        let (reads, writes) = vars[1..].split_at(reads);
+        let inputs = [&[total, pred, ranks][..], reads, &[start], writes].concat();
+        outer.many(op, &inputs)[1..].to_vec()
+    }
+}
+
+/// For a bool vector: how many are set up to and including each place, as i32.
+///
+/// The flags are packed into words of 64, whose bits are counted. (Sums of the vector with itself, shifted by 1, 2, 4, ...
+/// would be fused into one kernel that computes every element again and again.)
+fn inclusive_counts(build: &mut Build, flags: Var) -> Var {
+    let size = build.array_type(flags).shape[0];
+    let words = size.div_ceil(64);
+    let shape = [words, 64];
+    let no = build.scalar(0.0, DType::Bool);
+    let op = Op::Pad { low: vec![0], high: vec![words * 64 - size], interior: vec![0] };
+    let padded = build.one(op, &[flags, no]);
+    let bits = build.reshape(padded, &shape);
+    let bits = build.convert(bits, DType::U64);
+    let place = build.iota(DType::U64, &shape, 1);
+    let bits = build.binary(Binary::ShiftLeft, bits, place);
+    let word = build.reduce(Reduction::Sum, bits, &[1]);
+
+    // Within a word: the bits up to and including the place.
+    let two = build.full_like(place, 2.0);
+    let one = build.full_like(place, 1.0);
+    let above = build.binary(Binary::ShiftLeft, two, place);
+    let up_to = build.sub(above, one);
+    let words_of = build.broadcast(word, &shape, &[0]);
+    let masked = build.binary(Binary::And, words_of, up_to);
+    let inside = build.unary(Unary::PopulationCount, masked);
+    let inside = build.convert(inside, DType::I32);
+
+    // Before the word: all bits of the words before it.
+    let pairs = [words, words];
+    let (own, other) = (build.iota(DType::I32, &pairs, 0), build.iota(DType::I32, &pairs, 1));
+    let earlier = build.compare(Comparison::Lt, other, own);
+    let counts = build.unary(Unary::PopulationCount, word);
+    let counts = build.convert(counts, DType::I32);
+    let counts = build.broadcast(counts, &pairs, &[1]);
+    let none = build.full_like(counts, 0.0);
+    let counts = build.select(earlier, counts, none);
+    let before = build.reduce(Reduction::Sum, counts, &[1]);
+    let before = build.broadcast(before, &shape, &[0]);
+
+    let all = build.add(before, inside);
+    let all = build.reshape(all, &[words * 64]);
+    build.one(Op::Slice { start: vec![0], limit: vec![size], stride: vec![1] }, &[all])
+}
+
+/// The indices of the `width` set rows after the first `done` ones (past the last: some valid index), by
+/// binary search in the counts.
+fn rows_of_group(build: &mut Build, ranks: Var, done: Var, width: usize) -> Var {
+    let rows = build.array_type(ranks).shape[0];
+    let ordinal = build.iota(DType::I32, &[width], 0);
+    let done = build.broadcast(done, &[width], &[]);
+    let ordinal = build.add(ordinal, done);
+    // The row with rank k + 1 is preceded by exactly the rows with rank at most k.
+    let mut before = build.full_like(ordinal, 0.0);
+    let mut step = rows.next_power_of_two();
+    while step > 0 {
+        let offset = build.full_like(before, step as f64 - 1.0);
+        let last = build.add(before, offset);
+        let rank = build.gather(ranks, last, 0);
+        let skip = build.compare(Comparison::Le, rank, ordinal);
+        let amount = build.full_like(before, step as f64);
+        let further = build.add(before, amount);
+        before = build.select(skip, further, before);
+        step /= 2;
+    }
+    before
+}
+
+/// For every row: its place in the group that starts after `done` set rows, and whether it is in it.
+fn positions_in_group(build: &mut Build, pred: Var, ranks: Var, done: Var, width: usize) -> (Var, Var) {
+    let shape = build.array_type(ranks).shape;
+    let done = build.broadcast(done, &shape, &[]);
+    let position = build.sub(ranks, done);
+    let one = build.full_like(position, 1.0);
+    let position = build.sub(position, one);
+    let zero = build.full_like(position, 0.0);
+    let width = build.full_like(position, width as f64);
+    let after_start = build.compare(Comparison::Ge, position, zero);
+    let before_end = build.compare(Comparison::Lt, position, width);
+    let inside = build.binary(Binary::And, after_start, before_end);
+    (position, build.binary(Binary::And, inside, pred))
+}

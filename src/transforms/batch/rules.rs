@@ -1,0 +1,150 @@
+//! The table of rules, one per op, and the rules of the ops that compute the same for every example.
+
+use super::{Batched, Rule};
+use crate::array::{ArrayType, DType};
+use crate::ir::{Op, Var};
+
+impl Rule<'_> {
+    /// The outputs of the equation for the whole batch.
+    pub(super) fn apply(&mut self, inputs: &[Batched]) -> Vec<Batched> {
+        let batching = self.batching;
+        let op = &self.equation.op;
+        match op {
+            Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Convert(_)
+            | Op::Bitcast(_)
+            | Op::StopGradient
+            | Op::Threefry
+            | Op::AllReduce => self.all_forced(op.clone(), inputs),
+            Op::Barrier => {
+                let vars: Vec<Var> = inputs.iter().map(|input| input.var).collect();
+                let outputs = self.build.many(Op::Barrier, &vars);
+                let batched = inputs.iter().map(|input| input.batched);
+                outputs.into_iter().zip(batched).map(|(var, batched)| Batched { var, batched }).collect()
+            }
+            Op::Broadcast { shape, axes } => {
+                let rank = shape.len();
+                let mut all_axes = batching.shift_all(axes);
+                all_axes.insert(batching.position(axes.len()), batching.position(rank));
+                self.all_forced(Op::Broadcast { shape: batching.shape(shape), axes: all_axes }, inputs)
+            }
+            Op::Reshape { shape } => self.all_forced(Op::Reshape { shape: batching.shape(shape) }, inputs),
+            Op::Transpose { permutation } => {
+                let shifted = batching.shift_all(permutation);
+                let permutation = batching.with(&shifted, batching.position(permutation.len()));
+                self.all_forced(Op::Transpose { permutation }, inputs)
+            }
+            Op::Slice { start, limit, stride } => {
+                let op = Op::Slice {
+                    start: batching.with(start, 0),
+                    limit: batching.with(limit, batching.size),
+                    stride: batching.with(stride, 1),
+                };
+                self.all_forced(op, inputs)
+            }
+            Op::Pad { low, high, interior } => {
+                let op = Op::Pad {
+                    low: batching.with(low, 0),
+                    high: batching.with(high, 0),
+                    interior: batching.with(interior, 0),
+                };
+                if inputs[1].batched {
+                    self.pad_with_own_fill(op, inputs)
+                } else {
+                    self.batched(op, &[inputs[0].var, inputs[1].var])
+                }
+            }
+            Op::Concatenate { axis } => {
+                self.all_forced(Op::Concatenate { axis: batching.shift(*axis) }, inputs)
+            }
+            Op::Reverse { axes } => self.all_forced(Op::Reverse { axes: batching.shift_all(axes) }, inputs),
+            Op::Reduce { kind, axes } => {
+                self.all_forced(Op::Reduce { kind: *kind, axes: batching.shift_all(axes) }, inputs)
+            }
+            Op::Dot { batch, contract } => self.dot(batch, contract, inputs),
+            Op::DynamicSlice { sizes } => self.dynamic_slice(sizes, inputs),
+            Op::DynamicUpdateSlice => self.dynamic_update_slice(inputs),
+            Op::Gather { axis } => self.gather(*axis, inputs),
+            Op::Scatter { axis, kind } => self.scatter(*axis, *kind, inputs),
+            Op::While { cond, body, cond_captures, body_captures } => {
+                self.while_loop(cond, body, *cond_captures, *body_captures, inputs)
+            }
+            Op::Cond { on_true, on_false } => self.cond(on_true, on_false, inputs),
+            Op::Scan { body, captures, carry, length, reverse } => {
+                self.scan(body, *captures, *carry, *length, *reverse, inputs)
+            }
+            Op::Rare { body, captures } => self.rare(body, *captures, inputs),
+            Op::Constant(_) | Op::Iota { .. } | Op::ReplicaId => {
+                unreachable!("an op without inputs is never batched")
+            }
+        }
+    }
+
+    /// The op on inputs that all have the batch axis.
+    fn all_forced(&mut self, op: Op, inputs: &[Batched]) -> Vec<Batched> {
+        let vars: Vec<Var> = inputs.iter().map(|&input| self.force(input)).collect();
+        self.batched(op, &vars)
+    }
+
+    pub(super) fn batched(&mut self, op: Op, inputs: &[Var]) -> Vec<Batched> {
+        self.build.many(op, inputs).into_iter().map(|var| Batched { var, batched: true }).collect()
+    }
+
+    pub(super) fn force(&mut self, x: Batched) -> Var {
+        self.batching.force(self.build.graph, x, self.equation.location)
+    }
+
+    /// The type of input `i` for one example.
+    pub(super) fn example(&self, i: usize) -> ArrayType {
+        self.body.array_type(self.equation.inputs[i]).clone()
+    }
+
+    /// A pad, already with the batch axis, whose fill differs between the examples: each example's own fill
+    /// where a mask says that the element is new.
+    fn pad_with_own_fill(&mut self, op: Op, inputs: &[Batched]) -> Vec<Batched> {
+        let x = self.force(inputs[0]);
+        let ArrayType { dtype, shape } = self.build.array_type(x);
+        let zero = self.build.scalar(0.0, dtype);
+        let padded = self.build.one(op.clone(), &[x, zero]);
+        let old = self.build.full(&ArrayType::new(DType::Bool, shape), 1.0);
+        let new = self.build.scalar(0.0, DType::Bool);
+        let is_old = self.build.one(op, &[old, new]);
+        let shape = self.build.array_type(padded).shape;
+        let fill = self.build.broadcast(inputs[1].var, &shape, &[self.batching.position(shape.len() - 1)]);
+        vec![Batched { var: self.build.select(is_old, padded, fill), batched: true }]
+    }
+
+    fn dot(
+        &mut self,
+        batch: &(Vec<usize>, Vec<usize>),
+        contract: &(Vec<usize>, Vec<usize>),
+        inputs: &[Batched],
+    ) -> Vec<Batched> {
+        let batching = self.batching;
+        let free = |rank: usize| rank - batch.0.len() - contract.0.len();
+        let (left_free, right_free) = (free(self.example(0).rank()), free(self.example(1).rank()));
+        let shifted = |axes: &[usize], batched: bool| {
+            if batched { batching.shift_all(axes) } else { axes.to_vec() }
+        };
+        let (left, right) = (inputs[0].batched, inputs[1].batched);
+        let contract = (shifted(&contract.0, left), shifted(&contract.1, right));
+        let mut batch = (shifted(&batch.0, left), shifted(&batch.1, right));
+        let num_batch = batch.0.len();
+        // Where the batch axis comes out.
+        let from = match (left, right) {
+            (true, true) => {
+                batch.0.insert(0, batching.position(self.example(0).rank()));
+                batch.1.insert(0, batching.position(self.example(1).rank()));
+                0
+            }
+            (true, false) => num_batch + batching.position(left_free),
+            (false, _) => num_batch + left_free + batching.position(right_free),
+        };
+        let product = self.build.one(Op::Dot { batch, contract }, &[inputs[0].var, inputs[1].var]);
+        let to = batching.position(num_batch + left_free + right_free);
+        vec![Batched { var: self.build.move_axis(product, from, to), batched: true }]
+    }
+}
