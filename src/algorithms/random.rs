@@ -64,9 +64,10 @@ impl RandomRollout {
         let count = run.output_names.len();
         let donated = (0..count).map(|i| (i, i)).collect();
         let options = CompileOptions { num_replicas: devices, ..Default::default() };
-        let text = lower(&init.graph, &lower::Options { donated: vec![], num_replicas: devices });
+        let text = lower(&init.graph, &lower::Options { num_replicas: devices, ..Default::default() });
         let init = client.compile(&text, &options)?;
-        let text = lower(&run.graph, &lower::Options { donated, num_replicas: devices });
+        let text =
+            lower(&run.graph, &lower::Options { donated, num_replicas: devices, ..Default::default() });
         let program = client.compile(&text, &options).context("compiling the random rollout")?;
         let upload = |device| params.iter().map(|(_, value)| client.to_device(value, device)).collect();
         let params = (0..devices).map(upload).collect::<Result<Vec<Vec<Buffer>>, _>>()?;

@@ -44,6 +44,9 @@ struct Bench {
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// Compute everything with the plugin's own code, nothing with native kernels
+    #[arg(long)]
+    no_kernels: bool,
     /// Time the environment only
     #[arg(long)]
     env_only: bool,
@@ -96,6 +99,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             max_updates: 1,
             devices,
             plugin: &plugin,
+            kernels: !bench.no_kernels,
         };
         let (mut learner, facts) = build(&settings, &plan)?;
         for (key, value) in facts {

@@ -29,12 +29,14 @@ pub struct Plan<'a> {
     pub max_updates: usize,
     pub devices: usize,
     pub plugin: &'a PluginFile,
+    /// Whether programs may call native kernels.
+    pub kernels: bool,
 }
 
 /// The compiled learner, and what `meta.json` says of the device and the programs.
 pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(String, Value)>)> {
     let env = (find_env(plan.env)?.make)();
-    let client = Client::open(plan.plugin, plan.devices)?;
+    let client = Client::open(plan.plugin, plan.devices)?.with_kernels(plan.kernels);
     let learner = PpoLearner::new(
         &client,
         &Start {
@@ -52,6 +54,7 @@ pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(
         ("device_kind", json!(client.device_kind())),
         ("devices", json!(plan.devices)),
         ("plugin", json!(client.platform_version())),
+        ("kernels", json!(client.has_kernels())),
         ("trace_seconds", json!(timing.trace_seconds)),
         ("compile_seconds", json!(timing.compile_seconds)),
         ("cache", json!(if timing.cached { "hit" } else { "miss" })),

@@ -32,6 +32,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         max_updates: MAX_UPDATES,
         devices: config.devices(),
         plugin: &plugin,
+        kernels: !config.run.no_kernels,
     };
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     let timing = learner.timing();

@@ -11,9 +11,11 @@ mod threefry;
 use std::collections::BTreeMap;
 
 use crate::array::{ArrayType, DType, HostArray};
-use crate::ir::{Binary, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var};
+use crate::ir::{
+    Binary, Comparison, Equation, Graph, Kernel, Location, Op, Reduction, ScatterKind, Unary, Var,
+};
 
-use crate::runtime::NOT_INLINED;
+use crate::runtime::{NOT_INLINED, kernels};
 
 use text::{constant, list, tensor};
 
@@ -24,12 +26,20 @@ pub struct Options {
     pub donated: Vec<(usize, usize)>,
     /// Devices that run the program together; `Op::AllReduce` sums over them.
     pub num_replicas: usize,
+    /// Call native kernels; otherwise their plain twins are written.
+    pub kernels: bool,
 }
 
 /// The StableHLO module of `graph`, with its entry function `@main`.
 pub fn lower(graph: &Graph, options: &Options) -> String {
-    let mut lowering =
-        Lowering { out: String::new(), indent: 2, next_name: 0, functions: BTreeMap::new(), options };
+    let mut lowering = Lowering {
+        out: String::new(),
+        indent: 2,
+        next_name: 0,
+        functions: BTreeMap::new(),
+        gathered: BTreeMap::new(),
+        options,
+    };
     let mut parameters = Vec::new();
     let mut names = Names::new(graph);
     for (i, &var) in graph.inputs.iter().enumerate() {
@@ -78,6 +88,8 @@ struct Lowering<'a> {
     indent: usize,
     next_name: usize,
     functions: BTreeMap<String, String>,
+    /// Rows chosen from a matrix: the matrix and the numbers of the rows, by the name of the result.
+    gathered: BTreeMap<String, [Value; 2]>,
     options: &'a Options,
 }
 
@@ -183,6 +195,7 @@ impl Lowering<'_> {
                 );
                 vec![self.simple("dot_general", &attributes, inputs, outputs, at)]
             }
+            Op::Kernel(kernel) => self.kernel(*kernel, inputs, outputs, at),
             Op::Reduce { kind, axes } => vec![self.reduce(*kind, axes, &inputs[0], &outputs[0], at)],
             Op::DynamicSlice { sizes } => {
                 let attributes = format!(", sizes = {}", list(sizes));
@@ -191,7 +204,13 @@ impl Lowering<'_> {
             Op::DynamicUpdateSlice => {
                 vec![self.simple("dynamic_update_slice", "", inputs, outputs, at)]
             }
-            Op::Gather { axis } => vec![self.gather(*axis, inputs, outputs, at)],
+            Op::Gather { axis } => {
+                let name = self.gather(*axis, inputs, outputs, at);
+                if *axis == 0 && inputs[0].array_type.rank() == 2 && inputs[1].array_type.rank() == 1 {
+                    self.gathered.insert(name.clone(), [inputs[0].clone(), inputs[1].clone()]);
+                }
+                vec![name]
+            }
             Op::Scatter { axis, kind } => vec![self.scatter(*axis, *kind, inputs, outputs, at)],
             Op::While { cond, body, cond_captures, body_captures } => {
                 self.while_loop(cond, body, *cond_captures, *body_captures, inputs, at)
@@ -285,6 +304,54 @@ impl Lowering<'_> {
             signature(&[x.clone(), identity.clone()], std::slice::from_ref(output))
         );
         self.line(&text, at)
+    }
+
+    fn kernel(
+        &mut self,
+        kernel: Kernel,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        if !self.options.kernels || !kernel.is_native_for(outputs[0].dtype) {
+            let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
+            return self.body(&kernel.twin(&types, at), inputs);
+        }
+        let target = match kernel {
+            Kernel::SparseDot => kernels::SPARSE_DOT,
+            Kernel::SparseDotTransposed => kernels::SPARSE_DOT_TRANSPOSED,
+            Kernel::Squeeze => kernels::SQUEEZE,
+        };
+        // A sparse operand that was gathered is read where it lies.
+        let inputs = match (kernel, self.gathered.get(&inputs[0].name)) {
+            (Kernel::SparseDot | Kernel::SparseDotTransposed, Some([source, rows])) => {
+                vec![source.clone(), rows.clone(), inputs[1].clone()]
+            }
+            _ => inputs.to_vec(),
+        };
+        let in_place = match kernel {
+            Kernel::Squeeze => {
+                ", output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], \
+                 operand_index = 0, operand_tuple_indices = []>]"
+            }
+            Kernel::SparseDot | Kernel::SparseDotTransposed => "",
+        };
+        let row_major = |rank: usize| {
+            let order: Vec<usize> = (0..rank).rev().collect();
+            format!("dense<{}> : tensor<{rank}xindex>", list(&order))
+        };
+        let layouts: Vec<String> = inputs.iter().map(|input| row_major(input.array_type.rank())).collect();
+        let text = format!(
+            "stablehlo.custom_call @{target}({}) {{api_version = 4 : i32, backend_config = {{{} = {} : i32}}, \
+             operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",
+            operands(&inputs),
+            kernels::DEVICES,
+            self.options.num_replicas.max(1),
+            layouts.join(", "),
+            row_major(outputs[0].rank()),
+            signature(&inputs, outputs)
+        );
+        vec![self.line(&text, at)]
     }
 
     fn gather(&mut self, axis: usize, inputs: &[Value], outputs: &[ArrayType], at: Location) -> String {

@@ -20,6 +20,8 @@ use crate::array::HostArray;
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Whether programs may call native kernels.
+    has_kernels: bool,
 }
 
 struct Inner {
@@ -55,6 +57,7 @@ impl Client {
             let (requested, present) = (device_count, handle.num_devices());
             return Err(Error::TooFewDevices { path: file.path.clone(), requested, present });
         }
+        let has_kernels = file.kind == DeviceKind::Cpu && handle.api().register_kernels();
         let inner = Inner {
             platform,
             platform_version: handle.platform_version()?,
@@ -64,12 +67,22 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client { inner: Arc::new(inner) })
+        Ok(Client { inner: Arc::new(inner), has_kernels })
     }
 
     /// How many devices the client shows.
     pub fn devices(&self) -> usize {
         self.inner.handle.num_devices()
+    }
+
+    /// Whether programs for this client may call the native kernels ([`kernels`](super::kernels)).
+    pub fn has_kernels(&self) -> bool {
+        self.has_kernels
+    }
+
+    /// The client as it is, but its programs call native kernels only if that is `wanted`.
+    pub fn with_kernels(self, wanted: bool) -> Client {
+        Client { has_kernels: self.has_kernels && wanted, ..self }
     }
 
     /// XLA's name of the platform: `cpu`, `cuda`, `tpu`, ...

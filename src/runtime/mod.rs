@@ -29,6 +29,9 @@ mod device_kind;
 mod error;
 #[allow(unsafe_code)]
 mod ffi;
+#[path = "../../kernels/mod.rs"]
+#[allow(unsafe_code)]
+pub mod kernels;
 mod options;
 pub mod plugin;
 mod program;

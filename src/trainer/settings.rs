@@ -42,6 +42,9 @@ pub struct Settings {
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     pub plugin: Option<PathBuf>,
+    /// Compute everything with the plugin's own code, nothing with native kernels
+    #[arg(long)]
+    pub no_kernels: bool,
     /// Scale minibatches and epochs with batches above 32768 steps
     #[arg(long, default_value_t = true)]
     pub auto_scale: bool,

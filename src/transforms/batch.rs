@@ -8,7 +8,7 @@
 
 use crate::array::{ArrayType, DType};
 use crate::ir::{
-    Binary, Build, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var,
+    Binary, Build, Comparison, Equation, Graph, Kernel, Location, Op, Reduction, ScatterKind, Unary, Var,
 };
 
 /// Where the batch axis stands in every batched array.
@@ -319,6 +319,7 @@ impl Rule<'_> {
                 self.all_forced(Op::Reduce { kind: *kind, axes: batching.shift_all(axes) }, inputs)
             }
             Op::Dot { batch, contract } => self.dot(batch, contract, inputs),
+            Op::Kernel(kernel) => self.kernel(*kernel, inputs),
             Op::DynamicSlice { sizes } => self.dynamic_slice(sizes, inputs),
             Op::DynamicUpdateSlice => self.dynamic_update_slice(inputs),
             Op::Gather { axis } => self.gather(*axis, inputs),
@@ -400,6 +401,23 @@ impl Rule<'_> {
         let product = self.build.one(Op::Dot { batch, contract }, &[inputs[0].var, inputs[1].var]);
         let to = batching.position(num_batch + left_free + right_free);
         vec![Batched { var: self.build.move_axis(product, from, to), batched: true }]
+    }
+
+    /// More rows of the sparse matrix are one larger matrix; otherwise the kernel's twin is batched.
+    fn kernel(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
+        let batching = self.batching;
+        let more_rows = kernel == Kernel::SparseDot && inputs[0].batched && !inputs[1].batched;
+        if more_rows && batching.placement == Placement::First {
+            let x = self.example(0).shape;
+            let rows = self.build.reshape(inputs[0].var, &[batching.size * x[0], x[1]]);
+            let product = self.build.one(Op::Kernel(kernel), &[rows, inputs[1].var]);
+            let width = self.build.array_type(product).shape[1];
+            let product = self.build.reshape(product, &[batching.size, x[0], width]);
+            return vec![Batched { var: product, batched: true }];
+        }
+        let examples: Vec<ArrayType> = (0..inputs.len()).map(|i| self.example(i)).collect();
+        let twin = kernel.twin(&examples, self.equation.location);
+        batching.apply(self.build.graph, &twin, inputs)
     }
 
     fn dynamic_slice(&mut self, sizes: &[usize], inputs: &[Batched]) -> Vec<Batched> {

@@ -111,8 +111,10 @@ impl PpoLearner {
         );
         let leaves = state_leaves(&chunk.output.0);
         let donated = (0..leaves.len()).map(|i| (i, i)).collect();
-        let init_text = lower(&init.graph, &lower::Options { donated: vec![], num_replicas: num_devices });
-        let chunk_text = lower(&chunk.graph, &lower::Options { donated, num_replicas: num_devices });
+        let options =
+            |donated| lower::Options { donated, num_replicas: num_devices, kernels: client.has_kernels() };
+        let init_text = lower(&init.graph, &options(vec![]));
+        let chunk_text = lower(&chunk.graph, &options(donated));
         let trace_seconds = traced.elapsed().as_secs_f64();
 
         let compiled = Instant::now();

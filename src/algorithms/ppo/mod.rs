@@ -22,7 +22,7 @@ use crate::lang::{
     Float, Int, Key, Leaves, all_reduce, arange, concatenate, float, int, leaves, merge_first_axes, ravel,
     replica_id, scan, scan_range, select, stack, take_tree, unravel, value_and_grad,
 };
-use crate::nn::{ActorCritic, Architecture, Categorical};
+use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 
 /// Adam's epsilon (HackMatrix trainer, section 12.4).
 const ADAM_EPSILON: f64 = 1e-8;
@@ -98,17 +98,17 @@ crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac });
 /// The network at some parameters.
 struct Network<'a> {
     params: &'a ActorCritic,
-    settings: &'a Settings,
+    style: Style,
 }
 
 impl Policy for Network<'_> {
     fn decide(&self, view: &View) -> (Categorical, Float) {
-        let (logits, value) = self.params.apply(self.settings.activation, view.obs);
+        let (logits, value) = self.params.apply(self.style, view.obs);
         (Categorical::new(logits, view.mask), value)
     }
 
     fn value(&self, obs: Float) -> Float {
-        self.params.value(self.settings.activation, obs)
+        self.params.value(self.style, obs)
     }
 }
 
@@ -124,6 +124,11 @@ impl Ppo<'_> {
             separate_trunks: self.settings.separate_trunks,
             init: self.settings.init,
         }
+    }
+
+    fn network<'a>(&self, params: &'a ActorCritic) -> Network<'a> {
+        let style = Style { activation: self.settings.activation, sparse_obs: self.env.spec().sparse_obs };
+        Network { params, style }
     }
 
     /// The state before the first update.
@@ -144,7 +149,7 @@ impl Ppo<'_> {
     pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float) {
         let [rollout_key, shuffle_key, key] = state.key.split();
         let world = self.world(env_params, hyper.gamma);
-        let network = Network { params: &state.params, settings: self.settings };
+        let network = self.network(&state.params);
         let (envs, transitions, totals) =
             world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
         let last_value = network.value(envs.view.obs);
@@ -163,7 +168,11 @@ impl Ppo<'_> {
     fn samples(&self, hyper: &Hyper, t: Transition, last_value: Float) -> Sample {
         let (advantage, target) = gae(t.reward, t.value, t.done, last_value, hyper.gamma, hyper.gae_lambda);
         let Transition { view, action, log_prob, value, .. } = t;
-        merge_first_axes(Sample { view, action, log_prob, value, advantage, target })
+        let mut samples = merge_first_axes(Sample { view, action, log_prob, value, advantage, target });
+        if self.env.spec().sparse_obs {
+            samples.view.obs = samples.view.obs.squeeze_rows();
+        }
+        samples
     }
 
     /// The epochs of minibatches: new parameters and optimizer, mean losses, mean norm of the gradient.
@@ -233,7 +242,7 @@ impl Ppo<'_> {
 
     /// The clipped surrogate objective with value loss and entropy bonus, summed over the sample times `scale`.
     fn loss(&self, hyper: &Hyper, params: &ActorCritic, sample: &Sample, scale: f64) -> (Float, Losses) {
-        let network = Network { params, settings: self.settings };
+        let network = self.network(params);
         let (distribution, value) = network.decide(&sample.view);
         let log_ratio = distribution.log_prob(sample.action) - sample.log_prob;
         let ratio = log_ratio.exp();

@@ -39,6 +39,7 @@ impl Diagnose {
             max_updates: 1,
             devices: config.devices(),
             plugin: &plugin,
+            kernels: !run.no_kernels,
         };
         let (mut learner, _) = build(ppo, &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;

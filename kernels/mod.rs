@@ -1,0 +1,153 @@
+//! Native kernels: Rust functions that XLA programs call on cpu, where they are faster than what XLA makes of the
+//! same mathematics.
+//!
+//! The module is compiled into the crate as `runtime::kernels` (README.md beside it says how the parts meet). Each
+//! kernel has a plain twin, a few ops that every device computes: `ir::Kernel` names it, and the tests hold the
+//! two against each other.
+
+mod call;
+mod lanes;
+mod sparse_dot;
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+pub use call::Handler;
+use call::{Array, Call, Frame};
+use sparse_dot::{Rows, Scratch};
+
+/// The name under which XLA programs call a kernel, and the function.
+pub struct Entry {
+    pub name: &'static str,
+    pub handler: Handler,
+}
+
+/// All kernels.
+pub const KERNELS: [Entry; 3] = [
+    Entry { name: SQUEEZE, handler: squeeze_handler },
+    Entry { name: SPARSE_DOT, handler: sparse_dot_handler },
+    Entry { name: SPARSE_DOT_TRANSPOSED, handler: sparse_dot_transposed_handler },
+];
+
+/// (x f32`[R, I]`, w f32`[I, W]`) or (x, rows i32`[N]`, w) -> f32`[N, W]`: the product of (those rows of) x and w.
+pub const SPARSE_DOT: &str = "lockstep_sparse_dot";
+/// (x f32`[R, I]`, g f32`[N, W]`) or (x, rows i32`[N]`, g) -> f32`[I, W]`: the product of (those rows of) x, transposed, and g.
+pub const SPARSE_DOT_TRANSPOSED: &str = "lockstep_sparse_dot_transposed";
+
+/// (x f32`[N, I]`) -> f32`[N, I]`, in place: x for the products above only, in which each row is replaced by its numbers that
+/// are not zero.
+pub const SQUEEZE: &str = "lockstep_squeeze";
+
+/// The i32 attribute of every call: how many devices share the processor's cores.
+pub const DEVICES: &str = "devices";
+
+unsafe extern "C" fn squeeze_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
+    // SAFETY: XLA calls it.
+    unsafe { call::answer(frame, squeeze) }
+}
+
+unsafe extern "C" fn sparse_dot_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
+    // SAFETY: XLA calls it.
+    unsafe { call::answer(frame, sparse_dot) }
+}
+
+unsafe extern "C" fn sparse_dot_transposed_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
+    // SAFETY: XLA calls it.
+    unsafe { call::answer(frame, sparse_dot_transposed) }
+}
+
+fn squeeze(call: &mut Call) -> Result<(), String> {
+    let threads = threads(call)?;
+    let (x, shape) = call.result_in_place::<f32>()?;
+    let &[height, width] = shape else { return Err(format!("x has the shape {shape:?}")) };
+    let (height, width) = (height as usize, width as usize);
+    share(threads, height, MIN_ROWS, width, x, |_, x, scratch| sparse_dot::squeeze(x, width, scratch));
+    Ok(())
+}
+
+fn sparse_dot(call: &mut Call) -> Result<(), String> {
+    let (x, w) = sparse_operands(call)?;
+    let threads = threads(call)?;
+    let (y, shape) = call.result::<f32>()?;
+    let width = fit(shape, x.count(), w, x.width)?;
+    share(threads, x.count(), MIN_ROWS, width, y, |rows, y, scratch| {
+        sparse_dot::forward(x, rows, w.data, width, y, scratch)
+    });
+    Ok(())
+}
+
+fn sparse_dot_transposed(call: &mut Call) -> Result<(), String> {
+    let (x, g) = sparse_operands(call)?;
+    let threads = threads(call)?;
+    let (out, shape) = call.result::<f32>()?;
+    let width = fit(shape, x.width, g, x.count())?;
+    share(threads, x.width, MIN_COLUMNS, width, out, |columns, out, scratch| {
+        sparse_dot::transposed(x, columns, g.data, width, out, scratch)
+    });
+    Ok(())
+}
+
+/// The sparse operand, some of its rows if the second operand says so, and the last operand.
+fn sparse_operands<'a>(call: &Call<'a>) -> Result<(Rows<'a>, Array<'a, f32>), String> {
+    let x = call.operand::<f32>(0)?;
+    let chosen = if call.num_operands() == 3 { Some(call.operand::<i32>(1)?.data) } else { None };
+    let &[height, width] = x.shape else { return Err(format!("x has the shape {:?}", x.shape)) };
+    if height == 0 && chosen.is_some() {
+        return Err("x has no rows to choose from".into());
+    }
+    Ok((
+        Rows { numbers: x.data, height: height as usize, width: width as usize, chosen },
+        call.operand(call.num_operands() - 1)?,
+    ))
+}
+
+/// The width of the result, if `shape` is `[height, width]` and the other operand `[other_height, width]`.
+fn fit(shape: &[i64], height: usize, other: Array<f32>, other_height: usize) -> Result<usize, String> {
+    match (shape, other.shape) {
+        (&[h, w], &[o, v]) if (h as usize, o as usize, w) == (height, other_height, v) => Ok(w as usize),
+        _ => Err(format!("the shapes {shape:?} and {:?} do not fit x", other.shape)),
+    }
+}
+
+/// Rows of the result, at least, for which a thread more pays.
+const MIN_ROWS: usize = 64;
+const MIN_COLUMNS: usize = 256;
+
+/// How many threads a call may use: the cores of its device.
+fn threads(call: &Call) -> Result<usize, String> {
+    let devices = call.attribute(DEVICES)?.max(1) as usize;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    Ok((cores / devices).max(1))
+}
+
+/// Runs `work` on parts of the `count` rows of `out`, each `width` wide, in up to `threads` threads with at least `least` rows
+/// each.
+fn share(
+    threads: usize,
+    count: usize,
+    least: usize,
+    width: usize,
+    out: &mut [f32],
+    work: impl Fn(Range<usize>, &mut [f32], &mut Scratch) + Sync,
+) {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
+    }
+    if out.is_empty() {
+        return;
+    }
+    let part = count.div_ceil(threads.clamp(1, count.div_ceil(least)));
+    let work = |(i, out): (usize, &mut [f32])| {
+        let range = i * part..((i + 1) * part).min(count);
+        SCRATCH.with_borrow_mut(|scratch| work(range, out, scratch));
+    };
+    let mut parts = out.chunks_mut(part * width).enumerate();
+    let own = parts.next();
+    std::thread::scope(|scope| {
+        let work = &work;
+        for part in parts {
+            scope.spawn(move || work(part));
+        }
+        own.into_iter().for_each(work);
+    });
+}
