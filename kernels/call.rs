@@ -165,9 +165,9 @@ impl<'a> Call<'a> {
         Ok((data, shape))
     }
 
-    /// The only result, which holds operand 0 to begin with: the program lets them share their memory.
-    pub fn result_in_place<T: Element>(&mut self) -> Result<(&mut [T], &'a [i64]), String> {
-        let (from, given) = self.buffer::<T>("operand", &self.frame.args, 0)?;
+    /// The only result, which holds operand number `index` to begin with: the program lets them share their memory.
+    pub fn result_in_place<T: Element>(&mut self, index: usize) -> Result<(&mut [T], &'a [i64]), String> {
+        let (from, given) = self.buffer::<T>("operand", &self.frame.args, index)?;
         let (to, shape) = self.buffer::<T>("result", &self.frame.rets, 0)?;
         if given != shape {
             return Err(format!("the operand has the shape {given:?}, the result {shape:?}"));

@@ -23,7 +23,8 @@ pub struct Entry {
 }
 
 /// All kernels.
-pub const KERNELS: [Entry; 3] = [
+pub const KERNELS: [Entry; 4] = [
+    Entry { name: SPARSE_DOT_TRANSPOSED_ADD, handler: sparse_dot_transposed_add_handler },
     Entry { name: SQUEEZE, handler: squeeze_handler },
     Entry { name: SPARSE_DOT, handler: sparse_dot_handler },
     Entry { name: SPARSE_DOT_TRANSPOSED, handler: sparse_dot_transposed_handler },
@@ -34,6 +35,8 @@ pub const SPARSE_DOT: &str = "lockstep_sparse_dot";
 /// (x f32`[R, I]`, g f32`[N, W]`) or (x, rows i32`[N]`, g) -> f32`[I, W]`: the product of (those rows of) x, transposed, and g.
 pub const SPARSE_DOT_TRANSPOSED: &str = "lockstep_sparse_dot_transposed";
 
+/// The operands of the kernel before, then sum f32`[I, W]` -> f32`[I, W]`, in the place of the sum: the product and the sum added.
+pub const SPARSE_DOT_TRANSPOSED_ADD: &str = "lockstep_sparse_dot_transposed_add";
 /// (x f32`[N, I]`) -> f32`[N, I]`, in place: x for the products above only, in which each row is replaced by its numbers that
 /// are not zero.
 pub const SQUEEZE: &str = "lockstep_squeeze";
@@ -56,9 +59,14 @@ unsafe extern "C" fn sparse_dot_transposed_handler(frame: *mut Frame) -> *mut st
     unsafe { call::answer(frame, sparse_dot_transposed) }
 }
 
+unsafe extern "C" fn sparse_dot_transposed_add_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
+    // SAFETY: XLA calls it.
+    unsafe { call::answer(frame, sparse_dot_transposed_add) }
+}
+
 fn squeeze(call: &mut Call) -> Result<(), String> {
     let threads = threads(call)?;
-    let (x, shape) = call.result_in_place::<f32>()?;
+    let (x, shape) = call.result_in_place::<f32>(0)?;
     let &[height, width] = shape else { return Err(format!("x has the shape {shape:?}")) };
     let (height, width) = (height as usize, width as usize);
     share(threads, height, MIN_ROWS, width, x, |_, x, scratch| sparse_dot::squeeze(x, width, scratch));
@@ -66,7 +74,7 @@ fn squeeze(call: &mut Call) -> Result<(), String> {
 }
 
 fn sparse_dot(call: &mut Call) -> Result<(), String> {
-    let (x, w) = sparse_operands(call)?;
+    let (x, w) = sparse_operands(call, call.num_operands())?;
     let threads = threads(call)?;
     let (y, shape) = call.result::<f32>()?;
     let width = fit(shape, x.count(), w, x.width)?;
@@ -77,9 +85,28 @@ fn sparse_dot(call: &mut Call) -> Result<(), String> {
 }
 
 fn sparse_dot_transposed(call: &mut Call) -> Result<(), String> {
-    let (x, g) = sparse_operands(call)?;
+    let (x, g) = sparse_operands(call, call.num_operands())?;
     let threads = threads(call)?;
     let (out, shape) = call.result::<f32>()?;
+    out.fill(0.0);
+    add_transposed(threads, x, g, out, shape)
+}
+
+fn sparse_dot_transposed_add(call: &mut Call) -> Result<(), String> {
+    let sum = call.num_operands() - 1;
+    let (x, g) = sparse_operands(call, sum)?;
+    let threads = threads(call)?;
+    let (out, shape) = call.result_in_place::<f32>(sum)?;
+    add_transposed(threads, x, g, out, shape)
+}
+
+fn add_transposed(
+    threads: usize,
+    x: Rows,
+    g: Array<f32>,
+    out: &mut [f32],
+    shape: &[i64],
+) -> Result<(), String> {
     let width = fit(shape, x.width, g, x.count())?;
     share(threads, x.width, MIN_COLUMNS, width, out, |columns, out, scratch| {
         sparse_dot::transposed(x, columns, g.data, width, out, scratch)
@@ -87,18 +114,16 @@ fn sparse_dot_transposed(call: &mut Call) -> Result<(), String> {
     Ok(())
 }
 
-/// The sparse operand, some of its rows if the second operand says so, and the last operand.
-fn sparse_operands<'a>(call: &Call<'a>) -> Result<(Rows<'a>, Array<'a, f32>), String> {
+/// The sparse operand, some of its rows if the second operand says so, and the other factor, of the first `count` operands.
+fn sparse_operands<'a>(call: &Call<'a>, count: usize) -> Result<(Rows<'a>, Array<'a, f32>), String> {
     let x = call.operand::<f32>(0)?;
-    let chosen = if call.num_operands() == 3 { Some(call.operand::<i32>(1)?.data) } else { None };
+    let chosen = if count == 3 { Some(call.operand::<i32>(1)?.data) } else { None };
     let &[height, width] = x.shape else { return Err(format!("x has the shape {:?}", x.shape)) };
     if height == 0 && chosen.is_some() {
         return Err("x has no rows to choose from".into());
     }
-    Ok((
-        Rows { numbers: x.data, height: height as usize, width: width as usize, chosen },
-        call.operand(call.num_operands() - 1)?,
-    ))
+    let rows = Rows { numbers: x.data, height: height as usize, width: width as usize, chosen };
+    Ok((rows, call.operand(count - 1)?))
 }
 
 /// The width of the result, if `shape` is `[height, width]` and the other operand `[other_height, width]`.

@@ -58,8 +58,8 @@ best_lanes! {
 }
 
 best_lanes! {
-    /// Some rows of `x^T g`: `g` is `[x.count(), width]`, `out` has the rows `columns` of the product, that is, one for
-    /// each of these columns of x.
+    /// Adds some rows of `x^T g` to `out`: `g` is `[x.count(), width]`, `out` has the rows `columns` of the product, that is,
+    /// one for each of these columns of x.
     pub fn transposed = transposed_with(
         x: Rows, columns: Range<usize>, g: &[f32], width: usize, out: &mut [f32], scratch: &mut Scratch,
     )
@@ -122,7 +122,6 @@ unsafe fn transposed_with<L: Lanes>(
     scratch: &mut Scratch,
 ) {
     assert!(g.len() == x.count() * width && out.len() == columns.len() * width);
-    out.fill(0.0);
     for first in (0..x.count()).step_by(BLOCK) {
         let rows = first..(first + BLOCK).min(x.count());
         scratch.squeezed.clear();

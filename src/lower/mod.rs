@@ -38,6 +38,7 @@ pub fn lower(graph: &Graph, options: &Options) -> String {
         next_name: 0,
         functions: BTreeMap::new(),
         gathered: BTreeMap::new(),
+        transposed: BTreeMap::new(),
         options,
     };
     let mut parameters = Vec::new();
@@ -90,6 +91,8 @@ struct Lowering<'a> {
     functions: BTreeMap<String, String>,
     /// Rows chosen from a matrix: the matrix and the numbers of the rows, by the name of the result.
     gathered: BTreeMap<String, [Value; 2]>,
+    /// The operands of native products with a transposed sparse matrix, by the name of the result.
+    transposed: BTreeMap<String, Vec<Value>>,
     options: &'a Options,
 }
 
@@ -126,7 +129,11 @@ impl Lowering<'_> {
                 vec![self.line(&format!("stablehlo.iota dim = {axis} : {}", tensor(&outputs[0])), at)]
             }
             Op::Unary(unary) => vec![self.unary(*unary, inputs, &outputs[0], at)],
-            Op::Binary(binary) => vec![self.plain(binary_name(*binary), inputs, at)],
+            Op::Binary(binary) => {
+                let in_place =
+                    if *binary == Binary::Add { self.add_in_place(inputs, outputs, at) } else { None };
+                vec![in_place.unwrap_or_else(|| self.plain(binary_name(*binary), inputs, at))]
+            }
             Op::Compare(comparison) => {
                 let text = format!(
                     "stablehlo.compare {}, {}, {}, {} : {}",
@@ -329,29 +336,59 @@ impl Lowering<'_> {
             }
             _ => inputs.to_vec(),
         };
-        let in_place = match kernel {
-            Kernel::Squeeze => {
-                ", output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], \
-                 operand_index = 0, operand_tuple_indices = []>]"
-            }
-            Kernel::SparseDot | Kernel::SparseDotTransposed => "",
-        };
+        let in_place = (kernel == Kernel::Squeeze).then_some(0);
+        let name = self.call_kernel(target, &inputs, in_place, &outputs[0], at);
+        if kernel == Kernel::SparseDotTransposed {
+            self.transposed.insert(name.clone(), inputs);
+        }
+        vec![name]
+    }
+
+    /// `sum + product`, if one is a product that a kernel can add to the other in place. (The product on its own is used no
+    /// more then, and the compiler drops it.)
+    fn add_in_place(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> Option<String> {
+        let (sum, product) =
+            match (self.transposed.get(&inputs[0].name), self.transposed.get(&inputs[1].name)) {
+                (_, Some(product)) => (&inputs[0], product),
+                (Some(product), None) => (&inputs[1], product),
+                (None, None) => return None,
+            };
+        let inputs = [&product[..], std::slice::from_ref(sum)].concat();
+        let target = kernels::SPARSE_DOT_TRANSPOSED_ADD;
+        Some(self.call_kernel(target, &inputs, Some(inputs.len() - 1), &outputs[0], at))
+    }
+
+    /// Calls a native function, whose result may take the place of one of its inputs.
+    fn call_kernel(
+        &mut self,
+        target: &str,
+        inputs: &[Value],
+        in_place: Option<usize>,
+        output: &ArrayType,
+        at: Location,
+    ) -> String {
         let row_major = |rank: usize| {
             let order: Vec<usize> = (0..rank).rev().collect();
             format!("dense<{}> : tensor<{rank}xindex>", list(&order))
         };
         let layouts: Vec<String> = inputs.iter().map(|input| row_major(input.array_type.rank())).collect();
+        let in_place = in_place.map_or(String::new(), |index| {
+            format!(
+                ", output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], \
+                 operand_index = {index}, operand_tuple_indices = []>]"
+            )
+        });
         let text = format!(
             "stablehlo.custom_call @{target}({}) {{api_version = 4 : i32, backend_config = {{{} = {} : i32}}, \
              operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",
-            operands(&inputs),
+            operands(inputs),
             kernels::DEVICES,
             self.options.num_replicas.max(1),
             layouts.join(", "),
-            row_major(outputs[0].rank()),
-            signature(&inputs, outputs)
+            row_major(output.rank()),
+            signature(inputs, std::slice::from_ref(output))
         );
-        vec![self.line(&text, at)]
+        self.line(&text, at)
     }
 
     fn gather(&mut self, axis: usize, inputs: &[Value], outputs: &[ArrayType], at: Location) -> String {

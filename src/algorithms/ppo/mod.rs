@@ -19,8 +19,8 @@ use crate::array::ArrayType;
 use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
-    Float, Int, Key, Leaves, all_reduce, arange, concatenate, float, int, leaves, merge_first_axes, ravel,
-    replica_id, scan, scan_range, select, stack, take_tree, unravel, value_and_grad,
+    Float, Int, Key, Leaves, Tree, all_reduce, arange, concatenate, float, int, leaves, map2,
+    merge_first_axes, ravel, replica_id, scan, scan_range, select, stack, take_tree, unravel, value_and_grad,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 
@@ -168,11 +168,7 @@ impl Ppo<'_> {
     fn samples(&self, hyper: &Hyper, t: Transition, last_value: Float) -> Sample {
         let (advantage, target) = gae(t.reward, t.value, t.done, last_value, hyper.gamma, hyper.gae_lambda);
         let Transition { view, action, log_prob, value, .. } = t;
-        let mut samples = merge_first_axes(Sample { view, action, log_prob, value, advantage, target });
-        if self.env.spec().sparse_obs {
-            samples.view.obs = samples.view.obs.squeeze_rows();
-        }
-        samples
+        merge_first_axes(Sample { view, action, log_prob, value, advantage, target })
     }
 
     /// The epochs of minibatches: new parameters and optimizer, mean losses, mean norm of the gradient.
@@ -225,16 +221,17 @@ impl Ppo<'_> {
             sample.advantage = (sample.advantage - mean) / (std + 1e-8);
             let (_, losses, gradient) =
                 value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
-            concatenate(0, [ravel(&losses), ravel(&gradient)])
+            Packed::new(&(losses, gradient))
         };
         let micro = micro_batch_rows(size, params);
         let sums = if micro == size {
             part(chosen)
         } else {
-            let nothing = concatenate(0, [ravel(&no_losses()), ravel(params) * 0.0]);
+            let nothing = Packed::new(&(no_losses(), map2(params, params, |p, _| p.full_like(0.0))));
             let groups = chosen.reshape([size / micro, micro]);
-            scan(nothing, groups, |sums, rows| (sums + part(rows), ())).0
+            scan(nothing, groups, |sums, rows| (map2(&sums, &part(rows), |a, b| a + b), ())).0
         };
+        let sums = sums.ravel(&(no_losses(), params.clone()));
         let sums = if self.num_devices == 1 { sums } else { all_reduce(sums) };
         let count = leaves(&no_losses()).len();
         (sums.slice(0, 0..count), sums.slice(0, count..sums.size()))
@@ -355,6 +352,43 @@ impl Ppo<'_> {
     }
 }
 
+/// A tree of floats for adding up: the large arrays as they are, so that a kernel can add to them in place, and the small
+/// ones as one vector, since each operation costs something however small it is.
+struct Packed {
+    large: Vec<Float>,
+    small: Float,
+}
+crate::tree!(Packed { large, small });
+
+impl Packed {
+    /// Least number of elements of a large array.
+    const LARGE: usize = 1 << 16;
+
+    fn new<T: Tree>(tree: &T) -> Packed {
+        let (large, small): (Vec<Float>, Vec<Float>) =
+            leaves(tree).into_iter().map(Float::from_handle).partition(Packed::is_large);
+        Packed { large, small: concatenate(0, small.into_iter().map(Float::flatten).collect::<Vec<_>>()) }
+    }
+
+    /// All numbers in the order of the tree `like`, whose shapes are those of the tree that was packed.
+    fn ravel<T: Tree>(&self, like: &T) -> Float {
+        let (mut large, mut start) = (self.large.iter(), 0);
+        let part = |leaf| {
+            let leaf = Float::from_handle(leaf);
+            if Packed::is_large(&leaf) {
+                return large.next().expect("as many as were packed").flatten();
+            }
+            start += leaf.size();
+            self.small.slice(0, start - leaf.size()..start)
+        };
+        concatenate(0, leaves(like).into_iter().map(part).collect::<Vec<_>>())
+    }
+
+    fn is_large(array: &Float) -> bool {
+        array.size() >= Packed::LARGE
+    }
+}
+
 /// The sums of no samples.
 fn no_losses() -> Losses {
     let zero = float(0.0);
@@ -371,5 +405,8 @@ fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
     let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
     let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
     let weights: usize = types.iter().map(ArrayType::size).sum();
+    if let Ok(v) = std::env::var("MICRO") {
+        return v.parse().unwrap();
+    }
     divisor_at_most(minibatch, CACHE.max(PER_WEIGHT * weights) / widths)
 }
