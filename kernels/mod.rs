@@ -10,7 +10,9 @@ mod lanes;
 mod sparse_dot;
 
 use std::cell::RefCell;
+use std::ffi::c_void;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 pub use call::Handler;
 use call::{Array, Call, Frame};
@@ -22,47 +24,38 @@ pub struct Entry {
     pub handler: Handler,
 }
 
-/// All kernels.
-pub const KERNELS: [Entry; 4] = [
-    Entry { name: SPARSE_DOT_TRANSPOSED_ADD, handler: sparse_dot_transposed_add_handler },
-    Entry { name: SQUEEZE, handler: squeeze_handler },
-    Entry { name: SPARSE_DOT, handler: sparse_dot_handler },
-    Entry { name: SPARSE_DOT_TRANSPOSED, handler: sparse_dot_transposed_handler },
-];
+/// Defines the names and [`KERNELS`], the list of all kernels: each name stands for the function after it.
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $NAME:ident = $name:literal => $kernel:ident;)*) => {
+        $($(#[$doc])* pub const $NAME: &str = $name;)*
 
-/// (x f32`[R, I]`, w f32`[I, W]`) or (x, rows i32`[N]`, w) -> f32`[N, W]`: the product of (those rows of) x and w.
-pub const SPARSE_DOT: &str = "lockstep_sparse_dot";
-/// (x f32`[R, I]`, g f32`[N, W]`) or (x, rows i32`[N]`, g) -> f32`[I, W]`: the product of (those rows of) x, transposed, and g.
-pub const SPARSE_DOT_TRANSPOSED: &str = "lockstep_sparse_dot_transposed";
+        /// All kernels.
+        pub const KERNELS: &[Entry] = &[$({
+            unsafe extern "C" fn handler(frame: *mut Frame) -> *mut c_void {
+                // SAFETY: XLA calls it.
+                unsafe { call::answer(frame, $kernel) }
+            }
+            Entry { name: $NAME, handler }
+        }),*];
+    };
+}
 
-/// The operands of the kernel before, then sum f32`[I, W]` -> f32`[I, W]`, in the place of the sum: the product and the sum added.
-pub const SPARSE_DOT_TRANSPOSED_ADD: &str = "lockstep_sparse_dot_transposed_add";
-/// (x f32`[N, I]`) -> f32`[N, I]`, in place: x for the products above only, in which each row is replaced by its numbers that
-/// are not zero.
-pub const SQUEEZE: &str = "lockstep_squeeze";
+kernels! {
+    /// (x f32`[R, I]`, w f32`[I, W]`) or (x, rows i32`[N]`, w) -> f32`[N, W]`: the product of (those rows of) x and w.
+    SPARSE_DOT = "lockstep_sparse_dot" => sparse_dot;
+    /// (x f32`[R, I]`, g f32`[N, W]`) or (x, rows i32`[N]`, g) -> f32`[I, W]`: the product of (those rows of) x, transposed,
+    /// and g.
+    SPARSE_DOT_TRANSPOSED = "lockstep_sparse_dot_transposed" => sparse_dot_transposed;
+    /// The operands of the kernel before, then sum f32`[I, W]` -> f32`[I, W]`, in the place of the sum: the product and the sum
+    /// added.
+    SPARSE_DOT_TRANSPOSED_ADD = "lockstep_sparse_dot_transposed_add" => sparse_dot_transposed_add;
+    /// (x f32`[N, I]`) -> f32`[N, I]`, in place: x for the products above only, in which each row is replaced by its numbers
+    /// that are not zero.
+    SQUEEZE = "lockstep_squeeze" => squeeze;
+}
 
 /// The i32 attribute of every call: how many devices share the processor's cores.
 pub const DEVICES: &str = "devices";
-
-unsafe extern "C" fn squeeze_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
-    // SAFETY: XLA calls it.
-    unsafe { call::answer(frame, squeeze) }
-}
-
-unsafe extern "C" fn sparse_dot_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
-    // SAFETY: XLA calls it.
-    unsafe { call::answer(frame, sparse_dot) }
-}
-
-unsafe extern "C" fn sparse_dot_transposed_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
-    // SAFETY: XLA calls it.
-    unsafe { call::answer(frame, sparse_dot_transposed) }
-}
-
-unsafe extern "C" fn sparse_dot_transposed_add_handler(frame: *mut Frame) -> *mut std::ffi::c_void {
-    // SAFETY: XLA calls it.
-    unsafe { call::answer(frame, sparse_dot_transposed_add) }
-}
 
 fn squeeze(call: &mut Call) -> Result<(), String> {
     let threads = threads(call)?;
@@ -140,8 +133,9 @@ const MIN_COLUMNS: usize = 256;
 
 /// How many threads a call may use: the cores of its device.
 fn threads(call: &Call) -> Result<usize, String> {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()));
     let devices = call.attribute(DEVICES)?.max(1) as usize;
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     Ok((cores / devices).max(1))
 }
 

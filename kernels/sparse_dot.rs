@@ -3,10 +3,15 @@
 //! An observation of HackMatrix has 1545 numbers, of which about 73 are not zero. Forwards, each row of x is
 //! squeezed to its numbers that are not zero, and the rows of the weights that they name are added up in
 //! registers. For the gradient of the weights, a block of rows is squeezed and sorted by column, so that each
-//! row of the gradient is added up in registers as well and written once per block.
+//! row of the gradient is added up in registers as well and written once per block. What bounds both is reading
+//! the weights, or the cotangents, from the second level of the cache.
 //!
-//! Any x gives the right result: a zero contributes nothing, everything else is multiplied. (A zero times a
-//! weight that is infinite or not a number is nothing too, where the plain product gives NaN.)
+//! A row that is read in several products is squeezed once, in its own memory ([`squeeze`]), so that later only
+//! its beginning is fetched.
+//!
+//! Any x gives the right result: a zero contributes nothing, everything else is multiplied, and rows that are
+//! dense are multiplied as they are. (A zero times a weight that is infinite or not a number is nothing, where
+//! the plain product gives NaN.)
 
 use std::ops::Range;
 
@@ -14,6 +19,12 @@ use super::lanes::{Lanes, best_lanes, prefetch};
 
 /// How many numbers of the next row are fetched while one is worked on.
 const PREFETCHED: usize = 256;
+
+/// Rows of which one in this many numbers is not zero are multiplied as they are.
+const DENSE: usize = 3;
+
+/// Rows of the result that are computed together.
+const GROUP: usize = 4;
 
 /// Rows of a matrix, row-major, or some of its rows in some order.
 #[derive(Clone, Copy)]
@@ -38,6 +49,13 @@ impl<'a> Rows<'a> {
     fn prefetch(&self, row: usize) {
         let row = self.row(row);
         prefetch(&row[..row.len().min(PREFETCHED)]);
+    }
+
+    /// Whether the plain product is faster for some rows, of which `count` numbers in some `columns` are not zero.
+    #[inline(always)]
+    fn are_dense(&self, rows: Range<usize>, count: usize, columns: usize) -> bool {
+        DENSE * count > rows.len() * columns
+            && rows.into_iter().all(|row| unsqueezed(self.row(row)).is_none())
     }
 
     #[inline(always)]
@@ -93,17 +111,33 @@ unsafe fn forward_with<L: Lanes>(
 ) {
     assert!(w.len() == x.width * width && y.len() == rows.len() * width);
     let squeezed = &mut scratch.squeezed;
-    let end = rows.end;
-    for (row, y) in rows.zip(y.chunks_exact_mut(width.max(1))) {
+    let mut first = rows.start;
+    for y in y.chunks_mut((GROUP * width).max(1)) {
+        let group = first..(first + GROUP).min(rows.end);
+        first = group.end;
         squeezed.clear();
-        // SAFETY: the caller's instruction set is that of `L`.
-        unsafe {
-            squeezed.add_row::<L>(x.row(row), 0..x.width);
-            if row + 1 < end {
-                x.prefetch(row + 1);
+        scratch.row_ends.clear();
+        for row in group.clone() {
+            if row + GROUP < rows.end {
+                x.prefetch(row + GROUP);
             }
-            y.fill(0.0);
-            add_rows::<L>(w, width, &squeezed.indices, &squeezed.values, y);
+            // SAFETY: the caller's instruction set is that of `L`.
+            unsafe { squeezed.add_row::<L>(x.row(row), 0..x.width) };
+            scratch.row_ends.push(squeezed.indices.len());
+        }
+        y.fill(0.0);
+        if group.len() == GROUP && x.are_dense(group.clone(), squeezed.indices.len(), x.width) {
+            let dense: [&[f32]; GROUP] = std::array::from_fn(|i| x.row(group.start + i));
+            // SAFETY: the caller's instruction set is that of `L`; all rows are as wide as w is high.
+            unsafe { add_dense::<L>(x.width, |i, step| *dense[i].get_unchecked(step), w, width, y) };
+            continue;
+        }
+        let mut start = 0;
+        for (&end, y) in scratch.row_ends.iter().zip(y.chunks_exact_mut(width)) {
+            let (indices, values) = (&squeezed.indices[start..end], &squeezed.values[start..end]);
+            // SAFETY: the caller's instruction set is that of `L`.
+            unsafe { add_rows::<L>(w, width, indices, values, y) };
+            start = end;
         }
     }
 }
@@ -134,8 +168,19 @@ unsafe fn transposed_with<L: Lanes>(
             unsafe { scratch.squeezed.add_row::<L>(x.row(row), columns.clone()) };
             scratch.row_ends.push(scratch.squeezed.indices.len());
         }
-        scratch.sort_by_column(columns.len());
         let g = &g[rows.start * width..rows.end * width];
+        if x.are_dense(rows.clone(), scratch.squeezed.indices.len(), columns.len()) {
+            let mut column = columns.start;
+            for out in out.chunks_mut((GROUP * width).max(1)) {
+                let height = out.len() / width;
+                let number = |i: usize, step: usize| x.row(rows.start + step)[column + i.min(height - 1)];
+                // SAFETY: the caller's instruction set is that of `L`.
+                unsafe { add_dense::<L>(rows.len(), number, g, width, out) };
+                column += height;
+            }
+            continue;
+        }
+        scratch.sort_by_column(columns.len());
         let Squeezed { indices, values } = &scratch.by_column;
         let mut start = 0;
         for (&end, out) in scratch.column_ends.iter().zip(out.chunks_exact_mut(width.max(1))) {
@@ -333,6 +378,49 @@ unsafe fn add_parts<L: Lanes, const N: usize>(
         }
         for (i, sum) in sums.into_iter().enumerate() {
             sum.store(y.add(i * L::WIDTH));
+        }
+    }
+}
+
+/// Adds to up to [`GROUP`] rows of `y` the rows of `m`, each times the number that `number(row of y, row of m)` gives for it.
+#[inline(always)]
+unsafe fn add_dense<L: Lanes>(
+    steps: usize,
+    number: impl Fn(usize, usize) -> f32,
+    m: &[f32],
+    width: usize,
+    y: &mut [f32],
+) {
+    const PARTS: usize = 4;
+    assert!(m.len() == steps * width && y.len() <= GROUP * width);
+    let height = y.len() / width;
+    let whole = width - width % (PARTS * L::WIDTH);
+    for at in (0..whole).step_by(PARTS * L::WIDTH) {
+        // SAFETY: the parts lie inside the rows of `m` and `y`.
+        unsafe {
+            let mut sums = [[L::splat(0.0); PARTS]; GROUP];
+            for step in 0..steps {
+                let row = m.as_ptr().add(step * width + at);
+                let parts: [L; PARTS] = std::array::from_fn(|part| L::load(row.add(part * L::WIDTH)));
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let factor = L::splat(number(i, step));
+                    for (sum, part) in sums.iter_mut().zip(parts) {
+                        *sum = part.mul_add(factor, *sum);
+                    }
+                }
+            }
+            let one = L::splat(1.0);
+            for (i, sums) in sums.into_iter().enumerate().take(height) {
+                for (part, sum) in sums.into_iter().enumerate() {
+                    let place = y.as_mut_ptr().add(i * width + at + part * L::WIDTH);
+                    L::load(place).mul_add(one, sum).store(place);
+                }
+            }
+        }
+    }
+    for (i, y) in y.chunks_exact_mut(width).enumerate() {
+        for (at, y) in y.iter_mut().enumerate().skip(whole) {
+            *y += (0..steps).map(|step| number(i, step) * m[step * width + at]).sum::<f32>();
         }
     }
 }

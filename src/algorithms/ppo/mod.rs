@@ -405,8 +405,5 @@ fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
     let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
     let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
     let weights: usize = types.iter().map(ArrayType::size).sum();
-    if let Ok(v) = std::env::var("MICRO") {
-        return v.parse().unwrap();
-    }
     divisor_at_most(minibatch, CACHE.max(PER_WEIGHT * weights) / widths)
 }
