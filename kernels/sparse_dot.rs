@@ -226,9 +226,10 @@ impl Scratch {
     }
 }
 
-/// The first word of a squeezed row is a NaN with this in the upper half and the number of its values in the lower;
-/// then follow their columns, then the values, then nothing that counts. A row with too many values stays as it is.
-const SQUEEZED: u32 = 0x7FA5_0000;
+/// The first word of a squeezed row is a NaN with this in the upper half and the number of its values in the lower. (The
+/// NaNs of arithmetic have other bits.) Then follow their columns, then the values, then nothing that counts. A row
+/// with too many values stays as it is.
+const SQUEEZED: u32 = 0x7FE5_0000;
 
 #[inline(always)]
 unsafe fn squeeze_with<L: Lanes>(rows: &mut [f32], width: usize, scratch: &mut Scratch) {

@@ -10,6 +10,8 @@ use lockstep::ir::{Build, Graph, Kernel, Op};
 use lockstep::lower::{Options, lower};
 use lockstep::runtime::{Arg, CacheOutcome, Client, CompileOptions, DeviceKind, ProgramCache, plugin};
 
+use lockstep::transforms::batch::{Batched, Batching, Placement};
+
 use crate::common::client;
 
 /// A product of `rows` rows with `inputs` numbers each, which may be squeezed before, and a matrix `width` wide.
@@ -74,6 +76,33 @@ fn kernels_are_their_twins_whatever_the_shape_and_the_density() {
                     kernel.name()
                 );
                 assert_near(&native, &plain, 1e-5, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn squeezed_rows_are_read_under_vmap_too() {
+    const SIZE: usize = 3;
+    for kernel in [Kernel::SparseDot, Kernel::SparseDotTransposed] {
+        let body = product(kernel, true, 6, 40, 5);
+        for batched in [[true, false], [false, true], [true, true]] {
+            for placement in [Placement::First, Placement::Last] {
+                let batching = Batching { size: SIZE, placement };
+                let mut graph = Graph::new();
+                let input = |(array_type, &batched): (ArrayType, &bool)| {
+                    let mut shape = array_type.shape;
+                    if batched {
+                        shape.insert(if placement == Placement::First { 0 } else { 2 }, SIZE);
+                    }
+                    Batched { var: graph.input(ArrayType::new(DType::F32, shape)), batched }
+                };
+                let inputs: Vec<Batched> = body.input_types().into_iter().zip(&batched).map(input).collect();
+                graph.outputs = vec![batching.apply(&mut graph, &body, &inputs)[0].var];
+                let types = graph.input_types();
+                let values = [numbers(&types[0].shape, 8, 1), numbers(&types[1].shape, 1, 2)];
+                let [native, plain] = [true, false].map(|kernels| run(client(), &graph, &values, kernels).0);
+                assert_near(&native, &plain, 1e-5, &format!("{} {batched:?} {placement:?}", kernel.name()));
             }
         }
     }

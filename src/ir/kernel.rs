@@ -1,7 +1,7 @@
 //! Kernels: mathematics that a native function computes where there is one for the device, and plain ops elsewhere.
 //!
-//! The plain ops, the kernel's twin, say what it means: the oracle runs them, vmap batches them, and a device without
-//! the native function gets them. Only the gradient has rules of its own, so that it uses kernels too.
+//! The plain ops, the kernel's twin, say what it means: the oracle runs them, and a device without the native function gets
+//! them. Gradient and vmap have rules of their own, which use kernels again.
 
 use crate::array::{ArrayType, DType};
 

@@ -11,6 +11,7 @@
 //! loaded at run time.
 //!
 //! - `ffi`: the C interface and all of the runtime's `unsafe` code
+//! - `kernels`: native functions that programs call on cpu (the folder `kernels/`), with what is `unsafe` in them
 //! - `error`: what can go wrong
 //! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
