@@ -5,6 +5,7 @@ mod cli;
 mod common;
 mod conformance;
 mod hackmatrix;
+mod kernels;
 mod law;
 mod learning;
 mod ops;

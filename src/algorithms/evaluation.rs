@@ -85,7 +85,8 @@ impl<'a> Evaluator<'a> {
             Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
                 .run(Key::from_words(seed), bounds)
         });
-        let text = lower(&traced.graph, &lower::Options::default());
+        let text =
+            lower(&traced.graph, &lower::Options { kernels: client.has_kernels(), ..Default::default() });
         let program =
             client.compile(&text, &CompileOptions::default()).context("compiling the evaluation")?;
         let values = policy.params().iter().chain(env_params.iter().map(|(_, value)| value));

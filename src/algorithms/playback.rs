@@ -105,7 +105,7 @@ impl Playback {
         });
         let (View { mask, .. }, Decision { value, .. }) = &look.output;
         let compile = |graph| -> Result<Program> {
-            let text = lower(graph, &lower::Options::default());
+            let text = lower(graph, &lower::Options { kernels: client.has_kernels(), ..Default::default() });
             client.compile(&text, &CompileOptions::default()).context("compiling the playback")
         };
         let upload = |values: Vec<&HostArray>| -> Result<Vec<Buffer>> {

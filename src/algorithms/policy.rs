@@ -10,7 +10,7 @@ use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
 use crate::lang::{Float, Int, Key, leaf_paths};
-use crate::nn::{Activation, ActorCritic, Categorical};
+use crate::nn::{Activation, ActorCritic, Categorical, Style};
 
 use super::NamedArrays;
 
@@ -33,7 +33,7 @@ pub struct Policy {
 struct Network {
     /// Placeholders.
     structure: ActorCritic,
-    activation: Activation,
+    style: Style,
     /// In the order of the structure's leaves.
     params: Vec<HostArray>,
 }
@@ -83,7 +83,8 @@ impl Policy {
             paths.iter().position(|path| name.strip_prefix("params.") == Some(path))
         });
         let params = params.into_iter().map(|(_, array)| array).collect();
-        Ok(Policy { network: Some(Network { structure, activation, params }), choice })
+        let style = Style { activation, sparse_obs: spec.sparse_obs };
+        Ok(Policy { network: Some(Network { structure, style, params }), choice })
     }
 
     pub fn is_random(&self) -> bool {
@@ -111,7 +112,7 @@ impl Policy {
     ) -> Decision {
         let (logits, value) = match (&self.network, params) {
             (Some(network), Some(params)) => {
-                let (logits, value) = params.apply(network.activation, view.obs);
+                let (logits, value) = params.apply(network.style, view.obs);
                 (logits, Some(value))
             }
             _ => (Float::full([view.obs.shape()[0], num_actions], 0.0), None),

@@ -17,6 +17,7 @@ crate::tree!(Envs { state, view, returns });
 
 /// One decision and what came of it; `[T, B, ...]` after a rollout.
 pub struct Transition {
+    /// With sparse observations squeezed: only networks can read them.
     pub view: View,
     pub action: Int,
     pub log_prob: Float,
@@ -86,7 +87,7 @@ impl World<'_> {
     #[track_caller]
     fn step(&self, policy: &dyn Policy, envs: Envs, key: Key, totals: Totals) -> (Envs, Transition, Totals) {
         let [action_key, env_key] = key.split();
-        let view = envs.view;
+        let view = self.for_the_network(envs.view);
         let (distribution, value) = policy.decide(&view);
         let keys = Key::from_words(self.env_keys(action_key).into_words().transpose([1, 0]));
         let action = distribution.sample(keys);
@@ -117,6 +118,13 @@ impl World<'_> {
         let next_view = vector::view(self.env, self.params, &step.state);
         let envs = Envs { state: step.state, view: next_view, returns: select(step.done, 0.0, returns) };
         (envs, Transition { view, action, log_prob, value, reward, done: step.done }, totals)
+    }
+
+    /// Sparse observations, squeezed: they are read once in the rollout and several times by the learner.
+    #[track_caller]
+    fn for_the_network(&self, view: View) -> View {
+        let obs = if self.env.spec().sparse_obs { view.obs.squeeze_rows() } else { view.obs };
+        View { obs, ..view }
     }
 
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.

@@ -51,6 +51,9 @@ struct Bench {
     /// Bit-equal runs on cuda, which are slower
     #[arg(long)]
     deterministic: bool,
+    /// Compute everything with the plugin's own code, nothing with native kernels
+    #[arg(long)]
+    no_kernels: bool,
     /// Time the environment only
     #[arg(long)]
     env_only: bool,
@@ -106,6 +109,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             devices,
             deterministic: bench.deterministic,
             plugin: &plugin,
+            kernels: !bench.no_kernels,
         };
         let (mut learner, facts) = build(&settings, &plan)?;
         for (key, value) in facts {

@@ -235,6 +235,7 @@ mod tests {
         let spec = EnvSpec {
             name: "x",
             obs_shape: vec![1],
+            sparse_obs: false,
             num_actions: 2,
             metrics: vec![
                 crate::envs::Metric { name: "reward/a".into(), aggregate: Aggregate::Mean },

@@ -33,12 +33,15 @@ pub struct Plan<'a> {
     pub devices: usize,
     pub deterministic: bool,
     pub plugin: &'a PluginFile,
+    /// Whether programs may call native kernels.
+    pub kernels: bool,
 }
 
 /// The compiled learner, and what `meta.json` says of the device and the programs.
 pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(String, Value)>)> {
     let env = (find_env(plan.env)?.make)();
-    let client = Client::open(plan.plugin, plan.devices)?.deterministic(plan.deterministic);
+    let client =
+        Client::open(plan.plugin, plan.devices)?.deterministic(plan.deterministic).with_kernels(plan.kernels);
     let learner = PpoLearner::new(
         &client,
         &Start {
@@ -56,6 +59,7 @@ pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(
         ("device_kind", json!(client.device_kind())),
         ("devices", json!(plan.devices)),
         ("plugin", json!(client.platform_version())),
+        ("kernels", json!(client.has_kernels())),
         ("trace_seconds", json!(timing.trace_seconds)),
         ("compile_seconds", json!(timing.compile_seconds)),
         ("cache", json!(if timing.cached { "hit" } else { "miss" })),

@@ -22,11 +22,15 @@ pub struct Device {
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// Compute everything with the plugin's own code, nothing with native kernels
+    #[arg(long)]
+    no_kernels: bool,
 }
 
 impl Device {
     pub fn open(&self) -> Result<Client> {
-        Ok(Client::open(&plugin::find(self.device, self.plugin.as_deref())?, 1)?)
+        let plugin = plugin::find(self.device, self.plugin.as_deref())?;
+        Ok(Client::open(&plugin, 1)?.with_kernels(!self.no_kernels))
     }
 }
 

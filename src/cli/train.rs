@@ -30,6 +30,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         devices: config.devices(),
         deterministic: config.run.deterministic,
         plugin: &plugin,
+        kernels: !config.run.no_kernels,
     };
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     let timing = learner.timing();

@@ -117,6 +117,7 @@ impl Env for CartPole {
         EnvSpec {
             name: "cartpole",
             obs_shape: vec![4],
+            sparse_obs: false,
             num_actions: 2,
             metrics: vec![],
             action_groups: vec![],

@@ -49,6 +49,8 @@ pub struct Step<S> {
 pub struct EnvSpec {
     pub name: &'static str,
     pub obs_shape: Vec<usize>,
+    /// Whether most numbers of an observation are zero, nine of ten or more: then networks skip the zeros.
+    pub sparse_obs: bool,
     pub num_actions: usize,
     /// What every step reports.
     pub metrics: Vec<Metric>,

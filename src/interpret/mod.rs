@@ -20,7 +20,7 @@ mod threefry;
 
 use std::rc::Rc;
 
-use crate::array::HostArray;
+use crate::array::{ArrayType, HostArray};
 use crate::ir::{Graph, Op};
 
 /// A value of a variable; shared, because loops hand their captures to every step.
@@ -85,6 +85,10 @@ fn evaluate(op: &Op, x: &[Value]) -> Vec<Value> {
         Op::Concatenate { axis } => one(shape::concatenate(x, *axis)),
         Op::Reverse { axes } => one(shape::reverse(&x[0], axes)),
         Op::Dot { batch, contract } => one(reduce::dot(&x[0], &x[1], batch, contract)),
+        Op::Kernel(kernel) => {
+            let types: Vec<ArrayType> = x.iter().map(|value| value.array_type()).collect();
+            run(&kernel.twin(&types, std::panic::Location::caller()), x.to_vec())
+        }
         Op::Reduce { kind, axes } => one(reduce::reduce(*kind, &x[0], axes)),
         Op::DynamicSlice { sizes } => one(shape::dynamic_slice(&x[0], &x[1..], sizes)),
         Op::DynamicUpdateSlice => one(shape::dynamic_update_slice(&x[0], &x[1], &x[2..])),

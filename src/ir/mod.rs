@@ -15,6 +15,7 @@ mod build;
 mod check;
 mod graph;
 mod infer;
+mod kernel;
 mod op;
 mod print;
 
@@ -22,4 +23,5 @@ pub use build::Build;
 pub use check::check;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
+pub use kernel::Kernel;
 pub use op::{Binary, Comparison, Op, Reduction, ScatterKind, Unary};

@@ -2,7 +2,7 @@
 
 use crate::array::{DType, HostArray, Shape};
 
-use super::Graph;
+use super::{Graph, Kernel};
 
 /// Elementwise, one input, output of the same type (`IsFinite`: bool).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -219,6 +219,8 @@ pub enum Op {
     Reverse { axes: Vec<usize> },
     /// (a, b): contracts pairs of axes; output axes are batch, then free axes of `a`, then of `b`.
     Dot { batch: (Vec<usize>, Vec<usize>), contract: (Vec<usize>, Vec<usize>) },
+    /// What the kernel says.
+    Kernel(Kernel),
     /// (x): the axes vanish.
     Reduce { kind: Reduction, axes: Vec<usize> },
     /// (x, start_0, start_1, ...), starts are i32 scalars, clamped so that the window fits.
@@ -273,6 +275,7 @@ impl Op {
             Op::Concatenate { .. } => "concatenate".into(),
             Op::Reverse { .. } => "reverse".into(),
             Op::Dot { .. } => "dot".into(),
+            Op::Kernel(kernel) => kernel.name().into(),
             Op::Reduce { kind, .. } => format!("reduce_{}", snake(&format!("{kind:?}"))),
             Op::DynamicSlice { .. } => "dynamic_slice".into(),
             Op::DynamicUpdateSlice => "dynamic_update_slice".into(),

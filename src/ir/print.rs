@@ -62,6 +62,7 @@ fn attributes(op: &Op) -> String {
         | Op::StopGradient
         | Op::Threefry
         | Op::Reshape { .. }
+        | Op::Kernel(_)
         | Op::DynamicSlice { .. }
         | Op::DynamicUpdateSlice
         | Op::Cond { .. }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::ir::{Op, ScatterKind};
+use crate::ir::{Kernel, Op, ScatterKind};
 
 use super::array::{Array, Float, Int, Kind, Operand, kind};
 use super::trace::{Handle, emit};
@@ -232,6 +232,19 @@ impl Float {
     pub fn matmul(self, right: Float) -> Float {
         assert!(self.rank() > 0, "matmul: {} is a scalar", self.array_type());
         self.dot(right, &[self.rank() - 1], &[0])
+    }
+
+    /// The matrix product of this array `[N, I]`, which is expected to be mostly zeros, and `right` `[I, W]`.
+    #[track_caller]
+    pub fn sparse_matmul(self, right: Float) -> Float {
+        Array::from_handle(emit(Op::Kernel(Kernel::SparseDot), &[self.handle, right.handle])[0])
+    }
+
+    /// This array `[N, I]` as [`Float::sparse_matmul`] reads it fastest, for many products. Nothing else can read the rows of
+    /// what comes out, though they may be taken in another order.
+    #[track_caller]
+    pub fn squeeze_rows(self) -> Float {
+        Array::from_handle(emit(Op::Kernel(Kernel::Squeeze), &[self.handle])[0])
     }
 
     /// Sums the products over pairs of axes; the free axes of this array come first, then those of `right`.

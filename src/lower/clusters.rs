@@ -273,7 +273,9 @@ fn is_view(op: &Op) -> bool {
 fn fits(graph: &Graph, equation: &Equation) -> bool {
     let small = |var: &Var| graph.array_type(*var).size() <= SMALL;
     match &equation.op {
-        Op::Dot { .. } | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => false,
+        Op::Dot { .. } | Op::Kernel(_) | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => {
+            false
+        }
         Op::While { .. } | Op::Scan { .. } | Op::Cond { .. } | Op::Rare { .. } => {
             let mut bodies = equation.op.bodies().into_iter();
             bodies.all(|body| body.equations.iter().all(|equation| fits(body, equation)))

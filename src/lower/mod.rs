@@ -16,9 +16,11 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::array::{ArrayType, DType, HostArray};
-use crate::ir::{Binary, Comparison, Equation, Graph, Location, Op, Reduction, ScatterKind, Unary, Var};
+use crate::ir::{
+    Binary, Comparison, Equation, Graph, Kernel, Location, Op, Reduction, ScatterKind, Unary, Var,
+};
 
-use crate::runtime::{NOT_INLINED, ONE_KERNEL};
+use crate::runtime::{NOT_INLINED, ONE_KERNEL, kernels};
 
 use clusters::{Cluster, Step, steps};
 use scan::{Scan, as_while};
@@ -33,6 +35,8 @@ pub struct Options {
     pub num_replicas: usize,
     /// How matrix products of f32 are computed.
     pub precision: Precision,
+    /// Call native kernels; otherwise their plain twins are written.
+    pub kernels: bool,
 }
 
 /// How matrix products of f32 are computed: an exact product of every pair, or a faster one.
@@ -70,6 +74,8 @@ pub fn lower(graph: &Graph, options: &Options) -> String {
         functions: BTreeMap::new(),
         constants: HashMap::new(),
         in_cluster: false,
+        gathered: BTreeMap::new(),
+        transposed: BTreeMap::new(),
         options,
     };
     let mut parameters = Vec::new();
@@ -124,6 +130,10 @@ struct Lowering<'a> {
     constants: HashMap<String, HostArray>,
     /// Whether a cluster is being written, inside which there are no others.
     in_cluster: bool,
+    /// Rows chosen from a matrix: the matrix and the numbers of the rows, by the name of the result.
+    gathered: BTreeMap<String, [Value; 2]>,
+    /// The operands of native products with a transposed sparse matrix, by the name of the result.
+    transposed: BTreeMap<String, Vec<Value>>,
     options: &'a Options,
 }
 
@@ -215,7 +225,11 @@ impl Lowering<'_> {
                 vec![self.line(&format!("stablehlo.iota dim = {axis} : {}", tensor(&outputs[0])), at)]
             }
             Op::Unary(unary) => vec![self.unary(*unary, inputs, &outputs[0], at)],
-            Op::Binary(binary) => vec![self.plain(binary_name(*binary), inputs, at)],
+            Op::Binary(binary) => {
+                let in_place =
+                    if *binary == Binary::Add { self.add_in_place(inputs, outputs, at) } else { None };
+                vec![in_place.unwrap_or_else(|| self.plain(binary_name(*binary), inputs, at))]
+            }
             Op::Compare(comparison) => {
                 let text = format!(
                     "stablehlo.compare {}, {}, {}, {} : {}",
@@ -273,6 +287,7 @@ impl Lowering<'_> {
                 vec![self.line(&text, at)]
             }
             Op::Dot { batch, contract } => vec![self.dot(batch, contract, inputs, outputs, at)],
+            Op::Kernel(kernel) => self.kernel(*kernel, inputs, outputs, at),
             Op::Reduce { kind, axes } => vec![self.reduce(*kind, axes, &inputs[0], &outputs[0], at)],
             Op::DynamicSlice { sizes } => {
                 let attributes = format!(", sizes = {}", list(sizes));
@@ -281,7 +296,13 @@ impl Lowering<'_> {
             Op::DynamicUpdateSlice => {
                 vec![self.simple("dynamic_update_slice", "", inputs, outputs, at)]
             }
-            Op::Gather { axis } => vec![self.gather(*axis, inputs, outputs, at)],
+            Op::Gather { axis } => {
+                let name = self.gather(*axis, inputs, outputs, at);
+                if *axis == 0 && inputs[0].array_type.rank() == 2 && inputs[1].array_type.rank() == 1 {
+                    self.gathered.insert(name.clone(), [inputs[0].clone(), inputs[1].clone()]);
+                }
+                vec![name]
+            }
             Op::Scatter { axis, kind } => vec![self.scatter(*axis, *kind, inputs, outputs, at)],
             Op::While { cond, body, cond_captures, body_captures } => {
                 self.while_loop(cond, body, *cond_captures, *body_captures, inputs, at)
@@ -416,6 +437,84 @@ impl Lowering<'_> {
             identity.name,
             list(axes),
             signature(&[x.clone(), identity.clone()], std::slice::from_ref(output))
+        );
+        self.line(&text, at)
+    }
+
+    fn kernel(
+        &mut self,
+        kernel: Kernel,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        if !self.options.kernels || !kernel.is_native_for(outputs[0].dtype) {
+            let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
+            return self.body(&kernel.twin(&types, at), inputs);
+        }
+        let target = match kernel {
+            Kernel::SparseDot => kernels::SPARSE_DOT,
+            Kernel::SparseDotTransposed => kernels::SPARSE_DOT_TRANSPOSED,
+            Kernel::Squeeze => kernels::SQUEEZE,
+        };
+        // A sparse operand that was gathered is read where it lies.
+        let inputs = match (kernel, self.gathered.get(&inputs[0].name)) {
+            (Kernel::SparseDot | Kernel::SparseDotTransposed, Some([source, rows])) => {
+                vec![source.clone(), rows.clone(), inputs[1].clone()]
+            }
+            _ => inputs.to_vec(),
+        };
+        let in_place = (kernel == Kernel::Squeeze).then_some(0);
+        let name = self.call_kernel(target, &inputs, in_place, &outputs[0], at);
+        if kernel == Kernel::SparseDotTransposed {
+            self.transposed.insert(name.clone(), inputs);
+        }
+        vec![name]
+    }
+
+    /// `sum + product`, if one is a product that a kernel can add to the other in place. (The product on its own is used no
+    /// more then, and the compiler drops it.)
+    fn add_in_place(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> Option<String> {
+        let (sum, product) =
+            match (self.transposed.get(&inputs[0].name), self.transposed.get(&inputs[1].name)) {
+                (_, Some(product)) => (&inputs[0], product),
+                (Some(product), None) => (&inputs[1], product),
+                (None, None) => return None,
+            };
+        let inputs = [&product[..], std::slice::from_ref(sum)].concat();
+        let target = kernels::SPARSE_DOT_TRANSPOSED_ADD;
+        Some(self.call_kernel(target, &inputs, Some(inputs.len() - 1), &outputs[0], at))
+    }
+
+    /// Calls a native function, whose result may take the place of one of its inputs.
+    fn call_kernel(
+        &mut self,
+        target: &str,
+        inputs: &[Value],
+        in_place: Option<usize>,
+        output: &ArrayType,
+        at: Location,
+    ) -> String {
+        let row_major = |rank: usize| {
+            let order: Vec<usize> = (0..rank).rev().collect();
+            format!("dense<{}> : tensor<{rank}xindex>", list(&order))
+        };
+        let layouts: Vec<String> = inputs.iter().map(|input| row_major(input.array_type.rank())).collect();
+        let in_place = in_place.map_or(String::new(), |index| {
+            format!(
+                ", output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], \
+                 operand_index = {index}, operand_tuple_indices = []>]"
+            )
+        });
+        let text = format!(
+            "stablehlo.custom_call @{target}({}) {{api_version = 4 : i32, backend_config = {{{} = {} : i32}}, \
+             operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",
+            operands(inputs),
+            kernels::DEVICES,
+            self.options.num_replicas.max(1),
+            layouts.join(", "),
+            row_major(output.rank()),
+            signature(inputs, std::slice::from_ref(output))
         );
         self.line(&text, at)
     }

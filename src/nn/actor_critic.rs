@@ -17,6 +17,14 @@ pub struct Architecture {
     pub init: Init,
 }
 
+/// What is fixed about the network's function beside its parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Style {
+    pub activation: Activation,
+    /// Whether observations are mostly zeros (see `EnvSpec`): the first layer skips them.
+    pub sparse_obs: bool,
+}
+
 /// The parameters. Hidden layers stand in `trunk` if shared, else before the head in `actor` and `critic`.
 #[derive(Clone, Debug)]
 pub struct ActorCritic {
@@ -116,25 +124,30 @@ impl ActorCritic {
 
     /// Logits `[N, A]` and values `[N]` for observations `[N, O]`.
     #[track_caller]
-    pub fn apply(&self, activation: Activation, obs: Float) -> (Float, Float) {
-        let hidden = self.hidden(activation, obs);
-        let logits = mlp(&self.actor, activation, hidden);
-        (logits, mlp(&self.critic, activation, hidden).squeeze(1))
+    pub fn apply(&self, style: Style, obs: Float) -> (Float, Float) {
+        let hidden = self.hidden(style, obs);
+        let logits = self.head(&self.actor, style, hidden);
+        (logits, self.head(&self.critic, style, hidden).squeeze(1))
     }
 
     /// Values `[N]` alone.
     #[track_caller]
-    pub fn value(&self, activation: Activation, obs: Float) -> Float {
-        mlp(&self.critic, activation, self.hidden(activation, obs)).squeeze(1)
+    pub fn value(&self, style: Style, obs: Float) -> Float {
+        self.head(&self.critic, style, self.hidden(style, obs)).squeeze(1)
+    }
+
+    /// What the heads read: the trunk's result, or the observations.
+    #[track_caller]
+    fn hidden(&self, style: Style, obs: Float) -> Float {
+        match self.trunk.is_empty() {
+            true => obs,
+            false => style.activation.apply(mlp(&self.trunk, style, obs)),
+        }
     }
 
     #[track_caller]
-    fn hidden(&self, activation: Activation, obs: Float) -> Float {
-        let mut hidden = obs;
-        for layer in &self.trunk {
-            hidden = activation.apply(layer.apply(hidden));
-        }
-        hidden
+    fn head(&self, layers: &[Dense], style: Style, hidden: Float) -> Float {
+        mlp(layers, Style { sparse_obs: style.sparse_obs && self.trunk.is_empty(), ..style }, hidden)
     }
 }
 
@@ -153,12 +166,12 @@ fn dense(bias_name: &str, kernel: &ArrayType, bias: &ArrayType) -> Result<Dense,
 #[error("these arrays are no network: {0}")]
 pub struct NotANetwork(String);
 
-/// Layers with the activation between them.
+/// Layers with the activation between them; the first one reads observations if they are sparse.
 #[track_caller]
-fn mlp(layers: &[Dense], activation: Activation, x: Float) -> Float {
-    let mut x = layers[0].apply(x);
+fn mlp(layers: &[Dense], style: Style, x: Float) -> Float {
+    let mut x = if style.sparse_obs { layers[0].apply_sparse(x) } else { layers[0].apply(x) };
     for layer in &layers[1..] {
-        x = layer.apply(activation.apply(x));
+        x = layer.apply(style.activation.apply(x));
     }
     x
 }

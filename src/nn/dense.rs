@@ -21,8 +21,13 @@ impl Dense {
     /// `[N, in]` -> `[N, out]`.
     #[track_caller]
     pub fn apply(&self, x: Float) -> Float {
-        let rows = x.shape()[0];
-        x.matmul(self.kernel) + self.bias.broadcast(0, rows)
+        x.matmul(self.kernel) + self.bias.broadcast(0, x.shape()[0])
+    }
+
+    /// [`Dense::apply`] for an `x` that is expected to be mostly zeros.
+    #[track_caller]
+    pub fn apply_sparse(&self, x: Float) -> Float {
+        x.sparse_matmul(self.kernel) + self.bias.broadcast(0, x.shape()[0])
     }
 }
 

@@ -8,7 +8,7 @@ mod categorical;
 mod dense;
 mod init;
 
-pub use actor_critic::{ActorCritic, Architecture, NotANetwork};
+pub use actor_critic::{ActorCritic, Architecture, NotANetwork, Style};
 pub use categorical::Categorical;
 pub use dense::{Activation, Dense};
 pub use init::{Init, LayerSpec};

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::buffer::Buffer;
 use super::cache::{CacheOutcome, Key, ProgramCache};
+use super::device_kind::DeviceKind;
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
 use super::options::CompileOptions;
@@ -19,6 +20,8 @@ use crate::array::HostArray;
 pub struct Client {
     inner: Arc<Inner>,
     deterministic: bool,
+    /// Whether programs may call native kernels.
+    has_kernels: bool,
 }
 
 struct Inner {
@@ -54,6 +57,7 @@ impl Client {
             let (requested, present) = (device_count, handle.num_devices());
             return Err(Error::TooFewDevices { path: file.path.clone(), requested, present });
         }
+        let has_kernels = file.kind == DeviceKind::Cpu && handle.api().register_kernels();
         let inner = Inner {
             platform,
             platform_version: handle.platform_version()?,
@@ -63,7 +67,7 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client { inner: Arc::new(inner), deterministic: false })
+        Ok(Client { inner: Arc::new(inner), deterministic: false, has_kernels })
     }
 
     /// Whether programs that this client compiles from now on must give the same bits in every run. On cuda that
@@ -75,6 +79,16 @@ impl Client {
     /// How many devices the client shows.
     pub fn devices(&self) -> usize {
         self.inner.handle.num_devices()
+    }
+
+    /// Whether programs for this client may call the native kernels ([`kernels`](super::kernels)).
+    pub fn has_kernels(&self) -> bool {
+        self.has_kernels
+    }
+
+    /// The client as it is, but its programs call native kernels only if that is `wanted`.
+    pub fn with_kernels(self, wanted: bool) -> Client {
+        Client { has_kernels: self.has_kernels && wanted, ..self }
     }
 
     /// XLA's name of the platform: `cpu`, `cuda`, `tpu`, ...

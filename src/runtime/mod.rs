@@ -11,6 +11,7 @@
 //! loaded at run time.
 //!
 //! - `ffi`: the C interface and all of the runtime's `unsafe` code
+//! - `kernels`: native functions that programs call on cpu (the folder `kernels/`), with what is `unsafe` in them
 //! - `error`: what can go wrong
 //! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
@@ -30,6 +31,9 @@ mod device_kind;
 mod error;
 #[allow(unsafe_code)]
 mod ffi;
+#[path = "../../kernels/mod.rs"]
+#[allow(unsafe_code)]
+pub mod kernels;
 mod options;
 pub mod plugin;
 mod program;
@@ -68,7 +72,7 @@ fn module_for(kind: DeviceKind, module: &str) -> Cow<'_, str> {
         DeviceKind::Cpu => Cow::Borrowed(module),
         DeviceKind::Cuda | DeviceKind::Tpu => {
             Cow::Owned(module.replace(NOT_INLINED, "").replace(ONE_KERNEL, ""))
-        },
+        }
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Settings {
     /// order (on cpu and tpu runs are bit-equal anyway)
     #[arg(long)]
     pub deterministic: bool,
+    /// Compute everything with the plugin's own code, nothing with native kernels
+    #[arg(long)]
+    pub no_kernels: bool,
     /// Scale minibatches and epochs with batches above 32768 steps
     #[arg(long, default_value_t = true)]
     pub auto_scale: bool,

@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use half::bf16;
 use lockstep::array::{ArrayType, DType, HostArray};
-use lockstep::ir::{Binary, Build, Comparison, Graph, Op, Reduction, ScatterKind, Unary, Var};
+use lockstep::ir::{Binary, Build, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var};
 
 use DType::{BF16, Bool, F32, F64, I32, U8, U32, U64};
 
@@ -184,7 +184,7 @@ fn index(shape: &[usize], range: Range<i32>) -> Input {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    [elementwise(), movement(), contractions(), indexing(), control_flow(), devices()]
+    [elementwise(), movement(), contractions(), kernels(), indexing(), control_flow(), devices()]
         .into_iter()
         .flatten()
         .collect()
@@ -341,6 +341,34 @@ fn contractions() -> Vec<Case> {
             let inputs = [plain(dtype, &a), plain(dtype, &b)];
             cases.push(Case::of(Op::Dot { batch, contract }, &format!("{dtype} {note}"), &inputs));
         }
+    }
+    cases
+}
+
+fn kernels() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for dtype in [F32, F64] {
+        let sparse = |shape: &[usize]| input(dtype, shape, Values::OneOf(vec![0.0, 0.0, 0.0, 1.0, -0.5]));
+        // The width has parts of every kind of vector and a rest.
+        for (rows, inputs, width) in [(3, 5, 2), (4, 37, 91), (1, 16, 256)] {
+            let note = format!("{dtype} {rows} x {inputs} x {width}");
+            let (x, w, g) =
+                (sparse(&[rows, inputs]), plain(dtype, &[inputs, width]), plain(dtype, &[rows, width]));
+            let squeezed = Case::new(format!("squeeze {note}"), &[x.clone(), w.clone()], |b, x| {
+                let squeezed = b.one(Op::Kernel(Kernel::Squeeze), &[x[0]]);
+                b.many(Op::Kernel(Kernel::SparseDot), &[squeezed, x[1]])
+            });
+            cases.push(squeezed);
+            cases.push(Case::of(Op::Kernel(Kernel::SparseDot), &note, &[x.clone(), w]));
+            cases.push(Case::of(Op::Kernel(Kernel::SparseDotTransposed), &note, &[x, g]));
+        }
+        let inputs = [sparse(&[4, 19]), index(&[6], -2..6), plain(dtype, &[19, 3])];
+        let case = Case::new(format!("sparse_dot of chosen rows {dtype}"), &inputs, |b, x| {
+            let squeezed = b.one(Op::Kernel(Kernel::Squeeze), &[x[0]]);
+            let rows = b.gather(squeezed, x[1], 0);
+            b.many(Op::Kernel(Kernel::SparseDot), &[rows, x[2]])
+        });
+        cases.push(case.with_tolerance_of(&inputs));
     }
     cases
 }

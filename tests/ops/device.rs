@@ -42,7 +42,7 @@ fn run_together<'a>(client: &Client, cases: &'a [Case]) -> BTreeMap<&'a str, Vec
         arrays.extend(case.sample(0));
     }
     check(&graph).unwrap();
-    let module = lower(&graph, &Options { num_replicas: 1, ..Options::default() });
+    let module = lower(&graph, &Options { num_replicas: 1, kernels: true, ..Options::default() });
     let program = client.compile(&module, &CompileOptions::default()).unwrap();
     let args = arrays.iter().map(|array| client.to_device(array, 0).unwrap().into()).collect();
     let results = program.run(args).unwrap();

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::interpret::interpret;
-use lockstep::ir::{Binary, Comparison, Graph, Op, Reduction, ScatterKind, Unary, Var, check};
+use lockstep::ir::{Binary, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var, check};
 
 use cases::{Case, cases};
 
@@ -36,6 +36,7 @@ fn every_op() -> BTreeSet<String> {
         | Op::Concatenate { .. }
         | Op::Reverse { .. }
         | Op::Dot { .. }
+        | Op::Kernel(_)
         | Op::Reduce { .. }
         | Op::DynamicSlice { .. }
         | Op::DynamicUpdateSlice
@@ -59,6 +60,7 @@ fn every_op() -> BTreeSet<String> {
     names.extend(Binary::ALL.map(|op| Op::Binary(op).name()));
     names.extend(Comparison::ALL.map(|op| Op::Compare(op).name()));
     names.extend(Reduction::ALL.map(|kind| Op::Reduce { kind, axes: vec![] }.name()));
+    names.extend(Kernel::ALL.map(|kernel| Op::Kernel(kernel).name()));
     names.extend(DType::ALL.map(|dtype| Op::Convert(dtype).name()));
     names.extend(DType::ALL.into_iter().filter(|d| *d != DType::Bool).map(|d| Op::Bitcast(d).name()));
     names

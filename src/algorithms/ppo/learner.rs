@@ -86,14 +86,15 @@ struct Traced {
     env_params: Vec<HostArray>,
 }
 
-/// The programs of a learner by name, as StableHLO text: what [`PpoLearner::new`] compiles.
+/// The programs of a learner by name, as StableHLO text: what [`PpoLearner::new`] compiles where there are no native
+/// kernels.
 pub fn modules(start: &Start) -> Result<[(&'static str, String); 2]> {
-    let traced = Traced::new(start)?;
+    let traced = Traced::new(start, false)?;
     Ok([("init", traced.init), ("chunk", traced.chunk)])
 }
 
 impl Traced {
-    fn new(start: &Start) -> Result<Traced> {
+    fn new(start: &Start, kernels: bool) -> Result<Traced> {
         let Start { settings, env, num_devices, .. } = *start;
         ensure!(
             settings.num_envs.is_multiple_of(num_devices),
@@ -124,7 +125,7 @@ impl Traced {
         );
         let leaves = state_leaves(&chunk.output.0);
         let donated = (0..leaves.len()).map(|i| (i, i)).collect();
-        let exact = lower::Options { num_replicas: num_devices, ..Default::default() };
+        let exact = lower::Options { num_replicas: num_devices, kernels, ..Default::default() };
         let as_set = lower::Options { donated, precision: settings.precision, ..exact.clone() };
         Ok(Traced {
             init: lower(&init.graph, &exact),
@@ -141,7 +142,7 @@ impl PpoLearner {
     pub fn new(client: &Client, start: &Start) -> Result<PpoLearner> {
         let Start { settings, env, num_devices, .. } = *start;
         let tracing = Instant::now();
-        let Traced { init, chunk, leaves, metrics, env_params } = Traced::new(start)?;
+        let Traced { init, chunk, leaves, metrics, env_params } = Traced::new(start, client.has_kernels())?;
         let trace_seconds = tracing.elapsed().as_secs_f64();
 
         let compiled = Instant::now();

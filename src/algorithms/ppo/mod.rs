@@ -19,10 +19,10 @@ use crate::array::ArrayType;
 use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
-    Float, Int, Key, Leaves, all_reduce, arange, concatenate, float, int, leaves, merge_first_axes, ravel,
-    replica_id, scan, scan_range, select, stack, take_tree, unravel, value_and_grad,
+    Float, Int, Key, Leaves, Tree, all_reduce, arange, concatenate, float, int, leaves, map2,
+    merge_first_axes, ravel, replica_id, scan, scan_range, select, stack, take_tree, unravel, value_and_grad,
 };
-use crate::nn::{ActorCritic, Architecture, Categorical};
+use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 
 /// Adam's epsilon (HackMatrix trainer, section 12.4).
 const ADAM_EPSILON: f64 = 1e-8;
@@ -98,17 +98,17 @@ crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac });
 /// The network at some parameters.
 struct Network<'a> {
     params: &'a ActorCritic,
-    settings: &'a Settings,
+    style: Style,
 }
 
 impl Policy for Network<'_> {
     fn decide(&self, view: &View) -> (Categorical, Float) {
-        let (logits, value) = self.params.apply(self.settings.activation, view.obs);
+        let (logits, value) = self.params.apply(self.style, view.obs);
         (Categorical::new(logits, view.mask), value)
     }
 
     fn value(&self, obs: Float) -> Float {
-        self.params.value(self.settings.activation, obs)
+        self.params.value(self.style, obs)
     }
 }
 
@@ -124,6 +124,11 @@ impl Ppo<'_> {
             separate_trunks: self.settings.separate_trunks,
             init: self.settings.init,
         }
+    }
+
+    fn network<'a>(&self, params: &'a ActorCritic) -> Network<'a> {
+        let style = Style { activation: self.settings.activation, sparse_obs: self.env.spec().sparse_obs };
+        Network { params, style }
     }
 
     /// The state before the first update.
@@ -144,7 +149,7 @@ impl Ppo<'_> {
     pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float) {
         let [rollout_key, shuffle_key, key] = state.key.split();
         let world = self.world(env_params, hyper.gamma);
-        let network = Network { params: &state.params, settings: self.settings };
+        let network = self.network(&state.params);
         let (envs, transitions, totals) =
             world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
         let last_value = network.value(envs.view.obs);
@@ -216,16 +221,17 @@ impl Ppo<'_> {
             sample.advantage = (sample.advantage - mean) / (std + 1e-8);
             let (_, losses, gradient) =
                 value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
-            concatenate(0, [ravel(&losses), ravel(&gradient)])
+            Packed::new(&(losses, gradient))
         };
         let micro = micro_batch_rows(size, params);
         let sums = if micro == size {
             part(chosen)
         } else {
-            let nothing = concatenate(0, [ravel(&no_losses()), ravel(params) * 0.0]);
+            let nothing = Packed::new(&(no_losses(), map2(params, params, |p, _| p.full_like(0.0))));
             let groups = chosen.reshape([size / micro, micro]);
-            scan(nothing, groups, |sums, rows| (sums + part(rows), ())).0
+            scan(nothing, groups, |sums, rows| (map2(&sums, &part(rows), |a, b| a + b), ())).0
         };
+        let sums = sums.ravel(&(no_losses(), params.clone()));
         let sums = if self.num_devices == 1 { sums } else { all_reduce(sums) };
         let count = leaves(&no_losses()).len();
         (sums.slice(0, 0..count), sums.slice(0, count..sums.size()))
@@ -233,7 +239,7 @@ impl Ppo<'_> {
 
     /// The clipped surrogate objective with value loss and entropy bonus, summed over the sample times `scale`.
     fn loss(&self, hyper: &Hyper, params: &ActorCritic, sample: &Sample, scale: f64) -> (Float, Losses) {
-        let network = Network { params, settings: self.settings };
+        let network = self.network(params);
         let (distribution, value) = network.decide(&sample.view);
         let log_ratio = distribution.log_prob(sample.action) - sample.log_prob;
         let ratio = log_ratio.exp();
@@ -343,6 +349,43 @@ impl Ppo<'_> {
             num_envs: self.settings.num_envs / self.num_devices,
             gamma,
         }
+    }
+}
+
+/// A tree of floats for adding up: the large arrays as they are, so that a kernel can add to them in place, and the small
+/// ones as one vector, since each operation costs something however small it is.
+struct Packed {
+    large: Vec<Float>,
+    small: Float,
+}
+crate::tree!(Packed { large, small });
+
+impl Packed {
+    /// Least number of elements of a large array.
+    const LARGE: usize = 1 << 16;
+
+    fn new<T: Tree>(tree: &T) -> Packed {
+        let (large, small): (Vec<Float>, Vec<Float>) =
+            leaves(tree).into_iter().map(Float::from_handle).partition(Packed::is_large);
+        Packed { large, small: concatenate(0, small.into_iter().map(Float::flatten).collect::<Vec<_>>()) }
+    }
+
+    /// All numbers in the order of the tree `like`, whose shapes are those of the tree that was packed.
+    fn ravel<T: Tree>(&self, like: &T) -> Float {
+        let (mut large, mut start) = (self.large.iter(), 0);
+        let part = |leaf| {
+            let leaf = Float::from_handle(leaf);
+            if Packed::is_large(&leaf) {
+                return large.next().expect("as many as were packed").flatten();
+            }
+            start += leaf.size();
+            self.small.slice(0, start - leaf.size()..start)
+        };
+        concatenate(0, leaves(like).into_iter().map(part).collect::<Vec<_>>())
+    }
+
+    fn is_large(array: &Float) -> bool {
+        array.size() >= Packed::LARGE
     }
 }
 

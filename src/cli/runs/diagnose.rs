@@ -40,6 +40,7 @@ impl Diagnose {
             devices: config.devices(),
             deterministic: run.deterministic,
             plugin: &plugin,
+            kernels: !run.no_kernels,
         };
         let (mut learner, _) = build(ppo, &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;

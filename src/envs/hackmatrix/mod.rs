@@ -155,6 +155,7 @@ impl Env for HackMatrix {
         EnvSpec {
             name: "hackmatrix",
             obs_shape: vec![OBS],
+            sparse_obs: true,
             num_actions: ACTIONS,
             metrics,
             action_groups: vec![

@@ -268,6 +268,38 @@ structs! {
     }
 }
 
+/// An entry of the list of extensions of `PJRT_Api`.
+#[repr(C)]
+pub struct Extension {
+    pub struct_size: usize,
+    pub kind: c_int,
+    pub next: *const Extension,
+}
+
+/// The extension through which the handlers of custom calls are registered.
+#[repr(C)]
+pub struct FfiExtension {
+    pub base: Extension,
+    pub type_register: *const c_void,
+    pub user_data_add: *const c_void,
+    pub register_handler: Option<Function>,
+}
+
+/// The argument struct of `register_handler`, which has no list of extensions.
+#[repr(C)]
+pub struct RegisterHandler {
+    pub struct_size: usize,
+    pub target_name: *const u8,
+    pub target_name_size: usize,
+    pub handler: *const c_void,
+    pub platform_name: *const u8,
+    pub platform_name_size: usize,
+    pub traits: c_int,
+    pub spare: [usize; 16],
+}
+
+pub const FFI_EXTENSION: c_int = 5;
+
 pub const NAMED_STRING: c_int = 0;
 pub const NAMED_INT64: c_int = 1;
 pub const NAMED_INT64_LIST: c_int = 2;
@@ -299,6 +331,8 @@ mod tests {
         assert_eq!(size_of::<ApiHeader>(), 40);
         assert_eq!(size_of::<NamedValue>(), 56);
         assert_eq!(size_of::<MemoryLayout>(), 80);
+        assert_eq!(offset_of!(FfiExtension, register_handler), 40);
+        assert_eq!(offset_of!(RegisterHandler, traits), 48);
         assert_eq!(offset_of!(Block<ClientBufferFromHostBuffer>, fields), 16);
         assert_eq!(16 + offset_of!(ClientBufferFromHostBuffer, device), 80);
         assert_eq!(16 + offset_of!(ClientBufferFromHostBuffer, buffer), 112);

@@ -15,14 +15,17 @@ use std::collections::HashMap;
 use std::error::Error as _;
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, Once, PoisonError};
+use std::sync::{LazyLock, Mutex, Once, OnceLock, PoisonError};
 
 use super::error::{Error, Result};
+use super::kernels::{self, KERNELS};
 use abi::{Arguments, Block};
 
 /// A loaded and initialised plugin. It stays loaded until the process ends, as XLA's threads need.
 pub struct Api {
     table: *const abi::ApiHeader,
+    /// Whether the native kernels are registered, once that was tried.
+    kernels: OnceLock<bool>,
 }
 
 // SAFETY: the table is never written to, and PJRT functions may be called from any thread.
@@ -66,7 +69,7 @@ impl Api {
         std::mem::forget(library);
         // SAFETY: `GetPjrtApi` takes nothing and returns a table that lives as long as the library.
         let table = unsafe { get_api() };
-        let api = Api { table };
+        let api = Api { table, kernels: OnceLock::new() };
         let (major, minor) = api.version();
         if major != 0 {
             return Err(Error::ApiVersion { path: path.into(), major, minor });
@@ -95,6 +98,50 @@ impl Api {
                 (text(attribute.name.cast(), attribute.name_size), value_text(attribute))
             };
             Ok((0..answer.num_attributes).map(attribute).collect())
+        }
+    }
+
+    /// Registers the native kernels for programs on cpu, once; whether it is done. A plugin without XLA's foreign function
+    /// interface runs the kernels' plain twins.
+    pub fn register_kernels(&self) -> bool {
+        *self.kernels.get_or_init(|| {
+            let outcome = KERNELS.iter().try_for_each(|kernel| self.register(kernel));
+            if let Err(error) = &outcome {
+                tracing::warn!("no native kernels: {error}");
+            }
+            outcome.is_ok()
+        })
+    }
+
+    fn register(&self, kernel: &kernels::Entry) -> Result<()> {
+        const PLATFORM: &str = "Host";
+        let missing = || Error::FunctionMissing { function: "FFI_RegisterHandler", minor: self.version().1 };
+        // SAFETY: the extensions are a list that ends in null and lives as long as the plugin; each states its size. The
+        // names outlive the call, the handler the process.
+        unsafe {
+            let mut extension = (*self.table).extension_start.cast::<abi::Extension>();
+            while !extension.is_null() && (*extension).kind != abi::FFI_EXTENSION {
+                extension = (*extension).next;
+            }
+            if extension.is_null() || (*extension).struct_size < size_of::<abi::FfiExtension>() {
+                return Err(missing());
+            }
+            let register = (*extension.cast::<abi::FfiExtension>()).register_handler.ok_or_else(missing)?;
+            let mut arguments = abi::RegisterHandler {
+                struct_size: size_of::<abi::RegisterHandler>(),
+                target_name: kernel.name.as_ptr(),
+                target_name_size: kernel.name.len(),
+                handler: kernel.handler as *const c_void,
+                platform_name: PLATFORM.as_ptr(),
+                platform_name_size: PLATFORM.len(),
+                traits: 0,
+                spare: [0; 16],
+            };
+            let error = register((&raw mut arguments).cast());
+            if error.is_null() {
+                return Ok(());
+            }
+            Err(Error::Xla { function: "FFI_RegisterHandler", message: self.take_message(error) })
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Batched, Rule};
 use crate::array::{ArrayType, DType};
-use crate::ir::{Op, Var};
+use crate::ir::{Build, Graph, Kernel, Op, Var};
 
 impl Rule<'_> {
     /// The outputs of the equation for the whole batch.
@@ -65,6 +65,7 @@ impl Rule<'_> {
                 self.all_forced(Op::Reduce { kind: *kind, axes: batching.shift_all(axes) }, inputs)
             }
             Op::Dot { batch, contract } => self.dot(batch, contract, inputs),
+            Op::Kernel(kernel) => self.kernel(*kernel, inputs),
             Op::DynamicSlice { sizes } => self.dynamic_slice(sizes, inputs),
             Op::DynamicUpdateSlice => self.dynamic_update_slice(inputs),
             Op::Gather { axis } => self.gather(*axis, inputs),
@@ -146,5 +147,61 @@ impl Rule<'_> {
         let product = self.build.one(Op::Dot { batch, contract }, &[inputs[0].var, inputs[1].var]);
         let to = batching.position(num_batch + left_free + right_free);
         vec![Batched { var: self.build.move_axis(product, from, to), batched: true }]
+    }
+
+    /// Kernels stay kernels, since the twins cannot read squeezed rows: more rows of the sparse matrix are one higher
+    /// matrix, more columns of the other factor one wider matrix; with more of both, the examples are computed in turn.
+    fn kernel(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
+        let size = self.batching.size;
+        let in_front: Vec<Var> = (0..inputs.len()).map(|i| self.in_front(inputs[i], i)).collect();
+        let batched: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
+        let [height, width] = self.example(0).shape[..] else { unreachable!("x is a matrix") };
+        let result = match (kernel, &batched[..]) {
+            (Kernel::Squeeze | Kernel::SparseDot, [true, rest @ ..]) if !rest.contains(&true) => {
+                let rows = self.build.reshape(in_front[0], &[size * height, width]);
+                let results = self.build.one(Op::Kernel(kernel), &[&[rows], &in_front[1..]].concat());
+                let width = self.build.array_type(results).shape[1];
+                self.build.reshape(results, &[size, height, width])
+            }
+            (_, [false, _]) => {
+                let [height, width] = self.example(1).shape[..] else { unreachable!("a matrix") };
+                let side_by_side = self.build.move_axis(in_front[1], 0, 1);
+                let wide = self.build.reshape(side_by_side, &[height, size * width]);
+                let product = self.build.one(Op::Kernel(kernel), &[in_front[0], wide]);
+                let height = self.build.array_type(product).shape[0];
+                let products = self.build.reshape(product, &[height, size, width]);
+                self.build.move_axis(products, 1, 0)
+            }
+            _ => self.kernel_in_turn(kernel, &in_front, &batched),
+        };
+        vec![Batched { var: self.build.move_axis(result, 0, self.batching.position(2)), batched: true }]
+    }
+
+    /// A matrix with the batch axis, if it has one, in front.
+    fn in_front(&mut self, input: Batched, i: usize) -> Var {
+        let rank = self.example(i).rank();
+        if input.batched {
+            self.build.move_axis(input.var, self.batching.position(rank), 0)
+        } else {
+            input.var
+        }
+    }
+
+    /// A kernel on each example, with inputs whose batch axis is in front; so is the result's.
+    fn kernel_in_turn(&mut self, kernel: Kernel, inputs: &[Var], batched: &[bool]) -> Var {
+        // Captures first, as a scan's body takes them.
+        let mut order: Vec<usize> = (0..inputs.len()).collect();
+        order.sort_by_key(|&i| batched[i]);
+        let mut body = Graph::new();
+        let mut vars = vec![Var(0); inputs.len()];
+        for &i in &order {
+            vars[i] = body.input(self.example(i));
+        }
+        body.outputs = Build::new(&mut body, self.equation.location).many(Op::Kernel(kernel), &vars);
+        let captures = batched.iter().filter(|batched| !**batched).count();
+        let ordered: Vec<Var> = order.iter().map(|&i| inputs[i]).collect();
+        let length = self.batching.size;
+        let scan = Op::Scan { body: Box::new(body), captures, carry: 0, length, reverse: false };
+        self.build.one(scan, &ordered)
     }
 }

@@ -77,6 +77,7 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
         | Op::Concatenate { .. }
         | Op::Reverse { .. }
         | Op::Dot { .. }
+        | Op::Kernel(_)
         | Op::Reduce { .. }
         | Op::DynamicSlice { .. }
         | Op::DynamicUpdateSlice

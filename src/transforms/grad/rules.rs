@@ -1,6 +1,6 @@
 //! The table of pullbacks: for each op, from the cotangents of its outputs to those of its inputs.
 
-use crate::ir::{Binary, Build, Comparison, Equation, Op, Reduction, ScatterKind, Unary, Var};
+use crate::ir::{Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var};
 
 use super::{GradError, control};
 
@@ -51,6 +51,7 @@ pub fn pullback(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradEr
         Op::Concatenate { axis } => Ok(concatenate(b, g, x, *axis)),
         Op::Reverse { axes } => one(b.one(Op::Reverse { axes: axes.clone() }, &[g])),
         Op::Dot { batch, contract } => Ok(dot(b, g, x, batch, contract, wants)),
+        Op::Kernel(kernel) => Ok(self::kernel(b, *kernel, g, x, wants)),
         Op::Reduce { kind, axes } => Ok(vec![reduce(b, *kind, axes, g, x[0], y[0])]),
         Op::DynamicSlice { .. } => {
             let zeros = b.full_like(x[0], 0.0);
@@ -311,6 +312,24 @@ fn dot_side(
     axes.extend(mine.free());
     axes.extend(order.iter().map(|&i| mine.contract[i]));
     b.transpose(product, &inverse(&axes))
+}
+
+/// The cotangents of a product with a sparse matrix: its own is dense and a plain product, the other factor's is sparse again.
+fn kernel(b: &mut Build, kernel: Kernel, g: Var, x: &[Var], wants: &[bool]) -> Vec<Option<Var>> {
+    let along_width = |b: &mut Build, left, right| {
+        b.one(Op::Dot { batch: (vec![], vec![]), contract: (vec![1], vec![1]) }, &[left, right])
+    };
+    match kernel {
+        Kernel::SparseDot => vec![
+            wants[0].then(|| along_width(b, g, x[1])),
+            wants[1].then(|| b.one(Op::Kernel(Kernel::SparseDotTransposed), &[x[0], g])),
+        ],
+        Kernel::SparseDotTransposed => vec![
+            wants[0].then(|| along_width(b, x[1], g)),
+            wants[1].then(|| b.one(Op::Kernel(Kernel::SparseDot), &[x[0], g])),
+        ],
+        Kernel::Squeeze => vec![Some(g)],
+    }
 }
 
 /// Adds the cotangent of each gathered entry to the entry that it was read from.

@@ -1,0 +1,299 @@
+//! How XLA calls a kernel: the part of `xla/ffi/api/c_api.h` that is needed, and a safe view of one call.
+//!
+//! XLA hands a handler one call frame: where the operands and results lie, of which dtype and shape they are, and
+//! integers that the program's text gave. A handler returns null, or an error that XLA made. Before it is used at
+//! all, XLA calls it once with an extension that asks for the version of the interface.
+
+use std::any::Any;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The version of the interface whose structs stand here; XLA refuses what it does not know.
+const API_VERSION: (c_int, c_int) = (0, 1);
+const METADATA_EXTENSION: c_int = 1;
+const INVALID_ARGUMENT: c_int = 3;
+const STAGE_EXECUTE: c_int = 3;
+
+/// What is registered with XLA: `XLA_FFI_Handler`.
+pub type Handler = unsafe extern "C" fn(*mut Frame) -> *mut c_void;
+
+/// A kernel as it is written here; the message says what does not fit.
+pub type Kernel = fn(&mut Call) -> Result<(), String>;
+
+/// `XLA_FFI_CallFrame`.
+#[repr(C)]
+pub struct Frame {
+    struct_size: usize,
+    extension: *mut MetadataExtension,
+    api: *const Api,
+    context: *const c_void,
+    stage: c_int,
+    args: List,
+    rets: List,
+    attrs: Attributes,
+    future: *mut c_void,
+}
+
+/// `XLA_FFI_Args` and `XLA_FFI_Rets`.
+#[repr(C)]
+struct List {
+    struct_size: usize,
+    extension: *const c_void,
+    size: i64,
+    types: *const c_int,
+    buffers: *const *const RawBuffer,
+}
+
+/// `XLA_FFI_Attrs`.
+#[repr(C)]
+struct Attributes {
+    struct_size: usize,
+    extension: *const c_void,
+    size: i64,
+    types: *const c_int,
+    names: *const *const Text,
+    values: *const *const c_void,
+}
+
+/// `XLA_FFI_ByteSpan`.
+#[repr(C)]
+struct Text {
+    start: *const u8,
+    size: usize,
+}
+
+/// `XLA_FFI_Buffer`.
+#[repr(C)]
+struct RawBuffer {
+    struct_size: usize,
+    extension: *const c_void,
+    dtype: c_int,
+    data: *mut c_void,
+    rank: i64,
+    dims: *const i64,
+}
+
+/// `XLA_FFI_Metadata_Extension`, which begins with an `XLA_FFI_Extension_Base`.
+#[repr(C)]
+struct MetadataExtension {
+    struct_size: usize,
+    kind: c_int,
+    next: *mut MetadataExtension,
+    metadata: *mut Metadata,
+}
+
+/// `XLA_FFI_Metadata` up to the version.
+#[repr(C)]
+struct Metadata {
+    struct_size: usize,
+    version_struct_size: usize,
+    version_extension: *const c_void,
+    major_version: c_int,
+    minor_version: c_int,
+}
+
+/// `XLA_FFI_Api` up to its first function.
+#[repr(C)]
+struct Api {
+    struct_size: usize,
+    extension: *const c_void,
+    version_struct_size: usize,
+    version_extension: *const c_void,
+    major_version: c_int,
+    minor_version: c_int,
+    internal: *const c_void,
+    error_create: unsafe extern "C" fn(*mut ErrorCreate) -> *mut c_void,
+}
+
+/// `XLA_FFI_Error_Create_Args`.
+#[repr(C)]
+struct ErrorCreate {
+    struct_size: usize,
+    extension: *const c_void,
+    message: *const c_char,
+    code: c_int,
+}
+
+/// An element type as it lies in memory.
+///
+/// # Safety
+/// `XLA_FFI_DataType` number `NUMBER` is this type, and any bits are a value.
+pub unsafe trait Element: Copy + 'static {
+    const NUMBER: c_int;
+}
+// SAFETY: as in the header.
+unsafe impl Element for i32 {
+    const NUMBER: c_int = 4;
+}
+// SAFETY: as in the header.
+unsafe impl Element for f32 {
+    const NUMBER: c_int = 11;
+}
+
+/// One call of a kernel.
+pub struct Call<'a> {
+    frame: &'a Frame,
+}
+
+/// An array, row-major.
+#[derive(Clone, Copy)]
+pub struct Array<'a, T> {
+    pub data: &'a [T],
+    pub shape: &'a [i64],
+}
+
+impl<'a> Call<'a> {
+    pub fn num_operands(&self) -> usize {
+        self.frame.args.size as usize
+    }
+
+    /// Operand number `index`.
+    pub fn operand<T: Element>(&self, index: usize) -> Result<Array<'a, T>, String> {
+        let (data, shape) = self.buffer::<T>("operand", &self.frame.args, index)?;
+        let size = size(shape);
+        // SAFETY: XLA keeps the operands as they are during the call.
+        let data = if size == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data, size) } };
+        Ok(Array { data, shape })
+    }
+
+    /// The only result: its memory, to be overwritten, and its shape.
+    pub fn result<T: Element>(&mut self) -> Result<(&mut [T], &'a [i64]), String> {
+        let (data, shape) = self.buffer::<T>("result", &self.frame.rets, 0)?;
+        let size = size(shape);
+        // SAFETY: nobody else has the result during the call, and it is borrowed from this view of it.
+        let data = if size == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(data, size) } };
+        Ok((data, shape))
+    }
+
+    /// The only result, which holds operand number `index` to begin with: the program lets them share their memory.
+    pub fn result_in_place<T: Element>(&mut self, index: usize) -> Result<(&mut [T], &'a [i64]), String> {
+        let (from, given) = self.buffer::<T>("operand", &self.frame.args, index)?;
+        let (to, shape) = self.buffer::<T>("result", &self.frame.rets, 0)?;
+        if given != shape {
+            return Err(format!("the operand has the shape {given:?}, the result {shape:?}"));
+        }
+        if from != to && size(shape) > 0 {
+            // SAFETY: XLA's buffers have their sizes, and are the same or apart.
+            unsafe { std::ptr::copy_nonoverlapping(from, to, size(shape)) };
+        }
+        self.result()
+    }
+
+    fn buffer<T: Element>(
+        &self,
+        what: &str,
+        list: &List,
+        index: usize,
+    ) -> Result<(*mut T, &'a [i64]), String> {
+        if index >= list.size as usize {
+            return Err(format!("there is no {what} {index}"));
+        }
+        // SAFETY: the list has `size` pointers to buffers, each with `rank` sizes.
+        let (buffer, shape) = unsafe {
+            let buffer = &**list.buffers.add(index);
+            let shape: &[i64] = match buffer.rank {
+                0 => &[],
+                rank => std::slice::from_raw_parts(buffer.dims, rank as usize),
+            };
+            (buffer, shape)
+        };
+        if buffer.dtype != T::NUMBER {
+            return Err(format!("{what} {index} has the element type {}, not {}", buffer.dtype, T::NUMBER));
+        }
+        Ok((buffer.data.cast(), shape))
+    }
+
+    /// The i32 attribute of that name.
+    pub fn attribute(&self, name: &str) -> Result<i32, String> {
+        #[repr(C)]
+        struct Scalar {
+            dtype: c_int,
+            value: *const i32,
+        }
+        const SCALAR: c_int = 3;
+        let attributes = &self.frame.attrs;
+        for index in 0..attributes.size as usize {
+            // SAFETY: there are `size` names, types and values; a scalar is a dtype and a pointer to its value.
+            unsafe {
+                let text = &**attributes.names.add(index);
+                if std::slice::from_raw_parts(text.start, text.size) != name.as_bytes() {
+                    continue;
+                }
+                if *attributes.types.add(index) == SCALAR {
+                    let scalar = &**attributes.values.add(index).cast::<*const Scalar>();
+                    if scalar.dtype == i32::NUMBER {
+                        return Ok(*scalar.value);
+                    }
+                }
+            }
+        }
+        Err(format!("there is no i32 attribute `{name}`"))
+    }
+}
+
+fn size(shape: &[i64]) -> usize {
+    shape.iter().product::<i64>() as usize
+}
+
+/// Answers XLA's call: with the version if that is what it asks for, else by running `kernel`.
+///
+/// # Safety
+/// `frame` is what XLA calls a handler with.
+pub unsafe fn answer(frame: *mut Frame, kernel: Kernel) -> *mut c_void {
+    // SAFETY: by contract; the extensions are a list that ends in null.
+    unsafe {
+        let mut extension = (*frame).extension;
+        while !extension.is_null() {
+            if (*extension).kind == METADATA_EXTENSION {
+                let metadata = (*extension).metadata;
+                ((*metadata).major_version, (*metadata).minor_version) = API_VERSION;
+                return std::ptr::null_mut();
+            }
+            extension = (*extension).next;
+        }
+        let frame = &*frame;
+        if frame.stage != STAGE_EXECUTE {
+            return std::ptr::null_mut();
+        }
+        // A panic must not unwind into C++.
+        let outcome = catch_unwind(AssertUnwindSafe(|| kernel(&mut Call { frame })));
+        match outcome.unwrap_or_else(|panic| Err(panic_message(&*panic))) {
+            Ok(()) => std::ptr::null_mut(),
+            Err(message) => {
+                let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+                let mut arguments = ErrorCreate {
+                    struct_size: size_of::<ErrorCreate>(),
+                    extension: std::ptr::null(),
+                    message: message.as_ptr(),
+                    code: INVALID_ARGUMENT,
+                };
+                ((*frame.api).error_create)(&mut arguments)
+            }
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("a kernel panicked: {}", text.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    /// Sizes and offsets as the C compiler lays out the structs of the header (64 bits).
+    #[test]
+    fn layouts_are_those_of_the_header() {
+        assert_eq!(size_of::<List>(), 40);
+        assert_eq!(size_of::<Attributes>(), 48);
+        assert_eq!(size_of::<RawBuffer>(), 48);
+        assert_eq!(offset_of!(Frame, args), 40);
+        assert_eq!(offset_of!(Frame, future), 168);
+        assert_eq!(offset_of!(Api, error_create), 48);
+        assert_eq!(offset_of!(MetadataExtension, metadata), 24);
+        assert_eq!(offset_of!(Metadata, major_version), 24);
+    }
+}

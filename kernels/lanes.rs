@@ -1,0 +1,204 @@
+//! Vectors of f32 as wide as the processor's, and the choice among them at run time.
+//!
+//! A kernel is one generic function over [`Lanes`]; [`best_lanes!`] compiles it once for each width and calls
+//! the widest that the processor has. The functions here are `inline(always)`, since an intrinsic is an
+//! instruction only inside a function that was compiled for its instruction set.
+
+/// Some f32 side by side in a register.
+///
+/// # Safety
+/// The methods may be called only inside a function compiled for the instruction set of the implementation.
+pub unsafe trait Lanes: Copy {
+    const WIDTH: usize;
+
+    unsafe fn splat(value: f32) -> Self;
+    /// Reads [`Lanes::WIDTH`] numbers.
+    unsafe fn load(from: *const f32) -> Self;
+    /// Writes [`Lanes::WIDTH`] numbers.
+    unsafe fn store(self, to: *mut f32);
+    /// `self * factor + sum`
+    unsafe fn mul_add(self, factor: Self, sum: Self) -> Self;
+    /// Writes `first + i` and the number itself for each lane `i` that is not zero, in order, to the two lists, and
+    /// returns how many there are. May write [`Lanes::WIDTH`] elements in any case.
+    unsafe fn compress_non_zero(self, first: u32, indices: *mut u32, values: *mut f32) -> usize;
+}
+
+/// Any processor: the compiler chooses the instructions.
+#[derive(Clone, Copy)]
+pub struct Portable([f32; 8]);
+
+// SAFETY: needs no instruction set.
+unsafe impl Lanes for Portable {
+    const WIDTH: usize = 8;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Portable([value; 8])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: by contract.
+        Portable(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: by contract.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
+        Portable(std::array::from_fn(|i| self.0[i] * factor.0[i] + sum.0[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn compress_non_zero(self, first: u32, indices: *mut u32, values: *mut f32) -> usize {
+        let mut count = 0;
+        for (i, &value) in self.0.iter().enumerate() {
+            // SAFETY: by contract.
+            unsafe {
+                *indices.add(count) = first + i as u32;
+                *values.add(count) = value;
+            }
+            count += usize::from(value != 0.0);
+        }
+        count
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    // SAFETY: AVX2 and FMA.
+    unsafe impl Lanes for __m256 {
+        const WIDTH: usize = 8;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
+            unsafe { _mm256_fmadd_ps(self, factor, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn compress_non_zero(self, first: u32, indices: *mut u32, values: *mut f32) -> usize {
+            unsafe {
+                let non_zero = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self, _mm256_setzero_ps());
+                let mut mask = _mm256_movemask_ps(non_zero) as u32;
+                let mut lanes = [0.0; 8];
+                self.store(lanes.as_mut_ptr());
+                let mut count = 0;
+                while mask != 0 {
+                    let lane = mask.trailing_zeros();
+                    *indices.add(count) = first + lane;
+                    *values.add(count) = lanes[lane as usize & 7];
+                    mask &= mask - 1;
+                    count += 1;
+                }
+                count
+            }
+        }
+    }
+
+    // SAFETY: AVX-512F.
+    unsafe impl Lanes for __m512 {
+        const WIDTH: usize = 16;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn mul_add(self, factor: Self, sum: Self) -> Self {
+            unsafe { _mm512_fmadd_ps(self, factor, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn compress_non_zero(self, first: u32, indices: *mut u32, values: *mut f32) -> usize {
+            unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(self, _mm512_setzero_ps());
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let places = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
+                _mm512_storeu_si512(indices.cast(), _mm512_maskz_compress_epi32(mask, places));
+                _mm512_maskz_compress_ps(mask, self).store(values);
+                mask.count_ones() as usize
+            }
+        }
+    }
+}
+
+/// Asks for `numbers` to be in the cache soon.
+#[inline(always)]
+pub fn prefetch(numbers: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in numbers.chunks(16) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = numbers;
+}
+
+/// `best_lanes!(fn name = kernel(a: A, b: B))` defines `name(a, b)`, which runs `kernel::<L>(a, b)` for the widest `L` that
+/// the processor has. `kernel` is `inline(always)`.
+macro_rules! best_lanes {
+    ($(#[$doc:meta])* pub fn $name:ident = $kernel:ident($($arg:ident: $Type:ty),* $(,)?)) => {
+        $(#[$doc])*
+        pub fn $name($($arg: $Type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,popcnt")]
+                fn avx512($($arg: $Type),*) {
+                    // SAFETY: compiled for the instruction set.
+                    unsafe { $kernel::<std::arch::x86_64::__m512>($($arg),*) }
+                }
+                #[target_feature(enable = "avx2,fma,bmi1")]
+                fn avx2($($arg: $Type),*) {
+                    // SAFETY: compiled for the instruction set.
+                    unsafe { $kernel::<std::arch::x86_64::__m256>($($arg),*) }
+                }
+                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("popcnt") {
+                    // SAFETY: the processor has it.
+                    return unsafe { avx512($($arg),*) };
+                }
+                let has_fma = is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi1");
+                if is_x86_feature_detected!("avx2") && has_fma {
+                    // SAFETY: the processor has it.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            // SAFETY: needs no instruction set.
+            unsafe { $kernel::<super::lanes::Portable>($($arg),*) }
+        }
+    };
+}
+pub(crate) use best_lanes;

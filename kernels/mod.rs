@@ -1,0 +1,172 @@
+//! Native kernels: Rust functions that XLA programs call on cpu, where they are faster than what XLA makes of the
+//! same mathematics.
+//!
+//! The module is compiled into the crate as `runtime::kernels` (README.md beside it says how the parts meet). Each
+//! kernel has a plain twin, a few ops that every device computes: `ir::Kernel` names it, and the tests hold the
+//! two against each other.
+
+mod call;
+mod lanes;
+mod sparse_dot;
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+pub use call::Handler;
+use call::{Array, Call, Frame};
+use sparse_dot::{Rows, Scratch};
+
+/// The name under which XLA programs call a kernel, and the function.
+pub struct Entry {
+    pub name: &'static str,
+    pub handler: Handler,
+}
+
+/// Defines the names and [`KERNELS`], the list of all kernels: each name stands for the function after it.
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $NAME:ident = $name:literal => $kernel:ident;)*) => {
+        $($(#[$doc])* pub const $NAME: &str = $name;)*
+
+        /// All kernels.
+        pub const KERNELS: &[Entry] = &[$({
+            unsafe extern "C" fn handler(frame: *mut Frame) -> *mut c_void {
+                // SAFETY: XLA calls it.
+                unsafe { call::answer(frame, $kernel) }
+            }
+            Entry { name: $NAME, handler }
+        }),*];
+    };
+}
+
+kernels! {
+    /// (x f32`[R, I]`, w f32`[I, W]`) or (x, rows i32`[N]`, w) -> f32`[N, W]`: the product of (those rows of) x and w.
+    SPARSE_DOT = "lockstep_sparse_dot" => sparse_dot;
+    /// (x f32`[R, I]`, g f32`[N, W]`) or (x, rows i32`[N]`, g) -> f32`[I, W]`: the product of (those rows of) x, transposed,
+    /// and g.
+    SPARSE_DOT_TRANSPOSED = "lockstep_sparse_dot_transposed" => sparse_dot_transposed;
+    /// The operands of the kernel before, then sum f32`[I, W]` -> f32`[I, W]`, in the place of the sum: the product and the sum
+    /// added.
+    SPARSE_DOT_TRANSPOSED_ADD = "lockstep_sparse_dot_transposed_add" => sparse_dot_transposed_add;
+    /// (x f32`[N, I]`) -> f32`[N, I]`, in place: x for the products above only, in which each row is replaced by its numbers
+    /// that are not zero.
+    SQUEEZE = "lockstep_squeeze" => squeeze;
+}
+
+/// The i32 attribute of every call: how many devices share the processor's cores.
+pub const DEVICES: &str = "devices";
+
+fn squeeze(call: &mut Call) -> Result<(), String> {
+    let threads = threads(call)?;
+    let (x, shape) = call.result_in_place::<f32>(0)?;
+    let &[height, width] = shape else { return Err(format!("x has the shape {shape:?}")) };
+    let (height, width) = (height as usize, width as usize);
+    share(threads, height, MIN_ROWS, width, x, |_, x, scratch| sparse_dot::squeeze(x, width, scratch));
+    Ok(())
+}
+
+fn sparse_dot(call: &mut Call) -> Result<(), String> {
+    let (x, w) = sparse_operands(call, call.num_operands())?;
+    let threads = threads(call)?;
+    let (y, shape) = call.result::<f32>()?;
+    let width = fit(shape, x.count(), w, x.width)?;
+    share(threads, x.count(), MIN_ROWS, width, y, |rows, y, scratch| {
+        sparse_dot::forward(x, rows, w.data, width, y, scratch)
+    });
+    Ok(())
+}
+
+fn sparse_dot_transposed(call: &mut Call) -> Result<(), String> {
+    let (x, g) = sparse_operands(call, call.num_operands())?;
+    let threads = threads(call)?;
+    let (out, shape) = call.result::<f32>()?;
+    out.fill(0.0);
+    add_transposed(threads, x, g, out, shape)
+}
+
+fn sparse_dot_transposed_add(call: &mut Call) -> Result<(), String> {
+    let sum = call.num_operands() - 1;
+    let (x, g) = sparse_operands(call, sum)?;
+    let threads = threads(call)?;
+    let (out, shape) = call.result_in_place::<f32>(sum)?;
+    add_transposed(threads, x, g, out, shape)
+}
+
+fn add_transposed(
+    threads: usize,
+    x: Rows,
+    g: Array<f32>,
+    out: &mut [f32],
+    shape: &[i64],
+) -> Result<(), String> {
+    let width = fit(shape, x.width, g, x.count())?;
+    share(threads, x.width, MIN_COLUMNS, width, out, |columns, out, scratch| {
+        sparse_dot::transposed(x, columns, g.data, width, out, scratch)
+    });
+    Ok(())
+}
+
+/// The sparse operand, some of its rows if the second operand says so, and the other factor, of the first `count` operands.
+fn sparse_operands<'a>(call: &Call<'a>, count: usize) -> Result<(Rows<'a>, Array<'a, f32>), String> {
+    let x = call.operand::<f32>(0)?;
+    let chosen = if count == 3 { Some(call.operand::<i32>(1)?.data) } else { None };
+    let &[height, width] = x.shape else { return Err(format!("x has the shape {:?}", x.shape)) };
+    if height == 0 && chosen.is_some() {
+        return Err("x has no rows to choose from".into());
+    }
+    let rows = Rows { numbers: x.data, height: height as usize, width: width as usize, chosen };
+    Ok((rows, call.operand(count - 1)?))
+}
+
+/// The width of the result, if `shape` is `[height, width]` and the other operand `[other_height, width]`.
+fn fit(shape: &[i64], height: usize, other: Array<f32>, other_height: usize) -> Result<usize, String> {
+    match (shape, other.shape) {
+        (&[h, w], &[o, v]) if (h as usize, o as usize, w) == (height, other_height, v) => Ok(w as usize),
+        _ => Err(format!("the shapes {shape:?} and {:?} do not fit x", other.shape)),
+    }
+}
+
+/// Rows of the result, at least, for which a thread more pays.
+const MIN_ROWS: usize = 64;
+const MIN_COLUMNS: usize = 256;
+
+/// How many threads a call may use: the cores of its device.
+fn threads(call: &Call) -> Result<usize, String> {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()));
+    let devices = call.attribute(DEVICES)?.max(1) as usize;
+    Ok((cores / devices).max(1))
+}
+
+/// Runs `work` on parts of the `count` rows of `out`, each `width` wide, in up to `threads` threads with at least `least` rows
+/// each.
+fn share(
+    threads: usize,
+    count: usize,
+    least: usize,
+    width: usize,
+    out: &mut [f32],
+    work: impl Fn(Range<usize>, &mut [f32], &mut Scratch) + Sync,
+) {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = RefCell::default();
+    }
+    if out.is_empty() {
+        return;
+    }
+    let part = count.div_ceil(threads.clamp(1, count.div_ceil(least)));
+    let work = |(i, out): (usize, &mut [f32])| {
+        let range = i * part..((i + 1) * part).min(count);
+        SCRATCH.with_borrow_mut(|scratch| work(range, out, scratch));
+    };
+    let mut parts = out.chunks_mut(part * width).enumerate();
+    let own = parts.next();
+    std::thread::scope(|scope| {
+        let work = &work;
+        for part in parts {
+            scope.spawn(move || work(part));
+        }
+        own.into_iter().for_each(work);
+    });
+}

@@ -1,0 +1,168 @@
+//! Native kernels against their plain twins, through XLA.
+
+use std::panic::Location;
+
+use lockstep::algorithms::Learner;
+use lockstep::algorithms::ppo::{PpoLearner, Settings, Start};
+use lockstep::array::{ArrayType, DType, HostArray};
+use lockstep::envs::registry;
+use lockstep::ir::{Build, Graph, Kernel, Op};
+use lockstep::lower::{Options, lower};
+use lockstep::runtime::{Arg, CacheOutcome, Client, CompileOptions, DeviceKind, ProgramCache, plugin};
+
+use lockstep::transforms::batch::{Batched, Batching, Placement};
+
+use crate::common::client;
+
+/// A product of `rows` rows with `inputs` numbers each, which may be squeezed before, and a matrix `width` wide.
+fn product(kernel: Kernel, squeeze: bool, rows: usize, inputs: usize, width: usize) -> Graph {
+    let mut graph = Graph::new();
+    let x = graph.input(ArrayType::new(DType::F32, [rows, inputs]));
+    let height = if kernel == Kernel::SparseDot { inputs } else { rows };
+    let other = graph.input(ArrayType::new(DType::F32, [height, width]));
+    let mut b = Build::new(&mut graph, Location::caller());
+    let x = if squeeze { b.one(Op::Kernel(Kernel::Squeeze), &[x]) } else { x };
+    graph.outputs = b.many(Op::Kernel(kernel), &[x, other]);
+    graph
+}
+
+/// Numbers of which about one in `one_in` is not zero.
+fn numbers(shape: &[usize], one_in: u32, seed: u32) -> HostArray {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let mut draw = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    let number = |_| if draw() % one_in == 0 { draw() as f32 / u32::MAX as f32 - 0.5 } else { 0.0 };
+    HostArray::new(shape, (0..shape.iter().product()).map(number).collect())
+}
+
+fn run(client: &Client, graph: &Graph, inputs: &[HostArray], kernels: bool) -> (Vec<f64>, CacheOutcome) {
+    let module = lower(graph, &Options { num_replicas: 1, kernels, ..Options::default() });
+    assert_eq!(module.contains("custom_call"), kernels);
+    let program = client.compile(&module, &CompileOptions::default()).unwrap();
+    let args: Vec<Arg> = inputs.iter().map(|array| client.to_device(array, 0).unwrap().into()).collect();
+    (program.run(args).unwrap()[0].to_host().unwrap().to_f64(), program.cache())
+}
+
+fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    let scale = expected.iter().fold(1.0, |scale: f64, x| scale.max(x.abs()));
+    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(found.len() == expected.len() && worst <= tolerance * scale, "{what}: off by {worst} of {scale}");
+}
+
+#[test]
+fn kernels_are_their_twins_whatever_the_shape_and_the_density() {
+    assert!(client().has_kernels() && !client().clone().with_kernels(false).has_kernels());
+    for (rows, inputs, width) in
+        [(256, 1545, 256), (70, 33, 300), (1100, 40, 17), (1, 1, 1), (3, 7, 0), (0, 5, 4)]
+    {
+        for (kernel, squeeze) in [
+            (Kernel::SparseDot, false),
+            (Kernel::SparseDotTransposed, false),
+            (Kernel::SparseDot, true),
+            (Kernel::SparseDotTransposed, true),
+        ] {
+            let graph = product(kernel, squeeze, rows, inputs, width);
+            for one_in in [1, 2, 20, u32::MAX] {
+                let x = numbers(&[rows, inputs], one_in, 1);
+                let other = numbers(&graph.input_types()[1].shape, 1, 2);
+                let [native, plain] = [true, false]
+                    .map(|kernels| run(client(), &graph, &[x.clone(), other.clone()], kernels).0);
+                let what = format!(
+                    "{} squeezed {squeeze} {rows} x {inputs} x {width}, one in {one_in}",
+                    kernel.name()
+                );
+                assert_near(&native, &plain, 1e-5, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn squeezed_rows_are_read_under_vmap_too() {
+    const SIZE: usize = 3;
+    for kernel in [Kernel::SparseDot, Kernel::SparseDotTransposed] {
+        let body = product(kernel, true, 6, 40, 5);
+        for batched in [[true, false], [false, true], [true, true]] {
+            for placement in [Placement::First, Placement::Last] {
+                let batching = Batching { size: SIZE, placement };
+                let mut graph = Graph::new();
+                let input = |(array_type, &batched): (ArrayType, &bool)| {
+                    let mut shape = array_type.shape;
+                    if batched {
+                        shape.insert(if placement == Placement::First { 0 } else { 2 }, SIZE);
+                    }
+                    Batched { var: graph.input(ArrayType::new(DType::F32, shape)), batched }
+                };
+                let inputs: Vec<Batched> = body.input_types().into_iter().zip(&batched).map(input).collect();
+                graph.outputs = vec![batching.apply(&mut graph, &body, &inputs)[0].var];
+                let types = graph.input_types();
+                let values = [numbers(&types[0].shape, 8, 1), numbers(&types[1].shape, 1, 2)];
+                let [native, plain] = [true, false].map(|kernels| run(client(), &graph, &values, kernels).0);
+                assert_near(&native, &plain, 1e-5, &format!("{} {batched:?} {placement:?}", kernel.name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_not_lost() {
+    let graph = product(Kernel::SparseDot, true, 2, 40, 20);
+    for odd in [f32::NAN, f32::INFINITY] {
+        let mut x = vec![0f32; 80];
+        x[37] = odd;
+        let inputs = [HostArray::new(&[2, 40], x), HostArray::new(&[40, 20], vec![1f32; 800])];
+        let y = run(client(), &graph, &inputs, true).0;
+        assert!(y[..20].iter().all(|y| !y.is_finite()) && y[20..].iter().all(|&y| y == 0.0), "{y:?}");
+    }
+}
+
+#[test]
+fn programs_with_kernels_come_back_from_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = plugin::find(Some(DeviceKind::Cpu), None).unwrap();
+    let graph = product(Kernel::SparseDot, true, 4, 50, 30);
+    let inputs = [numbers(&[4, 50], 5, 1), numbers(&[50, 30], 1, 2)];
+    let results = [(); 2].map(|()| {
+        let client = Client::open_with(&file, 1, ProgramCache::at(folder.path())).unwrap();
+        run(&client, &graph, &inputs, true)
+    });
+    assert_eq!((results[0].1, results[1].1), (CacheOutcome::Miss, CacheOutcome::Hit));
+    assert_eq!(results[0].0, results[1].0);
+}
+
+/// The parameters after some updates of a small agent.
+fn trained(env: &str, kernels: bool, devices: usize, updates: usize) -> Vec<(String, Vec<f64>)> {
+    let env = (registry::find(env).unwrap().make)();
+    let settings =
+        Settings { num_envs: 16, num_steps: 8, hidden_dim: 32, update_epochs: 2, ..Settings::default() };
+    let client = client().clone().with_kernels(kernels);
+    let start = Start {
+        settings: &settings,
+        env: &*env,
+        seed: 3,
+        total_updates: 4,
+        max_updates: 2,
+        num_devices: devices,
+    };
+    let mut learner = PpoLearner::new(&client, &start).unwrap();
+    learner.run(updates).unwrap();
+    learner.params().unwrap().into_iter().map(|(name, array)| (name, array.to_f64())).collect()
+}
+
+#[test]
+fn learning_is_the_same_with_and_without_kernels() {
+    for devices in [1, 2] {
+        let [native, plain] = [true, false].map(|kernels| trained("hackmatrix", kernels, devices, 1));
+        for ((name, native), (_, plain)) in native.iter().zip(&plain) {
+            // Adam divides by the size of the gradient, so that a gradient near zero moves a weight by
+            // up to lr = 2.5e-4 either way; few weights have one.
+            let differ = native.iter().zip(plain).filter(|(a, b)| (*a - *b).abs() > 2e-5).count();
+            assert!(differ * 100 <= native.len(), "{name}: {differ} of {} differ", native.len());
+        }
+        assert_eq!(native, trained("hackmatrix", true, devices, 1), "kernels give the same bits again");
+    }
+}
