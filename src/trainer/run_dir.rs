@@ -49,11 +49,9 @@ impl RunDir {
                 }
                 // Another process took the automatic name first: the next number is free.
                 Err(_) if settings.run_name.is_none() => {}
-                Err(_) => bail!(
-                    "there is a run {} already; choose another --run-name, or continue it with --resume {}",
-                    name,
-                    path.display()
-                ),
+                Err(_) => {
+                    bail!("there is a run {name} already; choose another --run-name, or {}", other_way(&path))
+                }
             }
         }
     }
@@ -224,6 +222,14 @@ pub fn keep_newest(path: &Path, keep: usize) -> Result<()> {
 pub fn name_of(path: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What to do with a run that is in the way of a new one: continue it, if it has saved anything.
+fn other_way(path: &Path) -> String {
+    match checkpoints(path).is_ok_and(|found| !found.is_empty()) {
+        true => format!("continue it with --resume {}", path.display()),
+        false => format!("remove it, for it has no checkpoint: lockstep runs rm {}", path.display()),
+    }
 }
 
 fn automatic_name(settings: &Settings) -> Result<String> {
@@ -416,7 +422,16 @@ mod tests {
         let named = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap();
         assert_eq!(named.name(), "mine");
         let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
-        assert!(error.starts_with("there is a run mine already; choose another --run-name"), "{error}");
+        assert!(
+            error.starts_with("there is a run mine already; choose another --run-name, or remove it"),
+            "{error}"
+        );
+        save(named.path(), 3);
+        let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
+        assert!(
+            error.ends_with(&format!("or continue it with --resume {}", named.path().display())),
+            "{error}"
+        );
     }
 
     #[test]
