@@ -21,6 +21,9 @@ pub fn env_defaults(name: &str) -> Result<ppo::Settings> {
     config::ppo_defaults(find_env(name)?.defaults)
 }
 
+/// The most updates in one chunk of training. Chunks aim at about a second, so this only bounds the table of metrics.
+pub const MAX_UPDATES: usize = 1024;
+
 /// What to compile, beside the settings of PPO.
 pub struct Plan<'a> {
     pub env: &'a str,

@@ -7,10 +7,7 @@ use crate::config::{self, Resolved};
 use crate::runtime::plugin;
 use crate::trainer::{self, tell};
 
-use super::learner::{Plan, build, env_defaults};
-
-/// The most updates in one chunk. Chunks aim at about a second, so this only bounds the table of metrics.
-const MAX_UPDATES: usize = 1024;
+use super::learner::{MAX_UPDATES, Plan, build, env_defaults};
 
 /// Trains.
 ///
