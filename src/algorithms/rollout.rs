@@ -16,6 +16,7 @@ pub struct Envs {
 crate::tree!(Envs { state, view, returns });
 
 /// One decision and what came of it; `[T, B, ...]` after a rollout.
+#[derive(Clone, Copy)]
 pub struct Transition {
     pub view: View,
     pub action: Int,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::algorithms::ppo::{self, PpoLearner, Start};
 use crate::config::{self, UsageError};
+use crate::envs::AnyEnv;
 use crate::envs::registry::{self, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 
@@ -34,21 +35,19 @@ pub struct Plan<'a> {
     pub plugin: &'a PluginFile,
 }
 
+impl Plan<'_> {
+    /// How a learner of this plan starts in `env`.
+    pub fn start<'a>(&self, settings: &'a ppo::Settings, env: &'a dyn AnyEnv) -> Start<'a> {
+        let &Plan { seed, total_updates, max_updates, devices: num_devices, .. } = self;
+        Start { settings, env, seed, total_updates, max_updates, num_devices }
+    }
+}
+
 /// The compiled learner, and what `meta.json` says of the device and the programs.
 pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(String, Value)>)> {
     let env = (find_env(plan.env)?.make)();
     let client = Client::open(plan.plugin, plan.devices)?;
-    let learner = PpoLearner::new(
-        &client,
-        &Start {
-            settings,
-            env: &*env,
-            seed: plan.seed,
-            total_updates: plan.total_updates,
-            max_updates: plan.max_updates,
-            num_devices: plan.devices,
-        },
-    )?;
+    let learner = PpoLearner::new(&client, &plan.start(settings, &*env))?;
     let timing = learner.timing();
     let facts = [
         ("platform", json!(client.platform())),

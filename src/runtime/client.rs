@@ -10,11 +10,15 @@ use super::cache::{CacheOutcome, Key, ProgramCache};
 use super::device_kind::DeviceKind;
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
-use super::options::CompileOptions;
+use super::options::{CompileOptions, OptionValue};
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
 use super::signature;
 use crate::array::HostArray;
+
+/// XLA's CPU backend computes minima and maxima that may lose a NaN, unless this is off: then a ReLU does not hide that
+/// training diverges, and all devices agree. It costs nothing (`BENCHMARKS.md`). Options of the caller come after.
+const FAST_MIN_MAX: &str = "xla_cpu_enable_fast_min_max";
 
 /// An open plugin with its devices. Clones share them; everything may be used from several threads.
 #[derive(Clone)]
@@ -111,9 +115,13 @@ impl Client {
             return Err(Error::TooFewDevices { path: self.plugin().path.clone(), requested, present });
         }
         let inputs = signature::input_types(module)?;
+        let mut options = options.clone();
         let portable;
         let module = match self.plugin().kind {
-            DeviceKind::Cpu => module,
+            DeviceKind::Cpu => {
+                options.overrides.insert(0, (FAST_MIN_MAX.into(), OptionValue::Bool(false)));
+                module
+            }
             DeviceKind::Cuda | DeviceKind::Tpu => {
                 portable = module.replace(NOT_INLINED, "");
                 &portable

@@ -34,6 +34,7 @@ pub mod wandb;
 pub use checkpoint::Checkpoint;
 pub use console::{tell, thousands};
 pub use history::History;
+pub use logs::METRICS;
 pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::civil::Date;
 
 use super::checkpoint::{self, Checkpoint};
@@ -185,7 +185,9 @@ pub fn latest(checkpoint_dir: &Path) -> Result<PathBuf> {
 pub fn config(path: &Path) -> Result<toml::Table> {
     let path = path.join("config.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    text.parse().with_context(|| format!("cannot understand {}", path.display()))
+    text.parse().map_err(|error: toml::de::Error| {
+        anyhow!("cannot understand {}: {}", path.display(), error.message().replace('\n', ", "))
+    })
 }
 
 /// Removes a run and all its files.

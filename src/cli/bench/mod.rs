@@ -106,7 +106,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         let plan = Plan {
             env: &bench.env,
             seed: bench.seed,
-            total_updates: bench.updates as u64 + 1,
+            total_updates: 1_000_000, // so that the learning rate stays
             max_updates: MAX_UPDATES,
             devices,
             plugin: &plugin,
