@@ -44,19 +44,13 @@ impl Task {
     /// `lockstep train` of the run `run` in `dir`, new or resumed from its newest checkpoint. It saves after every
     /// update, with all logs but the server of W&B.
     fn train(&self, dir: &Path) -> Command {
+        self.train_with(dir, &["--save-interval", "1", "--log-interval", "7"])
+    }
+
+    fn train_with(&self, dir: &Path, intervals: &[&str]) -> Command {
         let run = dir.join("run");
         let mut command = lockstep();
-        command.args([
-            "train",
-            "--device",
-            "cpu",
-            "--save-interval",
-            "1",
-            "--log-interval",
-            "7",
-            "--keep",
-            "3",
-        ]);
+        command.args(["train", "--device", "cpu", "--keep", "3"]).args(intervals);
         command.args(["--no-artifact", "--wandb", "offline"]);
         command.args(["--total-timesteps", &(self.updates * self.batch()).to_string()]);
         command.arg("--checkpoint-dir").arg(dir);
@@ -275,6 +269,33 @@ fn a_damaged_newest_checkpoint_is_named_and_the_one_before_is_good() {
     resumed.args(["train", "--resume", older]);
     assert!(succeeds(resumed).contains("resumed "));
     assert!(result(&run) == before, "the repaired run ended differently");
+}
+
+/// With all logs, a row in each of them per update. What kept a row would keep more than a kilobyte.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_run() {
+    let (early, late) = (500, 5000);
+    let dir = tempfile::tempdir().unwrap();
+    let task = Task { num_steps: 16, ..CARTPOLE.for_updates(late + 500) };
+    let mut command = task.train_with(dir.path(), &["--save-interval", "1000", "--log-interval", "1"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let table = dir.path().join("run/updates.csv");
+    let mut resident_after = |rows: u64| {
+        let logged = || fs::read(&table).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count());
+        while (logged() as u64) < rows {
+            assert!(child.try_wait().unwrap().is_none(), "the run ended before {rows} rows");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let (before, after) = (resident_after(early), resident_after(late));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    println!("{before} kB after {early} updates, {after} kB after {late}");
+    assert!(after < before + 3000, "{before} kB after {early} updates, {after} kB after {late}");
 }
 
 /// A run that goes on with another number of devices than it began with.

@@ -219,11 +219,8 @@ impl<'a> Session<'a> {
         );
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
         let logs = Logs::open(run.path(), &progress.offsets, learner.metric_names())?;
+        let health = health_of(&run)?;
         let console = Console::new(num_updates, progress.update);
-        let health = health_of(&run).unwrap_or_else(|error| {
-            console.warn(&format!("{error:#}; health is judged from here on only"));
-            Health::default()
-        });
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
@@ -267,9 +264,7 @@ impl<'a> Session<'a> {
         if other_metrics {
             self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
         }
-        for name in self.logs.shortened() {
-            self.console.warn(&format!("{name} has lost its end; it continues after what is there"));
-        }
+        self.logs.notices().iter().for_each(|notice| self.console.warn(notice));
         if update >= self.num_updates {
             self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
         }
