@@ -26,7 +26,7 @@ use super::wandb::{self, Artifact, Origin, Wandb};
 use crate::algorithms::Learner;
 
 /// How long a chunk should take: short enough for a prompt Ctrl-C, long enough that the host costs nothing.
-const CHUNK_SECONDS: f64 = 1.0;
+pub const CHUNK_SECONDS: f64 = 1.0;
 /// How often a run may go back to a checkpoint because of a value that is not finite.
 const MOST_ROLLBACKS: u32 = 3;
 /// How often `status.json` is written.

@@ -37,7 +37,8 @@ impl Cost {
         let interval = trainer::Settings::default().log_interval;
         let rows = (seconds / update_seconds / interval as f64).ceil().max(1.0) as u64;
         let updates = rows * interval;
-        let pair = |_| Ok((bare(learner, updates, interval)?, logged(learner, env, updates)?));
+        let chunk = ((trainer::CHUNK_SECONDS / update_seconds) as u64).clamp(1, interval);
+        let pair = |_| Ok((bare(learner, updates, chunk)?, logged(learner, env, updates)?));
         let pairs = (0..pairs).map(pair).collect::<Result<Vec<_>>>()?;
         Ok(Self { pairs, batch })
     }
@@ -55,11 +56,14 @@ impl Cost {
     }
 }
 
-/// Seconds per update of the learner alone, which stops where a session would log.
-fn bare(learner: &mut PpoLearner, updates: u64, interval: u64) -> Result<f64> {
+/// Seconds per update of the learner alone, in chunks like those of a session.
+fn bare(learner: &mut PpoLearner, updates: u64, chunk: u64) -> Result<f64> {
     let start = Instant::now();
-    for _ in 0..updates / interval {
-        learner.run(interval as usize)?;
+    let mut left = updates;
+    while left > 0 {
+        let chunk = chunk.min(left);
+        learner.run(chunk as usize)?;
+        left -= chunk;
     }
     Ok(start.elapsed().as_secs_f64() / updates as f64)
 }
