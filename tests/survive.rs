@@ -134,9 +134,19 @@ impl Moment {
     }
 }
 
-/// All that a finished run leaves, but for what depends on the clock: sha256 of the parameters and of the whole state,
-/// the metrics, the table, and the number of rows in the TensorBoard files.
-fn result(run: &Path) -> (Vec<u8>, Vec<u8>, Vec<Value>, Vec<Vec<String>>, usize) {
+/// All that a finished run leaves, but for what depends on the clock.
+#[derive(PartialEq)]
+struct Remains {
+    /// sha256 of the final parameters and of the whole state.
+    params: Vec<u8>,
+    state: Vec<u8>,
+    metrics: Vec<Value>,
+    table: Vec<Vec<String>>,
+    /// Rows in the TensorBoard files.
+    events: usize,
+}
+
+fn result(run: &Path) -> Remains {
     let params = Sha256::digest(fs::read(run.join("final_params.safetensors")).unwrap()).to_vec();
     let newest = checkpoints(run).into_iter().max().unwrap();
     let mut state = Sha256::new();
@@ -159,7 +169,7 @@ fn result(run: &Path) -> (Vec<u8>, Vec<u8>, Vec<Value>, Vec<Vec<String>>, usize)
     let table = fs::read_to_string(run.join("updates.csv")).unwrap().lines().map(cells).collect();
     let events =
         fs::read_dir(run.join("tensorboard")).unwrap().map(|file| events(&file.unwrap().path())).sum();
-    (params, state.finalize().to_vec(), metrics, table, events)
+    Remains { params, state: state.finalize().to_vec(), metrics, table, events }
 }
 
 /// The events in a TensorBoard file, after the one that every file begins with.

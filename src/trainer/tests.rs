@@ -436,7 +436,7 @@ fn parameters_that_go_bad_before_the_metrics_are_traced_to_their_update() {
         let error = train(&settings, "", &[], &mut learner, None).unwrap_err().to_string();
         let said = "entropy is NaN at update 21 and parameters are not finite since update 20; the state before it is";
         assert!(error.starts_with(said), "{error}");
-        let path = dir.path().join(&settings.run_name.unwrap()).join("nonfinite_19.ckpt");
+        let path = dir.path().join(settings.run_name.unwrap()).join("nonfinite_19.ckpt");
         let kept = Checkpoint::load(&path).unwrap();
         let mut healthy = Fake::new();
         (0..19).for_each(|_| drop(healthy.update()));

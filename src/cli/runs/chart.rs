@@ -66,7 +66,7 @@ pub fn short(value: f64) -> String {
     };
     match size {
         0.0 => "0".into(),
-        size if size >= 1e12 || size < 1e-3 => format!("{value:.0e}"),
+        size if !(1e-3..1e12).contains(&size) => format!("{value:.0e}"),
         size if size >= 1e9 => format!("{} G", trimmed(value / 1e9, 2)),
         size if size >= 1e6 => format!("{} M", trimmed(value / 1e6, 2)),
         size if size >= 1e4 => format!("{} k", trimmed(value / 1e3, 2)),
