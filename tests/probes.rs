@@ -2,7 +2,7 @@
 //! failure names its cause.
 
 use lockstep::algorithms::Learner;
-use lockstep::algorithms::ppo::{PpoLearner, Settings, Start};
+use lockstep::algorithms::ppo::{PpoLearner, Settings, Start, Trouble};
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::{Aggregate, AnyEnv, Env, EnvSpec, Erased, Metric, Step};
 use lockstep::interpret::interpret;
@@ -130,6 +130,35 @@ fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Vec<f64>>, Vec<f
 fn assert_near(found: &[f64], expected: &[f64]) {
     let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.1);
     assert!(near && found.len() == expected.len(), "{found:?}, expected {expected:?}");
+}
+
+/// Environments whose first draw is above 0.8 pay no number in their sixth step.
+#[test]
+fn a_reward_that_is_no_number_is_traced_to_step_and_environment() {
+    let probe = Probe {
+        name: "broken",
+        first: |key| key.uniform([], 0.0..1.0),
+        reward: |state, _| select(state.seen.gt(0.8) & state.time.eq(5), f64::NAN, 0.0),
+        length: 100,
+        cut_off: false,
+    };
+    let (env, settings) = (Erased::new(probe), settings());
+    for num_devices in [1, 2] {
+        let start =
+            Start { settings: &settings, env: &env, seed: 1, total_updates: 3, max_updates: 1, num_devices };
+        let mut learner = PpoLearner::new(client(), &start).unwrap();
+        let state = learner.state().unwrap();
+        let (_, seen) = state.iter().find(|(name, _)| name == "envs.state.seen").unwrap();
+        let broken = seen.to_f64().iter().position(|seen| *seen > 0.8).unwrap();
+        assert!(broken > 0);
+        let course = learner.course(&start).unwrap();
+        let trouble = Trouble::first_in(&course).unwrap();
+        assert_eq!(trouble.to_string(), format!("reward is NaN at step 5 of environment {broken}"));
+        // The course is that of the update: its metrics know of it, and the state was not touched.
+        assert_eq!(learner.state().unwrap(), state);
+        let row = learner.run(1).unwrap().remove(0);
+        assert!(row.iter().any(|value| value.is_nan()));
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub struct Envs {
 crate::tree!(Envs { state, view, returns });
 
 /// One decision and what came of it; `[T, B, ...]` after a rollout.
+#[derive(Clone, Copy)]
 pub struct Transition {
     /// With sparse observations squeezed: only networks can read them.
     pub view: View,

@@ -193,6 +193,26 @@ impl HostArray {
         ArrayType::new(self.dtype(), self.shape())
     }
 
+    /// Whether no element is infinite or not a number.
+    pub fn is_finite(&self) -> bool {
+        match self.dtype() {
+            DType::F32 => self.as_slice::<f32>().iter().all(|value| value.is_finite()),
+            DType::F64 => self.as_slice::<f64>().iter().all(|value| value.is_finite()),
+            DType::BF16 => self.as_slice::<half::bf16>().iter().all(|value| value.is_finite()),
+            DType::Bool | DType::U8 | DType::I32 | DType::U32 | DType::U64 => true,
+        }
+    }
+
+    /// The index of the element at `position` in row-major order.
+    pub fn index_of(&self, mut position: usize) -> Vec<usize> {
+        let mut index = vec![0; self.shape().len()];
+        for (axis, size) in self.shape().iter().enumerate().rev() {
+            index[axis] = position % size;
+            position /= size;
+        }
+        index
+    }
+
     /// Arrays of one type, except for the size of `axis`, joined along it.
     #[track_caller]
     pub fn concatenate(axis: usize, parts: &[HostArray]) -> Self {

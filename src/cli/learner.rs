@@ -5,11 +5,9 @@ use serde_json::{Value, json};
 
 use crate::algorithms::ppo::{self, PpoLearner, Start};
 use crate::config::{self, UsageError};
+use crate::envs::AnyEnv;
 use crate::envs::registry::{self, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
-
-/// The most updates in one chunk. Chunks aim at about a second, so this only bounds the table of metrics.
-pub const MAX_UPDATES: usize = 1024;
 
 /// The environment of that name.
 ///
@@ -24,6 +22,9 @@ pub fn env_defaults(name: &str) -> Result<ppo::Settings> {
     config::ppo_defaults(find_env(name)?.defaults)
 }
 
+/// The most updates in one chunk of training. Chunks aim at about a second, so this only bounds the table of metrics.
+pub const MAX_UPDATES: usize = 1024;
+
 /// What to compile, beside the settings of PPO.
 pub struct Plan<'a> {
     pub env: &'a str,
@@ -37,22 +38,20 @@ pub struct Plan<'a> {
     pub kernels: bool,
 }
 
+impl Plan<'_> {
+    /// How a learner of this plan starts in `env`.
+    pub fn start<'a>(&self, settings: &'a ppo::Settings, env: &'a dyn AnyEnv) -> Start<'a> {
+        let &Plan { seed, total_updates, max_updates, devices: num_devices, .. } = self;
+        Start { settings, env, seed, total_updates, max_updates, num_devices }
+    }
+}
+
 /// The compiled learner, and what `meta.json` says of the device and the programs.
 pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(String, Value)>)> {
     let env = (find_env(plan.env)?.make)();
     let client =
         Client::open(plan.plugin, plan.devices)?.deterministic(plan.deterministic).with_kernels(plan.kernels);
-    let learner = PpoLearner::new(
-        &client,
-        &Start {
-            settings,
-            env: &*env,
-            seed: plan.seed,
-            total_updates: plan.total_updates,
-            max_updates: plan.max_updates,
-            num_devices: plan.devices,
-        },
-    )?;
+    let learner = PpoLearner::new(&client, &plan.start(settings, &*env))?;
     let timing = learner.timing();
     let facts = [
         ("platform", json!(client.platform())),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use super::{Config, Invocation, UsageError};
 use crate::algorithms::ppo;
-use crate::trainer::{self, Resumed};
+use crate::trainer::{self, Resumed, checkpoint};
 
 /// What cannot change when a run is resumed: the shape of its state, and what it is called.
 const FIXED: [&str; 12] = [
@@ -54,7 +54,7 @@ pub fn resolve(
     let Invocation { config: file, resume, rewind, json } = Invocation::from_arg_matches(matches)?;
     let run = trainer::Settings::from_arg_matches(matches)?;
     let given = given(matches, &run)?;
-    let resumed = resume.map(|request| Resumed::open(&request, &run.checkpoint_dir)).transpose()?;
+    let resumed = resume.map(|request| open(&request, &run.checkpoint_dir)).transpose()?;
     let base = match (&file, &resumed) {
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
@@ -80,6 +80,19 @@ pub fn resolve(
         config.run.auto_scale = false; // a number that was chosen is kept
     }
     Ok(Resolved { config, resumed, rewind, json, notes })
+}
+
+/// Loads what `--resume` names. If it is nothing at all, the nearest name of a run may be what was meant.
+fn open(request: &Path, checkpoint_dir: &Path) -> Result<Resumed> {
+    Resumed::open(request, checkpoint_dir).map_err(|error| {
+        let names = trainer::run_dir::names(checkpoint_dir);
+        match (error.downcast_ref(), nearest(&request.to_string_lossy(), &names)) {
+            (Some(checkpoint::Error::Missing(_)), Some(name)) => {
+                anyhow!("{error}; did you mean the run {name}?")
+            }
+            _ => error,
+        }
+    })
 }
 
 /// What flags and environment variables say.
@@ -219,7 +232,12 @@ fn changes(stored: &Table, given: &Table) -> Vec<String> {
     changed
         .map(|(key, value)| {
             let before = stored.get(key).map_or("not set".into(), Value::to_string);
-            format!("{key} {before} -> {value}: the run goes on, but not as it would have without the change")
+            let how = match key.as_str() {
+                // The same mathematics; sums are taken in another order, and each device shuffles its own samples.
+                "devices" => format!("bit for bit as on {before}"),
+                _ => "as it would have without the change".into(),
+            };
+            format!("{key} {before} -> {value}: the run goes on, but not {how}")
         })
         .collect()
 }

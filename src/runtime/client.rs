@@ -9,11 +9,15 @@ use super::cache::{CacheOutcome, Key, ProgramCache};
 use super::device_kind::DeviceKind;
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
-use super::options::CompileOptions;
+use super::options::{CompileOptions, OptionValue};
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
 use super::{module_for, signature};
 use crate::array::HostArray;
+
+/// XLA's CPU backend computes minima and maxima that may lose a NaN, unless this is off: then a ReLU does not hide that
+/// training diverges, and all devices agree. It costs nothing (`BENCHMARKS.md`). Options of the caller come after.
+const FAST_MIN_MAX: &str = "xla_cpu_enable_fast_min_max";
 
 /// An open plugin with its devices. Clones share them; everything may be used from several threads.
 #[derive(Clone)]
@@ -132,10 +136,13 @@ impl Client {
         let inputs = signature::input_types(module)?;
         let kind = self.plugin().kind;
         let module = module_for(kind, module);
-        let options = match self.deterministic {
+        let mut options = match self.deterministic {
             true => options.clone().deterministic(kind),
             false => options.clone(),
         };
+        if kind == DeviceKind::Cpu {
+            options.overrides.insert(0, (FAST_MIN_MAX.into(), OptionValue::Bool(false)));
+        }
         let started = Instant::now();
         let (executable, cache) = self.load_or_compile(&module, &options.to_proto())?;
         let seconds = started.elapsed().as_secs_f64();

@@ -34,10 +34,11 @@ pub mod wandb;
 pub use checkpoint::Checkpoint;
 pub use console::{tell, thousands};
 pub use history::History;
+pub use logs::METRICS;
 pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};
-pub use session::{Outcome, train};
+pub use session::{CHUNK_SECONDS, Outcome, train};
 pub use settings::{OnNan, Settings};
 pub use signals::INTERRUPTED;
 

@@ -33,11 +33,36 @@ impl Snapshot {
         self.taken.elapsed() > (self.cost * 200).max(Duration::from_secs(10))
     }
 
-    /// Brings the learner to its state after `update` updates, by repeating those since the copy.
+    /// Brings the learner to its last healthy state at or before `update` updates: metrics show what an update began
+    /// with, so its end may have been bad before any of them was. Gives the updates of that state; the copy's if it
+    /// is not healthy itself.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn replay(&self, learner: &mut dyn Learner, update: u64) -> Result<()> {
+    pub fn replay_to_health(&self, learner: &mut dyn Learner, update: u64) -> Result<u64> {
+        let (mut healthy, mut step) = (update, 1);
+        self.replay(learner, healthy)?;
+        while healthy > self.update && !is_healthy(learner)? {
+            healthy = healthy.saturating_sub(step).max(self.update);
+            step *= 2;
+            self.replay(learner, healthy)?;
+        }
+        if healthy == update || !is_healthy(learner)? {
+            return Ok(healthy);
+        }
+        while healthy < update {
+            learner.run(1)?;
+            if !is_healthy(learner)? {
+                break;
+            }
+            healthy += 1;
+        }
+        self.replay(learner, healthy)?;
+        Ok(healthy)
+    }
+
+    /// Brings the learner to its state after `update` updates, by repeating those since the copy.
+    fn replay(&self, learner: &mut dyn Learner, update: u64) -> Result<()> {
         learner.load_state(&self.state)?;
         let mut left = (update - self.update) as usize;
         while left > 0 {
@@ -47,6 +72,14 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// Whether all parameters are finite.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn is_healthy(learner: &dyn Learner) -> Result<bool> {
+    Ok(learner.params()?.iter().all(|(_, array)| array.is_finite()))
 }
 
 /// Gives the state other random numbers than it had, the same ones for the same `attempt`.

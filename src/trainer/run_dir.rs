@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::civil::Date;
 
 use super::checkpoint::{self, Checkpoint};
@@ -49,11 +49,9 @@ impl RunDir {
                 }
                 // Another process took the automatic name first: the next number is free.
                 Err(_) if settings.run_name.is_none() => {}
-                Err(_) => bail!(
-                    "there is a run {} already; choose another --run-name, or continue it with --resume {}",
-                    name,
-                    path.display()
-                ),
+                Err(_) => {
+                    bail!("there is a run {name} already; choose another --run-name, or {}", other_way(&path))
+                }
             }
         }
     }
@@ -187,7 +185,9 @@ pub fn latest(checkpoint_dir: &Path) -> Result<PathBuf> {
 pub fn config(path: &Path) -> Result<toml::Table> {
     let path = path.join("config.toml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    text.parse().with_context(|| format!("cannot understand {}", path.display()))
+    text.parse().map_err(|error: toml::de::Error| {
+        anyhow!("cannot understand {}: {}", path.display(), error.message().replace('\n', ", "))
+    })
 }
 
 /// Removes a run and all its files.
@@ -224,6 +224,14 @@ pub fn keep_newest(path: &Path, keep: usize) -> Result<()> {
 pub fn name_of(path: &Path) -> String {
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
     absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What to do with a run that is in the way of a new one: continue it, if it has saved anything.
+fn other_way(path: &Path) -> String {
+    match checkpoints(path).is_ok_and(|found| !found.is_empty()) {
+        true => format!("continue it with --resume {}", path.display()),
+        false => format!("remove it, for it has no checkpoint: lockstep runs rm {}", path.display()),
+    }
 }
 
 fn automatic_name(settings: &Settings) -> Result<String> {
@@ -416,7 +424,16 @@ mod tests {
         let named = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap();
         assert_eq!(named.name(), "mine");
         let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
-        assert!(error.starts_with("there is a run mine already; choose another --run-name"), "{error}");
+        assert!(
+            error.starts_with("there is a run mine already; choose another --run-name, or remove it"),
+            "{error}"
+        );
+        save(named.path(), 3);
+        let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
+        assert!(
+            error.ends_with(&format!("or continue it with --resume {}", named.path().display())),
+            "{error}"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
 use super::progress::Progress;
-use super::recovery::{Snapshot, change_key};
+use super::recovery::{self, Snapshot, change_key};
 use super::run_dir::{self, Resumed, RunDir};
 use super::settings::{OnNan, Settings};
 use super::signals::StopSignal;
@@ -26,7 +26,7 @@ use super::wandb::{self, Artifact, Origin, Wandb};
 use crate::algorithms::Learner;
 
 /// How long a chunk should take: short enough for a prompt Ctrl-C, long enough that the host costs nothing.
-const CHUNK_SECONDS: f64 = 1.0;
+pub const CHUNK_SECONDS: f64 = 1.0;
 /// How often a run may go back to a checkpoint because of a value that is not finite.
 const MOST_ROLLBACKS: u32 = 3;
 /// How often `status.json` is written.
@@ -254,14 +254,17 @@ impl<'a> Session<'a> {
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
         if moved > 0 {
-            self.console.say(&format!("{moved} files saved after it were moved to superseded/"));
+            let files = if moved == 1 {
+                "1 file saved after it was".into()
+            } else {
+                format!("{moved} files saved after it were")
+            };
+            self.console.say(&format!("{files} moved to superseded/"));
         }
         if other_metrics {
             self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
         }
-        for name in self.logs.shortened() {
-            self.console.warn(&format!("{name} has lost its end; it continues after what is there"));
-        }
+        self.logs.notices().iter().for_each(|notice| self.console.warn(notice));
         if update >= self.num_updates {
             self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
         }
@@ -363,13 +366,20 @@ impl<'a> Session<'a> {
         let column =
             rows[index].iter().position(|value| !value.is_finite()).expect("the row was found by it");
         let (name, value) = (&self.progress.interval.names()[column], rows[index][column]);
-        let what = format!("{name} is {value} at update {}", self.progress.update + index as u64 + 1);
-        if let Some(snapshot) = &self.snapshot {
-            snapshot.replay(self.learner, self.progress.update + index as u64)?;
+        let before = self.progress.update + index as u64;
+        let mut what = format!("{name} is {value} at update {}", before + 1);
+        let healthy = match &self.snapshot {
+            Some(snapshot) => snapshot.replay_to_health(self.learner, before)?,
+            None => before,
+        };
+        if healthy < before {
+            what += &format!(" and parameters are not finite since update {}", healthy + 1);
         }
-        rows[..index].iter().for_each(|row| self.add(row));
-        let path = self.run.file(&format!("nonfinite_{}.ckpt", self.progress.update));
-        self.checkpoint()?.save(&path)?;
+        rows[..healthy.saturating_sub(self.progress.update) as usize].iter().for_each(|row| self.add(row));
+        let path = self.run.file(&format!("nonfinite_{healthy}.ckpt"));
+        let mut kept = self.checkpoint()?;
+        kept.progress.update = healthy; // what else it counts may be ahead of a state before this chunk
+        kept.save(&path)?;
         let what = format!("{what}; the state before it is kept in {}", path.display());
         self.alert("a value is not finite", &what);
         if self.settings.on_nan == OnNan::Rollback && self.rollbacks < MOST_ROLLBACKS {
@@ -387,10 +397,7 @@ impl<'a> Session<'a> {
     /// Goes back to the newest checkpoint and on from there with other random numbers.
     fn roll_back(&mut self) -> Result<()> {
         self.rollbacks += 1;
-        let newest = run_dir::checkpoints(self.run.path())?.pop();
-        let (_, path) = newest.context("there is no checkpoint to go back to")?;
-        let mut checkpoint = Checkpoint::load(&path)?;
-        checkpoint.match_state(&path, &self.learner.state_types())?;
+        let (path, mut checkpoint) = self.newest_healthy()?;
         change_key(&mut checkpoint.state, self.rollbacks)?;
         self.learner.load_state(&checkpoint.state)?;
         if let (Some(wandb), Some(row)) = (&mut self.wandb, &self.last_row) {
@@ -404,6 +411,19 @@ impl<'a> Session<'a> {
         let (path, count) = (path.display(), self.rollbacks);
         self.console.say(&format!("rolled back to {path} ({count} of at most {MOST_ROLLBACKS} times)"));
         Ok(())
+    }
+
+    /// The newest checkpoint whose parameters are all finite: one may have been saved before any metric showed it.
+    fn newest_healthy(&mut self) -> Result<(PathBuf, Checkpoint)> {
+        for (_, path) in run_dir::checkpoints(self.run.path())?.into_iter().rev() {
+            let mut checkpoint = Checkpoint::load(&path)?;
+            checkpoint.match_state(&path, &self.learner.state_types())?;
+            self.learner.load_state(&checkpoint.state)?;
+            if recovery::is_healthy(self.learner)? {
+                return Ok((path, checkpoint));
+            }
+        }
+        bail!("there is no checkpoint to go back to")
     }
 
     /// Tells the people who follow the run, and the log of warnings.

@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::files::write_atomically;
 
+/// What a run says of itself while it lives.
+pub const STATUS: &str = "status.json";
+
 /// What a run is doing, as it says itself. A run that says `running` may be dead: see `run_dir::is_running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,12 +46,12 @@ pub struct Status {
 impl Status {
     /// Replaces `status.json` in the run directory.
     pub fn write(&self, run: &Path) -> Result<()> {
-        write_atomically(&run.join("status.json"), &serde_json::to_vec_pretty(self)?)
+        write_atomically(&run.join(STATUS), &serde_json::to_vec_pretty(self)?)
     }
 
     /// Reads `status.json` of a run directory.
     pub fn read(run: &Path) -> Result<Self> {
-        let path = run.join("status.json");
+        let path = run.join(STATUS);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
     }

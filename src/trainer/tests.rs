@@ -20,6 +20,8 @@ struct Fake {
     key: Vec<u32>,
     /// The update that fails to give a number, unless the key has been changed.
     poisoned: u64,
+    /// Whether its own metrics do not show it yet.
+    late: bool,
     max_updates: usize,
     /// More state, for large checkpoints.
     ballast: Vec<f32>,
@@ -37,6 +39,7 @@ impl Fake {
             count: 0,
             key: vec![1, 2],
             poisoned: u64::MAX,
+            late: false,
             max_updates: 1000,
             ballast: Vec::new(),
             before_chunk: Box::new(|_| {}),
@@ -62,8 +65,13 @@ impl Fake {
         for (i, weight) in self.weights.iter_mut().enumerate() {
             *weight = (*weight * 1.1 + count + i as f32).sin();
         }
-        if self.count == self.poisoned && self.key == [1, 2] {
+        let poisoned = self.count == self.poisoned && self.key == [1, 2];
+        let healthy_sum: f32 = self.weights.iter().sum();
+        if poisoned {
             self.weights.fill(f32::NAN);
+        }
+        if poisoned && self.late {
+            return vec![healthy_sum / 64.0, 1.0, 0.0, 0.0];
         }
         let sum: f32 = self.weights.iter().sum();
         vec![sum / 64.0, (self.count % 3) as f32, self.weights[0], (self.count % 7) as f32]
@@ -215,6 +223,15 @@ fn a_run_leaves_all_its_files() {
     let (params, metadata) = load_params(&outcome.final_params.unwrap()).unwrap();
     assert_eq!(params[0].0, "params.weight");
     assert_eq!((metadata["env"].as_str(), metadata["update"].as_str()), ("fake", "47"));
+}
+
+#[test]
+fn a_damaged_log_does_not_keep_a_run_from_going_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = run(&Settings { save_interval: Some(20), ..settings(dir.path(), 40) }, Fake::new()).directory;
+    fs::write(first.join("metrics.jsonl"), vec![0xff; 4000]).unwrap();
+    let outcome = resume(&settings(dir.path(), 47), &first, Fake::new()).unwrap();
+    assert_eq!((outcome.state, outcome.update), (status::State::Completed, 47));
 }
 
 #[test]
@@ -402,6 +419,32 @@ fn a_value_that_is_not_finite_stops_the_run_and_the_state_before_it_is_kept() {
     assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Failed);
     let warnings = fs::read_to_string(directory.join("warnings.jsonl")).unwrap();
     assert!(warnings.starts_with(r#"{"text":"entropy is NaN at update 28;"#), "{warnings}");
+}
+
+#[test]
+fn parameters_that_go_bad_before_the_metrics_are_traced_to_their_update() {
+    let dir = tempfile::tempdir().unwrap();
+    // The bad parameters come at the end of a chunk, and are in a checkpoint before a metric shows them.
+    let late = |max_updates| Fake { poisoned: 20, late: true, max_updates, ..Fake::new() };
+    let every = |name: &str| Settings {
+        save_interval: Some(10),
+        run_name: Some(name.into()),
+        ..settings(dir.path(), 47)
+    };
+    for max_updates in [7, 1000] {
+        let (settings, mut learner) = (every(&format!("stop-{max_updates}")), late(max_updates));
+        let error = train(&settings, "", &[], &mut learner, None).unwrap_err().to_string();
+        let said = "entropy is NaN at update 21 and parameters are not finite since update 20; the state before it is";
+        assert!(error.starts_with(said), "{error}");
+        let path = dir.path().join(settings.run_name.unwrap()).join("nonfinite_19.ckpt");
+        let kept = Checkpoint::load(&path).unwrap();
+        let mut healthy = Fake::new();
+        (0..19).for_each(|_| drop(healthy.update()));
+        assert_eq!((kept.progress.update, &kept.state), (19, &healthy.state().unwrap()));
+    }
+    // A rollback goes past the bad checkpoint.
+    let settings = Settings { on_nan: OnNan::Rollback, ..every("rollback") };
+    assert_eq!(run(&settings, late(7)).state, status::State::Completed);
 }
 
 #[test]

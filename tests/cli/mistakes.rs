@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 29] = [
+    let cases: [(&str, &[&str]); 42] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -44,6 +44,25 @@ fn wrong_usage_is_status_2() {
         ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),
         ("bench --env cartpole --updates 0", &["updates is 0"]),
         ("compile --topology v5e:2x2 --env cartpole --devices 3", &["num_envs", "devices = 3"]),
+        ("train --env cartpole --keep 0", &["keep is 0; it must be from 1"]),
+        ("train --env cartpole --keep few", &["invalid value 'few' for '--keep <N>'"]),
+        ("train --env cartpole --log-interval 0", &["log_interval is 0; it must be from 1"]),
+        (
+            "train --env cartpole --save-interval-minutes 0",
+            &["save_interval_minutes is 0; it must be above 0"],
+        ),
+        (
+            "train --env cartpole --on-nan xyz",
+            &["invalid value 'xyz' for '--on-nan <WHAT>'", "stop, rollback"],
+        ),
+        ("train --env cartpole --wandb maybe", &["invalid value 'maybe'", "online, offline, disabled"]),
+        ("train --resume", &["'--resume <CKPT>'"]),
+        ("runs compare one", &["<B>"]),
+        ("runs rm", &["<RUNS>"]),
+        ("runs stop", &["<RUN>"]),
+        ("runs lst", &["unrecognized subcommand 'lst'", "'list'"]),
+        ("bench --logs --env-only", &["'--logs' cannot be used with '--env-only'"]),
+        ("bench --compare", &["'--compare <FILE>'"]),
         ("plugin install cuda11", &["invalid value 'cuda11'", "cpu, cuda12, cuda13, tpu"]),
     ];
     for (line, parts) in cases {
@@ -116,6 +135,87 @@ fn damaged_checkpoints_are_told_apart_and_nothing_is_lost() {
         fs::read(trained_file("final_params.safetensors")).unwrap()
     );
     resume(Path::new("nowhere/checkpoint_1.ckpt")).fails_in_one_line(1, &["there is no checkpoint nowhere"]);
+}
+
+/// `runs` in the directory that holds `run`.
+fn runs(run_directory: &Path, line: &str) -> Done {
+    let parent = run_directory.parent().unwrap().to_str().unwrap();
+    let arguments: Vec<&str> = line.split(' ').chain(["--checkpoint-dir", parent]).collect();
+    run(&[&["runs"], &arguments[..]].concat())
+}
+
+#[test]
+fn names_that_are_no_run_get_the_nearest_one() {
+    let (_folder, directory) = copied_run();
+    for command in ["show", "stop", "diagnose", "watch", "plot", "rm --yes", "compare copy"] {
+        let done = runs(&directory, &format!("{command} cpy"));
+        done.fails_in_one_line(2, &["there is no run cpy in ", "did you mean copy?"]);
+    }
+    let parent = directory.parent().unwrap().to_str().unwrap();
+    let resumed = run(&["train", "--resume", "cpy", "--checkpoint-dir", parent]);
+    resumed.fails_in_one_line(1, &["there is no checkpoint cpy; did you mean the run copy?"]);
+    run(&["train", "--resume", parent]).fails_in_one_line(1, &["there is no checkpoint in "]);
+    let empty = run(&["train", "--resume", "latest", "--checkpoint-dir", "nowhere"]);
+    empty.fails_in_one_line(1, &["there is no checkpoint in any run of nowhere"]);
+    let metric = runs(&directory, "plot copy --metric entropi");
+    metric.fails_in_one_line(2, &["there is no metric entropi in these runs; did you mean entropy?"]);
+    runs(&directory, "plot copy --out x.png").fails_in_one_line(2, &["x.png does not end with .svg"]);
+    runs(&directory, "plot copy --out /nowhere/x.svg").fails_in_one_line(1, &["cannot write /nowhere/x.svg"]);
+    runs(&directory, "watch copy").fails_in_one_line(2, &["needs a terminal"]);
+    runs(&directory, "diagnose copy").fails_in_one_line(1, &["has met no value that is not finite"]);
+    runs(&directory, "rm copy").fails_in_one_line(2, &["there is nobody to ask; say --yes"]);
+    assert_eq!(runs(&directory, "rm copy copy --yes").status, Some(0), "a run that is named twice");
+}
+
+#[test]
+fn damaged_files_of_a_run_are_named() {
+    let (_folder, directory) = copied_run();
+    let damage = |name: &str, bytes: &[u8]| fs::write(directory.join(name), bytes).unwrap();
+    let status = fs::read(directory.join("status.json")).unwrap();
+    for bytes in [&b""[..], b"{", b"null", b"{\"state\":\"flying\"}", &[0xff]] {
+        damage("status.json", bytes);
+        let said = ["status.json"];
+        runs(&directory, "show copy").fails_in_one_line(1, &said);
+        runs(&directory, "stop copy").fails_in_one_line(1, &said);
+        let list = runs(&directory, "list --all");
+        assert_eq!((list.status, list.stderr.lines().count()), (Some(0), 2), "{}", list.stderr);
+        assert!(
+            list.stderr.contains("warning: cannot ") && list.stderr.contains("status.json"),
+            "{}",
+            list.stderr
+        );
+    }
+    damage("status.json", &status);
+    for bytes in [&b"nonsense\n"[..], b"null\n", &[0xff, b'\n']] {
+        damage("metrics.jsonl", bytes);
+        for command in ["show copy", "compare copy copy", "plot copy"] {
+            runs(&directory, command).fails_in_one_line(1, &["metrics.jsonl"]);
+        }
+    }
+    damage("metrics.jsonl", b"");
+    runs(&directory, "plot copy").fails_in_one_line(1, &["nothing to draw: copy has logged no metrics yet"]);
+    for bytes in [&b"lr = = 3"[..], &[0xff]] {
+        damage("config.toml", bytes);
+        runs(&directory, "compare copy copy").fails_in_one_line(1, &["config.toml"]);
+    }
+    damage("nonfinite_5.ckpt", b"LOCKSTEP");
+    runs(&directory, "diagnose copy").fails_in_one_line(1, &["nonfinite_5.ckpt is truncated"]);
+}
+
+#[test]
+fn a_baseline_that_does_not_fit_is_refused_before_anything_is_timed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("old.json");
+    let bench = |text: &str| {
+        fs::write(&path, text).unwrap();
+        run(&["bench", "--env", "cartpole", "--num-envs", "64", "--compare", path.to_str().unwrap()])
+    };
+    for text in ["", "{", "[]", "{}", "steps_per_second 5"] {
+        bench(text).fails_in_one_line(1, &["old.json is no result of `lockstep bench --json`"]);
+    }
+    let other = r#"{"env": "cartpole", "num_envs": 32, "num_steps": 128, "steps_per_second": 5}"#;
+    bench(other).fails_in_one_line(2, &["old.json has num_envs = 32, not 64; compare with --num-envs 32"]);
+    run(&["bench", "--compare", "nowhere.json"]).fails_in_one_line(1, &["cannot read nowhere.json"]);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lockstep::array::HostArray;
+use lockstep::trainer::Checkpoint;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -82,6 +84,29 @@ fn a_run_goes_on_when_nobody_reads_what_it_says() {
     drop(process.stderr.take());
     assert_eq!(process.wait().unwrap().code(), Some(0));
     assert!(folder.path().join("alone/final_params.safetensors").is_file());
+}
+
+/// A value that was made bad in one environment's observation is found there.
+#[test]
+fn a_diagnosis_names_update_tensor_and_environment() {
+    let folder = TempDir::new().unwrap();
+    let copy = folder.path().join("bad");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(trained().join("config.toml"), copy.join("config.toml")).unwrap();
+    let mut checkpoint = Checkpoint::load(&trained().join("checkpoint_5.ckpt")).unwrap();
+    let (_, obs) = checkpoint.state.iter_mut().find(|(name, _)| name == "envs.view.obs").unwrap();
+    assert_eq!(obs.shape(), [4, 4]);
+    let mut values = obs.as_slice::<f32>().to_vec();
+    values[2 * 4 + 1] = f32::NAN;
+    *obs = HostArray::new(&[4, 4], values);
+    checkpoint.save(&copy.join("nonfinite_5.ckpt")).unwrap();
+    let diagnosis = run(&["runs", "diagnose", copy.to_str().unwrap()]).stdout();
+    let lines: Vec<&str> = diagnosis.lines().collect();
+    assert!(lines[0].starts_with("update 6 repeated from "), "{diagnosis}");
+    let before =
+        "before it: envs.view.obs has 1 of 16 values that are not finite, the first at [2, 1]: environment 2";
+    assert_eq!(lines[1..3], [before, "first: obs is NaN at step 0 of environment 2"]);
+    assert!(diagnosis.contains("\nin it: ") && diagnosis.contains("\nafter it: params."), "{diagnosis}");
 }
 
 #[cfg(unix)]

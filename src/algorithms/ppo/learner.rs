@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{Aggregate, AnyEnv, default_params};
-use crate::lang::{Float, Handle, Int, Key, Leaves, leaf_paths, structure, trace, while_loop};
+use crate::lang::{Float, Handle, Int, Key, Leaves, Signature, leaf_paths, structure, trace, while_loop};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, CacheOutcome, Client, CompileOptions, Program};
 
-use super::{Hyper, Ppo, Settings, State};
+use super::{Course, Hyper, Ppo, Settings, State};
 
 /// How a learner starts.
 pub struct Start<'a> {
@@ -109,13 +109,8 @@ impl Traced {
         );
         let ppo = Ppo { settings, env, num_devices };
         let env_params = default_params(env);
-        let params_structure = Leaves(
-            env_params.iter().map(|(n, v)| (n.clone(), Handle::placeholder(&v.array_type()))).collect(),
-        );
-        let seed_words = Handle::placeholder(&ArrayType::new(DType::U32, [2]));
-        let init = trace(&(Int::from_handle(seed_words), params_structure.clone()), |(seed, params)| {
-            ppo.init(&params, Key::from_words(seed))
-        });
+        let params_structure = params_structure(&env_params);
+        let init = trace_init(&ppo, &params_structure);
         let metrics = ppo.metric_names();
         let chunk = trace(
             &(init.output, hyper_structure(), params_structure, scalar_structure(DType::I32)),
@@ -194,6 +189,40 @@ impl PpoLearner {
             metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             timing,
         })
+    }
+
+    /// What the next update will compute on its way. The state stays as it is; `start` is that of the learner.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn course(&self, start: &Start) -> Result<NamedArrays> {
+        let ppo = Ppo { settings: start.settings, env: start.env, num_devices: start.num_devices };
+        let env_params = params_structure(&default_params(start.env));
+        let init = trace_init(&ppo, &env_params);
+        let course = trace(
+            &(init.output, hyper_structure(), env_params),
+            |(state, hyper, params): (State, Hyper, Leaves)| ppo.update(&hyper, &params, state).2,
+        );
+        // Without kernels, which keep observations in a form of their own.
+        let Start { settings, num_devices: num_replicas, .. } = *start;
+        let options = lower::Options { num_replicas, precision: settings.precision, ..Default::default() };
+        let text = lower(&course.graph, &options);
+        let options = CompileOptions { num_replicas: start.num_devices, ..Default::default() };
+        let program = self.client.compile(&text, &options).context("compiling the program `course`")?;
+        let borrowed = self.state.iter().zip(&self.inputs);
+        let args = borrowed.map(|(state, inputs)| state.iter().chain(inputs).map(Arg::Borrow).collect());
+        let outputs = program.run_replicas(args.collect()).context("running the program `course`")?;
+        let fetch = |(leaf, name): (usize, String)| {
+            let part = |device: &Vec<Buffer>| device[leaf].to_host();
+            let array = match Course::environment_axis(&name) {
+                None => part(&outputs[0])?,
+                Some(axis) => {
+                    HostArray::concatenate(axis, &outputs.iter().map(part).collect::<Result<Vec<_>, _>>()?)
+                }
+            };
+            Ok((name, array))
+        };
+        leaf_paths(&course.output).into_iter().enumerate().map(fetch).collect()
     }
 
     pub fn timing(&self) -> Timing {
@@ -303,6 +332,19 @@ impl Learner for PpoLearner {
     }
 }
 
+/// The program that makes the first state from the two words of a seed.
+fn trace_init(ppo: &Ppo, env_params: &Leaves) -> Signature<State> {
+    let seed_words = Handle::placeholder(&ArrayType::new(DType::U32, [2]));
+    trace(&(Int::from_handle(seed_words), env_params.clone()), |(seed, params)| {
+        ppo.init(&params, Key::from_words(seed))
+    })
+}
+
+fn params_structure(env_params: &[(String, HostArray)]) -> Leaves {
+    let leaf = |(name, value): &(String, HostArray)| (name.clone(), Handle::placeholder(&value.array_type()));
+    Leaves(env_params.iter().map(leaf).collect())
+}
+
 /// `updates` updates (at most `max_updates`): the new state and the metrics, f32`[max_updates, num_metrics]`.
 fn chunk(
     ppo: &Ppo,
@@ -318,7 +360,7 @@ fn chunk(
         (crate::lang::int(0), state, table),
         |(done, _, _)| done.lt(updates),
         |(done, state, table)| {
-            let (state, row) = ppo.update(hyper, env_params, state);
+            let (state, row, _) = ppo.update(hyper, env_params, state);
             (done + 1, state, table.dynamic_update(done, row.expand_dims(0)))
         },
     );

@@ -5,9 +5,11 @@
 //! [`Hyper`] parameters. A minibatch is processed in micro-batches whose activations stay in the
 //! processor's cache; their gradients are summed, which is the same mathematics.
 
+mod course;
 mod learner;
 mod settings;
 
+pub use course::{Course, Place, Trouble};
 pub use learner::{PpoLearner, Start, Timing, modules};
 pub use settings::{Settings, divisor_at_most};
 
@@ -145,34 +147,35 @@ impl Ppo<'_> {
     }
 
     /// One update: collect experience, estimate advantages, improve policy and value function. Returns
-    /// the new state and the metrics, f32 `[metric_names().len()]`.
-    pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float) {
+    /// the new state, the metrics, f32 `[metric_names().len()]`, and what was computed on the way.
+    pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float, Course) {
         let [rollout_key, shuffle_key, key] = state.key.split();
         let world = self.world(env_params, hyper.gamma);
         let network = self.network(&state.params);
         let (envs, transitions, totals) =
             world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
         let last_value = network.value(envs.view.obs);
-        let samples = self.samples(hyper, transitions, last_value);
+        let (advantage, target) = self.advantages(hyper, transitions, last_value);
+        let samples = samples(transitions, advantage, target);
 
         let done_share = state.update.as_f32() / hyper.total_updates;
         let lr = hyper.lr * (1.0 - hyper.anneal * done_share);
         let (params, optimizer, losses, grad_norm) =
             self.improve(hyper, lr, state.params, state.optimizer, samples, shuffle_key);
 
-        let metrics = self.metrics(hyper, lr, losses, grad_norm, totals);
-        (State { params, optimizer, envs, key, update: state.update + 1 }, metrics)
+        let mean_losses = unravel(&no_losses(), losses.mean([0]));
+        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals);
+        let course = Course { rollout: transitions, last_value, advantage, target, losses, grad_norm };
+        (State { params, optimizer, envs, key, update: state.update + 1 }, metrics, course)
     }
 
-    /// Advantages and value targets, one row per transition.
-    fn samples(&self, hyper: &Hyper, t: Transition, last_value: Float) -> Sample {
-        let (advantage, target) = gae(t.reward, t.value, t.done, last_value, hyper.gamma, hyper.gae_lambda);
-        let Transition { view, action, log_prob, value, .. } = t;
-        merge_first_axes(Sample { view, action, log_prob, value, advantage, target })
+    /// Advantages and value targets, `[T, B]` each.
+    fn advantages(&self, hyper: &Hyper, t: Transition, last_value: Float) -> (Float, Float) {
+        gae(t.reward, t.value, t.done, last_value, hyper.gamma, hyper.gae_lambda)
     }
 
-    /// The epochs of minibatches: new parameters and optimizer, mean losses, mean norm of the gradient.
-    /// Inside, all parameters are one vector, so that a step of the optimizer is a few operations however many
+    /// The epochs of minibatches: new parameters and optimizer; of each gradient step the losses `[G, 5]` and the norm
+    /// of the gradient `[G]`. Inside, all parameters are one vector, so that a step of the optimizer is a few operations however many
     /// layers there are.
     fn improve(
         &self,
@@ -182,7 +185,7 @@ impl Ppo<'_> {
         optimizer: Adam<ActorCritic>,
         samples: Sample,
         key: Key,
-    ) -> (ActorCritic, Adam<ActorCritic>, Losses, Float) {
+    ) -> (ActorCritic, Adam<ActorCritic>, Float, Float) {
         let Settings { num_minibatches, update_epochs, .. } = *self.settings;
         let rows = samples.action.shape()[0];
         let size = rows / num_minibatches;
@@ -207,8 +210,7 @@ impl Ppo<'_> {
             square: unravel(&params, flat.square),
             count: flat.count,
         };
-        let losses = unravel(&no_losses(), losses.mean([0]));
-        (unravel(&params, vector), optimizer, losses, norms.mean_all())
+        (unravel(&params, vector), optimizer, losses, norms)
     }
 
     /// The losses and the gradient, each as one vector, over the rows `chosen` of all devices.
@@ -387,6 +389,12 @@ impl Packed {
     fn is_large(array: &Float) -> bool {
         array.size() >= Packed::LARGE
     }
+}
+
+/// What the loss needs, one row per transition.
+fn samples(t: Transition, advantage: Float, target: Float) -> Sample {
+    let Transition { view, action, log_prob, value, .. } = t;
+    merge_first_axes(Sample { view, action, log_prob, value, advantage, target })
 }
 
 /// The sums of no samples.

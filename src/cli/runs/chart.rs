@@ -42,6 +42,47 @@ pub fn range(curves: &[Curve], coordinate: impl Fn(&(f64, f64)) -> f64) -> (f64,
     }
 }
 
+/// About `count` round numbers at equal distances that span the range.
+pub fn ticks((low, high): (f64, f64), count: usize) -> Vec<f64> {
+    let least = (high - low) / count as f64;
+    let power = 10f64.powf(least.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|step| *step >= least);
+    let step = step.unwrap_or(10.0 * power);
+    let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
+    // At most a few more than asked for, whatever rounding does.
+    (0..=2 * count)
+        .map(|i| (first + i as f64) * step)
+        .take_while(|tick| *tick <= (last + 0.5) * step)
+        .collect()
+}
+
+/// A number in a few characters: `1.5 M`, `20 k`, `0.25`, `1e-5`.
+pub fn short(value: f64) -> String {
+    let size = value.abs();
+    let trimmed = |value: f64, digits: usize| {
+        let text = format!("{value:.digits$}");
+        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        if text == "-0" { "0".to_string() } else { text.to_string() }
+    };
+    match size {
+        0.0 => "0".into(),
+        size if !(1e-3..1e12).contains(&size) => format!("{value:.0e}"),
+        size if size >= 1e9 => format!("{} G", trimmed(value / 1e9, 2)),
+        size if size >= 1e6 => format!("{} M", trimmed(value / 1e6, 2)),
+        size if size >= 1e4 => format!("{} k", trimmed(value / 1e3, 2)),
+        _ => trimmed(value, 4),
+    }
+}
+
+/// The moving average over `width` points.
+pub fn smooth(curve: &Curve, width: usize) -> Curve {
+    let mean = |i: usize| {
+        let around = &curve[i.saturating_sub(width / 2)..(i + width / 2 + 1).min(curve.len())];
+        around.iter().map(|(_, y)| y).sum::<f64>() / around.len() as f64
+    };
+    curve.iter().enumerate().map(|(i, (x, _))| (*x, mean(i))).collect()
+}
+
 /// A curve as `height` lines of `width` characters: columns of bars, each the mean of the points in its share of x.
 pub fn draw(
     curve: &Curve,
@@ -94,6 +135,18 @@ mod tests {
         assert_eq!(drawn, ["  ▃█", "▁▆██"]);
         assert_eq!(draw(&vec![(1.0, 0.0), (3.0, 1.0)], (0.0, 4.0), (0.0, 1.0), 5, 1), [" ▁▁█ "]);
         assert_eq!(draw(&Vec::new(), (0.0, 1.0), (0.0, 1.0), 3, 1), ["   "]);
+    }
+
+    #[test]
+    fn ticks_are_round_and_span_the_range() {
+        assert_eq!(ticks((0.0, 500.0), 5), [0.0, 100.0, 200.0, 300.0, 400.0, 500.0]);
+        assert_eq!(ticks((-1.0, 3.0), 5), [-1.0, 0.0, 1.0, 2.0, 3.0]);
+        let small = ticks((-0.0039, 0.0008), 5);
+        assert!(small[0] <= -0.0039 && small[small.len() - 1] >= 0.0008 && small.len() < 9, "{small:?}");
+        let numbers = [0.0, -1.0, 0.25, 500.0, 20_000.0, 1.5e6, 1e-5, 3e9].map(short);
+        assert_eq!(numbers, ["0", "-1", "0.25", "500", "20 k", "1.5 M", "1e-5", "3 G"]);
+        let ramp: Curve = (0..5).map(|i| (f64::from(i), f64::from(i % 2))).collect();
+        assert_eq!(smooth(&ramp, 2)[2], (2.0, 2.0 / 3.0));
     }
 
     #[test]

@@ -31,13 +31,14 @@ impl Compare {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
         let [a, b] = [find(&self.a, checkpoint_dir)?, find(&self.b, checkpoint_dir)?];
         let names = [&a, &b].map(|run| run_dir::name_of(run));
-        print_line(format_args!("{:>24}  {:<WIDTH$}  {}", "setting", names[0], names[1]))?;
         let configs = [run_dir::config(&a)?, run_dir::config(&b)?];
+        let histories = [History::read(&a)?, History::read(&b)?];
+        let metrics = chart::metrics(&self.metrics, &histories)?;
+        print_line(format_args!("{:>24}  {:<WIDTH$}  {}", "setting", names[0], names[1]))?;
         for (key, [in_a, in_b]) in differences(&configs[0], &configs[1]) {
             print_line(format_args!("{key:>24}  {in_a:<WIDTH$}  {in_b}"))?;
         }
-        let histories = [History::read(&a)?, History::read(&b)?];
-        for metric in chart::metrics(&self.metrics, &histories)? {
+        for metric in metrics {
             print_line(format_args!("\n{}", side_by_side(&metric, &histories)))?;
         }
         Ok(())

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::algorithms::ppo::Trouble;
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{DType, HostArray};
-use crate::cli::learner::{Plan, build};
+use crate::cli::learner::{Plan, build, find_env};
 use crate::config::Config;
 use crate::runtime::plugin;
 use crate::trainer::Checkpoint;
@@ -45,11 +46,16 @@ impl Diagnose {
         let (mut learner, _) = build(ppo, &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;
         learner.load_state(&checkpoint.state)?;
+        let env = (find_env(&run.env)?.make)();
+        let first = Trouble::first_in(&learner.course(&plan.start(ppo, &*env))?);
         let metrics = learner.run(1)?.remove(0);
         let update = checkpoint.progress.update;
         print(&format!("update {} repeated from {}", update + 1, path.display()))?;
         for line in non_finite(&checkpoint.state) {
             print(&format!("before it: {line}"))?;
+        }
+        if let Some(trouble) = &first {
+            print(&format!("first: {trouble}"))?;
         }
         for (name, value) in
             learner.metric_names().iter().zip(&metrics).filter(|(_, value)| !value.is_finite())
@@ -91,28 +97,27 @@ fn describe(name: &str, array: &HostArray) -> Option<String> {
         DType::BF16 => positions(array.as_slice(), |value: &half::bf16| !value.is_finite()),
         DType::Bool | DType::U8 | DType::I32 | DType::U32 | DType::U64 => return None,
     };
-    let first = index(*bad.first()?, array.shape());
+    let first = array.index_of(*bad.first()?);
     let size: usize = array.shape().iter().product();
     let mut line =
         format!("{name} has {} of {size} values that are not finite, the first at {first:?}", bad.len());
-    if let (true, Some(env)) = (name.starts_with("envs."), first.first()) {
+    if let Some(env) = environment(name, &first) {
         line += &format!(": environment {env}");
     }
     Some(line)
 }
 
-fn positions<T>(values: &[T], is_bad: impl Fn(&T) -> bool) -> Vec<usize> {
-    values.iter().enumerate().filter(|(_, value)| is_bad(value)).map(|(position, _)| position).collect()
+/// The environment that an element of the learner's state belongs to: their states have the environments last, what else
+/// belongs to them has them first.
+fn environment(name: &str, index: &[usize]) -> Option<usize> {
+    match name.starts_with("envs.state.") {
+        true => index.last().copied(),
+        false => name.starts_with("envs.").then(|| index.first().copied()).flatten(),
+    }
 }
 
-/// The index into an array of this shape of the element at `position`.
-fn index(mut position: usize, shape: &[usize]) -> Vec<usize> {
-    let mut index = vec![0; shape.len()];
-    for (axis, size) in shape.iter().enumerate().rev() {
-        index[axis] = position % size;
-        position /= size;
-    }
-    index
+fn positions<T>(values: &[T], is_bad: impl Fn(&T) -> bool) -> Vec<usize> {
+    values.iter().enumerate().filter(|(_, value)| is_bad(value)).map(|(position, _)| position).collect()
 }
 
 #[cfg(test)]
@@ -129,6 +134,7 @@ mod tests {
             describe("envs.view.obs", &array).unwrap(),
             "envs.view.obs has 2 of 12 values that are not finite, the first at [1, 3]: environment 1"
         );
+        assert!(describe("envs.state.x", &array).unwrap().ends_with("the first at [1, 3]: environment 3"));
         assert_eq!(describe("count", &HostArray::scalar(3i32)), None);
         assert!(describe("lr", &HostArray::scalar(f32::NAN)).unwrap().ends_with("the first at []"));
     }

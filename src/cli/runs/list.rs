@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::trainer::overview::{Life, Overview};
-use crate::trainer::thousands;
+use crate::trainer::status::STATUS;
+use crate::trainer::{run_dir, thousands};
 
 use super::duration;
 use crate::cli::print_line;
@@ -35,11 +36,22 @@ impl List {
         } else if shown.is_empty() {
             eprintln!("there is no run in {}", checkpoint_dir.display());
         }
+        for line in unreadable(checkpoint_dir) {
+            eprintln!("warning: {line}");
+        }
         if !self.json {
             shown.iter().try_for_each(|run| print_line(line(run)))?;
         }
         Ok(())
     }
+}
+
+/// One line for each run that cannot be listed, because its status is damaged.
+fn unreadable(checkpoint_dir: &Path) -> Vec<String> {
+    let mut names = run_dir::names(checkpoint_dir);
+    names.sort();
+    let begun = names.iter().map(|name| checkpoint_dir.join(name)).filter(|run| run.join(STATUS).exists());
+    begun.filter_map(|run| Some(format!("{:#}", Overview::of(&run).err()?))).collect()
 }
 
 /// Name, state, progress, episodes, rate, duration, process; and what is wrong.

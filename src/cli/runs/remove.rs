@@ -26,8 +26,10 @@ pub struct Remove {
 impl Remove {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
         // All of them first: a typing error in the last name must not cost the others.
-        let directories: Vec<PathBuf> =
+        let mut directories: Vec<PathBuf> =
             self.runs.iter().map(|run| find(run, checkpoint_dir)).collect::<Result<_>>()?;
+        directories.sort();
+        directories.dedup(); // a run that is named twice
         if !self.yes && !stdin().is_terminal() {
             bail!(UsageError("there is nobody to ask; say --yes to remove without asking".into()));
         }

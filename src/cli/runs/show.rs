@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::trainer::overview::Overview;
-use crate::trainer::{History, run_dir, thousands};
+use crate::trainer::{History, METRICS, run_dir, thousands};
 
 use super::{duration, find};
 use crate::cli::{print, print_line};
@@ -27,7 +27,9 @@ impl Show {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
         let directory = find(&self.run, checkpoint_dir)?;
         let overview = Overview::of(&directory)?;
-        let history = History::read(&directory).unwrap_or_default();
+        // A run that was stopped early has logged nothing; what is there must be readable.
+        let has_logged = directory.join(METRICS).exists();
+        let history = if has_logged { History::read(&directory)? } else { History::default() };
         let newest = newest(&history);
         let checkpoints: Vec<_> =
             run_dir::checkpoints(&directory)?.into_iter().map(|(_, path)| path).collect();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -49,15 +49,8 @@ pub fn keep_if_header_is(path: &Path, header: &[u8]) -> Result<bool> {
     if first == header || first.is_empty() {
         return Ok(true);
     }
-    fs::rename(path, free_name(path)).with_context(|| format!("cannot move {}", path.display()))?;
+    fs::rename(path, super::free_name(path)).with_context(|| format!("cannot move {}", path.display()))?;
     Ok(false)
-}
-
-/// `updates_1.csv` for `updates.csv`, or the next number.
-fn free_name(path: &Path) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let numbered = (1..).map(|number: u32| path.with_file_name(format!("{stem}_{number}.csv")));
-    numbered.into_iter().find(|path| !path.exists()).expect("numbers do not end")
 }
 
 fn quoted(text: &str) -> String {

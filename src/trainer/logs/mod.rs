@@ -7,11 +7,13 @@ mod csv;
 mod tensorboard;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::history::History;
 use super::log_file::LogFile;
 use super::metrics::Row;
 
@@ -31,8 +33,8 @@ pub struct Logs {
     warnings: LogFile,
     /// Lengths of the event files of earlier processes.
     closed: BTreeMap<String, u64>,
-    /// Files that are shorter than the checkpoint says.
-    shortened: Vec<String>,
+    /// Lines to tell: files that are not as the checkpoint says.
+    notices: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -55,9 +57,12 @@ impl Logs {
             sinks: Vec::new(),
             warnings: LogFile::open(&run.join(WARNINGS), offset(WARNINGS))?,
             closed: BTreeMap::new(),
-            shortened: Vec::new(),
+            notices: Vec::new(),
         };
         logs.add(run, METRICS, offset(METRICS), encode_json)?;
+        if let Err(error) = History::read(run) {
+            logs.put_aside(run, &error)?;
+        }
 
         let header = csv::header(metric_names);
         let same_columns = csv::keep_if_header_is(&run.join(UPDATES), &header)?;
@@ -76,10 +81,20 @@ impl Logs {
     fn add(&mut self, run: &Path, name: &str, offset: u64, encode: fn(&Row) -> Vec<u8>) -> Result<()> {
         let file = LogFile::open(&run.join(name), offset)?;
         if file.length() < offset {
-            self.shortened.push(name.into());
+            self.notices.push(format!("{name} has lost its end; it continues after what is there"));
         }
         self.sinks.push(Sink { name: name.into(), file, encode });
         Ok(())
+    }
+
+    /// Begins [`METRICS`], which was added last, afresh: what is damaged must not keep a run from going on.
+    fn put_aside(&mut self, run: &Path, error: &anyhow::Error) -> Result<()> {
+        let path = run.join(METRICS);
+        let aside = free_name(&path);
+        fs::rename(&path, &aside).with_context(|| format!("cannot move {}", path.display()))?;
+        self.sinks.pop();
+        self.notices.push(format!("{error:#}; it is put aside as {}, and begins afresh", aside.display()));
+        self.add(run, METRICS, 0, encode_json)
     }
 
     /// Begins the file that was added last, if it is empty.
@@ -149,10 +164,18 @@ impl Logs {
         offsets
     }
 
-    /// Files that have lost their end since the checkpoint was written.
-    pub fn shortened(&self) -> &[String] {
-        &self.shortened
+    /// Lines to tell the user: what has become of the files since the checkpoint was written.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
+}
+
+/// `updates_1.csv` for `updates.csv`, or the next number.
+fn free_name(path: &Path) -> PathBuf {
+    let part = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (stem, extension) = (part(path.file_stem()), part(path.extension()));
+    let numbered = (1..).map(|number: u32| path.with_file_name(format!("{stem}_{number}.{extension}")));
+    numbered.into_iter().find(|path| !path.exists()).expect("numbers do not end")
 }
 
 fn encode_json(row: &Row) -> Vec<u8> {
@@ -200,7 +223,7 @@ mod tests {
         }
         let mut logs = Logs::open(run, &offsets, &names()).unwrap();
         logs.append(&row(20)).unwrap();
-        assert!(logs.shortened().is_empty());
+        assert!(logs.notices().is_empty());
         let text = |name| fs::read_to_string(run.join(name)).unwrap();
         let updates: Vec<_> = text(METRICS).lines().map(|line| line[..14].to_string()).collect();
         assert_eq!(updates, [r#"{"update":10,"#, r#"{"update":20,"#].map(|s| format!("{s}\"")));
@@ -237,7 +260,15 @@ mod tests {
         logs.append(&row(10)).unwrap();
         let offsets = logs.offsets();
         fs::write(run.join(METRICS), "").unwrap();
-        assert_eq!(Logs::open(run, &offsets, &names()).unwrap().shortened(), [METRICS]);
+        let notices = Logs::open(run, &offsets, &names()).unwrap().notices().to_vec();
+        assert_eq!(notices, ["metrics.jsonl has lost its end; it continues after what is there"]);
+        fs::write(run.join(METRICS), vec![0xff; 1000]).unwrap();
+        let notices = Logs::open(run, &offsets, &names()).unwrap().notices().to_vec();
+        assert!(
+            notices[0].contains("metrics.jsonl") && notices[0].contains("metrics_1.jsonl"),
+            "{notices:?}"
+        );
+        assert_eq!(fs::read(run.join(METRICS)).unwrap(), b"");
     }
 
     fn tensorboard_files(run: &Path) -> Vec<String> {

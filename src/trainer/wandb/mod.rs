@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 pub use identity::{Environment, Identity, Origin};
 pub use sender::Pace;
 
-use self::artifact::Contents;
+use self::artifact::{Contents, Held};
 use self::sender::{Begin, Event, Sender};
 use self::transaction_log::TransactionLog;
 use super::metrics::Row;
@@ -44,6 +44,8 @@ pub enum Mode {
     Disabled,
 }
 
+/// The folder in the run directory for files that are being sent.
+const UPLOADS: &str = ".uploads";
 /// How long the server keeps quiet after an alert before it passes on another of the same title.
 const ALERT_PAUSE: Duration = Duration::from_secs(600);
 
@@ -88,6 +90,9 @@ pub struct Wandb {
     /// The newest row's runtime.
     runtime: f64,
     artifacts: bool,
+    /// Where files are held until they are sent, each in a folder of its own, and how many there were.
+    uploads: PathBuf,
+    uploaded: u64,
     notices: Vec<String>,
     /// Whether it has been said that the log cannot be written.
     complained: bool,
@@ -126,6 +131,8 @@ impl Wandb {
         for metric in record::metrics() {
             log.append(record::METRIC, metric)?;
         }
+        let uploads = run.join(UPLOADS);
+        let _ = fs::remove_dir_all(&uploads); // held by a process that was killed
         let key = environment.api_key().filter(|_| mode == Mode::Online);
         let sender = key.map(|key| {
             Sender::start(Begin {
@@ -145,6 +152,8 @@ impl Wandb {
             skip_until: if origin == Origin::Resumed { logged_step } else { 0 },
             runtime: 0.0,
             artifacts: !settings.no_artifact,
+            uploads,
+            uploaded: 0,
             notices: Vec::new(),
             complained: false,
         })
@@ -196,16 +205,21 @@ impl Wandb {
         }
         let path = artifact.path.canonicalize().unwrap_or(artifact.path);
         let artifact = Artifact { path, ..artifact };
-        // Online, the sender reads the file; the log tells of it where nobody else does.
+        let unreadable = |error| format!("cannot read {}: {error}", artifact.path.display());
+        // Online, the sender reads the file when its turn comes; the log tells of it where nobody else does.
         if self.sender.is_some() {
-            self.send(Event::Artifact(artifact));
+            self.uploaded += 1;
+            match Held::new(&artifact.path, &self.uploads.join(self.uploaded.to_string())) {
+                Ok(held) => self.send(Event::Artifact(artifact, held)),
+                Err(error) => self.notices.push(unreadable(error)),
+            }
             return;
         }
         match Contents::of(&artifact.path) {
             Ok(contents) => {
                 self.append(record::ARTIFACT, record::artifact(&self.identity, &artifact, &contents));
             }
-            Err(error) => self.notices.push(format!("cannot read {}: {error}", artifact.path.display())),
+            Err(error) => self.notices.push(unreadable(error)),
         }
     }
 
@@ -234,6 +248,7 @@ impl Wandb {
                 }
             }
         }
+        let _ = fs::remove_dir_all(&self.uploads); // empty, but for what the sender has given up
         notices
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -14,12 +15,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::api::{self, Api, Failure};
-use super::artifact::{self, Contents};
+use super::artifact::{self, Contents, Held};
 use super::identity::{Identity, Origin};
 use super::{ALERT_PAUSE, Alert, Artifact, json_object};
 
 /// What is sent.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Event {
     /// A row of the history, as names with JSON values.
     Row {
@@ -27,7 +28,8 @@ pub enum Event {
         fields: Vec<(String, String)>,
     },
     Alert(Alert),
-    Artifact(Artifact),
+    /// A file, held until it is sent.
+    Artifact(Artifact, Held),
     /// The last one.
     Finish {
         exit_code: i32,
@@ -475,7 +477,9 @@ impl Worker {
     fn perform(&mut self, mut task: Task) -> Result<(), Failure> {
         let (done, what) = match &task.event {
             Event::Alert(alert) => (self.alert(alert), format!("the alert {:?}", alert.title)),
-            Event::Artifact(artifact) => (self.artifact(artifact), format!("the artifact {}", artifact.name)),
+            Event::Artifact(artifact, held) => {
+                (self.artifact(artifact, held.path()), format!("the artifact {}", artifact.name))
+            }
             Event::Row { .. } | Event::Finish { .. } => unreachable!("these are no tasks"),
         };
         task.tries += 1;
@@ -507,11 +511,10 @@ impl Worker {
     }
 
     /// Creates an artifact of one file: announce it, upload the file, then its manifest, then commit.
-    fn artifact(&self, artifact: &Artifact) -> Result<(), Failure> {
-        let unreadable = |error: std::io::Error| {
-            Failure::Permanent(format!("cannot read {}: {error}", artifact.path.display()))
-        };
-        let contents = Contents::of(&artifact.path).map_err(unreadable)?;
+    fn artifact(&self, artifact: &Artifact, file: &Path) -> Result<(), Failure> {
+        let unreadable =
+            |error: std::io::Error| Failure::Permanent(format!("cannot read {}: {error}", file.display()));
+        let contents = Contents::of(file).map_err(unreadable)?;
         let Bucket { entity, project, .. } = self.bucket();
         let run = &self.begin.identity.run_id;
         let alias = |alias: &String| json!({"artifactCollectionName": artifact.name, "alias": alias});
@@ -545,22 +548,22 @@ impl Worker {
         };
         let manifest = self.call(api::CREATE_MANIFEST, manifest_variables("", false))?;
         let manifest_id = &manifest["createArtifactManifest"]["artifactManifest"]["id"];
-        let file = json!({"artifactID": id, "artifactManifestID": manifest_id, "md5": contents.digest,
+        let entry = json!({"artifactID": id, "artifactManifestID": manifest_id, "md5": contents.digest,
             "name": contents.file_name});
-        let input = json!({"artifactFiles": [file], "storageLayout": "V2"});
+        let input = json!({"artifactFiles": [entry], "storageLayout": "V2"});
         let files = self.call(api::CREATE_ARTIFACT_FILES, json!({"input": input}))?;
         let node = &files["createArtifactFiles"]["files"]["edges"][0]["node"];
         // Without an address the server has a file of this content.
         if let Some(url) = node["uploadUrl"].as_str() {
-            self.api.upload(url, &node["uploadHeaders"], File::open(&artifact.path).map_err(unreadable)?)?;
+            self.api.upload(url, &node["uploadHeaders"], File::open(file).map_err(unreadable)?)?;
             self.succeeded();
         }
         let text = contents.manifest(id).to_string();
         let manifest =
             self.call(api::CREATE_MANIFEST, manifest_variables(&artifact::digest(text.as_bytes()), true))?;
-        let file = &manifest["createArtifactManifest"]["artifactManifest"]["file"];
-        let url = file["uploadUrl"].as_str().unwrap_or_default();
-        self.api.upload(url, &file["uploadHeaders"], text)?;
+        let place = &manifest["createArtifactManifest"]["artifactManifest"]["file"];
+        let url = place["uploadUrl"].as_str().unwrap_or_default();
+        self.api.upload(url, &place["uploadHeaders"], text)?;
         self.call(api::COMMIT_ARTIFACT, json!({"artifactID": id})).map(drop)
     }
 

@@ -371,6 +371,28 @@ fn an_online_run_makes_the_calls_of_the_official_client() {
 }
 
 #[test]
+fn a_file_is_sent_as_it_was_though_the_run_has_removed_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Instant::now();
+    // Nothing is taken until the run has done what it wants with its files.
+    let server = Server::start(move |_| match slow.elapsed() < Duration::from_millis(150) {
+        true => Reply::Status(503, ""),
+        false => Reply::Good,
+    });
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
+    let artifact = checkpoint(dir.path());
+    wandb.artifact(artifact.clone());
+    fs::remove_file(&artifact.path).unwrap(); // --keep
+    fs::write(dir.path().join("other"), "changed").unwrap();
+    fs::rename(dir.path().join("other"), &artifact.path).unwrap();
+    wandb.finish(0);
+    let calls = server.calls();
+    let sent = calls.iter().find(|call| call.name() == "PUT checkpoint_20.ckpt").expect("the file is sent");
+    assert_eq!(sent.body, b"hello");
+    assert!(!dir.path().join(UPLOADS).exists(), "nothing is left behind");
+}
+
+#[test]
 fn a_resumed_run_continues_after_the_servers_last_step() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(|_| Reply::Good);

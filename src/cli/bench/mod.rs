@@ -1,14 +1,18 @@
 //! `lockstep bench`: how fast training and the environment alone are on this machine.
 //!
 //! Every update is timed apart, after one that warms up, so that the median is robust on a noisy machine. The
-//! environment is timed alone as well: random valid actions, no network.
+//! environment is timed alone as well: random valid actions, no network. `--logs` adds what logging costs, `--compare`
+//! the ratios to an earlier result.
+
+mod baseline;
+mod logs;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::algorithms::Learner;
 use crate::algorithms::random::RandomRollout;
@@ -16,7 +20,9 @@ use crate::config::{UsageError, auto_devices};
 use crate::lower::Precision;
 use crate::runtime::{Client, DeviceKind, plugin};
 
-use super::learner::{Plan, build, env_defaults, find_env};
+use self::baseline::Baseline;
+use self::logs::Cost;
+use super::learner::{MAX_UPDATES, Plan, build, env_defaults, find_env};
 
 /// What to time.
 #[derive(Debug, Args)]
@@ -57,6 +63,12 @@ struct Bench {
     /// Time the environment only
     #[arg(long)]
     env_only: bool,
+    /// Time training with all its logs, too, in as many pairs as --updates says
+    #[arg(long, conflicts_with = "env_only")]
+    logs: bool,
+    /// Print ratios to an earlier result, a file that --json has printed
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -85,6 +97,12 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             Ok(())
         })
         .map_err(|error| UsageError(error.to_string()))?;
+    let mut report: Map<String, Value> = Map::new();
+    report.insert("env".into(), json!(bench.env));
+    report.insert("num_envs".into(), json!(settings.num_envs));
+    report.insert("num_steps".into(), json!(settings.num_steps));
+    let baseline = bench.compare.as_deref().map(Baseline::read).transpose()?;
+    baseline.iter().try_for_each(|baseline| baseline.check(&report))?;
     let plugin = plugin::find(bench.device, bench.plugin.as_deref())?;
     let devices = bench.devices.unwrap_or_else(|| auto_devices(&settings, plugin.kind));
     if !settings.num_envs.is_multiple_of(devices) {
@@ -93,19 +111,15 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         return Err(UsageError(message).into());
     }
 
-    let mut report = serde_json::Map::new();
-    let mut add = |key: &str, value: serde_json::Value| report.insert(key.into(), value);
-    add("env", json!(bench.env));
-    add("num_envs", json!(settings.num_envs));
-    add("num_steps", json!(settings.num_steps));
+    let mut add = |key: &str, value: Value| report.insert(key.into(), value);
     add("devices", json!(devices));
     add("precision", json!(bench.precision));
     if !bench.env_only {
         let plan = Plan {
             env: &bench.env,
             seed: bench.seed,
-            total_updates: bench.updates as u64 + 1,
-            max_updates: 1,
+            total_updates: 1_000_000, // so that the learning rate stays
+            max_updates: MAX_UPDATES,
             devices,
             deterministic: bench.deterministic,
             plugin: &plugin,
@@ -118,6 +132,14 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         let seconds = time(bench.updates, || learner.run(1).map(drop))?;
         add("steps_per_second", json!((settings.batch_size() as f64 / median(&seconds)).round()));
         add("update_seconds", json!(seconds));
+        if bench.logs {
+            let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
+            let cost =
+                Cost::measure(&mut learner, &bench.env, bench.updates, median(&seconds), pair_seconds)?;
+            for (key, value) in cost.figures() {
+                add(key, value);
+            }
+        }
     }
     let client = Client::open(&plugin, devices)?.deterministic(bench.deterministic);
     let env = (find_env(&bench.env)?.make)();
@@ -128,16 +150,23 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     }
     add("platform", json!(client.platform()));
     add("peak_rss_bytes", json!(peak_rss_bytes()));
-    print(&report, bench.json)
+    print(report, baseline.as_ref(), bench.json)
 }
 
-fn print(report: &serde_json::Map<String, serde_json::Value>, as_json: bool) -> Result<()> {
+fn print(mut report: Map<String, Value>, baseline: Option<&Baseline>, as_json: bool) -> Result<()> {
+    let ratios = baseline.map(|baseline| baseline.ratios(&report));
     if as_json {
-        super::print_line(serde_json::to_string(report)?)?;
-    } else {
-        for (key, value) in report {
-            super::print_line(format_args!("{key:>24}  {value}"))?;
-        }
+        report.extend(ratios.map(|ratios| ("ratios".into(), ratios.into_iter().collect())));
+        return super::print_line(serde_json::to_string(&report)?);
+    }
+    for (key, value) in &report {
+        super::print_line(format_args!("{key:>24}  {value}"))?;
+    }
+    for (key, ratio) in ratios.into_iter().flatten() {
+        super::print_line(format_args!("{key:>24}  {ratio:.3} of the baseline"))?;
+    }
+    for line in baseline.iter().flat_map(|baseline| baseline.differences(&report)) {
+        super::print_line(format_args!("{line}"))?;
     }
     Ok(())
 }
