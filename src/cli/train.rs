@@ -5,9 +5,9 @@ use clap::ArgMatches;
 
 use crate::config::{self, Resolved};
 use crate::runtime::plugin;
-use crate::trainer::{self, tell};
+use crate::trainer::{self, evaluation, tell};
 
-use super::learner::{Plan, build, env_defaults};
+use super::learner::{Plan, build, env_defaults, find_env};
 
 /// The most updates in one chunk. Chunks aim at about a second, so this only bounds the table of metrics.
 const MAX_UPDATES: usize = 1024;
@@ -34,6 +34,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         plugin: &plugin,
     };
     let (mut learner, facts) = build(&config.ppo, &plan)?;
+    if config.run.eval_interval.is_some() {
+        let env = (find_env(&config.run.env)?.make)();
+        learner.prepare_evaluation(&*env, evaluation::choice(&config.run), config.run.eval_episodes)?;
+    }
     let timing = learner.timing();
     let how = if timing.cached { "loaded from cache" } else { "compiled" };
     tell(&format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds));

@@ -76,6 +76,7 @@ pub fn resolve(
     let merged: Table = [defaults, base.values, given].into_iter().flatten().collect();
     let mut config = Config { run: merged.clone().try_into()?, ppo: merged.try_into()? };
     check(&config.run, &config.ppo)?;
+    config.run.check_together().map_err(|error| UsageError(error.to_string()))?;
     if config.ppo.num_minibatches != env_settings.num_minibatches {
         config.run.auto_scale = false; // a number that was chosen is kept
     }

@@ -7,11 +7,13 @@
 //!
 //! [`train`] is the whole of it; the pieces are
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
+//! [`evaluation`] (episodes between the updates, the best parameters),
 //! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
 //! [`status`] (what others can see) and [`history`] (reading the metrics back).
 
 pub mod checkpoint;
 mod console;
+pub mod evaluation;
 mod files;
 mod health;
 pub mod history;

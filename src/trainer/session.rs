@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
 use super::console::{Console, thousands};
+use super::evaluation::{self, BEST_PARAMS, Best, Evaluation};
 use super::files::write_atomically;
 use super::health::Health;
 use super::history::{self, History};
@@ -49,6 +50,8 @@ pub struct Outcome {
     pub checkpoint: Option<PathBuf>,
     /// The parameters at the end, if the run is complete.
     pub final_params: Option<PathBuf>,
+    /// The parameters that did best in an evaluation, if there was one.
+    pub best_params: Option<PathBuf>,
     /// The last logged row.
     pub metrics: Option<Row>,
 }
@@ -92,6 +95,18 @@ fn health_of(run: &RunDir) -> Result<Health> {
     Ok(health)
 }
 
+fn open_logs(
+    settings: &Settings,
+    run: &RunDir,
+    progress: &Progress,
+    columns: &[String],
+    learner: &dyn Learner,
+) -> Result<Logs> {
+    let offsets = &progress.offsets;
+    let logs = Logs::open(run.path(), offsets, columns)?;
+    logs.with_episodes(run.path(), offsets, learner.spec(), settings.log_episodes)
+}
+
 fn begin_wandb(
     settings: &Settings,
     config: &str,
@@ -122,12 +137,15 @@ struct Session<'a> {
     config: &'a str,
     learner: &'a mut dyn Learner,
     run: RunDir,
+    /// The names of all columns of the logs.
+    columns: Vec<String>,
     logs: Logs,
     wandb: Option<Wandb>,
     console: Console,
     stop: StopSignal,
 
     progress: Progress,
+    best: Option<Best>,
     num_updates: u64,
     /// Timesteps that were there when this process began.
     timesteps_before: u64,
@@ -182,6 +200,7 @@ impl<'a> Session<'a> {
         learner.load_state(&checkpoint.state).with_context(|| format!("cannot load {}", path.display()))?;
         let run = RunDir::reopen(&directory)?;
         let mut progress = checkpoint.progress;
+        evaluation::restore(run.path(), checkpoint.best.as_ref(), learner.params_metadata())?;
         let moved = run.supersede_after(progress.update)?;
         status::add_resume_to_meta(run.path(), progress.update, facts)?;
         let other_metrics = progress.interval.names() != learner.metric_names();
@@ -192,6 +211,7 @@ impl<'a> Session<'a> {
         let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
         let known = Known { origin, logged_step };
         let mut session = Self::new(settings, config, facts, learner, stop, run, progress, known)?;
+        session.best = checkpoint.best;
         // A checkpoint under another name is saved again at the end, under its own.
         let own_name = session.run.checkpoint_path(session.progress.update);
         session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
@@ -218,7 +238,9 @@ impl<'a> Session<'a> {
             learner.timesteps_per_update()
         );
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
-        let logs = Logs::open(run.path(), &progress.offsets, learner.metric_names())?;
+        let columns: Vec<String> = learner.metric_names().to_vec();
+        let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
+        let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let health = health_of(&run)?;
         let console = Console::new(num_updates, progress.update);
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
@@ -228,6 +250,7 @@ impl<'a> Session<'a> {
             config,
             learner,
             run,
+            columns,
             logs,
             wandb,
             console,
@@ -235,6 +258,7 @@ impl<'a> Session<'a> {
             num_updates,
             timesteps_before: progress.timesteps,
             progress,
+            best: None,
             start: now,
             start_time: status::now(),
             chunk_end: now,
@@ -300,8 +324,10 @@ impl<'a> Session<'a> {
             if !self.run_chunk()? {
                 continue; // it was undone
             }
-            if self.progress.update.is_multiple_of(self.settings.log_interval) {
-                self.log_interval();
+            let evaluated = self.evaluate_if_due();
+            // An evaluation ends the interval, so that its row is that of its update.
+            if evaluated.is_some() || self.progress.update.is_multiple_of(self.settings.log_interval) {
+                self.log_interval(evaluated.unwrap_or_default());
             }
             if self.save_is_due() {
                 self.save_or_warn();
@@ -397,7 +423,9 @@ impl<'a> Session<'a> {
             wandb.skip_to(row.update);
         }
         self.progress = checkpoint.progress;
-        self.logs = Logs::open(self.run.path(), &self.progress.offsets, self.learner.metric_names())?;
+        evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.learner.params_metadata())?;
+        self.best = checkpoint.best;
+        self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
         self.health = health_of(&self.run)?;
         self.saved_update = Some(self.progress.update);
         self.snapshot = None;
@@ -416,7 +444,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged or saved.
+    /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged,
+    /// evaluated or saved.
     fn chunk_size(&self) -> usize {
         let update = self.progress.update;
         let paced = match self.seconds_per_update {
@@ -425,6 +454,7 @@ impl<'a> Session<'a> {
         };
         let limits = [
             until_multiple(update, self.settings.log_interval),
+            self.settings.eval_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.settings.save_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.num_updates - update,
             self.learner.max_updates() as u64,
@@ -432,20 +462,54 @@ impl<'a> Session<'a> {
         limits.into_iter().fold(paced, u64::min).max(1) as usize
     }
 
-    /// Logs the interval that ends here, and begins the next.
-    fn log_interval(&mut self) {
-        let next = Interval::new(self.progress.interval.names());
-        let interval = std::mem::replace(&mut self.progress.interval, next);
-        self.log(&interval);
+    /// Plays the evaluation that belongs here, if one does, and keeps the parameters if they are the best so far. Gives
+    /// its numbers for the logs. One that fails is a warning.
+    fn evaluate_if_due(&mut self) -> Option<Vec<f32>> {
+        let Progress { update, timesteps, .. } = self.progress;
+        if !evaluation::is_due(self.settings, update) {
+            return None;
+        }
+        let evaluation = match Evaluation::run(self.settings, self.learner, update) {
+            Ok(evaluation) => evaluation,
+            Err(error) => {
+                let text = format!("the evaluation at update {update} failed: {error:#}; training continues");
+                self.console.warn(&text);
+                self.alert("an evaluation failed", &text);
+                return None;
+            }
+        };
+        let is_best = evaluation.beats(self.best.as_ref());
+        self.console.say(&evaluation.describe(self.settings, update, is_best));
+        let kept = if is_best { self.keep_best(evaluation.report.episode_return.mean) } else { Ok(()) };
+        let logged = self.logs.episodes(update, timesteps, &evaluation.episodes);
+        if let Err(error) = kept.and(logged) {
+            self.console.warn(&format!("{error:#}; training continues"));
+        }
+        Some(evaluation.values())
     }
 
-    fn log(&mut self, interval: &Interval) {
+    /// Keeps the parameters of this moment as the best.
+    fn keep_best(&mut self, mean_return: f64) -> Result<()> {
+        let Progress { update, timesteps, .. } = self.progress;
+        let best = Best { update, timesteps, mean_return, params: self.learner.params()? };
+        let best = self.best.insert(best);
+        best.save(self.run.path(), self.learner.params_metadata())
+    }
+
+    /// Logs the interval that ends here with the numbers of an evaluation, and begins the next.
+    fn log_interval(&mut self, evaluated: Vec<f32>) {
+        let next = Interval::new(self.progress.interval.names());
+        let interval = std::mem::replace(&mut self.progress.interval, next);
+        self.log(&interval, evaluated);
+    }
+
+    fn log(&mut self, interval: &Interval, evaluated: Vec<f32>) {
         let timesteps = interval.updates * self.learner.timesteps_per_update();
         let row = Row {
             update: self.progress.update,
             timesteps: self.progress.timesteps,
-            names: interval.names().to_vec(),
-            values: interval.values(),
+            names: self.columns.clone(),
+            values: [interval.values(), evaluated].concat(),
             steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
             wall_seconds: self.progress.seconds,
             time: jiff::Timestamp::now(),
@@ -513,6 +577,7 @@ impl<'a> Session<'a> {
             env: self.settings.env.clone(),
             progress: self.progress.clone(),
             state: self.learner.state()?,
+            best: self.best.clone(),
         })
     }
 
@@ -542,7 +607,7 @@ impl<'a> Session<'a> {
             // After the checkpoint, which knows nothing of this shorter interval: a longer run goes on with it.
             if self.progress.interval.updates > 0 {
                 let interval = self.progress.interval.clone();
-                self.log(&interval);
+                self.log(&interval, Vec::new());
             }
             self.logs.sync()?;
             let path = self.run.file("final_params.safetensors");
@@ -550,8 +615,18 @@ impl<'a> Session<'a> {
             self.keep_artifact("final-model".into(), path.clone());
             final_params = Some(path);
         }
-        let progress = &self.progress;
-        summary::write(self.run.path(), &self.settings.env, self.config, progress, final_params.as_deref())?;
+        let best_params = self.best.is_some().then(|| self.run.file(BEST_PARAMS));
+        if let (Some(path), State::Completed) = (&best_params, state) {
+            self.keep_artifact("best-model".into(), path.clone());
+        }
+        summary::write(
+            self.run.path(),
+            &self.settings.env,
+            self.config,
+            &self.progress,
+            final_params.as_deref(),
+            self.best.as_ref(),
+        )?;
         let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
         Ok(Outcome {
             run: self.run.name(),
@@ -564,6 +639,7 @@ impl<'a> Session<'a> {
             steps_per_second: self.steps_per_second(),
             checkpoint,
             final_params,
+            best_params,
             metrics: self.last_row.clone(),
         })
     }
