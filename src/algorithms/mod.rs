@@ -58,6 +58,11 @@ pub trait Learner {
     /// What a reader of the parameters needs to know: environment, network, sizes.
     fn params_metadata(&self) -> Vec<(String, String)>;
 
+    /// Bytes in use on the first device, where its plugin says so.
+    fn device_memory(&self) -> Option<u64> {
+        None
+    }
+
     /// The environment.
     fn spec(&self) -> &EnvSpec;
 

@@ -16,6 +16,7 @@ use crate::config::{UsageError, train_command};
 use crate::trainer::tell;
 
 mod bench;
+mod dashboard;
 mod envs;
 mod eval;
 mod learner;

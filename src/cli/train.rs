@@ -7,6 +7,7 @@ use crate::config::{self, Resolved};
 use crate::runtime::plugin;
 use crate::trainer::{self, evaluation, tell};
 
+use super::dashboard::{self, Screen};
 use super::learner::{Plan, build, env_defaults, find_env};
 
 /// The most updates in one chunk. Chunks aim at about a second, so this only bounds the table of metrics.
@@ -17,7 +18,11 @@ const MAX_UPDATES: usize = 1024;
 /// # Errors
 /// One line; a [`config::UsageError`] if the settings are wrong.
 pub fn run(matches: &ArgMatches) -> Result<()> {
-    let Resolved { mut config, mut resumed, rewind, json, notes } = config::resolve(matches, env_defaults)?;
+    let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
+        config::resolve(matches, env_defaults)?;
+    if dashboard {
+        dashboard::check_terminal("train --dashboard", "without it, the run is told in lines")?;
+    }
     if let Some(resumed) = &mut resumed {
         resumed.rewind = rewind;
     }
@@ -41,7 +46,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let timing = learner.timing();
     let how = if timing.cached { "loaded from cache" } else { "compiled" };
     tell(&format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds));
-    let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed)?;
+    let (screen, live) = dashboard.then(Screen::open).transpose()?.unzip();
+    let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed, live);
+    drop(screen); // the terminal is restored before anything else is said
+    let outcome = outcome?;
     if json {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }

@@ -85,15 +85,14 @@ impl Evaluation {
     pub fn describe(&self, settings: &Settings, update: u64, is_best: bool) -> String {
         let Report { episodes, episode_return, episode_length, .. } = &self.report;
         let (mean, std, length) = (episode_return.mean, episode_return.std, episode_length.mean);
-        let mut line = format!(
-            "evaluation at update {update}: return {mean:.3} (std {std:.3}), length {length:.1} over {episodes} episodes"
+        let best = if is_best { ", the best so far" } else { "" };
+        let line = format!(
+            "evaluation {update}: return {mean:.3}{best}, std {std:.3}, length {length:.1}, {episodes} episodes"
         );
         match self.report.truncated() {
-            0 => {}
-            1 => line += &format!(", 1 of them cut off after {} steps", settings.eval_max_steps),
-            count => line += &format!(", {count} of them cut off after {} steps", settings.eval_max_steps),
+            0 => line,
+            count => format!("{line}, {count} of them cut off after {} steps", settings.eval_max_steps),
         }
-        if is_best { line + "; the best so far" } else { line }
     }
 }
 

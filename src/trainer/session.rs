@@ -1,5 +1,6 @@
 //! The chunk loop.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::evaluation::{self, BEST_PARAMS, Best, Evaluation};
 use super::files::write_atomically;
 use super::health::Health;
 use super::history::{self, History};
+use super::live::Live;
 use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
@@ -30,6 +32,8 @@ use crate::algorithms::Learner;
 const CHUNK_SECONDS: f64 = 1.0;
 /// How often a run may go back to a checkpoint because of a value that is not finite.
 const MOST_ROLLBACKS: u32 = 3;
+/// A file of this name in its directory asks a run for a checkpoint.
+pub const SAVE_FILE: &str = "save";
 /// How often `status.json` is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -64,19 +68,28 @@ pub struct Outcome {
 /// # Errors
 /// One line: the run directory cannot be used, the checkpoint does not fit, the device failed, or the final save
 /// failed. A periodic save that fails is a warning; the checkpoint before it stays.
+///
+/// With `live`, a screen in this process says what there is to say, and the second signal is its business.
 pub fn train(
     settings: &Settings,
     config: &str,
     facts: &[(String, Value)],
     learner: &mut dyn Learner,
     resumed: Option<Resumed>,
+    live: Option<Live>,
 ) -> Result<Outcome> {
-    let stop = StopSignal::listen()?;
+    let ears = Ears { stop: StopSignal::listen(live.is_none())?, live };
     let session = match resumed {
-        None => Session::begin(settings, config, facts, learner, stop)?,
-        Some(resumed) => Session::resume(settings, config, facts, learner, stop, resumed)?,
+        None => Session::begin(settings, config, facts, learner, ears)?,
+        Some(resumed) => Session::resume(settings, config, facts, learner, ears, resumed)?,
     };
     session.work()
+}
+
+/// Through what people ask something of a run while it runs.
+struct Ears {
+    stop: StopSignal,
+    live: Option<Live>,
 }
 
 /// What W&B knows of a run when a process begins to work on it.
@@ -170,13 +183,13 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        stop: StopSignal,
+        ears: Ears,
     ) -> Result<Self> {
         let progress = Progress::new(learner.metric_names());
         let run = RunDir::create(settings)?;
         status::write_meta(run.path(), settings.seed, facts)?;
         let known = Known { origin: Origin::New, logged_step: 0 };
-        Self::new(settings, config, facts, learner, stop, run, progress, known)
+        Self::new(settings, config, facts, learner, ears, run, progress, known)
     }
 
     fn resume(
@@ -184,7 +197,7 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        stop: StopSignal,
+        ears: Ears,
         resumed: Resumed,
     ) -> Result<Self> {
         let directory = resumed.directory().to_path_buf();
@@ -210,7 +223,7 @@ impl<'a> Session<'a> {
         let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
         let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
         let known = Known { origin, logged_step };
-        let mut session = Self::new(settings, config, facts, learner, stop, run, progress, known)?;
+        let mut session = Self::new(settings, config, facts, learner, ears, run, progress, known)?;
         session.best = checkpoint.best;
         // A checkpoint under another name is saved again at the end, under its own.
         let own_name = session.run.checkpoint_path(session.progress.update);
@@ -225,7 +238,7 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        stop: StopSignal,
+        ears: Ears,
         run: RunDir,
         progress: Progress,
         known: Known,
@@ -242,7 +255,8 @@ impl<'a> Session<'a> {
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let health = health_of(&run)?;
-        let console = Console::new(num_updates, progress.update);
+        let Ears { stop, live } = ears;
+        let console = Console::new(num_updates, progress.update, live);
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
@@ -292,10 +306,11 @@ impl<'a> Session<'a> {
     }
 
     fn work(mut self) -> Result<Outcome> {
+        self.write_status(State::Running, None);
+        self.console.begin(self.run.path());
         let (name, steps) = (self.run.name(), thousands(self.learner.timesteps_per_update()));
         let updates = thousands(self.num_updates);
         self.console.say(&format!("run {name}: {updates} updates of {steps} timesteps"));
-        self.write_status(State::Running, None);
         let result = self.run_chunks().and_then(|state| self.end(state));
         self.console.finish();
         if let Some(wandb) = self.wandb.take() {
@@ -318,7 +333,7 @@ impl<'a> Session<'a> {
     /// Trains until the run is complete or asked to stop.
     fn run_chunks(&mut self) -> Result<State> {
         while self.progress.update < self.num_updates {
-            if self.stop.requested() || self.run.has_stop_file() {
+            if self.stop.requested() || self.console.stop_is_asked() || self.run.has_stop_file() {
                 return Ok(State::Stopped);
             }
             if !self.run_chunk()? {
@@ -329,7 +344,9 @@ impl<'a> Session<'a> {
             if evaluated.is_some() || self.progress.update.is_multiple_of(self.settings.log_interval) {
                 self.log_interval(evaluated.unwrap_or_default());
             }
-            if self.save_is_due() {
+            if self.save_is_asked() {
+                self.save_as_asked();
+            } else if self.save_is_due() {
                 self.save_or_warn();
             }
             self.heartbeat();
@@ -535,11 +552,27 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn save_or_warn(&mut self) {
+    /// Whether somebody wants a checkpoint now: the screen of this process, or, with a file `save`, anybody else.
+    fn save_is_asked(&self) -> bool {
+        let by_screen = self.console.take_save();
+        fs::remove_file(self.run.file(SAVE_FILE)).is_ok() || by_screen
+    }
+
+    fn save_as_asked(&mut self) {
+        if self.save_or_warn() {
+            let path = self.run.checkpoint_path(self.progress.update);
+            self.console.say(&format!("saved {}", path.display()));
+        }
+    }
+
+    /// Says whether it worked.
+    fn save_or_warn(&mut self) -> bool {
         self.last_save = Instant::now();
-        if let Err(error) = self.save() {
+        let saved = self.save();
+        if let Err(error) = &saved {
             self.console.warn(&format!("{error:#}; {}, training continues", self.what_is_kept()));
         }
+        saved.is_ok()
     }
 
     fn what_is_kept(&self) -> String {
@@ -681,6 +714,8 @@ impl<'a> Session<'a> {
             steps_per_second: self.steps_per_second(),
             start_time: self.start_time.clone(),
             last_heartbeat: status::now(),
+            memory_bytes: status::memory_bytes(),
+            device_memory_bytes: self.learner.device_memory(),
             error,
         };
         self.last_heartbeat = Some(Instant::now());

@@ -153,13 +153,13 @@ fn settings(dir: &Path, updates: u64) -> Settings {
 
 fn run(settings: &Settings, learner: Fake) -> Outcome {
     let mut learner = learner;
-    train(settings, "env = \"fake\"\n", &[], &mut learner, None).unwrap()
+    train(settings, "env = \"fake\"\n", &[], &mut learner, None, None).unwrap()
 }
 
 fn resume(settings: &Settings, from: &Path, learner: Fake) -> anyhow::Result<Outcome> {
     let mut learner = learner;
     let resumed = Resumed::open(from, &settings.checkpoint_dir)?;
-    train(settings, "env = \"fake\"\n", &[], &mut learner, Some(resumed))
+    train(settings, "env = \"fake\"\n", &[], &mut learner, Some(resumed), None)
 }
 
 /// The lines of `metrics.jsonl` without what depends on the clock.
@@ -406,7 +406,7 @@ fn a_value_that_is_not_finite_stops_the_run_and_the_state_before_it_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { save_interval: Some(10), log_interval: 50, ..settings(dir.path(), 100) };
     let mut learner = Fake { poisoned: 28, max_updates: 7, ..Fake::new() };
-    let error = train(&settings, "", &[], &mut learner, None).unwrap_err().to_string();
+    let error = train(&settings, "", &[], &mut learner, None, None).unwrap_err().to_string();
     let directory = dir.path().join("run");
     let kept = directory.join("nonfinite_27.ckpt");
     assert!(
@@ -440,7 +440,7 @@ fn a_rollback_goes_on_with_other_random_numbers() {
     // Without a checkpoint there is nothing to go back to.
     let alone = Settings { save_interval: Some(100), run_name: Some("alone".into()), ..settings };
     let mut learner = Fake { poisoned: 5, ..Fake::new() };
-    let error = train(&alone, "", &[], &mut learner, None).unwrap_err().to_string();
+    let error = train(&alone, "", &[], &mut learner, None, None).unwrap_err().to_string();
     assert_eq!(error, "there is no checkpoint to go back to");
 }
 
@@ -615,6 +615,37 @@ fn a_resumed_run_evaluates_as_an_uninterrupted_one() {
     assert_eq!(best_at(&outcome.directory), "6");
 }
 
+#[test]
+fn a_screen_is_told_what_is_said_and_asks_to_save_and_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), 47);
+    let (live, remote) = live::connect();
+    let remote = std::rc::Rc::new(remote);
+    let asking = remote.clone();
+    let save_file = dir.path().join("run").join(SAVE_FILE);
+    let mut learner = Fake::with_max_updates(1).before_chunk(move |done| match done {
+        4 => asking.save(),
+        12 => fs::write(&save_file, "").unwrap(), // so asks another process
+        20 => asking.stop(),
+        _ => {}
+    });
+    let outcome = train(&settings, "", &[], &mut learner, None, Some(live)).unwrap();
+    let directory = outcome.directory;
+    assert_eq!((outcome.state, outcome.update), (status::State::Stopped, 21));
+    let updates: Vec<_> = run_dir::checkpoints(&directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [5, 13, 21]);
+    assert!(!directory.join(SAVE_FILE).exists());
+
+    assert_eq!(remote.next(), Some(live::Event::Begun(directory.clone())));
+    let mut lines = Vec::new();
+    while let Some(live::Event::Line(line)) = remote.next() {
+        lines.push(line);
+    }
+    assert_eq!(remote.next(), Some(live::Event::Ended));
+    assert!(lines.contains(&format!("saved {}", directory.join("checkpoint_5.ckpt").display())), "{lines:?}");
+    assert!(lines.last().unwrap().starts_with("stopped at update 21"), "{lines:?}");
+}
+
 // What only a process of its own can show: the test binary runs its own ignored test `child` as a process.
 
 /// The settings of the child: it saves at updates 11, 22, 33 and 44, and logs at 10, 20, ...
@@ -654,7 +685,7 @@ fn child() {
     let resumed =
         (mode == "full disk").then(|| Resumed::open(Path::new("run"), &settings.checkpoint_dir).unwrap());
     learner = learner.before_chunk(move |done| signals(&mode, done));
-    let trained = train(&settings, "", &[], &mut learner, resumed);
+    let trained = train(&settings, "", &[], &mut learner, resumed, None);
     if let Err(error) = &trained {
         eprintln!("error: {error:#}");
     }
@@ -716,7 +747,7 @@ fn slow_child() {
     if resumed.is_none() {
         let _ = fs::remove_dir_all(Path::new(&dir).join("run")); // killed before the first checkpoint
     }
-    train(&settings, "", &[], &mut learner, resumed).unwrap();
+    train(&settings, "", &[], &mut learner, resumed, None).unwrap();
 }
 
 #[test]
@@ -837,7 +868,8 @@ fn a_learner_that_fails_fails_the_run_and_leaves_the_checkpoint() {
         }
     }
     let dir = tempfile::tempdir().unwrap();
-    let error = train(&child_settings(dir.path()), "", &[], &mut Failing(Fake::new()), None).unwrap_err();
+    let error =
+        train(&child_settings(dir.path()), "", &[], &mut Failing(Fake::new()), None, None).unwrap_err();
     assert_eq!(error.to_string(), "the device is gone");
     let status = status::Status::read(&dir.path().join("run")).unwrap();
     assert_eq!((status.state, status.error.as_deref()), (status::State::Failed, Some("the device is gone")));

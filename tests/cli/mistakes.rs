@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 32] = [
+    let cases: [(&str, &[&str]); 33] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -33,6 +33,7 @@ fn wrong_usage_is_status_2() {
         ),
         ("train --env cartpole --num-envs 3 --devices 2", &["cannot be split evenly", "num_envs = 4"]),
         ("train --run-name ../up", &["run_name is \"../up\""]),
+        ("train --dashboard", &["train --dashboard needs a terminal; without it, the run is told in lines"]),
         ("train --rewind", &["--resume"]),
         ("train --eval-interval 0", &["eval_interval is 0; it must be from 1"]),
         ("train --eval-interval often", &["invalid value 'often' for '--eval-interval <N>'"]),

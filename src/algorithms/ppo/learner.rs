@@ -292,6 +292,10 @@ impl Learner for PpoLearner {
         self.metadata.clone()
     }
 
+    fn device_memory(&self) -> Option<u64> {
+        self.client.memory_in_use(0)
+    }
+
     fn spec(&self) -> &EnvSpec {
         &self.spec
     }
