@@ -1,7 +1,7 @@
 //! Which metrics are on the screen and where: the important ones as charts, all others as lines with small curves.
 //!
-//! A line needs one row and shows what a chart shows but the axes, so charts get the rows that lines leave over, at least
-//! one row of charts.
+//! A line needs one row and shows what a chart shows but the axes. So there are as many rows of charts as leave room for
+//! all other metrics as lines, and at least one; what is left over goes to lines that are extra, then to the charts.
 
 use crate::trainer::History;
 
@@ -20,8 +20,10 @@ const CHARTS: [&str; 12] = [
     "total_loss",
     "num_episodes",
 ];
-/// What comes after those, by the beginning of its name; then all the rest.
-const GROUPS: [&str; 4] = ["actions/", "reward/", "eval/", "stats/"];
+/// What comes after those, by the beginning of its name; then all the rest but what is extra.
+const GROUPS: [&str; 3] = ["actions/", "reward/", "stats/"];
+/// What an evaluation says beside its return: shown where there is room for more than charts.
+const EXTRA: &str = "eval/";
 /// What is no curve of its own: the x axis, clocks, and a second name of the entropy.
 const HIDDEN: [&str; 4] = ["update", "timesteps", "wall_seconds", "ent_loss"];
 
@@ -49,6 +51,7 @@ pub struct Plan {
 pub fn in_order(history: &History) -> Vec<String> {
     let rank = |name: &str| match CHARTS.iter().position(|chart| *chart == name) {
         Some(rank) => rank,
+        None if name.starts_with(EXTRA) => usize::MAX,
         None => {
             let group = GROUPS.iter().position(|group| name.starts_with(group)).unwrap_or(GROUPS.len());
             CHARTS.len() + group
@@ -76,21 +79,21 @@ pub fn plan(names: &[String], asked: bool, width: u16, height: u16) -> Plan {
             missing: 0,
         };
     }
-    let chartable = names.iter().filter(|name| CHARTS.contains(&name.as_str())).count();
+    let is_chart = |name: &&String| CHARTS.contains(&name.as_str());
+    let chartable = names.iter().filter(is_chart).count();
+    let needed = names.iter().filter(|name| is_chart(name) || !name.starts_with(EXTRA)).count();
+    let charts_in = |rows: usize| (rows * chart_columns).min(chartable);
+    let fits = |rows: &usize| {
+        let lines = (needed - charts_in(*rows)).div_ceil(line_columns);
+        rows * usize::from(CHART_HEIGHT) + lines <= usize::from(height)
+    };
     let most_rows = chartable.div_ceil(chart_columns).max(1);
-    let rows_for_lines = |chart_rows: usize| {
-        (names.len() - charts_in(chart_rows, chart_columns, chartable)).div_ceil(line_columns)
-    };
-    let fits = |chart_rows: &usize| {
-        *chart_rows * usize::from(CHART_HEIGHT) + rows_for_lines(*chart_rows) <= usize::from(height)
-    };
     let rows = (1..=most_rows).rev().find(fits).unwrap_or(1);
-    let charts = charts_in(rows, chart_columns, chartable);
-    let (charts, lines) = names.split_at(charts);
-    let least = (rows as u16 * CHART_HEIGHT).min(height);
-    let chart_rows = height.saturating_sub(rows_for_lines(rows) as u16).max(least);
-    let room = usize::from(height - chart_rows) * line_columns;
-    let shown = lines.len().min(room);
+    let (charts, lines) = names.split_at(charts_in(rows));
+    let room_for_lines = height.saturating_sub(rows as u16 * CHART_HEIGHT);
+    let line_rows = lines.len().div_ceil(line_columns).min(room_for_lines.into());
+    let chart_rows = height - line_rows as u16;
+    let shown = lines.len().min(line_rows * line_columns);
     Plan {
         charts: charts.to_vec(),
         lines: lines[..shown].to_vec(),
@@ -99,10 +102,6 @@ pub fn plan(names: &[String], asked: bool, width: u16, height: u16) -> Plan {
         line_columns,
         missing: lines.len() - shown,
     }
-}
-
-fn charts_in(rows: usize, columns: usize, chartable: usize) -> usize {
-    (rows * columns).min(chartable)
 }
 
 #[cfg(test)]
@@ -125,6 +124,10 @@ mod tests {
         let large = plan(&names(18), false, 160, 42);
         assert_eq!((large.chart_columns, large.charts.len(), large.lines.len()), (4, 12, 18));
         assert_eq!(large.chart_rows, 42 - 5);
+        let evaluated = [names(18), (0..20).map(|number| format!("eval/{number}")).collect()].concat();
+        // Three rows of three charts need 24 rows, the other 21 metrics of the training 7; one is left over.
+        let extra = plan(&evaluated, false, 132, 32);
+        assert_eq!((extra.charts.len(), extra.chart_rows, extra.lines.len(), extra.missing), (9, 24, 24, 17));
         let tiny = plan(&names(18), false, 1, 1);
         assert_eq!((tiny.chart_rows, tiny.lines.len()), (1, 0));
         assert_eq!(plan(&[], false, 80, 20).missing, 0);
