@@ -20,6 +20,18 @@ use super::policy::Policy;
 
 /// The most episodes that run side by side: a bound on the memory.
 const MAX_LANES: usize = 1024;
+/// Bounds that keep a slip of the finger from running for days.
+pub const MAX_EPISODES: usize = 1 << 20;
+pub const MAX_STEPS: usize = 1 << 24;
+
+/// What to play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub episodes: usize,
+    /// Steps after which an episode is cut off.
+    pub max_steps: usize,
+    pub seed: u64,
+}
 
 /// One episode of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +48,11 @@ pub struct Episode {
 }
 
 /// A compiled evaluation of one policy's network in one environment.
-pub struct Evaluator<'a> {
-    client: &'a Client,
+pub struct Evaluator {
+    client: Client,
     program: Program,
-    inputs: Vec<Buffer>,
+    params: Vec<Buffer>,
+    env_params: Vec<Buffer>,
     lanes: usize,
     num_metrics: usize,
 }
@@ -66,16 +79,16 @@ struct Bounds {
 }
 crate::tree!(Bounds { first, episodes, max_steps });
 
-impl<'a> Evaluator<'a> {
+impl Evaluator {
     /// Compiles the program for `episodes` episodes.
     ///
     /// # Errors
     /// Whatever the compiler or the device reports.
-    pub fn new(client: &'a Client, env: &dyn AnyEnv, policy: &Policy, episodes: usize) -> Result<Self> {
+    pub fn new(client: &Client, env: &dyn AnyEnv, policy: &Policy, episodes: usize) -> Result<Self> {
         Self::with_lanes(client, env, policy, episodes.clamp(1, MAX_LANES))
     }
 
-    fn with_lanes(client: &'a Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
+    fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
         let env_params = default_params(env);
         let scalar = || Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
         let seed = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
@@ -89,28 +102,43 @@ impl<'a> Evaluator<'a> {
             lower(&traced.graph, &lower::Options { kernels: client.has_kernels(), ..Default::default() });
         let program =
             client.compile(&text, &CompileOptions::default()).context("compiling the evaluation")?;
-        let values = policy.params().iter().chain(env_params.iter().map(|(_, value)| value));
-        let inputs = values.map(|value| client.to_device(value, 0)).collect::<Result<_, _>>()?;
-        Ok(Evaluator { client, program, inputs, lanes, num_metrics: env.spec().metrics.len() })
+        let upload = |value| client.to_device(value, 0);
+        Ok(Evaluator {
+            client: client.clone(),
+            program,
+            params: policy.params().iter().map(upload).collect::<Result<_, _>>()?,
+            env_params: env_params.iter().map(|(_, value)| upload(value)).collect::<Result<_, _>>()?,
+            lanes,
+            num_metrics: env.spec().metrics.len(),
+        })
     }
 
-    /// Plays `episodes` episodes of at most `max_steps` steps.
+    /// Plays the episodes with the policy's own parameters.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn run(&self, episodes: usize, max_steps: usize, seed: u64) -> Result<Vec<Episode>> {
-        let mut all = Vec::with_capacity(episodes);
-        while all.len() < episodes {
-            let found = self.run_from(all.len(), episodes, max_steps, seed)?;
-            all.extend(found.into_iter().take(episodes - all.len()));
+    pub fn run(&self, plan: &Plan) -> Result<Vec<Episode>> {
+        self.run_with(&self.params.iter().collect::<Vec<_>>(), plan)
+    }
+
+    /// Plays the episodes with other parameters of the same network, which lie on device 0 already.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn run_with(&self, params: &[&Buffer], plan: &Plan) -> Result<Vec<Episode>> {
+        let mut all = Vec::with_capacity(plan.episodes);
+        while all.len() < plan.episodes {
+            let found = self.run_from(all.len(), params, plan)?;
+            all.extend(found.into_iter().take(plan.episodes - all.len()));
         }
         Ok(all)
     }
 
-    fn run_from(&self, first: usize, episodes: usize, max_steps: usize, seed: u64) -> Result<Vec<Episode>> {
-        let seed = HostArray::new(&[2], vec![(seed >> 32) as u32, seed as u32]);
-        let bounds = [first, episodes, max_steps].map(|bound| HostArray::scalar(bound as i32));
-        let mut args: Vec<Arg> = self.inputs.iter().map(Arg::Borrow).collect();
+    fn run_from(&self, first: usize, params: &[&Buffer], plan: &Plan) -> Result<Vec<Episode>> {
+        let seed = HostArray::new(&[2], vec![(plan.seed >> 32) as u32, plan.seed as u32]);
+        let bounds = [first, plan.episodes, plan.max_steps].map(|bound| HostArray::scalar(bound as i32));
+        let inputs = params.iter().copied().chain(&self.env_params);
+        let mut args: Vec<Arg> = inputs.map(Arg::Borrow).collect();
         for value in std::iter::once(&seed).chain(&bounds) {
             args.push(Arg::Donate(self.client.to_device(value, 0)?));
         }
@@ -275,6 +303,10 @@ mod tests {
         Policy::of_network(params, Activation::Tanh, choice, &env.spec()).unwrap()
     }
 
+    fn plan(episodes: usize, max_steps: usize, seed: u64) -> Plan {
+        Plan { episodes, max_steps, seed }
+    }
+
     fn mean_return(episodes: &[Episode]) -> f64 {
         episodes.iter().map(|episode| episode.episode_return).sum::<f64>() / episodes.len() as f64
     }
@@ -286,13 +318,13 @@ mod tests {
         let random = Policy::random();
         let wide = Evaluator::with_lanes(&client, &env, &random, 100).unwrap();
         let narrow = Evaluator::with_lanes(&client, &env, &random, 16).unwrap();
-        let episodes = wide.run(100, 1000, 3).unwrap();
-        assert_eq!(narrow.run(100, 1000, 3).unwrap(), episodes);
-        assert_ne!(wide.run(100, 1000, 4).unwrap(), episodes);
+        let episodes = wide.run(&plan(100, 1000, 3)).unwrap();
+        assert_eq!(narrow.run(&plan(100, 1000, 3)).unwrap(), episodes);
+        assert_ne!(wide.run(&plan(100, 1000, 4)).unwrap(), episodes);
         assert!(episodes.iter().all(|e| e.finished && e.episode_return == e.episode_length as f64));
         // The known mean of random play is 22, its standard deviation 12.
         assert!((mean_return(&episodes) - 22.0).abs() < 4.8, "{}", mean_return(&episodes));
-        let cut = wide.run(100, 8, 3).unwrap();
+        let cut = wide.run(&plan(100, 8, 3)).unwrap();
         for (cut, whole) in cut.iter().zip(&episodes) {
             assert_eq!(cut.episode_length, whole.episode_length.min(8));
             assert_eq!(cut.finished, whole.episode_length <= 8);
@@ -305,7 +337,7 @@ mod tests {
         let env = Erased::new(CartPole);
         let play = |choice| {
             let evaluator = Evaluator::new(&client, &env, &reflex(choice, &env), 40).unwrap();
-            evaluator.run(40, 300, 0).unwrap()
+            evaluator.run(&plan(40, 300, 0)).unwrap()
         };
         let (greedy, sampled) = (play(Choice::Greedy), play(Choice::Sample));
         assert!(mean_return(&greedy) > 150.0, "{}", mean_return(&greedy));

@@ -12,9 +12,13 @@ pub mod playback;
 pub mod policy;
 pub mod ppo;
 pub mod random;
+pub mod report;
 pub mod rollout;
 
 use crate::array::{ArrayType, HostArray};
+use crate::envs::EnvSpec;
+
+use self::evaluation::{Episode, Plan};
 
 /// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.
 pub type NamedArrays = Vec<(String, HostArray)>;
@@ -53,4 +57,19 @@ pub trait Learner {
 
     /// What a reader of the parameters needs to know: environment, network, sizes.
     fn params_metadata(&self) -> Vec<(String, String)>;
+
+    /// Bytes in use on the first device, where its plugin says so.
+    fn device_memory(&self) -> Option<u64> {
+        None
+    }
+
+    /// The environment.
+    fn spec(&self) -> &EnvSpec;
+
+    /// Plays whole episodes with the parameters as they are. It leaves no trace in the state, and depends on the
+    /// parameters and the plan alone.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>>;
 }

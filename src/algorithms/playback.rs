@@ -219,7 +219,7 @@ fn borrow(buffers: &[Buffer]) -> Vec<Arg<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithms::evaluation::Evaluator;
+    use crate::algorithms::evaluation::{Evaluator, Plan};
     use crate::envs::{CartPole, Erased};
     use crate::runtime::plugin;
 
@@ -227,7 +227,8 @@ mod tests {
     fn an_episode_is_the_one_that_is_evaluated() {
         let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
         let (env, policy) = (Erased::new(CartPole), Policy::random());
-        let episodes = Evaluator::new(&client, &env, &policy, 3).unwrap().run(3, 1000, 7).unwrap();
+        let plan = Plan { episodes: 3, max_steps: 1000, seed: 7 };
+        let episodes = Evaluator::new(&client, &env, &policy, 3).unwrap().run(&plan).unwrap();
         let mut playback = Playback::new(&client, &env, &policy).unwrap();
         for (number, expected) in episodes.iter().enumerate() {
             let mut moment = playback.begin(7, number).unwrap();

@@ -17,6 +17,7 @@ use crate::trainer::tell;
 
 mod bench;
 mod compile;
+mod dashboard;
 mod envs;
 mod eval;
 mod learner;

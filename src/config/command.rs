@@ -22,6 +22,9 @@ pub struct Invocation {
     /// With --resume: let the online history end at the checkpoint, too
     #[arg(long, requires = "resume")]
     pub rewind: bool,
+    /// Show the run on the full screen: live curves, keys to save and to stop
+    #[arg(long)]
+    pub dashboard: bool,
     /// Print a summary as one JSON object on stdout at the end
     #[arg(long)]
     pub json: bool,

@@ -36,6 +36,7 @@ pub struct Resolved {
     /// The checkpoint to continue from.
     pub resumed: Option<Resumed>,
     pub rewind: bool,
+    pub dashboard: bool,
     pub json: bool,
     /// Lines to tell the user: settings that a resumed run goes on with, other than it began.
     pub notes: Vec<String>,
@@ -51,7 +52,7 @@ pub fn resolve(
     matches: &ArgMatches,
     env_defaults: impl Fn(&str) -> Result<ppo::Settings>,
 ) -> Result<Resolved> {
-    let Invocation { config: file, resume, rewind, json } = Invocation::from_arg_matches(matches)?;
+    let Invocation { config: file, resume, rewind, dashboard, json } = Invocation::from_arg_matches(matches)?;
     let run = trainer::Settings::from_arg_matches(matches)?;
     let given = given(matches, &run)?;
     let resumed = resume.map(|request| open(&request, &run.checkpoint_dir)).transpose()?;
@@ -76,10 +77,11 @@ pub fn resolve(
     let merged: Table = [defaults, base.values, given].into_iter().flatten().collect();
     let mut config = Config { run: merged.clone().try_into()?, ppo: merged.try_into()? };
     check(&config.run, &config.ppo)?;
+    config.run.check_together().map_err(|error| UsageError(error.to_string()))?;
     if config.ppo.num_minibatches != env_settings.num_minibatches {
         config.run.auto_scale = false; // a number that was chosen is kept
     }
-    Ok(Resolved { config, resumed, rewind, json, notes })
+    Ok(Resolved { config, resumed, rewind, dashboard, json, notes })
 }
 
 /// Loads what `--resume` names. If it is nothing at all, the nearest name of a run may be what was meant.

@@ -196,6 +196,7 @@ fn checkpoint(dir: &Path, args: &[&str]) -> String {
         env: "cartpole".into(),
         progress: Progress::new(&[]),
         state: Vec::new(),
+        best: None,
     };
     checkpoint.save(&run.join("checkpoint_0.ckpt")).unwrap();
     dir.to_str().unwrap().to_string()

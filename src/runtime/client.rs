@@ -188,6 +188,11 @@ impl Client {
         key
     }
 
+    /// Bytes in use on device number `device`; nothing where the plugin does not count them, as on cpu.
+    pub fn memory_in_use(&self, device: usize) -> Option<u64> {
+        self.inner.handle.memory_in_use(device)
+    }
+
     /// Copies an array to device number `device`, counted from 0.
     pub fn to_device(&self, array: &HostArray, device: usize) -> Result<Buffer> {
         if device >= self.devices() {

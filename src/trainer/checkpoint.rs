@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! magic "LOCKSTEP" | format version, u32 | length of the body, u64 | body | sha256 of all before
-//! body: header (bincode: configuration, counters, logs, names and types of the arrays) | bytes of the arrays
+//! body: header (bincode: configuration, counters, logs, names and types of the arrays)
+//!     | since version 2: header of the best parameters (bincode) | bytes of the arrays, then of the best parameters
 //! ```
 //!
 //! All numbers are little-endian. The arrays stand outside the bincode header because they are nearly all of the
@@ -16,13 +17,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::evaluation::Best;
 use super::files::write_durably;
 use super::progress::Progress;
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, HostArray};
 
-/// The format that this program writes. It reads this one and none that is newer.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format that this program writes. It reads this one and all before it, and none that is newer.
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"LOCKSTEP";
 const PREFIX: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
@@ -39,15 +41,37 @@ pub struct Checkpoint {
     pub progress: Progress,
     /// The learner's state.
     pub state: NamedArrays,
+    /// The best parameters that an evaluation has found.
+    pub best: Option<Best>,
 }
 
-/// All of a checkpoint but the values of its arrays.
+/// All of a checkpoint but the values of its arrays, and its best parameters.
 #[derive(Serialize, Deserialize)]
 struct Header {
     config: String,
     env: String,
     progress: Progress,
     arrays: Vec<(String, ArrayType)>,
+}
+
+/// All of the best parameters but their values.
+#[derive(Serialize, Deserialize)]
+struct BestHeader {
+    update: u64,
+    timesteps: u64,
+    mean_return: f64,
+    arrays: Vec<(String, ArrayType)>,
+}
+
+impl BestHeader {
+    fn of(best: &Best) -> Self {
+        let Best { update, timesteps, mean_return, ref params } = *best;
+        Self { update, timesteps, mean_return, arrays: types(params) }
+    }
+}
+
+fn types(arrays: &[(String, HostArray)]) -> Vec<(String, ArrayType)> {
+    arrays.iter().map(|(name, array)| (name.clone(), array.array_type())).collect()
 }
 
 /// Why a file could not be loaded as a checkpoint.
@@ -82,10 +106,16 @@ impl Checkpoint {
     /// # Errors
     /// One line that names the file; what was there before is untouched.
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let arrays = self.state.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
-        let Checkpoint { config, env, progress, .. } = self.clone_without_state();
-        let header = bincode::serde::encode_to_vec(Header { config, env, progress, arrays }, encoding())?;
-        let array_bytes: usize = self.state.iter().map(|(_, array)| array.array_type().byte_size()).sum();
+        let header = Header {
+            config: self.config.clone(),
+            env: self.env.clone(),
+            progress: self.progress.clone(),
+            arrays: types(&self.state),
+        };
+        let best = self.best.as_ref().map(BestHeader::of);
+        let header = bincode::serde::encode_to_vec((header, best), encoding())?;
+        let arrays = || self.state.iter().chain(self.best.iter().flat_map(|best| &best.params));
+        let array_bytes: usize = arrays().map(|(_, array)| array.array_type().byte_size()).sum();
         let body_length = (header.len() + array_bytes) as u64;
         write_durably(path, |file| {
             let mut file = Hashing { inner: file, hash: Sha256::new() };
@@ -93,21 +123,12 @@ impl Checkpoint {
             file.write_all(&FORMAT_VERSION.to_le_bytes())?;
             file.write_all(&body_length.to_le_bytes())?;
             file.write_all(&header)?;
-            for (_, array) in &self.state {
+            for (_, array) in arrays() {
                 file.write_all(&array.to_bytes())?;
             }
             let checksum = file.hash.finalize();
             file.inner.write_all(&checksum)
         })
-    }
-
-    fn clone_without_state(&self) -> Self {
-        Self {
-            config: self.config.clone(),
-            env: self.env.clone(),
-            progress: self.progress.clone(),
-            state: Vec::new(),
-        }
     }
 
     /// Reads a file and checks magic, version, length and checksum.
@@ -119,8 +140,8 @@ impl Checkpoint {
             io::ErrorKind::NotFound => Error::Missing(path.into()),
             _ => Error::Unreadable(path.into(), error),
         })?;
-        decode(checked_body(path, &bytes)?)
-            .ok_or(Error::Damaged(path.into(), "its content cannot be decoded"))
+        let (version, body) = checked_body(path, &bytes)?;
+        decode(version, body).ok_or(Error::Damaged(path.into(), "its content cannot be decoded"))
     }
 
     /// Puts the arrays into the order of `types`, after checking that there are exactly those.
@@ -138,8 +159,8 @@ impl Checkpoint {
     }
 }
 
-/// The body of a file whose frame and checksum are right.
-fn checked_body<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
+/// The format version and the body of a file whose frame and checksum are right.
+fn checked_body<'a>(path: &Path, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), Error> {
     let damaged = |reason| Error::Damaged(path.into(), reason);
     let magic = &bytes[..bytes.len().min(MAGIC.len())];
     if bytes.is_empty() || !MAGIC.starts_with(magic) {
@@ -167,20 +188,36 @@ fn checked_body<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
     if Sha256::digest(content)[..] != *checksum {
         return Err(damaged("its checksum does not match"));
     }
-    Ok(&rest[..rest.len() - CHECKSUM])
+    Ok((version, &rest[..rest.len() - CHECKSUM]))
 }
 
-fn decode(body: &[u8]) -> Option<Checkpoint> {
-    let (header, read): (Header, usize) = bincode::serde::decode_from_slice(body, encoding()).ok()?;
-    let mut bytes = &body[read..];
-    let mut state = Vec::with_capacity(header.arrays.len());
-    for (name, array_type) in header.arrays {
+fn decode(version: u32, body: &[u8]) -> Option<Checkpoint> {
+    let mut rest = body;
+    let Header { config, env, progress, arrays } = decode_header(&mut rest)?;
+    let best: Option<BestHeader> = if version >= 2 { decode_header(&mut rest)? } else { None };
+    let state = decode_arrays(arrays, &mut rest)?;
+    let best = match best {
+        Some(BestHeader { update, timesteps, mean_return, arrays }) => {
+            Some(Best { update, timesteps, mean_return, params: decode_arrays(arrays, &mut rest)? })
+        }
+        None => None,
+    };
+    rest.is_empty().then_some(Checkpoint { config, env, progress, state, best })
+}
+
+fn decode_header<T: serde::de::DeserializeOwned>(bytes: &mut &[u8]) -> Option<T> {
+    let (header, read) = bincode::serde::decode_from_slice(bytes, encoding()).ok()?;
+    *bytes = &bytes[read..];
+    Some(header)
+}
+
+fn decode_arrays(types: Vec<(String, ArrayType)>, bytes: &mut &[u8]) -> Option<NamedArrays> {
+    let decode = |(name, array_type): (String, ArrayType)| {
         let (values, rest) = bytes.split_at_checked(array_type.byte_size())?;
-        state.push((name, HostArray::from_bytes(&array_type, values)?));
-        bytes = rest;
-    }
-    let Header { config, env, progress, .. } = header;
-    bytes.is_empty().then_some(Checkpoint { config, env, progress, state })
+        *bytes = rest;
+        Some((name, HostArray::from_bytes(&array_type, values)?))
+    };
+    types.into_iter().map(decode).collect()
 }
 
 fn encoding() -> impl bincode::config::Config {
@@ -255,6 +292,12 @@ mod tests {
                 ("empty".into(), HostArray::new(&[0, 4], Vec::<f64>::new())),
                 ("count".into(), HostArray::scalar(u64::MAX)),
             ],
+            best: Some(Best {
+                update: 5,
+                timesteps: 500,
+                mean_return: -1.25,
+                params: vec![("params.w".into(), HostArray::new(&[2], vec![0.5f32, 8.0]))],
+            }),
         }
     }
 
@@ -271,7 +314,7 @@ mod tests {
         let (_dir, path, _) = saved();
         let (loaded, original) = (Checkpoint::load(&path).unwrap(), sample());
         assert_eq!((&loaded.config, &loaded.env), (&original.config, &original.env));
-        assert_eq!(loaded.progress, original.progress);
+        assert_eq!((&loaded.progress, &loaded.best), (&original.progress, &original.best));
         for ((name, array), (expected_name, expected)) in loaded.state.iter().zip(&original.state) {
             assert_eq!((name, array.array_type()), (expected_name, expected.array_type()));
             assert_eq!(array.to_bytes(), expected.to_bytes());
@@ -301,7 +344,7 @@ mod tests {
         newer[8] = 9;
         assert_eq!(
             message(&newer),
-            "FILE has checkpoint format 9, newer than 1; load it with a newer lockstep"
+            "FILE has checkpoint format 9, newer than 2; load it with a newer lockstep"
         );
         let missing = dir.path().join("none.ckpt");
         let text = Checkpoint::load(&missing).unwrap_err().to_string();
@@ -321,25 +364,30 @@ mod tests {
         assert!(checked_body(&path, &good).is_ok());
     }
 
-    /// Written by the first version of the format; it must stay readable.
+    /// Written by the versions of the format; they must stay readable. The first knew nothing of best parameters.
     #[test]
-    fn a_stored_file_of_format_1_loads() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoint_format_1.ckpt"));
-        if std::env::var_os("LOCKSTEP_UPDATE_GOLDEN").is_some() && !path.exists() {
-            sample().save(path).unwrap();
+    fn stored_files_of_all_formats_load() {
+        for version in 1..=FORMAT_VERSION {
+            let name = format!("tests/data/checkpoint_format_{version}.ckpt");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+            if std::env::var_os("UPDATE_GOLDEN").is_some() && !path.exists() {
+                sample().save(&path).unwrap();
+            }
+            assert_eq!(fs::read(&path).unwrap()[8], version as u8);
+            let (loaded, expected) = (Checkpoint::load(&path).unwrap(), sample());
+            assert_eq!(
+                (loaded.config, loaded.env, loaded.progress),
+                (expected.config, expected.env, expected.progress)
+            );
+            assert_eq!(loaded.best, expected.best.filter(|_| version >= 2));
+            let bytes = |state: &NamedArrays| -> Vec<_> {
+                state
+                    .iter()
+                    .map(|(name, array)| (name.clone(), array.array_type(), array.to_bytes().to_vec()))
+                    .collect()
+            };
+            assert_eq!(bytes(&loaded.state), bytes(&expected.state));
         }
-        let (loaded, expected) = (Checkpoint::load(path).unwrap(), sample());
-        assert_eq!(
-            (loaded.config, loaded.env, loaded.progress),
-            (expected.config, expected.env, expected.progress)
-        );
-        let bytes = |state: &NamedArrays| -> Vec<_> {
-            state
-                .iter()
-                .map(|(name, array)| (name.clone(), array.array_type(), array.to_bytes().to_vec()))
-                .collect()
-        };
-        assert_eq!(bytes(&loaded.state), bytes(&expected.state));
     }
 
     #[test]

@@ -1,39 +1,52 @@
-//! What a person sees of a run: a progress bar on a terminal, one line per logged row elsewhere. All on stderr.
+//! What a person sees of a run: a progress bar on a terminal, one line per logged row elsewhere, both on stderr; or a
+//! screen of its own, which is told what there is to say.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::live::Live;
 use super::metrics::Row;
 
 /// The run's voice.
 #[derive(Debug)]
 pub struct Console {
+    /// The screen that speaks instead, if there is one.
+    live: Option<Live>,
     bar: Option<ProgressBar>,
     start: Instant,
     first_update: u64,
 }
 
 impl Console {
-    /// A bar over `num_updates` updates, of which `done` are behind it, if stderr is a terminal.
-    pub fn new(num_updates: u64, done: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+    /// A bar over `num_updates` updates, of which `done` are behind it, if stderr is a terminal and there is no screen.
+    pub fn new(num_updates: u64, done: u64, live: Option<Live>) -> Self {
+        let bar = (live.is_none() && std::io::stderr().is_terminal()).then(|| {
             let style = "{bar:24} {percent:>3}%  update {pos}/{len}  {elapsed}, {eta} left  {msg}";
             let style = ProgressStyle::with_template(style).expect("a valid template");
             let bar = ProgressBar::new(num_updates).with_style(style).with_position(done);
             bar.reset_eta();
             bar
         });
-        Self { bar, start: Instant::now(), first_update: done }
+        Self { live, bar, start: Instant::now(), first_update: done }
+    }
+
+    /// Shows the run in a directory, which has its files now.
+    pub fn begin(&self, directory: &Path) {
+        if let Some(live) = &self.live {
+            live.begin(directory);
+        }
     }
 
     /// Says a line.
     pub fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| tell(line)),
-            None => tell(line),
+        match (&self.live, &self.bar) {
+            (Some(live), _) => live.say(line),
+            (None, Some(bar)) => bar.suspend(|| tell(line)),
+            (None, None) => tell(line),
         }
     }
 
@@ -56,11 +69,21 @@ impl Console {
         }
     }
 
-    /// Reports a logged row, where there is no bar.
+    /// Reports a logged row, where there is neither bar nor screen.
     pub fn row(&self, row: &Row) {
-        if self.bar.is_none() {
+        if self.live.is_none() && self.bar.is_none() {
             tell(&line(row, self.start.elapsed().as_secs_f64(), self.first_update));
         }
+    }
+
+    /// Whether the screen asks the run to end.
+    pub fn stop_is_asked(&self) -> bool {
+        self.live.as_ref().is_some_and(Live::stop_is_asked)
+    }
+
+    /// Whether the screen has asked for a checkpoint since the last time.
+    pub fn take_save(&self) -> bool {
+        self.live.as_ref().is_some_and(Live::take_save)
     }
 
     /// Takes the bar away.

@@ -1,9 +1,9 @@
 //! Reading a run's `metrics.jsonl` back, also while somebody else writes it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -36,22 +36,37 @@ impl History {
     /// # Errors
     /// One line: the file cannot be read, or a line of it is no JSON object.
     pub fn read(run: &Path) -> Result<Self> {
-        let path = run.join(METRICS);
-        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut reader = BufReader::new(file);
         let mut history = Self::default();
-        let mut line = String::new();
+        history.read_from(&run.join(METRICS), 0)?;
+        Ok(history)
+    }
+
+    /// Adds the rows of a file from byte `start` on. Gives the byte after the last of them.
+    fn read_from(&mut self, path: &Path, start: u64) -> Result<u64> {
+        let cannot = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(cannot)?;
+        file.seek(SeekFrom::Start(start)).with_context(cannot)?;
+        let (mut reader, mut line, mut end) = (BufReader::new(file), String::new(), start);
         loop {
             line.clear();
-            reader.read_line(&mut line).with_context(|| format!("cannot read {}", path.display()))?;
+            reader.read_line(&mut line).with_context(cannot)?;
             if !line.ends_with('\n') {
-                return Ok(history);
+                return Ok(end);
             }
             let row: Map<String, Value> = serde_json::from_str(&line).with_context(|| {
-                format!("line {} of {} is no row of metrics", history.rows + 1, path.display())
+                format!("line {} of {} is no row of metrics", self.rows + 1, path.display())
             })?;
-            history.add(&row);
+            self.add(&row);
+            end += line.len() as u64;
         }
+    }
+
+    /// Leaves out every second row, but not the newest.
+    fn thin_out(&mut self) {
+        for column in self.columns.values_mut() {
+            *column = column.rchunks(2).rev().map(|pair| pair[pair.len() - 1]).collect();
+        }
+        self.rows = self.rows.div_ceil(2);
     }
 
     fn add(&mut self, row: &Map<String, Value>) {
@@ -101,10 +116,78 @@ impl History {
     }
 }
 
+/// The curves of a run that goes on: reads what is new, and of a long run keeps what a screen can show.
+#[derive(Debug, Default)]
+pub struct Follower {
+    path: PathBuf,
+    end: u64,
+    history: History,
+}
+
+/// Rows that a follower keeps at most.
+const MOST_ROWS: usize = 1 << 13;
+
+impl Follower {
+    /// Follows the run in a directory, from its beginning.
+    pub fn new(run: &Path) -> Self {
+        Self { path: run.join(METRICS), ..Self::default() }
+    }
+
+    /// The curves as they are now.
+    ///
+    /// # Errors
+    /// As [`History::read`].
+    pub fn update(&mut self) -> Result<&History> {
+        let length = fs::metadata(&self.path).map_or(0, |data| data.len());
+        // A file that was cut back belongs to a run that went back to a checkpoint.
+        if length < self.end || (length > self.end && self.read().is_err()) {
+            *self = Self { path: std::mem::take(&mut self.path), ..Self::default() };
+            self.read()?;
+        }
+        Ok(&self.history)
+    }
+
+    /// The curves as they were at the last update.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    fn read(&mut self) -> Result<()> {
+        self.end = self.history.read_from(&self.path, self.end)?;
+        while self.history.rows > MOST_ROWS {
+            self.history.thin_out();
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+
+    #[test]
+    fn a_follower_reads_on_and_starts_over_where_a_run_went_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(METRICS);
+        let row = |x: usize| format!("{{\"timesteps\":{x}}}\n");
+        let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
+        let seen = |follower: &mut Follower| {
+            let history = follower.update().unwrap();
+            (history.len(), history.column("timesteps").and_then(|column| column.last().copied()))
+        };
+        let mut follower = Follower::new(dir.path());
+        assert_eq!(seen(&mut follower), (0, None));
+        fs::write(&path, rows(1..4) + "{\"times").unwrap();
+        assert_eq!(seen(&mut follower), (3, Some(3.0)));
+        fs::write(&path, rows(1..6)).unwrap();
+        assert_eq!(seen(&mut follower), (5, Some(5.0)));
+        fs::write(&path, rows(1..3)).unwrap();
+        assert_eq!(seen(&mut follower), (2, Some(2.0)));
+        fs::write(&path, rows(1..MOST_ROWS + 2 * 1000 + 1)).unwrap();
+        assert_eq!(seen(&mut follower), (MOST_ROWS / 2 + 1000, Some((MOST_ROWS + 2000) as f64)));
+        fs::write(&path, format!("{}nonsense\n", rows(1..3))).unwrap();
+        assert!(follower.update().is_err());
+    }
 
     #[test]
     fn rows_become_columns() {

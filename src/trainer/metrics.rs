@@ -112,7 +112,9 @@ impl Interval {
 pub struct Row {
     pub update: u64,
     pub timesteps: u64,
+    /// All columns of the run, those of evaluations last.
     pub names: Vec<String>,
+    /// The values of the first of them: the others are missing in a row without an evaluation.
     pub values: Vec<f32>,
     /// Environment steps per second within the interval.
     pub steps_per_second: f64,
@@ -126,7 +128,7 @@ impl Row {
     /// The value of a metric, if there is such a metric.
     pub fn get(&self, name: &str) -> Option<f32> {
         let column = self.names.iter().position(|other| other == name)?;
-        Some(self.values[column])
+        self.values.get(column).copied()
     }
 
     /// The values as charts know them: `reward/kill` by its name, what belongs to no group under `train/`.
@@ -146,7 +148,7 @@ impl Row {
 /// One flat object: `update`, `timesteps`, the metrics in their order, then the times. What is not a number is null.
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.names.len() + 4))?;
+        let mut map = serializer.serialize_map(Some(self.values.len() + 4))?;
         map.serialize_entry("update", &self.update)?;
         map.serialize_entry("timesteps", &self.timesteps)?;
         for (name, value) in self.names.iter().zip(&self.values) {

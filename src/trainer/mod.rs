@@ -7,14 +7,17 @@
 //!
 //! [`train`] is the whole of it; the pieces are
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
+//! [`evaluation`] (episodes between the updates, the best parameters),
 //! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
-//! [`status`] (what others can see) and [`history`] (reading the metrics back).
+//! [`status`] (what others can see), [`live`] (a screen in the same process) and [`history`] (reading the metrics back).
 
 pub mod checkpoint;
 mod console;
+pub mod evaluation;
 mod files;
 mod health;
 pub mod history;
+pub mod live;
 mod log_file;
 mod logs;
 pub mod metrics;
@@ -38,7 +41,7 @@ pub use logs::METRICS;
 pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
 pub use run_dir::{Resumed, RunDir};
-pub use session::{CHUNK_SECONDS, Outcome, train};
+pub use session::{CHUNK_SECONDS, Outcome, SAVE_FILE, train};
 pub use settings::{OnNan, Settings};
 pub use signals::INTERRUPTED;
 

@@ -165,6 +165,8 @@ mod tests {
             steps_per_second: 1.0,
             start_time: "2026-01-01T00:00:00+00:00".into(),
             last_heartbeat: now(),
+            memory_bytes: None,
+            device_memory_bytes: None,
             error: None,
         };
         status.write(run.path()).unwrap();

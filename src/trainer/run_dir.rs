@@ -449,7 +449,8 @@ mod tests {
         fs::create_dir_all(directory).unwrap();
         let path = directory.join(format!("checkpoint_{update}.ckpt"));
         let progress = Progress { update, ..Progress::new(&[]) };
-        let checkpoint = Checkpoint { config: String::new(), env: "x".into(), progress, state: Vec::new() };
+        let checkpoint =
+            Checkpoint { config: String::new(), env: "x".into(), progress, state: Vec::new(), best: None };
         checkpoint.save(&path).unwrap();
         path
     }

@@ -1,5 +1,6 @@
 //! The chunk loop.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,9 +10,11 @@ use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
 use super::console::{Console, thousands};
+use super::evaluation::{self, BEST_PARAMS, Best, Evaluation};
 use super::files::write_atomically;
 use super::health::Health;
 use super::history::{self, History};
+use super::live::Live;
 use super::logs::Logs;
 use super::metrics::{Interval, Row};
 use super::params::save_params;
@@ -29,6 +32,8 @@ use crate::algorithms::Learner;
 pub const CHUNK_SECONDS: f64 = 1.0;
 /// How often a run may go back to a checkpoint because of a value that is not finite.
 const MOST_ROLLBACKS: u32 = 3;
+/// A file of this name in its directory asks a run for a checkpoint.
+pub const SAVE_FILE: &str = "save";
 /// How often `status.json` is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -49,6 +54,8 @@ pub struct Outcome {
     pub checkpoint: Option<PathBuf>,
     /// The parameters at the end, if the run is complete.
     pub final_params: Option<PathBuf>,
+    /// The parameters that did best in an evaluation, if there was one.
+    pub best_params: Option<PathBuf>,
     /// The last logged row.
     pub metrics: Option<Row>,
 }
@@ -61,19 +68,28 @@ pub struct Outcome {
 /// # Errors
 /// One line: the run directory cannot be used, the checkpoint does not fit, the device failed, or the final save
 /// failed. A periodic save that fails is a warning; the checkpoint before it stays.
+///
+/// With `live`, a screen in this process says what there is to say, and the second signal is its business.
 pub fn train(
     settings: &Settings,
     config: &str,
     facts: &[(String, Value)],
     learner: &mut dyn Learner,
     resumed: Option<Resumed>,
+    live: Option<Live>,
 ) -> Result<Outcome> {
-    let stop = StopSignal::listen()?;
+    let ears = Ears { stop: StopSignal::listen(live.is_none())?, live };
     let session = match resumed {
-        None => Session::begin(settings, config, facts, learner, stop)?,
-        Some(resumed) => Session::resume(settings, config, facts, learner, stop, resumed)?,
+        None => Session::begin(settings, config, facts, learner, ears)?,
+        Some(resumed) => Session::resume(settings, config, facts, learner, ears, resumed)?,
     };
     session.work()
+}
+
+/// Through what people ask something of a run while it runs.
+struct Ears {
+    stop: StopSignal,
+    live: Option<Live>,
 }
 
 /// What W&B knows of a run when a process begins to work on it.
@@ -90,6 +106,18 @@ fn health_of(run: &RunDir) -> Result<Health> {
         health.check(&|name| history.get(row, name));
     }
     Ok(health)
+}
+
+fn open_logs(
+    settings: &Settings,
+    run: &RunDir,
+    progress: &Progress,
+    columns: &[String],
+    learner: &dyn Learner,
+) -> Result<Logs> {
+    let offsets = &progress.offsets;
+    let logs = Logs::open(run.path(), offsets, columns)?;
+    logs.with_episodes(run.path(), offsets, learner.spec(), settings.log_episodes)
 }
 
 fn begin_wandb(
@@ -122,12 +150,15 @@ struct Session<'a> {
     config: &'a str,
     learner: &'a mut dyn Learner,
     run: RunDir,
+    /// The names of all columns of the logs.
+    columns: Vec<String>,
     logs: Logs,
     wandb: Option<Wandb>,
     console: Console,
     stop: StopSignal,
 
     progress: Progress,
+    best: Option<Best>,
     num_updates: u64,
     /// Timesteps that were there when this process began.
     timesteps_before: u64,
@@ -152,13 +183,13 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        stop: StopSignal,
+        ears: Ears,
     ) -> Result<Self> {
         let progress = Progress::new(learner.metric_names());
         let run = RunDir::create(settings)?;
         status::write_meta(run.path(), settings.seed, facts)?;
         let known = Known { origin: Origin::New, logged_step: 0 };
-        Self::new(settings, config, facts, learner, stop, run, progress, known)
+        Self::new(settings, config, facts, learner, ears, run, progress, known)
     }
 
     fn resume(
@@ -166,7 +197,7 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        stop: StopSignal,
+        ears: Ears,
         resumed: Resumed,
     ) -> Result<Self> {
         let directory = resumed.directory().to_path_buf();
@@ -182,6 +213,7 @@ impl<'a> Session<'a> {
         learner.load_state(&checkpoint.state).with_context(|| format!("cannot load {}", path.display()))?;
         let run = RunDir::reopen(&directory)?;
         let mut progress = checkpoint.progress;
+        evaluation::restore(run.path(), checkpoint.best.as_ref(), learner.params_metadata())?;
         let moved = run.supersede_after(progress.update)?;
         status::add_resume_to_meta(run.path(), progress.update, facts)?;
         let other_metrics = progress.interval.names() != learner.metric_names();
@@ -191,7 +223,8 @@ impl<'a> Session<'a> {
         let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
         let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
         let known = Known { origin, logged_step };
-        let mut session = Self::new(settings, config, facts, learner, stop, run, progress, known)?;
+        let mut session = Self::new(settings, config, facts, learner, ears, run, progress, known)?;
+        session.best = checkpoint.best;
         // A checkpoint under another name is saved again at the end, under its own.
         let own_name = session.run.checkpoint_path(session.progress.update);
         session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
@@ -205,7 +238,7 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        stop: StopSignal,
+        ears: Ears,
         run: RunDir,
         progress: Progress,
         known: Known,
@@ -218,9 +251,12 @@ impl<'a> Session<'a> {
             learner.timesteps_per_update()
         );
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
-        let logs = Logs::open(run.path(), &progress.offsets, learner.metric_names())?;
+        let columns: Vec<String> = learner.metric_names().to_vec();
+        let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
+        let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let health = health_of(&run)?;
-        let console = Console::new(num_updates, progress.update);
+        let Ears { stop, live } = ears;
+        let console = Console::new(num_updates, progress.update, live);
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
@@ -228,6 +264,7 @@ impl<'a> Session<'a> {
             config,
             learner,
             run,
+            columns,
             logs,
             wandb,
             console,
@@ -235,6 +272,7 @@ impl<'a> Session<'a> {
             num_updates,
             timesteps_before: progress.timesteps,
             progress,
+            best: None,
             start: now,
             start_time: status::now(),
             chunk_end: now,
@@ -271,10 +309,11 @@ impl<'a> Session<'a> {
     }
 
     fn work(mut self) -> Result<Outcome> {
+        self.write_status(State::Running, None);
+        self.console.begin(self.run.path());
         let (name, steps) = (self.run.name(), thousands(self.learner.timesteps_per_update()));
         let updates = thousands(self.num_updates);
         self.console.say(&format!("run {name}: {updates} updates of {steps} timesteps"));
-        self.write_status(State::Running, None);
         let result = self.run_chunks().and_then(|state| self.end(state));
         self.console.finish();
         if let Some(wandb) = self.wandb.take() {
@@ -297,16 +336,20 @@ impl<'a> Session<'a> {
     /// Trains until the run is complete or asked to stop.
     fn run_chunks(&mut self) -> Result<State> {
         while self.progress.update < self.num_updates {
-            if self.stop.requested() || self.run.has_stop_file() {
+            if self.stop.requested() || self.console.stop_is_asked() || self.run.has_stop_file() {
                 return Ok(State::Stopped);
             }
             if !self.run_chunk()? {
                 continue; // it was undone
             }
-            if self.progress.update.is_multiple_of(self.settings.log_interval) {
-                self.log_interval();
+            let evaluated = self.evaluate_if_due();
+            // An evaluation ends the interval, so that its row is that of its update.
+            if evaluated.is_some() || self.progress.update.is_multiple_of(self.settings.log_interval) {
+                self.log_interval(evaluated.unwrap_or_default());
             }
-            if self.save_is_due() {
+            if self.save_is_asked() {
+                self.save_as_asked();
+            } else if self.save_is_due() {
                 self.save_or_warn();
             }
             self.heartbeat();
@@ -404,7 +447,9 @@ impl<'a> Session<'a> {
             wandb.skip_to(row.update);
         }
         self.progress = checkpoint.progress;
-        self.logs = Logs::open(self.run.path(), &self.progress.offsets, self.learner.metric_names())?;
+        evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.learner.params_metadata())?;
+        self.best = checkpoint.best;
+        self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
         self.health = health_of(&self.run)?;
         self.saved_update = Some(self.progress.update);
         self.snapshot = None;
@@ -436,7 +481,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged or saved.
+    /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged,
+    /// evaluated or saved.
     fn chunk_size(&self) -> usize {
         let update = self.progress.update;
         let paced = match self.seconds_per_update {
@@ -445,6 +491,7 @@ impl<'a> Session<'a> {
         };
         let limits = [
             until_multiple(update, self.settings.log_interval),
+            self.settings.eval_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.settings.save_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.num_updates - update,
             self.learner.max_updates() as u64,
@@ -452,20 +499,54 @@ impl<'a> Session<'a> {
         limits.into_iter().fold(paced, u64::min).max(1) as usize
     }
 
-    /// Logs the interval that ends here, and begins the next.
-    fn log_interval(&mut self) {
-        let next = Interval::new(self.progress.interval.names());
-        let interval = std::mem::replace(&mut self.progress.interval, next);
-        self.log(&interval);
+    /// Plays the evaluation that belongs here, if one does, and keeps the parameters if they are the best so far. Gives
+    /// its numbers for the logs. One that fails is a warning.
+    fn evaluate_if_due(&mut self) -> Option<Vec<f32>> {
+        let Progress { update, timesteps, .. } = self.progress;
+        if !evaluation::is_due(self.settings, update) {
+            return None;
+        }
+        let evaluation = match Evaluation::run(self.settings, self.learner, update) {
+            Ok(evaluation) => evaluation,
+            Err(error) => {
+                let text = format!("the evaluation at update {update} failed: {error:#}; training continues");
+                self.console.warn(&text);
+                self.alert("an evaluation failed", &text);
+                return None;
+            }
+        };
+        let is_best = evaluation.beats(self.best.as_ref());
+        self.console.say(&evaluation.describe(self.settings, update, is_best));
+        let kept = if is_best { self.keep_best(evaluation.report.episode_return.mean) } else { Ok(()) };
+        let logged = self.logs.episodes(update, timesteps, &evaluation.episodes);
+        if let Err(error) = kept.and(logged) {
+            self.console.warn(&format!("{error:#}; training continues"));
+        }
+        Some(evaluation.values())
     }
 
-    fn log(&mut self, interval: &Interval) {
+    /// Keeps the parameters of this moment as the best.
+    fn keep_best(&mut self, mean_return: f64) -> Result<()> {
+        let Progress { update, timesteps, .. } = self.progress;
+        let best = Best { update, timesteps, mean_return, params: self.learner.params()? };
+        let best = self.best.insert(best);
+        best.save(self.run.path(), self.learner.params_metadata())
+    }
+
+    /// Logs the interval that ends here with the numbers of an evaluation, and begins the next.
+    fn log_interval(&mut self, evaluated: Vec<f32>) {
+        let next = Interval::new(self.progress.interval.names());
+        let interval = std::mem::replace(&mut self.progress.interval, next);
+        self.log(&interval, evaluated);
+    }
+
+    fn log(&mut self, interval: &Interval, evaluated: Vec<f32>) {
         let timesteps = interval.updates * self.learner.timesteps_per_update();
         let row = Row {
             update: self.progress.update,
             timesteps: self.progress.timesteps,
-            names: interval.names().to_vec(),
-            values: interval.values(),
+            names: self.columns.clone(),
+            values: [interval.values(), evaluated].concat(),
             steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
             wall_seconds: self.progress.seconds,
             time: jiff::Timestamp::now(),
@@ -491,11 +572,27 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn save_or_warn(&mut self) {
+    /// Whether somebody wants a checkpoint now: the screen of this process, or, with a file `save`, anybody else.
+    fn save_is_asked(&self) -> bool {
+        let by_screen = self.console.take_save();
+        fs::remove_file(self.run.file(SAVE_FILE)).is_ok() || by_screen
+    }
+
+    fn save_as_asked(&mut self) {
+        if self.save_or_warn() {
+            let path = self.run.checkpoint_path(self.progress.update);
+            self.console.say(&format!("saved {}", path.display()));
+        }
+    }
+
+    /// Says whether it worked.
+    fn save_or_warn(&mut self) -> bool {
         self.last_save = Instant::now();
-        if let Err(error) = self.save() {
+        let saved = self.save();
+        if let Err(error) = &saved {
             self.console.warn(&format!("{error:#}; {}, training continues", self.what_is_kept()));
         }
+        saved.is_ok()
     }
 
     fn what_is_kept(&self) -> String {
@@ -533,6 +630,7 @@ impl<'a> Session<'a> {
             env: self.settings.env.clone(),
             progress: self.progress.clone(),
             state: self.learner.state()?,
+            best: self.best.clone(),
         })
     }
 
@@ -562,7 +660,7 @@ impl<'a> Session<'a> {
             // After the checkpoint, which knows nothing of this shorter interval: a longer run goes on with it.
             if self.progress.interval.updates > 0 {
                 let interval = self.progress.interval.clone();
-                self.log(&interval);
+                self.log(&interval, Vec::new());
             }
             self.logs.sync()?;
             let path = self.run.file("final_params.safetensors");
@@ -570,8 +668,18 @@ impl<'a> Session<'a> {
             self.keep_artifact("final-model".into(), path.clone());
             final_params = Some(path);
         }
-        let progress = &self.progress;
-        summary::write(self.run.path(), &self.settings.env, self.config, progress, final_params.as_deref())?;
+        let best_params = self.best.is_some().then(|| self.run.file(BEST_PARAMS));
+        if let (Some(path), State::Completed) = (&best_params, state) {
+            self.keep_artifact("best-model".into(), path.clone());
+        }
+        summary::write(
+            self.run.path(),
+            &self.settings.env,
+            self.config,
+            &self.progress,
+            final_params.as_deref(),
+            self.best.as_ref(),
+        )?;
         let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
         Ok(Outcome {
             run: self.run.name(),
@@ -584,6 +692,7 @@ impl<'a> Session<'a> {
             steps_per_second: self.steps_per_second(),
             checkpoint,
             final_params,
+            best_params,
             metrics: self.last_row.clone(),
         })
     }
@@ -625,6 +734,8 @@ impl<'a> Session<'a> {
             steps_per_second: self.steps_per_second(),
             start_time: self.start_time.clone(),
             last_heartbeat: status::now(),
+            memory_bytes: status::memory_bytes(),
+            device_memory_bytes: self.learner.device_memory(),
             error,
         };
         self.last_heartbeat = Some(Instant::now());

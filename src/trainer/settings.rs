@@ -7,6 +7,7 @@ use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 
 use super::wandb::Mode;
+use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
 use crate::runtime::DeviceKind;
 
 /// What to do when a metric is not a finite number.
@@ -67,6 +68,21 @@ pub struct Settings {
     /// Checkpoints to keep: the newest N [default: all]
     #[arg(long, value_name = "N")]
     pub keep: Option<u64>,
+    /// Updates between two evaluations, whose best parameters are kept [default: no evaluations]
+    #[arg(long, value_name = "N")]
+    pub eval_interval: Option<u64>,
+    /// Episodes of an evaluation
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub eval_episodes: usize,
+    /// Steps after which an episode of an evaluation is cut off
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub eval_max_steps: usize,
+    /// Evaluate with actions drawn with their probabilities instead of the most probable ones
+    #[arg(long)]
+    pub eval_stochastic: bool,
+    /// Write each episode of the evaluations into episodes.csv (those of the training never leave the device)
+    #[arg(long)]
+    pub log_episodes: bool,
     /// What to do when a metric is not a finite number
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     pub on_nan: OnNan,
@@ -116,6 +132,13 @@ impl Settings {
         check_count("log_interval", self.log_interval)?;
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
         check_count("keep", self.keep.unwrap_or(1))?;
+        check_count("eval_interval", self.eval_interval.unwrap_or(1))?;
+        for (name, value, most) in [
+            ("eval_episodes", self.eval_episodes, MAX_EPISODES),
+            ("eval_max_steps", self.eval_max_steps, MAX_STEPS),
+        ] {
+            ensure!((1..=most).contains(&value), "{name} is {value}; it must be from 1 to {most}");
+        }
         let minutes = self.save_interval_minutes;
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
         if let Some(name) = &self.run_name {
@@ -124,6 +147,16 @@ impl Settings {
         if let Some(suffix) = &self.run_suffix {
             check_file_name("run_suffix", suffix)?;
         }
+        Ok(())
+    }
+
+    /// Checks that the settings make sense together.
+    ///
+    /// # Errors
+    /// One line that says what is missing.
+    pub fn check_together(&self) -> Result<()> {
+        let evaluates = self.eval_interval.is_some();
+        ensure!(!self.log_episodes || evaluates, "log_episodes needs evaluations; add --eval-interval N");
         Ok(())
     }
 }
@@ -170,6 +203,9 @@ mod tests {
         assert!(complaint(|s| s.total_timesteps = 0).contains("total_timesteps is 0"));
         assert!(complaint(|s| s.log_interval = 0).contains("log_interval is 0"));
         assert!(complaint(|s| s.save_interval = Some(0)).contains("save_interval is 0"));
+        assert!(complaint(|s| s.eval_interval = Some(0)).contains("eval_interval is 0"));
+        assert!(complaint(|s| s.eval_episodes = 0).contains("eval_episodes is 0"));
+        assert!(complaint(|s| s.eval_max_steps = 1 << 30).contains("eval_max_steps is 1073741824"));
         assert!(complaint(|s| s.save_interval_minutes = f64::NAN).contains("save_interval_minutes is NaN"));
         assert!(complaint(|s| s.devices = Some(0)).contains("devices is 0"));
         assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));

@@ -18,14 +18,17 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    pub fn listen() -> Result<Self> {
+    /// Without `leave`, a second signal is left to somebody else, who has a terminal to restore.
+    pub fn listen(leave: bool) -> Result<Self> {
         let requested = Arc::new(AtomicBool::new(false));
         let mut handlers = Vec::new();
         for signal in [SIGINT, SIGTERM] {
             // Handlers run in this order: the first signal finds the flag unset and sets it.
-            let leave =
-                signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, requested.clone());
-            handlers.push(leave.context("cannot listen to signals")?);
+            if leave {
+                let leave =
+                    signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, requested.clone());
+                handlers.push(leave.context("cannot listen to signals")?);
+            }
             let ask = signal_hook::flag::register(signal, requested.clone());
             handlers.push(ask.context("cannot listen to signals")?);
         }

@@ -38,6 +38,12 @@ pub struct Status {
     pub start_time: String,
     /// When this was written, UTC.
     pub last_heartbeat: String,
+    /// Memory of the process.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_bytes: Option<u64>,
+    /// Memory in use on the first device, where its plugin says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device_memory_bytes: Option<u64>,
     /// Why the run failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
@@ -55,6 +61,14 @@ impl Status {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
     }
+}
+
+/// The memory that this process occupies, where the system says so.
+pub fn memory_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// The present moment, as ISO 8601 in UTC with whole seconds.
@@ -137,10 +151,14 @@ mod tests {
             steps_per_second: 12.5,
             start_time: now(),
             last_heartbeat: now(),
+            memory_bytes: memory_bytes(),
+            device_memory_bytes: None,
             error: None,
         };
         status.write(dir.path()).unwrap();
         assert_eq!(Status::read(dir.path()).unwrap(), status);
+        #[cfg(target_os = "linux")]
+        assert!(status.memory_bytes.unwrap() > 1 << 20);
         let text = fs::read_to_string(dir.path().join("status.json")).unwrap();
         assert!(text.contains(r#""state": "running""#) && !text.contains("error"), "{text}");
         let time = &status.start_time;

@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use super::evaluation::{BEST_PARAMS, Best};
 use super::files::write_atomically;
 use super::history::History;
-use super::logs::{METRICS, TENSORBOARD, UPDATES};
+use super::logs::{EPISODES, METRICS, TENSORBOARD, UPDATES};
 use super::progress::Progress;
 use super::run_dir::name_of;
 use super::status;
@@ -26,6 +27,7 @@ pub fn write(
     config: &str,
     progress: &Progress,
     final_params: Option<&Path>,
+    best: Option<&Best>,
 ) -> Result<()> {
     let best_return = History::read(run)?.best("mean_episode_return");
     let summary = json!({
@@ -39,8 +41,16 @@ pub fn write(
         "best_efficiency": best_return, // by this name the specification asks for the best return
         "best_mean_episode_return": best_return,
         "final_model_path": final_params,
+        "best_model_path": best.map(|_| run.join(BEST_PARAMS)),
+        "best_eval_mean_return": best.map(|best| best.mean_return),
+        "best_eval_update": best.map(|best| best.update),
         "hyperparameters": config_object(config),
-        "log_files": {"updates": UPDATES, "metrics": METRICS, "tensorboard": TENSORBOARD},
+        "log_files": {
+            "updates": UPDATES,
+            "episodes": run.join(EPISODES).exists().then_some(EPISODES),
+            "metrics": METRICS,
+            "tensorboard": TENSORBOARD,
+        },
     });
     write_atomically(&run.join(SUMMARY), &serde_json::to_vec_pretty(&summary)?)
 }

@@ -9,8 +9,10 @@ use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM};
 
 use super::*;
+use crate::algorithms::evaluation::{Episode, Plan};
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, HostArray};
+use crate::envs::EnvSpec;
 
 /// A learner whose state is scrambled deterministically in each update.
 struct Fake {
@@ -25,6 +27,7 @@ struct Fake {
     max_updates: usize,
     /// More state, for large checkpoints.
     ballast: Vec<f32>,
+    spec: EnvSpec,
     /// Called before each chunk with the number of updates done.
     before_chunk: Box<dyn FnMut(u64)>,
 }
@@ -42,6 +45,14 @@ impl Fake {
             late: false,
             max_updates: 1000,
             ballast: Vec::new(),
+            spec: EnvSpec {
+                name: "fake",
+                obs_shape: vec![1],
+                sparse_obs: false,
+                num_actions: 2,
+                metrics: Vec::new(),
+                action_groups: Vec::new(),
+            },
             before_chunk: Box::new(|_| {}),
         }
     }
@@ -119,6 +130,20 @@ impl Learner for Fake {
     fn params_metadata(&self) -> Vec<(String, String)> {
         vec![("env".into(), "fake".into()), ("hidden_dim".into(), "8".into())]
     }
+    fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+    /// Returns about the first weight; the length is the number of the episode.
+    fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>> {
+        let episode = |number: usize| Episode {
+            episode_return: f64::from(self.weights[0]) + (plan.seed % 1000 + number as u64) as f64 / 1e6,
+            episode_length: (number as u64 + 1).min(plan.max_steps as u64),
+            finished: number < plan.max_steps,
+            metrics: Vec::new(),
+            actions: Vec::new(),
+        };
+        Ok((0..plan.episodes).map(episode).collect())
+    }
 }
 
 /// Settings of a run of `updates` updates in `dir`, without saves on the way.
@@ -137,13 +162,13 @@ fn settings(dir: &Path, updates: u64) -> Settings {
 
 fn run(settings: &Settings, learner: Fake) -> Outcome {
     let mut learner = learner;
-    train(settings, "env = \"fake\"\n", &[], &mut learner, None).unwrap()
+    train(settings, "env = \"fake\"\n", &[], &mut learner, None, None).unwrap()
 }
 
 fn resume(settings: &Settings, from: &Path, learner: Fake) -> anyhow::Result<Outcome> {
     let mut learner = learner;
     let resumed = Resumed::open(from, &settings.checkpoint_dir)?;
-    train(settings, "env = \"fake\"\n", &[], &mut learner, Some(resumed))
+    train(settings, "env = \"fake\"\n", &[], &mut learner, Some(resumed), None)
 }
 
 /// The lines of `metrics.jsonl` without what depends on the clock.
@@ -399,7 +424,7 @@ fn a_value_that_is_not_finite_stops_the_run_and_the_state_before_it_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { save_interval: Some(10), log_interval: 50, ..settings(dir.path(), 100) };
     let mut learner = Fake { poisoned: 28, max_updates: 7, ..Fake::new() };
-    let error = train(&settings, "", &[], &mut learner, None).unwrap_err().to_string();
+    let error = train(&settings, "", &[], &mut learner, None, None).unwrap_err().to_string();
     let directory = dir.path().join("run");
     let kept = directory.join("nonfinite_27.ckpt");
     assert!(
@@ -433,7 +458,7 @@ fn parameters_that_go_bad_before_the_metrics_are_traced_to_their_update() {
     };
     for max_updates in [7, 1000] {
         let (settings, mut learner) = (every(&format!("stop-{max_updates}")), late(max_updates));
-        let error = train(&settings, "", &[], &mut learner, None).unwrap_err().to_string();
+        let error = train(&settings, "", &[], &mut learner, None, None).unwrap_err().to_string();
         let said = "entropy is NaN at update 21 and parameters are not finite since update 20; the state before it is";
         assert!(error.starts_with(said), "{error}");
         let path = dir.path().join(settings.run_name.unwrap()).join("nonfinite_19.ckpt");
@@ -459,7 +484,7 @@ fn a_rollback_goes_on_with_other_random_numbers() {
     // Without a checkpoint there is nothing to go back to.
     let alone = Settings { save_interval: Some(100), run_name: Some("alone".into()), ..settings };
     let mut learner = Fake { poisoned: 5, ..Fake::new() };
-    let error = train(&alone, "", &[], &mut learner, None).unwrap_err().to_string();
+    let error = train(&alone, "", &[], &mut learner, None, None).unwrap_err().to_string();
     assert_eq!(error, "there is no checkpoint to go back to");
 }
 
@@ -517,6 +542,154 @@ fn a_save_that_fails_is_survived_and_the_next_one_works() {
     assert_same_run(&whole, &outcome.directory);
 }
 
+/// The run of [`settings`] with evaluations at updates 6, 12, ... and their episodes in a table.
+fn evaluating(dir: &Path) -> Settings {
+    Settings {
+        eval_interval: Some(6),
+        eval_episodes: 5,
+        eval_max_steps: 3,
+        log_episodes: true,
+        save_interval: Some(9),
+        ..settings(dir, 47)
+    }
+}
+
+/// The lines of `episodes.csv` without their timestamps.
+fn episodes(run: &Path) -> Vec<String> {
+    let text = fs::read_to_string(run.join("episodes.csv")).unwrap();
+    text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect()
+}
+
+#[test]
+fn evaluations_are_logged_and_change_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let outcome = run(&evaluating(&dir.path().join("evaluated")), Fake::new());
+    let directory = outcome.directory;
+    assert_eq!(
+        hash(&directory.join("final_params.safetensors")),
+        hash(&whole.join("final_params.safetensors"))
+    );
+
+    // An evaluation has a row of its own update; the other rows have none of its columns.
+    let rows = metrics(&directory);
+    let update = |row: &Value| row["update"].as_u64().unwrap();
+    let updates: Vec<_> = rows.iter().map(update).collect();
+    assert_eq!(updates, [6, 10, 12, 18, 20, 24, 30, 36, 40, 42, 47]);
+    let mut best: Option<(f64, u64)> = None;
+    for row in &rows {
+        let mean = row.get("eval/mean_return").and_then(Value::as_f64);
+        assert_eq!(mean.is_some(), update(row) % 6 == 0, "{row}");
+        let Some(mean) = mean else { continue };
+        // Episodes of 1, 2, 3, 3 and 3 steps: the last two were cut off.
+        assert_eq!((&row["eval/mean_length"], &row["eval/num_truncated"]), (&2.4.into(), &2.0.into()));
+        assert_eq!(row["eval/num_episodes"], 5.0);
+        if best.is_none_or(|(before, _)| mean > before) {
+            best = Some((mean, update(row)));
+        }
+    }
+    let (mean, update) = best.unwrap();
+    let (_, metadata) = load_params(&outcome.best_params.unwrap()).unwrap();
+    assert_eq!((&metadata["update"], metadata["env"].as_str()), (&update.to_string(), "fake"));
+    assert_eq!(metadata["eval_mean_return"].parse::<f64>().unwrap() as f32, mean as f32);
+    let summary: Value =
+        serde_json::from_str(&fs::read_to_string(directory.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&summary["best_eval_update"], &summary["log_files"]["episodes"]),
+        (&update.into(), &"episodes.csv".into())
+    );
+
+    let table = table(&directory);
+    assert!(table.iter().all(|cells| cells.len() == table[0].len()), "{table:?}");
+    let column = table[0].iter().position(|name| name == "eval/mean_return").unwrap();
+    assert_eq!((table[1][column].is_empty(), table[2][column].as_str()), (false, ""));
+    let episodes = episodes(&directory);
+    assert_eq!(episodes[0], "update_num,total_steps,episode,reward,length,truncated");
+    assert_eq!(episodes.len(), 1 + 7 * 5);
+    assert!(episodes[5].starts_with("6,600,4,") && episodes[5].ends_with(",3,true"), "{}", episodes[5]);
+}
+
+#[test]
+fn a_resumed_run_evaluates_as_an_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = run(&evaluating(&dir.path().join("whole")), Fake::new()).directory;
+    let assert_same = |resumed: &Path| {
+        assert_same_run(&whole, resumed);
+        assert_eq!(episodes(&whole), episodes(resumed));
+        let best = |run: &Path| hash(&run.join("best_params.safetensors"));
+        assert_eq!(best(&whole), best(resumed));
+    };
+    let parts = dir.path().join("parts");
+    for stop_at in [5, 6, 13, 29] {
+        let stop_file = parts.join("run/stop");
+        let learner = Fake::with_max_updates(1).before_chunk(move |done| {
+            if done + 1 == stop_at {
+                fs::write(&stop_file, "").unwrap();
+            }
+        });
+        let first = match stop_at {
+            5 => run(&evaluating(&parts), learner),
+            _ => resume(&evaluating(&parts), Path::new("run"), learner).unwrap(),
+        };
+        assert_eq!(first.update, stop_at);
+    }
+    assert_same(&resume(&evaluating(&parts), Path::new("run"), Fake::new()).unwrap().directory);
+
+    // Back to each checkpoint: the best parameters are those of its time, until others are better.
+    let best_at = |run: &Path| load_params(&run.join("best_params.safetensors")).unwrap().1["update"].clone();
+    for update in [36, 9] {
+        let path = whole.join(format!("checkpoint_{update}.ckpt"));
+        let best = Checkpoint::load(&path).unwrap().best.unwrap();
+        assert!(best.update <= update);
+        let (run, expected) = (parts.join("run"), best.update.to_string());
+        let learner = Fake::with_max_updates(1).before_chunk(move |done| {
+            if done == update {
+                assert_eq!(best_at(&run), expected);
+            }
+        });
+        let checkpoint = parts.join(format!("run/checkpoint_{update}.ckpt"));
+        assert_same(&resume(&evaluating(&parts), &checkpoint, learner).unwrap().directory);
+    }
+
+    // Without evaluations the best stays, and the table of episodes ends with the checkpoint.
+    let plain = Settings { eval_interval: None, log_episodes: false, ..evaluating(&parts) };
+    let checkpoint = parts.join("run/checkpoint_9.ckpt");
+    let outcome = resume(&plain, &checkpoint, Fake::new()).unwrap();
+    assert_eq!(episodes(&outcome.directory).len(), 1 + 5);
+    assert_eq!(best_at(&outcome.directory), "6");
+}
+
+#[test]
+fn a_screen_is_told_what_is_said_and_asks_to_save_and_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path(), 47);
+    let (live, remote) = live::connect();
+    let remote = std::rc::Rc::new(remote);
+    let asking = remote.clone();
+    let save_file = dir.path().join("run").join(SAVE_FILE);
+    let mut learner = Fake::with_max_updates(1).before_chunk(move |done| match done {
+        4 => asking.save(),
+        12 => fs::write(&save_file, "").unwrap(), // so asks another process
+        20 => asking.stop(),
+        _ => {}
+    });
+    let outcome = train(&settings, "", &[], &mut learner, None, Some(live)).unwrap();
+    let directory = outcome.directory;
+    assert_eq!((outcome.state, outcome.update), (status::State::Stopped, 21));
+    let updates: Vec<_> = run_dir::checkpoints(&directory).unwrap().iter().map(|c| c.0).collect();
+    assert_eq!(updates, [5, 13, 21]);
+    assert!(!directory.join(SAVE_FILE).exists());
+
+    assert_eq!(remote.next(), Some(live::Event::Begun(directory.clone())));
+    let mut lines = Vec::new();
+    while let Some(live::Event::Line(line)) = remote.next() {
+        lines.push(line);
+    }
+    assert_eq!(remote.next(), Some(live::Event::Ended));
+    assert!(lines.contains(&format!("saved {}", directory.join("checkpoint_5.ckpt").display())), "{lines:?}");
+    assert!(lines.last().unwrap().starts_with("stopped at update 21"), "{lines:?}");
+}
+
 // What only a process of its own can show: the test binary runs its own ignored test `child` as a process.
 
 /// The settings of the child: it saves at updates 11, 22, 33 and 44, and logs at 10, 20, ...
@@ -556,7 +729,7 @@ fn child() {
     let resumed =
         (mode == "full disk").then(|| Resumed::open(Path::new("run"), &settings.checkpoint_dir).unwrap());
     learner = learner.before_chunk(move |done| signals(&mode, done));
-    let trained = train(&settings, "", &[], &mut learner, resumed);
+    let trained = train(&settings, "", &[], &mut learner, resumed, None);
     if let Err(error) = &trained {
         eprintln!("error: {error:#}");
     }
@@ -618,7 +791,7 @@ fn slow_child() {
     if resumed.is_none() {
         let _ = fs::remove_dir_all(Path::new(&dir).join("run")); // killed before the first checkpoint
     }
-    train(&settings, "", &[], &mut learner, resumed).unwrap();
+    train(&settings, "", &[], &mut learner, resumed, None).unwrap();
 }
 
 #[test]
@@ -731,9 +904,16 @@ fn a_learner_that_fails_fails_the_run_and_leaves_the_checkpoint() {
         fn params_metadata(&self) -> Vec<(String, String)> {
             self.0.params_metadata()
         }
+        fn spec(&self) -> &EnvSpec {
+            self.0.spec()
+        }
+        fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>> {
+            self.0.evaluate(plan)
+        }
     }
     let dir = tempfile::tempdir().unwrap();
-    let error = train(&child_settings(dir.path()), "", &[], &mut Failing(Fake::new()), None).unwrap_err();
+    let error =
+        train(&child_settings(dir.path()), "", &[], &mut Failing(Fake::new()), None, None).unwrap_err();
     assert_eq!(error.to_string(), "the device is gone");
     let status = status::Status::read(&dir.path().join("run")).unwrap();
     assert_eq!((status.state, status.error.as_deref()), (status::State::Failed, Some("the device is gone")));

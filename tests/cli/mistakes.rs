@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 42] = [
+    let cases: [(&str, &[&str]); 48] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -34,7 +34,13 @@ fn wrong_usage_is_status_2() {
         ),
         ("train --env cartpole --num-envs 3 --devices 2", &["cannot be split evenly", "num_envs = 4"]),
         ("train --run-name ../up", &["run_name is \"../up\""]),
+        ("train --dashboard", &["train --dashboard needs a terminal; without it, the run is told in lines"]),
         ("train --rewind", &["--resume"]),
+        ("train --eval-interval 0", &["eval_interval is 0; it must be from 1"]),
+        ("train --eval-interval often", &["invalid value 'often' for '--eval-interval <N>'"]),
+        ("train --eval-episodes 0", &["eval_episodes is 0; it must be from 1 to 1048576"]),
+        ("train --eval-max-steps 0", &["eval_max_steps is 0; it must be from 1 to 16777216"]),
+        ("train --log-episodes", &["log_episodes needs evaluations; add --eval-interval N"]),
         ("eval random --env cartpole --episodes 0", &["episodes is 0; it must be from 1"]),
         ("eval random --env cartpole --max-steps 0", &["max_steps is 0"]),
         ("eval random --env cart", &["unknown environment `cart`", "cartpole"]),

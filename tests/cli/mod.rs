@@ -1,5 +1,6 @@
 //! The command line from outside: exit statuses, messages and files of the real binary.
 
+mod dashboard;
 mod help;
 mod mistakes;
 mod playing;

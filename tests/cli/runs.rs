@@ -77,6 +77,42 @@ fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
 }
 
 #[test]
+fn evaluations_change_nothing_and_are_those_of_the_eval_command() {
+    let folder = TempDir::new().unwrap();
+    let parent = folder.path().to_str().unwrap();
+    let flags = "--eval-interval 5 --eval-episodes 7 --eval-max-steps 30 --eval-stochastic --log-episodes";
+    let flags: Vec<&str> = flags.split(' ').collect();
+    let summary = run(&[&small_run(parent, "small")[..], &flags, &["--json"]].concat()).stdout();
+    let directory = folder.path().join("small");
+    let params = |run: &Path| fs::read(run.join("final_params.safetensors")).unwrap();
+    assert_eq!(params(&directory), params(trained()));
+
+    let rows = metrics(&directory);
+    let evaluated: Vec<_> = rows.iter().filter(|row| row.get("eval/mean_return").is_some()).collect();
+    assert_eq!(evaluated.iter().map(|row| row["update"].clone()).collect::<Vec<_>>(), [5, 10]);
+    let by_return = |row: &&&Value| (row["eval/mean_return"].as_f64().unwrap() * 1e6) as u64;
+    let best = evaluated.iter().rev().max_by_key(by_return).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let best_params = summary["best_params"].as_str().unwrap();
+    let seed = best["update"].to_string(); // that of the run is 0
+    let options = ["--episodes", "7", "--max-steps", "30", "--stochastic", "--seed", &seed, "--json"];
+    let report = run(&[&["eval", best_params], &options[..]].concat()).stdout();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let [mean, length] = [&report["episode_return"]["mean"], &report["episode_length"]["mean"]];
+    let logged = ["eval/mean_return", "eval/mean_length"].map(|name| best[name].as_f64().unwrap() as f32);
+    assert_eq!([mean, length].map(|value| value.as_f64().unwrap() as f32), logged);
+    assert_eq!(fs::read_to_string(directory.join("episodes.csv")).unwrap().lines().count(), 1 + 2 * 7);
+
+    // Resumed after the first evaluation, it comes to the same.
+    let checkpoint = directory.join("checkpoint_5.ckpt");
+    let best_before = fs::read(best_params).unwrap();
+    run(&["train", "--resume", checkpoint.to_str().unwrap()]).stdout();
+    assert_eq!(metrics(&directory), rows);
+    assert_eq!(fs::read(best_params).unwrap(), best_before);
+    assert_eq!(params(&directory), params(trained()));
+}
+
+#[test]
 fn a_run_goes_on_when_nobody_reads_what_it_says() {
     let folder = TempDir::new().unwrap();
     let arguments = small_run(folder.path().to_str().unwrap(), "alone");

@@ -8,11 +8,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
+use crate::algorithms::policy::{Choice, Policy};
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{Aggregate, AnyEnv, default_params};
+use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{Float, Handle, Int, Key, Leaves, Signature, leaf_paths, structure, trace, while_loop};
 use crate::lower::{self, lower};
+use crate::nn::Activation;
 use crate::runtime::{Arg, Buffer, CacheOutcome, Client, CompileOptions, Program};
 
 use super::{Course, Hyper, Ppo, Settings, State};
@@ -54,6 +57,9 @@ pub struct PpoLearner {
     max_updates: usize,
     timesteps_per_update: u64,
     metadata: Vec<(String, String)>,
+    spec: EnvSpec,
+    activation: Activation,
+    evaluator: Option<Evaluator>,
     timing: Timing,
 }
 
@@ -187,6 +193,9 @@ impl PpoLearner {
             max_updates: start.max_updates,
             timesteps_per_update: settings.batch_size() as u64,
             metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            spec,
+            activation: settings.activation,
+            evaluator: None,
             timing,
         })
     }
@@ -223,6 +232,16 @@ impl PpoLearner {
             Ok((name, array))
         };
         leaf_paths(&course.output).into_iter().enumerate().map(fetch).collect()
+    }
+
+    /// Compiles what [`Learner::evaluate`] runs: `episodes` episodes in `env`, the learner's environment.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    pub fn prepare_evaluation(&mut self, env: &dyn AnyEnv, choice: Choice, episodes: usize) -> Result<()> {
+        let policy = Policy::of_network(self.params()?, self.activation, choice, &self.spec)?;
+        self.evaluator = Some(Evaluator::new(&self.client, env, &policy, episodes)?);
+        Ok(())
     }
 
     pub fn timing(&self) -> Timing {
@@ -329,6 +348,22 @@ impl Learner for PpoLearner {
 
     fn params_metadata(&self) -> Vec<(String, String)> {
         self.metadata.clone()
+    }
+
+    fn device_memory(&self) -> Option<u64> {
+        self.client.memory_in_use(0)
+    }
+
+    fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    fn evaluate(&self, plan: &Plan) -> Result<Vec<Episode>> {
+        let evaluator = self.evaluator.as_ref().context("the evaluation was not prepared")?;
+        let leaves = self.leaves.iter().zip(&self.state[0]);
+        let params: Vec<&Buffer> =
+            leaves.filter(|(leaf, _)| leaf.name.starts_with("params.")).map(|(_, buffer)| buffer).collect();
+        evaluator.run_with(&params, plan)
     }
 }
 

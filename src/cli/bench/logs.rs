@@ -80,7 +80,7 @@ fn logged(learner: &mut PpoLearner, env: &str, updates: u64) -> Result<f64> {
         wandb: Some(wandb::Mode::Offline),
         ..trainer::Settings::default()
     };
-    let outcome = trainer::train(&settings, "", &[], learner, None)?;
+    let outcome = trainer::train(&settings, "", &[], learner, None, None)?;
     ensure!(outcome.state == State::Completed, "interrupted");
     Ok(outcome.seconds / updates as f64)
 }

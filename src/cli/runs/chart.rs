@@ -37,7 +37,10 @@ pub fn range(curves: &[Curve], coordinate: impl Fn(&(f64, f64)) -> f64) -> (f64,
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     match low.partial_cmp(&high) {
         Some(std::cmp::Ordering::Less) => (low, high),
-        Some(std::cmp::Ordering::Equal) => (low - 0.5, high + 0.5),
+        Some(std::cmp::Ordering::Equal) => {
+            let half = if low == 0.0 { 0.5 } else { 0.1 * low.abs() };
+            (low - half, high + half)
+        }
         _ => (0.0, 1.0),
     }
 }
@@ -153,6 +156,7 @@ mod tests {
     fn ranges_have_a_width() {
         assert_eq!(range(&[vec![(1.0, 5.0)], vec![(3.0, 5.0)]], |p| p.0), (1.0, 3.0));
         assert_eq!(range(&[vec![(1.0, 5.0)]], |p| p.1), (4.5, 5.5));
+        assert_eq!(range(&[vec![(1.0, 0.0)]], |p| p.1), (-0.5, 0.5));
         assert_eq!(range(&[], |p| p.1), (0.0, 1.0));
     }
 }

@@ -1,6 +1,6 @@
 //! `lockstep runs`: look at runs, compare them, stop them and clear them away.
 
-mod chart;
+pub(super) mod chart;
 mod compare;
 mod diagnose;
 mod list;
@@ -99,7 +99,7 @@ fn print(line: &str) -> Result<()> {
 }
 
 /// `1d 2h`, `2h 3m`, `3m 4s` or `4s`: the two largest units.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::overview::Overview;
 use crate::trainer::{History, METRICS, run_dir, thousands};
 
@@ -66,6 +67,9 @@ impl Show {
         for (name, value) in &newest {
             field(name, value.to_string());
         }
+        if let Some(best) = history.best("eval/mean_return") {
+            field("best eval/mean_return", format!("{best} ({})", directory.join(BEST_PARAMS).display()));
+        }
         for path in checkpoints {
             field("checkpoint", path.display().to_string());
         }
@@ -73,8 +77,11 @@ impl Show {
     }
 }
 
-/// The last logged value of each metric.
+/// The last logged value of each metric: of those of evaluations, that of the last evaluation.
 fn newest(history: &History) -> Map<String, Value> {
-    let last = |name: &str| Some((name.to_string(), Value::from(*history.column(name)?.last()?)));
+    let last = |name: &str| {
+        let value = history.column(name)?.iter().rev().find(|value| !value.is_nan())?;
+        Some((name.to_string(), Value::from(*value)))
+    };
     history.names().filter_map(last).collect()
 }

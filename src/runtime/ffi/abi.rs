@@ -140,6 +140,8 @@ functions! {
     /// The kind lives as long as the client.
     26 DeviceDescriptionKind { description: *mut DeviceDescription, kind: *const c_char, kind_size: usize, }
     29 DeviceGetDescription { device: *mut Device, description: *mut DeviceDescription, }
+    /// The optional counters that follow the one number used here are 20 words; a plugin may write all.
+    34 DeviceMemoryStats { device: *mut Device, bytes_in_use: i64, counters: [i64; 20], }
     40 ExecutableDestroy { executable: *mut Executable, }
     44 ExecutableNumOutputs { executable: *mut Executable, num_outputs: usize, }
     /// `bytes` live until `deleter` is called on `serialized`.

@@ -94,6 +94,16 @@ impl ClientHandle {
         }
     }
 
+    /// Bytes in use on a device, if the plugin counts them.
+    pub fn memory_in_use(&self, device: usize) -> Option<u64> {
+        let &device = self.devices.get(device)?;
+        // SAFETY: the device lives as long as the client; the plugin writes numbers only.
+        let answer = unsafe {
+            self.api.call(abi::DeviceMemoryStats { device, ..abi::DeviceMemoryStats::zeroed() }).ok()?
+        };
+        u64::try_from(answer.bytes_in_use).ok()
+    }
+
     /// Compiles StableHLO text. `options` is a serialized `CompileOptionsProto`.
     pub fn compile(self: &Arc<Self>, module: &str, options: &[u8]) -> Result<ExecutableHandle> {
         let format = "mlir";

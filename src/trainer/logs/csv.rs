@@ -35,6 +35,7 @@ pub fn encode(row: &Row) -> Vec<u8> {
     for value in &row.values {
         write!(line, ",{value}").expect("a string takes all");
     }
+    line.extend(std::iter::repeat_n(',', row.names.len() - row.values.len()));
     writeln!(line, ",{},{},{}", row.steps_per_second, row.wall_seconds, row.time)
         .expect("a string takes all");
     line.into_bytes()
@@ -53,7 +54,8 @@ pub fn keep_if_header_is(path: &Path, header: &[u8]) -> Result<bool> {
     Ok(false)
 }
 
-fn quoted(text: &str) -> String {
+/// A cell that may hold commas.
+pub fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 

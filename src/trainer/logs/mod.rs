@@ -1,9 +1,11 @@
-//! The logs of a run: `metrics.jsonl`, `updates.csv` and TensorBoard event files, all of the same rows.
+//! The logs of a run: `metrics.jsonl`, `updates.csv` and TensorBoard event files, all of the same rows; and, apart from
+//! them, warnings and the episodes of evaluations.
 //!
 //! Each is a [`LogFile`] whose length stands in the checkpoint. When a run is resumed, every file is cut back to that
 //! length before the first new row, so a row is in each of them exactly once, whenever the run was killed.
 
 mod csv;
+mod episodes;
 mod tensorboard;
 
 use std::collections::BTreeMap;
@@ -16,11 +18,15 @@ use anyhow::{Context, Result};
 use super::history::History;
 use super::log_file::LogFile;
 use super::metrics::Row;
+use crate::algorithms::evaluation::Episode;
+use crate::envs::EnvSpec;
 
 /// The log that a run is judged by: one JSON object per row.
 pub const METRICS: &str = "metrics.jsonl";
 /// The same rows for a spreadsheet.
 pub const UPDATES: &str = "updates.csv";
+/// The episodes of the evaluations, for a spreadsheet.
+pub const EPISODES: &str = "episodes.csv";
 /// What was warned of, one JSON object per warning.
 pub const WARNINGS: &str = "warnings.jsonl";
 /// The directory of the TensorBoard event files, one for each process that worked on the run.
@@ -31,6 +37,7 @@ pub const TENSORBOARD: &str = "tensorboard";
 pub struct Logs {
     sinks: Vec<Sink>,
     warnings: LogFile,
+    episodes: Option<LogFile>,
     /// Lengths of the event files of earlier processes.
     closed: BTreeMap<String, u64>,
     /// Lines to tell: files that are not as the checkpoint says.
@@ -56,6 +63,7 @@ impl Logs {
         let mut logs = Self {
             sinks: Vec::new(),
             warnings: LogFile::open(&run.join(WARNINGS), offset(WARNINGS))?,
+            episodes: None,
             closed: BTreeMap::new(),
             notices: Vec::new(),
         };
@@ -78,10 +86,39 @@ impl Logs {
         Ok(logs)
     }
 
+    /// Opens the table of episodes, too. If none are `wanted`, one that is there is only cut back.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn with_episodes(
+        mut self,
+        run: &Path,
+        offsets: &BTreeMap<String, u64>,
+        spec: &EnvSpec,
+        wanted: bool,
+    ) -> Result<Self> {
+        let path = run.join(EPISODES);
+        if !wanted && !path.exists() {
+            return Ok(self);
+        }
+        let header = episodes::header(spec);
+        let kept = !wanted || csv::keep_if_header_is(&path, &header)?;
+        let offset = offsets.get(EPISODES).copied().filter(|_| kept).unwrap_or(0);
+        let mut file = LogFile::open(&path, offset)?;
+        if file.length() < offset {
+            self.notices.push(lost_its_end(EPISODES));
+        }
+        if file.length() == 0 {
+            file.append(&header)?;
+        }
+        self.episodes = Some(file);
+        Ok(self)
+    }
+
     fn add(&mut self, run: &Path, name: &str, offset: u64, encode: fn(&Row) -> Vec<u8>) -> Result<()> {
         let file = LogFile::open(&run.join(name), offset)?;
         if file.length() < offset {
-            self.notices.push(format!("{name} has lost its end; it continues after what is there"));
+            self.notices.push(lost_its_end(name));
         }
         self.sinks.push(Sink { name: name.into(), file, encode });
         Ok(())
@@ -143,12 +180,23 @@ impl Logs {
         self.warnings.append(format!("{warning}\n").as_bytes())
     }
 
+    /// Appends the episodes of an evaluation, if there is a table for them.
+    ///
+    /// # Errors
+    /// One line that names the file; the episodes are kept for the next time.
+    pub fn episodes(&mut self, update: u64, timesteps: u64, played: &[Episode]) -> Result<()> {
+        let lines = || episodes::encode(update, timesteps, jiff::Timestamp::now(), played);
+        self.episodes.as_mut().map_or(Ok(()), |file| file.append(&lines()))
+    }
+
     /// Waits until everything is on the disk.
     ///
     /// # Errors
     /// One line for the first file that cannot be written.
     pub fn sync(&mut self) -> Result<()> {
-        self.for_each(|sink| sink.file.sync()).and(self.warnings.sync())
+        let others = std::iter::once(&mut self.warnings).chain(&mut self.episodes);
+        let others: Vec<_> = others.map(LogFile::sync).collect(); // all, also after a failure
+        self.for_each(|sink| sink.file.sync()).and(others.into_iter().collect())
     }
 
     fn for_each(&mut self, mut act: impl FnMut(&mut Sink) -> Result<()>) -> Result<()> {
@@ -160,6 +208,7 @@ impl Logs {
     pub fn offsets(&self) -> BTreeMap<String, u64> {
         let mut offsets = self.closed.clone();
         offsets.insert(WARNINGS.into(), self.warnings.length());
+        offsets.extend(self.episodes.iter().map(|file| (EPISODES.into(), file.length())));
         offsets.extend(self.sinks.iter().map(|sink| (sink.name.clone(), sink.file.length())));
         offsets
     }
@@ -168,6 +217,10 @@ impl Logs {
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
+}
+
+fn lost_its_end(name: &str) -> String {
+    format!("{name} has lost its end; it continues after what is there")
 }
 
 /// `updates_1.csv` for `updates.csv`, or the next number.
