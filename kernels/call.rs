@@ -165,6 +165,17 @@ impl<'a> Call<'a> {
         Ok((data, shape))
     }
 
+    /// All results: their memory, to be overwritten.
+    pub fn results<T: Element>(&mut self) -> Result<Vec<&mut [T]>, String> {
+        let one = |index| {
+            let (data, shape) = self.buffer::<T>("result", &self.frame.rets, index)?;
+            let size = size(shape);
+            // SAFETY: as in `result`; the results do not overlap.
+            Ok(if size == 0 { &mut [][..] } else { unsafe { std::slice::from_raw_parts_mut(data, size) } })
+        };
+        (0..self.frame.rets.size as usize).map(one).collect()
+    }
+
     /// The only result, which holds operand number `index` to begin with: the program lets them share their memory.
     pub fn result_in_place<T: Element>(&mut self, index: usize) -> Result<(&mut [T], &'a [i64]), String> {
         let (from, given) = self.buffer::<T>("operand", &self.frame.args, index)?;

@@ -7,6 +7,7 @@
 
 mod call;
 mod lanes;
+mod mlp;
 mod sparse_dot;
 
 use std::cell::RefCell;
@@ -16,6 +17,8 @@ use std::sync::OnceLock;
 
 pub use call::Handler;
 use call::{Array, Call, Frame};
+pub use mlp::Activation;
+use mlp::{Layer, LayerGradient};
 use sparse_dot::{Rows, Scratch};
 
 /// The name under which XLA programs call a kernel, and the function.
@@ -52,7 +55,16 @@ kernels! {
     /// (x f32`[N, I]`) -> f32`[N, I]`, in place: x for the products above only, in which each row is replaced by its numbers
     /// that are not zero.
     SQUEEZE = "lockstep_squeeze" => squeeze;
+    /// (x f32`[N, I]`, then for each layer its kernel and its bias) -> the output f32`[N, W]` of each layer, the last one without
+    /// activation.
+    MLP = "lockstep_mlp" => mlp;
+    /// (x, kernels and biases as above, the outputs of all layers but the last, the cotangent of the last) -> the gradient of x
+    /// if there is one result more than kernels and biases, then those of each kernel and bias.
+    MLP_GRADIENT = "lockstep_mlp_gradient" => mlp_gradient;
 }
+
+/// The i32 attribute of the calls of an MLP: which activation stands between the layers, as [`Activation`] numbers them.
+pub const ACTIVATION: &str = "activation";
 
 /// The i32 attribute of every call: how many devices share the processor's cores.
 pub const DEVICES: &str = "devices";
@@ -93,6 +105,132 @@ fn sparse_dot_transposed_add(call: &mut Call) -> Result<(), String> {
     add_transposed(threads, x, g, out, shape)
 }
 
+fn mlp(call: &mut Call) -> Result<(), String> {
+    let count = (call.num_operands() - 1) / 2;
+    let (x, layers) = mlp_operands(call, count)?;
+    let (activation, threads) = (activation(call)?, threads(call)?);
+    let mut results = call.results::<f32>()?;
+    let rows = check_mlp(x, &layers, &results)?;
+    let part = rows.div_ceil(threads.clamp(1, rows.div_ceil(MIN_MLP_ROWS).max(1))).max(1);
+    let mut parts: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(part)).map(|_| Vec::new()).collect();
+    for (layer, result) in layers.iter().zip(&mut results) {
+        for (parts, result) in parts.iter_mut().zip(result.chunks_mut(part * layer.outputs)) {
+            parts.push(result);
+        }
+    }
+    let work =
+        |(x, mut outputs): (&[f32], Vec<&mut [f32]>)| mlp::forward(&layers, activation, x, &mut outputs);
+    in_threads(x.data.chunks(part * layers[0].inputs).zip(parts), work);
+    Ok(())
+}
+
+fn mlp_gradient(call: &mut Call) -> Result<(), String> {
+    let count = call.num_operands() / 3;
+    let (x, layers) = mlp_operands(call, count)?;
+    let hidden = (0..count - 1).map(|l| Ok(call.operand::<f32>(1 + 2 * count + l)?.data));
+    let hidden: Vec<&[f32]> = hidden.collect::<Result<_, String>>()?;
+    let cotangent = call.operand::<f32>(3 * count)?;
+    let (activation, threads) = (activation(call)?, threads(call)?);
+    let mut results = call.results::<f32>()?;
+    let rows = check_mlp(x, &layers, &[&hidden[..], &[cotangent.data]].concat())?;
+    let mut x_gradient = (results.len() > 2 * count).then(|| results.remove(0));
+    let sizes: Vec<usize> = results.iter().map(|result| result.len()).collect();
+    let expected = layers.iter().flat_map(|layer| [layer.kernel.len(), layer.bias.len()]);
+    if !sizes.iter().copied().eq(expected) {
+        return Err("the results do not fit the layers".into());
+    }
+    let part = rows.div_ceil(threads.clamp(1, rows.div_ceil(MIN_MLP_ROWS).max(1))).max(1);
+    // The first part is written into the results, the others into memory that is added up.
+    let num_parts = rows.div_ceil(part).max(1);
+    let mut others: Vec<Vec<Vec<f32>>> =
+        (1..num_parts).map(|_| sizes.iter().map(|&size| vec![0.0; size]).collect()).collect();
+    let mut gradients: Vec<Vec<&mut [f32]>> = vec![results.iter_mut().map(|result| &mut **result).collect()];
+    gradients.extend(others.iter_mut().map(|part| part.iter_mut().map(Vec::as_mut_slice).collect()));
+    let mut x_parts: Vec<Option<&mut [f32]>> = match &mut x_gradient {
+        Some(gradient) => gradient.chunks_mut((part * layers[0].inputs).max(1)).map(Some).collect(),
+        None => Vec::new(),
+    };
+    x_parts.resize_with(num_parts, || None);
+    let work = |(i, (gradients, x_gradient)): (usize, (&mut Vec<&mut [f32]>, Option<&mut [f32]>))| {
+        let range = (i * part).min(rows)..((i + 1) * part).min(rows);
+        let of = |all: &'_ [f32], width: usize| -> std::ops::Range<usize> {
+            debug_assert!(all.len() >= range.end * width);
+            range.start * width..range.end * width
+        };
+        let hidden: Vec<&[f32]> =
+            hidden.iter().zip(&layers).map(|(all, layer)| &all[of(all, layer.outputs)]).collect();
+        let last = layers[count - 1].outputs;
+        let mut pairs: Vec<LayerGradient> = Vec::with_capacity(count);
+        let mut rest = gradients.iter_mut();
+        while let (Some(kernel), Some(bias)) = (rest.next(), rest.next()) {
+            pairs.push(LayerGradient { kernel, bias });
+        }
+        let x = &x.data[of(x.data, layers[0].inputs)];
+        let cotangent = &cotangent.data[of(cotangent.data, last)];
+        mlp::backward(&layers, activation, x, &hidden, cotangent, &mut pairs, x_gradient);
+    };
+    in_threads(gradients.iter_mut().zip(x_parts).enumerate(), work);
+    for (i, result) in results.iter_mut().enumerate() {
+        for other in &others {
+            result.iter_mut().zip(&other[i]).for_each(|(sum, part)| *sum += part);
+        }
+    }
+    Ok(())
+}
+
+/// The operand x and the layers, which are the `2 * count` operands after it.
+fn mlp_operands<'a>(call: &Call<'a>, count: usize) -> Result<(Array<'a, f32>, Vec<Layer<'a>>), String> {
+    let x = call.operand::<f32>(0)?;
+    let layer = |l| {
+        let (kernel, bias) = (call.operand::<f32>(1 + 2 * l)?, call.operand::<f32>(2 + 2 * l)?);
+        match kernel.shape {
+            &[inputs, outputs] if bias.shape == [outputs] && outputs > 0 && inputs > 0 => {
+                let (inputs, outputs) = (inputs as usize, outputs as usize);
+                Ok(Layer { inputs, outputs, kernel: kernel.data, bias: bias.data })
+            }
+            shape => Err(format!("layer {l} has the shapes {shape:?} and {:?}", bias.shape)),
+        }
+    };
+    Ok((x, (0..count).map(layer).collect::<Result<_, String>>()?))
+}
+
+/// The rows of x, if the layers fit it, each other and their outputs.
+fn check_mlp<T: AsRef<[f32]>>(x: Array<f32>, layers: &[Layer], outputs: &[T]) -> Result<usize, String> {
+    let &[rows, width] = x.shape else { return Err(format!("x has the shape {:?}", x.shape)) };
+    let mut inputs = width as usize;
+    for (layer, output) in layers.iter().zip(outputs) {
+        if layer.inputs != inputs || output.as_ref().len() != rows as usize * layer.outputs {
+            return Err(format!("a layer reads {inputs} numbers, not {}", layer.inputs));
+        }
+        inputs = layer.outputs;
+    }
+    match layers.len() == outputs.len() && !layers.is_empty() {
+        true => Ok(rows as usize),
+        false => Err(format!("{} layers, {} outputs", layers.len(), outputs.len())),
+    }
+}
+
+fn activation(call: &Call) -> Result<Activation, String> {
+    match call.attribute(ACTIVATION)? {
+        number if number == Activation::Relu as i32 => Ok(Activation::Relu),
+        number if number == Activation::Tanh as i32 => Ok(Activation::Tanh),
+        number => Err(format!("there is no activation {number}")),
+    }
+}
+
+/// Works on each part in a thread of its own, the first in this one.
+fn in_threads<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
+    let mut parts = parts;
+    let own = parts.next();
+    std::thread::scope(|scope| {
+        let work = &work;
+        for part in parts {
+            scope.spawn(move || work(part));
+        }
+        own.into_iter().for_each(work);
+    });
+}
+
 fn add_transposed(
     threads: usize,
     x: Rows,
@@ -130,6 +268,8 @@ fn fit(shape: &[i64], height: usize, other: Array<f32>, other_height: usize) -> 
 /// Rows of the result, at least, for which a thread more pays.
 const MIN_ROWS: usize = 64;
 const MIN_COLUMNS: usize = 256;
+/// Rows of an MLP, at least, for which a thread more pays.
+const MIN_MLP_ROWS: usize = 256;
 
 /// How many threads a call may use: the cores of its device.
 fn threads(call: &Call) -> Result<usize, String> {

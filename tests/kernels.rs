@@ -6,7 +6,7 @@ use lockstep::algorithms::Learner;
 use lockstep::algorithms::ppo::{PpoLearner, Settings, Start};
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::registry;
-use lockstep::ir::{Build, Graph, Kernel, Op};
+use lockstep::ir::{Activation, Build, Graph, Kernel, Op};
 use lockstep::lower::{Options, lower};
 use lockstep::runtime::{Arg, CacheOutcome, Client, CompileOptions, DeviceKind, ProgramCache, plugin};
 
@@ -120,6 +120,69 @@ fn what_is_not_finite_is_not_lost() {
     }
 }
 
+/// An MLP with layers of these widths on `rows` rows, and its gradient for a cotangent, which is the last input.
+fn mlp(activation: Activation, rows: usize, widths: &[usize], input: bool) -> Graph {
+    let layers = widths.len() - 1;
+    let mut graph = Graph::new();
+    let mut inputs = vec![graph.input(ArrayType::new(DType::F32, [rows, widths[0]]))];
+    for pair in widths.windows(2) {
+        inputs.push(graph.input(ArrayType::new(DType::F32, [pair[0], pair[1]])));
+        inputs.push(graph.input(ArrayType::new(DType::F32, [pair[1]])));
+    }
+    let cotangent = graph.input(ArrayType::new(DType::F32, [rows, widths[layers]]));
+    let mut b = Build::new(&mut graph, Location::caller());
+    let outputs = b.many(Op::Kernel(Kernel::Mlp { layers, activation }), &inputs);
+    let op = Op::Kernel(Kernel::MlpGradient { layers, activation, input });
+    let gradients = b.many(op, &[&inputs, &outputs[..layers - 1], &[cotangent]].concat());
+    graph.outputs = [outputs, gradients].concat();
+    graph
+}
+
+#[test]
+fn mlps_are_their_twins_whatever_the_widths() {
+    let sizes: [(usize, &[usize]); 6] = [
+        (32, &[4, 64, 64, 2]),
+        (1000, &[256, 256, 29]),
+        (49, &[5, 7, 130, 48, 3]),
+        (1, &[1, 1]),
+        (100, &[33, 80, 16]),
+        (0, &[3, 4, 2]),
+    ];
+    for (rows, widths) in sizes {
+        for (activation, input) in [(Activation::Tanh, true), (Activation::Relu, false)] {
+            let graph = mlp(activation, rows, widths, input);
+            let values: Vec<HostArray> =
+                (graph.input_types().iter().zip(1..)).map(|(t, seed)| numbers(&t.shape, 1, seed)).collect();
+            let [native, plain] = [true, false].map(|kernels| {
+                let module = lower(&graph, &Options { num_replicas: 1, kernels, ..Options::default() });
+                assert_eq!(module.contains("custom_call"), kernels);
+                let program = client().compile(&module, &CompileOptions::default()).unwrap();
+                let args = values.iter().map(|array| client().to_device(array, 0).unwrap().into()).collect();
+                let outputs = program.run(args).unwrap();
+                outputs.iter().map(|output| output.to_host().unwrap().to_f64()).collect::<Vec<_>>()
+            });
+            for (i, (native, plain)) in native.iter().zip(&plain).enumerate() {
+                let what = format!("result {i} of an mlp {activation} {rows} x {widths:?}");
+                assert_near(native, plain, 1e-5, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_number_that_is_none_goes_through_an_mlp() {
+    for activation in [Activation::Tanh, Activation::Relu] {
+        let mut graph = mlp(activation, 3, &[2, 5, 4], false);
+        graph.outputs = vec![graph.outputs[1]];
+        let mut values: Vec<HostArray> =
+            graph.input_types().iter().map(|t| numbers(&t.shape, 1, 7)).collect();
+        values[0] = HostArray::new(&[3, 2], vec![1.0f32, 1.0, f32::NAN, 1.0, 1.0, 1.0]);
+        let found = run(client(), &graph, &values, true).0;
+        let bad: Vec<bool> = found.chunks(4).map(|row| row.iter().all(|x| x.is_nan())).collect();
+        assert_eq!(bad, [false, true, false], "{activation}: {found:?}");
+    }
+}
+
 #[test]
 fn programs_with_kernels_come_back_from_the_cache() {
     let folder = tempfile::tempdir().unwrap();
@@ -155,14 +218,14 @@ fn trained(env: &str, kernels: bool, devices: usize, updates: usize) -> Vec<(Str
 
 #[test]
 fn learning_is_the_same_with_and_without_kernels() {
-    for devices in [1, 2] {
-        let [native, plain] = [true, false].map(|kernels| trained("hackmatrix", kernels, devices, 1));
+    for (env, devices) in [("cartpole", 1), ("hackmatrix", 1), ("hackmatrix", 2)] {
+        let [native, plain] = [true, false].map(|kernels| trained(env, kernels, devices, 1));
         for ((name, native), (_, plain)) in native.iter().zip(&plain) {
             // Adam divides by the size of the gradient, so that a gradient near zero moves a weight by
             // up to lr = 2.5e-4 either way; few weights have one.
             let differ = native.iter().zip(plain).filter(|(a, b)| (*a - *b).abs() > 2e-5).count();
             assert!(differ * 100 <= native.len(), "{name}: {differ} of {} differ", native.len());
         }
-        assert_eq!(native, trained("hackmatrix", true, devices, 1), "kernels give the same bits again");
+        assert_eq!(native, trained(env, true, devices, 1), "kernels give the same bits again");
     }
 }

@@ -150,16 +150,7 @@ pub fn infer(op: &Op, inputs: &[&ArrayType]) -> Inferred {
             shape.extend(free(b, [&batch.1, &contract.1]));
             one(ArrayType::new(a.dtype, shape))
         }
-        Op::Kernel(kernel) => {
-            arity(op, inputs, kernel.num_inputs())?;
-            for x in inputs {
-                accepts(op, x.rank() == 2 && x.dtype.is_float(), x)?;
-            }
-            match kernel.plain() {
-                Some(plain) => infer(&plain, inputs),
-                None => one(inputs[0].clone()),
-            }
-        }
+        Op::Kernel(kernel) => kernel.infer(inputs),
         Op::Reduce { kind, axes } => {
             arity(op, inputs, 1)?;
             let x = inputs[0];

@@ -4,8 +4,9 @@
 //! them. Gradient and vmap have rules of their own, which use kernels again.
 
 use crate::array::{ArrayType, DType};
+pub use crate::runtime::kernels::Activation;
 
-use super::{Build, Graph, Location, Op};
+use super::{Binary, Build, Comparison, Graph, Location, Op, Reduction, Unary, Var};
 
 /// A kernel. Each has a native function of the same name (`runtime::kernels`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,51 +17,202 @@ pub enum Kernel {
     SparseDotTransposed,
     /// (x `[N, I]`) -> `[N, I]`: x as the two products read it fastest, and only they can read it. The twin leaves x as it is.
     Squeeze,
+    /// (x `[N, I]`, then a kernel `[I, W]` and a bias `[W]` for each layer) -> the output `[N, W]` of each layer, which is the
+    /// input of the next: `x kernel + bias`, with the activation after all but the last.
+    Mlp { layers: usize, activation: Activation },
+    /// (the inputs of an MLP, its outputs but for the last, the cotangent of the last) -> the cotangents of its inputs, that of x
+    /// only with `input`.
+    MlpGradient { layers: usize, activation: Activation, input: bool },
 }
 
 impl Kernel {
-    pub const ALL: [Kernel; 3] = [Kernel::SparseDot, Kernel::SparseDotTransposed, Kernel::Squeeze];
+    /// One of each kind, the MLPs with two layers.
+    pub const ALL: [Kernel; 6] = [
+        Kernel::SparseDot,
+        Kernel::SparseDotTransposed,
+        Kernel::Squeeze,
+        Kernel::Mlp { layers: 2, activation: Activation::Tanh },
+        Kernel::MlpGradient { layers: 2, activation: Activation::Tanh, input: false },
+        Kernel::MlpGradient { layers: 2, activation: Activation::Relu, input: true },
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Kernel::SparseDot => "sparse_dot",
             Kernel::SparseDotTransposed => "sparse_dot_transposed",
             Kernel::Squeeze => "squeeze",
+            Kernel::Mlp { .. } => "mlp",
+            Kernel::MlpGradient { .. } => "mlp_gradient",
         }
     }
 
-    /// Whether the native function computes with arrays of this dtype.
-    pub fn is_native_for(self, dtype: DType) -> bool {
-        match self {
-            Kernel::SparseDot | Kernel::SparseDotTransposed | Kernel::Squeeze => dtype == DType::F32,
-        }
-    }
-
-    pub(super) fn num_inputs(self) -> usize {
-        match self {
-            Kernel::SparseDot | Kernel::SparseDotTransposed => 2,
-            Kernel::Squeeze => 1,
-        }
-    }
-
-    /// The op of the twin, if it is not x itself.
-    pub(super) fn plain(self) -> Option<Op> {
-        let contract = match self {
-            Kernel::SparseDot => (vec![1], vec![0]),
-            Kernel::SparseDotTransposed => (vec![0], vec![0]),
-            Kernel::Squeeze => return None,
+    /// Whether the native function is for inputs of these types: f32, and for an MLP layers that are small enough to be
+    /// read from the core's own cache.
+    pub fn is_native_for(self, inputs: &[ArrayType]) -> bool {
+        /// Numbers of a matrix of weights.
+        const SMALL: usize = 1 << 18;
+        let weights = match self {
+            Kernel::Mlp { layers, .. } | Kernel::MlpGradient { layers, .. } => &inputs[1..1 + 2 * layers],
+            _ => &[],
         };
-        Some(Op::Dot { batch: (vec![], vec![]), contract })
+        inputs.iter().all(|input| input.dtype == DType::F32)
+            && weights.iter().all(|part| (1..=SMALL).contains(&part.size()))
+    }
+
+    /// What comes out for inputs of these types.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn infer(self, inputs: &[&ArrayType]) -> Result<Vec<ArrayType>, String> {
+        let name = self.name();
+        let count = match self {
+            Kernel::Squeeze => 1,
+            Kernel::SparseDot | Kernel::SparseDotTransposed => 2,
+            Kernel::Mlp { layers, .. } => 1 + 2 * layers,
+            Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
+        };
+        if inputs.len() != count {
+            return Err(format!("{name} takes {count} inputs, not {}", inputs.len()));
+        }
+        if let Some(x) = inputs.iter().find(|x| !x.dtype.is_float() || x.dtype != inputs[0].dtype) {
+            return Err(format!("{name} of {x}"));
+        }
+        let matrix = |x: &ArrayType| match x.shape[..] {
+            [height, width] => Ok([height, width]),
+            _ => Err(format!("{name} of {x}, which is no matrix")),
+        };
+        let one = |shape: [usize; 2]| Ok(vec![ArrayType::new(inputs[0].dtype, shape)]);
+        let [rows, width] = matrix(inputs[0])?;
+        match self {
+            Kernel::Squeeze => one([rows, width]),
+            Kernel::SparseDot | Kernel::SparseDotTransposed => {
+                let [height, other] = matrix(inputs[1])?;
+                let (meets, out) = if self == Kernel::SparseDot { (width, rows) } else { (rows, width) };
+                match meets == height {
+                    true => one([out, other]),
+                    false => Err(format!("{name} of {} and {}", inputs[0], inputs[1])),
+                }
+            }
+            Kernel::Mlp { layers, .. } => {
+                let outputs = layer_outputs(name, inputs, layers)?;
+                Ok(outputs.iter().map(|&w| ArrayType::new(inputs[0].dtype, [rows, w])).collect())
+            }
+            Kernel::MlpGradient { layers, input, .. } => {
+                let outputs = layer_outputs(name, inputs, layers)?;
+                for (&width, output) in outputs.iter().zip(&inputs[1 + 2 * layers..]) {
+                    if output.shape != [rows, width] {
+                        return Err(format!("{name}: {output} where {rows} rows of {width} are expected"));
+                    }
+                }
+                let first = if input { 0 } else { 1 };
+                Ok(inputs[first..1 + 2 * layers].iter().map(|&part| part.clone()).collect())
+            }
+        }
     }
 
     /// The twin, for inputs of these types.
     pub fn twin(self, inputs: &[ArrayType], location: Location) -> Graph {
         let mut graph = Graph::new();
-        let inputs: Vec<_> = inputs.iter().map(|array_type| graph.input(array_type.clone())).collect();
-        graph.outputs = match self.plain() {
-            Some(op) => Build::new(&mut graph, location).many(op, &inputs),
-            None => inputs,
+        let inputs: Vec<Var> = inputs.iter().map(|array_type| graph.input(array_type.clone())).collect();
+        let b = &mut Build::new(&mut graph, location);
+        let outputs = match self {
+            Kernel::SparseDot => vec![dot(b, inputs[0], inputs[1], 1, 0)],
+            Kernel::SparseDotTransposed => vec![dot(b, inputs[0], inputs[1], 0, 0)],
+            Kernel::Squeeze => inputs,
+            Kernel::Mlp { activation, .. } => mlp(b, activation, &inputs),
+            Kernel::MlpGradient { layers, activation, input } => {
+                mlp_gradient(b, activation, layers, input, &inputs)
+            }
         };
+        graph.outputs = outputs;
         graph
     }
+}
+
+/// The widths of the outputs of an MLP's layers, if they fit each other.
+fn layer_outputs(name: &str, inputs: &[&ArrayType], layers: usize) -> Result<Vec<usize>, String> {
+    let mut width = inputs[0].shape[1];
+    let mut outputs = Vec::new();
+    for (l, layer) in inputs[1..1 + 2 * layers].chunks(2).enumerate() {
+        match (&layer[0].shape[..], &layer[1].shape[..]) {
+            (&[i, o], &[b]) if i == width && o == b => width = o,
+            _ => {
+                return Err(format!(
+                    "{name}: layer {l} is {} and {}, its input {width} wide",
+                    layer[0], layer[1]
+                ));
+            }
+        }
+        outputs.push(width);
+    }
+    Ok(outputs)
+}
+
+/// The product over axis `i` of `a` and axis `j` of `b`.
+fn dot(build: &mut Build, a: Var, b: Var, i: usize, j: usize) -> Var {
+    build.one(Op::Dot { batch: (vec![], vec![]), contract: (vec![i], vec![j]) }, &[a, b])
+}
+
+fn mlp(b: &mut Build, activation: Activation, inputs: &[Var]) -> Vec<Var> {
+    let mut outputs = Vec::new();
+    let mut x = inputs[0];
+    let layers: Vec<&[Var]> = inputs[1..].chunks(2).collect();
+    for (l, layer) in layers.iter().enumerate() {
+        let product = dot(b, x, layer[0], 1, 0);
+        let shape = b.array_type(product).shape;
+        let bias = b.broadcast(layer[1], &shape, &[1]);
+        x = b.add(product, bias);
+        if l + 1 < layers.len() {
+            x = match activation {
+                Activation::Tanh => b.unary(Unary::Tanh, x),
+                Activation::Relu => {
+                    let zero = b.full_like(x, 0.0);
+                    b.binary(Binary::Max, x, zero)
+                }
+            };
+        }
+        outputs.push(x);
+    }
+    outputs
+}
+
+fn mlp_gradient(
+    b: &mut Build,
+    activation: Activation,
+    layers: usize,
+    input: bool,
+    inputs: &[Var],
+) -> Vec<Var> {
+    let (given, rest) = inputs.split_at(1 + 2 * layers);
+    let (hidden, cotangent) = rest.split_at(layers - 1);
+    let mut cotangent = cotangent[0];
+    let mut gradients = Vec::new();
+    for l in (0..layers).rev() {
+        let x = if l == 0 { given[0] } else { hidden[l - 1] };
+        gradients.push(b.reduce(Reduction::Sum, cotangent, &[0]));
+        gradients.push(dot(b, x, cotangent, 0, 0));
+        if l == 0 && !input {
+            break;
+        }
+        cotangent = dot(b, cotangent, given[1 + 2 * l], 1, 1);
+        if l > 0 {
+            cotangent = match activation {
+                Activation::Tanh => {
+                    let (one, square) = (b.full_like(x, 1.0), b.mul(x, x));
+                    let derivative = b.sub(one, square);
+                    b.mul(cotangent, derivative)
+                }
+                Activation::Relu => {
+                    let zero = b.full_like(x, 0.0);
+                    let passes = b.compare(Comparison::Gt, x, zero);
+                    b.select(passes, cotangent, zero)
+                }
+            };
+        }
+    }
+    if input {
+        gradients.push(cotangent);
+    }
+    gradients.reverse();
+    gradients
 }

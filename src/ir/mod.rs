@@ -23,5 +23,5 @@ pub use build::Build;
 pub use check::check;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
-pub use kernel::Kernel;
+pub use kernel::{Activation, Kernel};
 pub use op::{Binary, Comparison, Op, Reduction, ScatterKind, Unary};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::ir::{Kernel, Op, ScatterKind};
+use crate::ir::{Activation, Kernel, Op, ScatterKind};
 
 use super::array::{Array, Float, Int, Kind, Operand, kind};
 use super::trace::{Handle, emit};
@@ -245,6 +245,15 @@ impl Float {
     #[track_caller]
     pub fn squeeze_rows(self) -> Float {
         Array::from_handle(emit(Op::Kernel(Kernel::Squeeze), &[self.handle])[0])
+    }
+
+    /// This array `[N, I]` through layers, given as a kernel `[I, W]` and a bias `[W]` for each, with the activation after each
+    /// but the last.
+    #[track_caller]
+    pub fn mlp(self, weights: &[Float], activation: Activation) -> Float {
+        let op = Op::Kernel(Kernel::Mlp { layers: weights.len() / 2, activation });
+        let inputs: Vec<Handle> = [self].iter().chain(weights).map(|array| array.handle).collect();
+        Array::from_handle(*emit(op, &inputs).last().expect("there is a layer"))
     }
 
     /// Sums the products over pairs of axes; the free axes of this array come first, then those of `right`.

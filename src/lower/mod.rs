@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::{ArrayType, DType, HostArray};
 use crate::ir::{
-    Binary, Comparison, Equation, Graph, Kernel, Location, Op, Reduction, ScatterKind, Unary, Var,
+    Activation, Binary, Comparison, Equation, Graph, Kernel, Location, Op, Reduction, ScatterKind, Unary, Var,
 };
 
 use crate::runtime::{NOT_INLINED, ONE_KERNEL, kernels};
@@ -448,14 +448,21 @@ impl Lowering<'_> {
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
-        if !self.options.kernels || !kernel.is_native_for(outputs[0].dtype) {
-            let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
+        let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
+        let native = self.options.kernels && self.options.precision != Precision::Bf16;
+        if !native || !kernel.is_native_for(&types) {
             return self.body(&kernel.twin(&types, at), inputs);
         }
         let target = match kernel {
             Kernel::SparseDot => kernels::SPARSE_DOT,
             Kernel::SparseDotTransposed => kernels::SPARSE_DOT_TRANSPOSED,
             Kernel::Squeeze => kernels::SQUEEZE,
+            Kernel::Mlp { activation, .. } => {
+                return self.call_kernel(kernels::MLP, Some(activation), inputs, None, outputs, at);
+            }
+            Kernel::MlpGradient { activation, .. } => {
+                return self.call_kernel(kernels::MLP_GRADIENT, Some(activation), inputs, None, outputs, at);
+            }
         };
         // A sparse operand that was gathered is read where it lies.
         let inputs = match (kernel, self.gathered.get(&inputs[0].name)) {
@@ -465,7 +472,7 @@ impl Lowering<'_> {
             _ => inputs.to_vec(),
         };
         let in_place = (kernel == Kernel::Squeeze).then_some(0);
-        let name = self.call_kernel(target, &inputs, in_place, &outputs[0], at);
+        let name = self.call_kernel(target, None, &inputs, in_place, outputs, at).remove(0);
         if kernel == Kernel::SparseDotTransposed {
             self.transposed.insert(name.clone(), inputs);
         }
@@ -483,23 +490,28 @@ impl Lowering<'_> {
             };
         let inputs = [&product[..], std::slice::from_ref(sum)].concat();
         let target = kernels::SPARSE_DOT_TRANSPOSED_ADD;
-        Some(self.call_kernel(target, &inputs, Some(inputs.len() - 1), &outputs[0], at))
+        Some(self.call_kernel(target, None, &inputs, Some(inputs.len() - 1), outputs, at).remove(0))
     }
 
     /// Calls a native function, whose result may take the place of one of its inputs.
     fn call_kernel(
         &mut self,
         target: &str,
+        activation: Option<Activation>,
         inputs: &[Value],
         in_place: Option<usize>,
-        output: &ArrayType,
+        outputs: &[ArrayType],
         at: Location,
-    ) -> String {
-        let row_major = |rank: usize| {
-            let order: Vec<usize> = (0..rank).rev().collect();
-            format!("dense<{}> : tensor<{rank}xindex>", list(&order))
+    ) -> Vec<String> {
+        let row_major = |array_type: &ArrayType| {
+            let order: Vec<usize> = (0..array_type.rank()).rev().collect();
+            format!("dense<{}> : tensor<{}xindex>", list(&order), order.len())
         };
-        let layouts: Vec<String> = inputs.iter().map(|input| row_major(input.array_type.rank())).collect();
+        let layouts: Vec<String> = inputs.iter().map(|input| row_major(&input.array_type)).collect();
+        let result_layouts: Vec<String> = outputs.iter().map(row_major).collect();
+        let activation = activation.map_or(String::new(), |activation| {
+            format!("{} = {} : i32, ", kernels::ACTIVATION, activation as i32)
+        });
         let in_place = in_place.map_or(String::new(), |index| {
             format!(
                 ", output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], \
@@ -507,16 +519,16 @@ impl Lowering<'_> {
             )
         });
         let text = format!(
-            "stablehlo.custom_call @{target}({}) {{api_version = 4 : i32, backend_config = {{{} = {} : i32}}, \
+            "stablehlo.custom_call @{target}({}) {{api_version = 4 : i32, backend_config = {{{activation}{} = {} : i32}}, \
              operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",
             operands(inputs),
             kernels::DEVICES,
             self.options.num_replicas.max(1),
             layouts.join(", "),
-            row_major(output.rank()),
-            signature(inputs, std::slice::from_ref(output))
+            result_layouts.join(", "),
+            signature(inputs, outputs)
         );
-        self.line(&text, at)
+        self.lines(&text, outputs.len(), at)
     }
 
     fn gather(&mut self, axis: usize, inputs: &[Value], outputs: &[ArrayType], at: Location) -> String {

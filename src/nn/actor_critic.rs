@@ -3,7 +3,7 @@
 use crate::array::{ArrayType, DType};
 use crate::lang::{Float, Handle, Key, leaf_paths};
 
-use super::{Activation, Dense, Init, LayerSpec};
+use super::{Activation, Dense, Init, LayerSpec, dense};
 
 /// What is fixed about the network beside its parameters' shapes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,29 +125,25 @@ impl ActorCritic {
     /// Logits `[N, A]` and values `[N]` for observations `[N, O]`.
     #[track_caller]
     pub fn apply(&self, style: Style, obs: Float) -> (Float, Float) {
-        let hidden = self.hidden(style, obs);
-        let logits = self.head(&self.actor, style, hidden);
-        (logits, self.head(&self.critic, style, hidden).squeeze(1))
+        match (&self.trunk[..], &self.actor[..], &self.critic[..]) {
+            // Heads that read the same numbers are one layer.
+            ([_, ..], [actor], [critic]) => {
+                let layers = [&self.trunk[..], &[actor.beside(critic)]].concat();
+                let both = mlp(&layers, style, obs);
+                let actions = actor.bias.size();
+                (both.slice(1, 0..actions), both.slice(1, actions..actions + 1).squeeze(1))
+            }
+            (trunk, actor, critic) => {
+                let part = |head: &[Dense]| mlp(&[trunk, head].concat(), style, obs);
+                (part(actor), part(critic).squeeze(1))
+            }
+        }
     }
 
     /// Values `[N]` alone.
     #[track_caller]
     pub fn value(&self, style: Style, obs: Float) -> Float {
-        self.head(&self.critic, style, self.hidden(style, obs)).squeeze(1)
-    }
-
-    /// What the heads read: the trunk's result, or the observations.
-    #[track_caller]
-    fn hidden(&self, style: Style, obs: Float) -> Float {
-        match self.trunk.is_empty() {
-            true => obs,
-            false => style.activation.apply(mlp(&self.trunk, style, obs)),
-        }
-    }
-
-    #[track_caller]
-    fn head(&self, layers: &[Dense], style: Style, hidden: Float) -> Float {
-        mlp(layers, Style { sparse_obs: style.sparse_obs && self.trunk.is_empty(), ..style }, hidden)
+        mlp(&[&self.trunk[..], &self.critic].concat(), style, obs).squeeze(1)
     }
 }
 
@@ -169,11 +165,13 @@ pub struct NotANetwork(String);
 /// Layers with the activation between them; the first one reads observations if they are sparse.
 #[track_caller]
 fn mlp(layers: &[Dense], style: Style, x: Float) -> Float {
-    let mut x = if style.sparse_obs { layers[0].apply_sparse(x) } else { layers[0].apply(x) };
-    for layer in &layers[1..] {
-        x = layer.apply(style.activation.apply(x));
+    match layers {
+        [first] if style.sparse_obs => first.apply_sparse(x),
+        [first, rest @ ..] if style.sparse_obs => {
+            dense::mlp(rest, style.activation, style.activation.apply(first.apply_sparse(x)))
+        }
+        _ => dense::mlp(layers, style.activation, x),
     }
-    x
 }
 
 #[cfg(test)]

@@ -1,11 +1,7 @@
 //! Fully connected layers.
 
-use std::fmt;
-
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-
-use crate::lang::Float;
+pub use crate::ir::Activation;
+use crate::lang::{Float, concatenate};
 
 /// `x -> x kernel + bias`.
 #[derive(Clone, Copy, Debug)]
@@ -18,25 +14,20 @@ pub struct Dense {
 crate::tree!(Dense { kernel, bias });
 
 impl Dense {
-    /// `[N, in]` -> `[N, out]`.
+    /// Both layers in one: the outputs of `other` follow those of this one.
     #[track_caller]
-    pub fn apply(&self, x: Float) -> Float {
-        x.matmul(self.kernel) + self.bias.broadcast(0, x.shape()[0])
+    pub fn beside(&self, other: &Dense) -> Dense {
+        Dense {
+            kernel: concatenate(1, [self.kernel, other.kernel]),
+            bias: concatenate(0, [self.bias, other.bias]),
+        }
     }
 
-    /// [`Dense::apply`] for an `x` that is expected to be mostly zeros.
+    /// `[N, in]` -> `[N, out]` for an `x` that is expected to be mostly zeros.
     #[track_caller]
     pub fn apply_sparse(&self, x: Float) -> Float {
         x.sparse_matmul(self.kernel) + self.bias.broadcast(0, x.shape()[0])
     }
-}
-
-/// Activation of the hidden layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    Relu,
-    Tanh,
 }
 
 impl Activation {
@@ -49,11 +40,9 @@ impl Activation {
     }
 }
 
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Activation::Relu => "relu",
-            Activation::Tanh => "tanh",
-        })
-    }
+/// `[N, in]` -> `[N, out]` through all layers, with the activation after each but the last.
+#[track_caller]
+pub fn mlp(layers: &[Dense], activation: Activation, x: Float) -> Float {
+    let weights: Vec<Float> = layers.iter().flat_map(|layer| [layer.kernel, layer.bias]).collect();
+    x.mlp(&weights, activation)
 }

@@ -5,7 +5,9 @@ use std::panic::Location;
 
 use half::bf16;
 use lockstep::array::{ArrayType, DType, HostArray};
-use lockstep::ir::{Binary, Build, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var};
+use lockstep::ir::{
+    Activation, Binary, Build, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var,
+};
 
 use DType::{BF16, Bool, F32, F64, I32, U8, U32, U64};
 
@@ -357,6 +359,31 @@ fn kernels() -> Vec<Case> {
             cases.push(squeezed);
             cases.push(Case::of(Op::Kernel(Kernel::SparseDot), &note, &[x.clone(), w]));
             cases.push(Case::of(Op::Kernel(Kernel::SparseDotTransposed), &note, &[x, g]));
+        }
+        for activation in [Activation::Tanh, Activation::Relu] {
+            for widths in [&[3, 5, 2][..], &[4, 2], &[2, 17, 33, 1]] {
+                let layers = widths.len() - 1;
+                let mut inputs = vec![plain(dtype, &[3, widths[0]])];
+                for pair in widths.windows(2) {
+                    inputs.extend([plain(dtype, &[pair[0], pair[1]]), plain(dtype, &[pair[1]])]);
+                }
+                let mut with_cotangent = inputs.clone();
+                with_cotangent.push(plain(dtype, &[3, widths[layers]]));
+                let name = format!("mlp_gradient {activation} {widths:?} {dtype}");
+                let gradient = Case::new(name, &with_cotangent, |b, x| {
+                    let (inputs, cotangent) = x.split_at(x.len() - 1);
+                    let outputs = b.many(Op::Kernel(Kernel::Mlp { layers, activation }), inputs);
+                    let op = Op::Kernel(Kernel::MlpGradient { layers, activation, input: layers > 1 });
+                    b.many(op, &[inputs, &outputs[..layers - 1], cotangent].concat())
+                });
+                cases.push(gradient.rough());
+                // Only the last output: the others have no gradient.
+                let name = format!("mlp {activation} {widths:?} {dtype}");
+                cases.push(Case::new(name, &inputs, move |b, x| {
+                    let op = Op::Kernel(Kernel::Mlp { layers, activation });
+                    vec![*b.many(op, x).last().expect("there is a layer")]
+                }));
+            }
         }
         let inputs = [sparse(&[4, 19]), index(&[6], -2..6), plain(dtype, &[19, 3])];
         let case = Case::new(format!("sparse_dot of chosen rows {dtype}"), &inputs, |b, x| {

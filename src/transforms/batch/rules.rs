@@ -149,8 +149,8 @@ impl Rule<'_> {
         vec![Batched { var: self.build.move_axis(product, from, to), batched: true }]
     }
 
-    /// Kernels stay kernels, since the twins cannot read squeezed rows: more rows of the sparse matrix are one higher
-    /// matrix, more columns of the other factor one wider matrix; with more of both, the examples are computed in turn.
+    /// Kernels stay kernels, since the twins cannot read squeezed rows: more rows of the sparse matrix or of an MLP's input are
+    /// one higher matrix, more columns of the other factor one wider matrix; with more of both, the examples are computed in turn.
     fn kernel(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
         let size = self.batching.size;
         let in_front: Vec<Var> = (0..inputs.len()).map(|i| self.in_front(inputs[i], i)).collect();
@@ -163,7 +163,7 @@ impl Rule<'_> {
                 let width = self.build.array_type(results).shape[1];
                 self.build.reshape(results, &[size, height, width])
             }
-            (_, [false, _]) => {
+            (Kernel::SparseDot | Kernel::SparseDotTransposed, [false, _]) => {
                 let [height, width] = self.example(1).shape[..] else { unreachable!("a matrix") };
                 let side_by_side = self.build.move_axis(in_front[1], 0, 1);
                 let wide = self.build.reshape(side_by_side, &[height, size * width]);
@@ -172,9 +172,27 @@ impl Rule<'_> {
                 let products = self.build.reshape(product, &[height, size, width]);
                 self.build.move_axis(products, 1, 0)
             }
-            _ => self.kernel_in_turn(kernel, &in_front, &batched),
+            (Kernel::Mlp { .. }, [true, rest @ ..]) if !rest.contains(&true) => {
+                let rows = self.build.reshape(in_front[0], &[size * height, width]);
+                let outputs = self.build.many(Op::Kernel(kernel), &[&[rows], &in_front[1..]].concat());
+                return outputs.into_iter().map(|output| self.in_parts(output, height)).collect();
+            }
+            _ => return self.kernel_in_turn(kernel, &in_front, &batched),
         };
-        vec![Batched { var: self.build.move_axis(result, 0, self.batching.position(2)), batched: true }]
+        vec![self.behind(result)]
+    }
+
+    /// The parts of `height` rows of a matrix as examples.
+    fn in_parts(&mut self, matrix: Var, height: usize) -> Batched {
+        let width = self.build.array_type(matrix).shape[1];
+        let parts = self.build.reshape(matrix, &[self.batching.size, height, width]);
+        self.behind(parts)
+    }
+
+    /// A result whose batch axis is in front.
+    fn behind(&mut self, result: Var) -> Batched {
+        let rank = self.build.array_type(result).rank() - 1;
+        Batched { var: self.build.move_axis(result, 0, self.batching.position(rank)), batched: true }
     }
 
     /// A matrix with the batch axis, if it has one, in front.
@@ -187,8 +205,8 @@ impl Rule<'_> {
         }
     }
 
-    /// A kernel on each example, with inputs whose batch axis is in front; so is the result's.
-    fn kernel_in_turn(&mut self, kernel: Kernel, inputs: &[Var], batched: &[bool]) -> Var {
+    /// A kernel on each example, with inputs whose batch axis is in front.
+    fn kernel_in_turn(&mut self, kernel: Kernel, inputs: &[Var], batched: &[bool]) -> Vec<Batched> {
         // Captures first, as a scan's body takes them.
         let mut order: Vec<usize> = (0..inputs.len()).collect();
         order.sort_by_key(|&i| batched[i]);
@@ -202,6 +220,6 @@ impl Rule<'_> {
         let ordered: Vec<Var> = order.iter().map(|&i| inputs[i]).collect();
         let length = self.batching.size;
         let scan = Op::Scan { body: Box::new(body), captures, carry: 0, length, reverse: false };
-        self.build.one(scan, &ordered)
+        self.build.many(scan, &ordered).into_iter().map(|result| self.behind(result)).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Which variables a cotangent can travel through.
 
-use crate::ir::{Graph, Op, Unary, Var};
+use crate::ir::{Graph, Kernel, Op, Unary, Var};
 
 /// For each variable of `graph`, whether it is a float that depends on a float input with `wrt`.
 pub fn active_vars(graph: &Graph, wrt: &[bool]) -> Vec<bool> {
@@ -58,6 +58,8 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
             let outputs = active_results(body, &active);
             [&active[*captures..captures + carry], &outputs[*carry..]].concat()
         }
+        Op::Kernel(Kernel::Mlp { layers, .. }) => vec![true; *layers],
+        Op::Kernel(_) => vec![true; x.len()],
         Op::Rare { body, captures } => either(&active_results(body, &x[1..]), &x[1 + captures..]),
         Op::Barrier => x.to_vec(),
         Op::Constant(_)
@@ -77,7 +79,6 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
         | Op::Concatenate { .. }
         | Op::Reverse { .. }
         | Op::Dot { .. }
-        | Op::Kernel(_)
         | Op::Reduce { .. }
         | Op::DynamicSlice { .. }
         | Op::DynamicUpdateSlice

@@ -51,7 +51,7 @@ pub fn pullback(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradEr
         Op::Concatenate { axis } => Ok(concatenate(b, g, x, *axis)),
         Op::Reverse { axes } => one(b.one(Op::Reverse { axes: axes.clone() }, &[g])),
         Op::Dot { batch, contract } => Ok(dot(b, g, x, batch, contract, wants)),
-        Op::Kernel(kernel) => Ok(self::kernel(b, *kernel, g, x, wants)),
+        Op::Kernel(_) => kernel(b, point, g),
         Op::Reduce { kind, axes } => Ok(vec![reduce(b, *kind, axes, g, x[0], y[0])]),
         Op::DynamicSlice { .. } => {
             let zeros = b.full_like(x[0], 0.0);
@@ -314,21 +314,35 @@ fn dot_side(
     b.transpose(product, &inverse(&axes))
 }
 
-/// The cotangents of a product with a sparse matrix: its own is dense and a plain product, the other factor's is sparse again.
-fn kernel(b: &mut Build, kernel: Kernel, g: Var, x: &[Var], wants: &[bool]) -> Vec<Option<Var>> {
+/// The cotangents of a product with a sparse matrix (its own is dense and a plain product, the other factor's is sparse
+/// again), and of an MLP.
+fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, GradError> {
+    let Point { equation, x, y, cotangents, wants, .. } = *point;
+    let Op::Kernel(kernel) = equation.op else { unreachable!("the rule of kernels") };
     let along_width = |b: &mut Build, left, right| {
         b.one(Op::Dot { batch: (vec![], vec![]), contract: (vec![1], vec![1]) }, &[left, right])
     };
     match kernel {
-        Kernel::SparseDot => vec![
+        Kernel::SparseDot => Ok(vec![
             wants[0].then(|| along_width(b, g, x[1])),
             wants[1].then(|| b.one(Op::Kernel(Kernel::SparseDotTransposed), &[x[0], g])),
-        ],
-        Kernel::SparseDotTransposed => vec![
+        ]),
+        Kernel::SparseDotTransposed => Ok(vec![
             wants[0].then(|| along_width(b, x[1], g)),
             wants[1].then(|| b.one(Op::Kernel(Kernel::SparseDot), &[x[0], g])),
-        ],
-        Kernel::Squeeze => vec![Some(g)],
+        ]),
+        Kernel::Squeeze => Ok(vec![Some(g)]),
+        Kernel::Mlp { layers, activation } => {
+            let (hidden, last) = (&y[..layers - 1], cotangents[layers - 1]);
+            if cotangents[..layers - 1].iter().any(Option::is_some) || last.is_none() {
+                return Err(no_rule(equation, "only the last output of an MLP has one"));
+            }
+            let op = Op::Kernel(Kernel::MlpGradient { layers, activation, input: wants[0] });
+            let gradients = b.many(op, &[x, hidden, &[g]].concat()).into_iter().map(Some);
+            let first = if wants[0] { None } else { Some(None) };
+            Ok(first.into_iter().chain(gradients).collect())
+        }
+        Kernel::MlpGradient { .. } => Err(no_rule(equation, "it is a gradient itself")),
     }
 }
 
