@@ -376,7 +376,8 @@ fn kernels() -> Vec<Case> {
                     let op = Op::Kernel(Kernel::MlpGradient { layers, activation, input: layers > 1 });
                     b.many(op, &[inputs, &outputs[..layers - 1], cotangent].concat())
                 });
-                cases.push(gradient.rough());
+                // XLA's tanh is exact to some bits less than the oracle's, and that adds up through the layers.
+                cases.push(Case { tolerance: 1e-4, ..gradient.rough() });
                 // Only the last output: the others have no gradient.
                 let name = format!("mlp {activation} {widths:?} {dtype}");
                 cases.push(Case::new(name, &inputs, move |b, x| {
