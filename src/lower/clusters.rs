@@ -1,7 +1,7 @@
 //! Which equations become one kernel.
 //!
 //! XLA's compiler for cpu starts a kernel for each fusion. Where arrays are as small as a batch of environments, the starts
-//! cost more than the work: a step of CartPole was 40 of them. XLA can also compile a whole function into one kernel, its
+//! cost more than the work: a step of CartPole took 70 of them. XLA can also compile a whole function into one kernel, its
 //! loops and branches included. So the equations on small arrays are gathered into such functions, here called clusters:
 //! as many equations as do not wait for something that must be a kernel of its own, which is a matrix product, a scatter, a
 //! sum over devices, or anything large. On other devices the functions are inlined and mean nothing.
@@ -12,7 +12,7 @@ use crate::array::DType;
 use crate::ir::{Binary, Build, Equation, Graph, Op, Var};
 
 /// Most elements of an array in a cluster. Larger ones are worth a kernel each, which XLA fuses better.
-const SMALL: usize = 5000;
+const SMALL: usize = 1500;
 /// Least equations that are worth a function.
 const WORTH: usize = 4;
 /// Most equations of one function, those of bodies included: the time to compile it grows faster than its length.
