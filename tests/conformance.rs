@@ -22,7 +22,7 @@ fn play(env: &dyn AnyEnv, seed: u64) -> Vec<HostArray> {
             let [choice, step, key] = key.split();
             let view = vector::view(env, &params, &state);
             let actions = random_valid(env, &params, &state, choice);
-            let after = vector::step(env, &params, step.split_last(ENVS_AT_ONCE), state, actions);
+            let after = vector::step(env, &params, step.split_last(ENVS_AT_ONCE), state, actions, None);
             let names = env.spec().metrics;
             let zero = after.reward * 0.0;
             let parts =

@@ -110,7 +110,7 @@ fn step(
     let actions = vmap_last((action_key.split_last(num_envs), state.clone()), |(key, state)| {
         random_action(key, env.action_mask(params, &state), num_actions)
     });
-    let step = vector::step(env, params, step_key.split_last(num_envs), state, actions);
+    let step = vector::step(env, params, step_key.split_last(num_envs), state, actions, None);
     let mut sums = sums + step.reward;
     if observe {
         sums = sums + vector::view(env, params, &step.state).obs.sum([1]);

@@ -57,6 +57,8 @@ pub struct World<'a> {
     /// Environments on this device.
     pub num_envs: usize,
     pub gamma: Float,
+    /// If set, episodes begin with one of so many states, which are drawn at the start of each rollout.
+    pub reset_pool: Option<usize>,
 }
 
 impl World<'_> {
@@ -77,16 +79,27 @@ impl World<'_> {
         key: Key,
         num_steps: usize,
     ) -> (Envs, Transition, Totals) {
+        // On each device another pool.
+        let pool_key = |size| (key.fold_in(num_steps as i32).fold_in(replica_id()), size);
+        let pool = self.reset_pool.map(pool_key);
+        let pool = pool.map(|(key, size)| vector::pool(self.env, self.params, key, size));
         let start = (envs, self.no_totals());
         let ((envs, totals), transitions) = scan(start, key.split_many(num_steps), |(envs, totals), key| {
-            let (envs, transition, totals) = self.step(policy, envs, key, totals);
+            let (envs, transition, totals) = self.step(policy, envs, key, totals, pool.as_ref());
             ((envs, totals), transition)
         });
         (envs, transitions, totals)
     }
 
     #[track_caller]
-    fn step(&self, policy: &dyn Policy, envs: Envs, key: Key, totals: Totals) -> (Envs, Transition, Totals) {
+    fn step(
+        &self,
+        policy: &dyn Policy,
+        envs: Envs,
+        key: Key,
+        totals: Totals,
+        pool: Option<&Leaves>,
+    ) -> (Envs, Transition, Totals) {
         let [action_key, env_key] = key.split();
         let view = self.for_the_network(envs.view);
         let (distribution, value) = policy.decide(&view);
@@ -94,7 +107,7 @@ impl World<'_> {
         let action = distribution.sample(keys);
         let log_prob = distribution.log_prob(action);
 
-        let step = vector::step(self.env, self.params, self.env_keys(env_key), envs.state, action);
+        let step = vector::step(self.env, self.params, self.env_keys(env_key), envs.state, action, pool);
         let reward = match step.truncated {
             Some((truncated, obs)) => step.reward + self.gamma * cut_off_value(policy, truncated, obs),
             None => step.reward,

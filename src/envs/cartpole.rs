@@ -210,9 +210,6 @@ mod tests {
         });
         crate::ir::check(&traced.graph).unwrap();
         let module = crate::lower::lower(&traced.graph, &Default::default());
-        if let Ok(path) = std::env::var("DUMP") {
-            std::fs::write(path, &module).unwrap();
-        }
         let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
         let program = client.compile(&module, &CompileOptions::default()).unwrap();
         let on_device: Vec<HostArray> =

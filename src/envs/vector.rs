@@ -4,7 +4,7 @@
 //! the arithmetic of the games runs over neighbouring memory. What leaves for the networks (observations, masks)
 //! has the environments first: `[B, ...]`.
 
-use crate::lang::{Bool, Float, Int, Key, Leaves, Tree, rare, vmap_last};
+use crate::lang::{Bool, Float, Int, Key, Leaves, Tree, leaf_types, rare, take_tree, vmap, vmap_last};
 
 use super::AnyEnv;
 
@@ -46,10 +46,30 @@ pub fn view(env: &dyn AnyEnv, params: &Leaves, state: &Leaves) -> View {
     View { obs: obs.transpose([1, 0]), mask: mask.map(|mask| mask.transpose([1, 0])) }
 }
 
-/// Steps all environments with actions i32`[B]`, then resets those that are done. The reset costs what the
-/// environments that are done cost.
+/// First states to share, one for each of `size` keys, for [`step`].
 #[track_caller]
-pub fn step(env: &dyn AnyEnv, params: &Leaves, keys: Key, state: Leaves, actions: Int) -> VectorStep {
+pub fn pool(env: &dyn AnyEnv, params: &Leaves, key: Key, size: usize) -> Leaves {
+    vmap(key.split_many(size), |key| env.reset(params, key))
+}
+
+/// Steps all environments with actions i32`[B]`, then resets those that are done. The reset costs what the
+/// environments that are done cost; with a `pool`, it is one of the states in it.
+#[track_caller]
+pub fn step(
+    env: &dyn AnyEnv,
+    params: &Leaves,
+    keys: Key,
+    state: Leaves,
+    actions: Int,
+    pool: Option<&Leaves>,
+) -> VectorStep {
+    let first = |key: Key| match pool {
+        None => env.reset(params, key),
+        Some(pool) => {
+            let size = leaf_types(pool)[0].shape[0];
+            take_tree(pool, key.integers([], 0..size as i32))
+        }
+    };
     let mut stepped = vmap_last((keys, state, actions), |(key, state, action)| {
         let [step_key, reset_key] = key.split();
         let step = env.step(params, step_key, state, action);
@@ -60,9 +80,44 @@ pub fn step(env: &dyn AnyEnv, params: &Leaves, keys: Key, state: Leaves, actions
         let truncated = step
             .truncated
             .map(|truncated| (truncated & !step.terminated, env.observe(params, &step.state).flatten()));
-        let state = rare(done, step.state, |_| env.reset(params, reset_key.fold_in(0)));
+        let state = rare(done, step.state, |_| first(reset_key.fold_in(0)));
         VectorStep { state, reward: step.reward, done, truncated, metrics: step.metrics }
     });
     stepped.truncated = stepped.truncated.map(|(cut, obs)| (cut, obs.transpose([1, 0])));
     stepped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envs::{default_params, registry};
+    use crate::interpret::interpret;
+    use crate::lang::{scan_range, trace};
+
+    #[test]
+    fn with_a_pool_all_episodes_begin_with_a_state_of_it() {
+        const ENVS: usize = 16;
+        let env = (registry::find("cartpole").unwrap().make)();
+        let values = default_params(&*env);
+        let first = |leaves: &Leaves| Float::from_handle(leaves.0[0].1);
+        let traced = trace(&Leaves::placeholders(&values), |params| {
+            let pool = pool(&*env, &params, Key::new(1), 3);
+            let state = reset(&*env, &params, Key::new(2).split_last(ENVS));
+            let (_, seen) = scan_range(30, state, |state, i| {
+                let keys = Key::new(3).fold_in(i).split_last(ENVS);
+                let right = Int::full([ENVS], 1);
+                let step = step(&*env, &params, keys, state, right, Some(&pool));
+                let x = first(&step.state);
+                (step.state, (step.done, x))
+            });
+            (first(&pool), seen)
+        });
+        let values: Vec<_> = values.into_iter().map(|(_, value)| value).collect();
+        let found = interpret(&traced.graph, &values);
+        let [pool, done, x] = [0, 1, 2].map(|i| found[i].to_f64());
+        let begun: Vec<f64> = x.iter().zip(&done).filter(|(_, done)| **done > 0.0).map(|(x, _)| *x).collect();
+        assert!(begun.len() > ENVS, "pushed to the right a pole falls within 30 steps");
+        assert!(begun.iter().all(|x| pool.contains(x)), "{begun:?} from {pool:?}");
+        assert!(pool.iter().all(|x| begun.contains(x)), "each is used");
+    }
 }

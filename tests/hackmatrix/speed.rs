@@ -74,7 +74,7 @@ fn measure(client: &Client, envs: usize, observes: bool) {
                         .sum_all();
                 }
                 let actions = random_valid(mask.transpose([1, 0]), act);
-                let step = vector::step(env, &params, play.split_last(envs), state, actions);
+                let step = vector::step(env, &params, play.split_last(envs), state, actions, None);
                 let total = total + step.reward.sum_all();
                 let episodes = episodes + step.done.as_i32().sum_all();
                 ((step.state, total, episodes, seen), ())

@@ -350,6 +350,7 @@ impl Ppo<'_> {
             params: env_params,
             num_envs: self.settings.num_envs / self.num_devices,
             gamma,
+            reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
         }
     }
 }

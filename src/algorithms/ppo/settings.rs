@@ -18,6 +18,10 @@ pub struct Settings {
     /// Steps of each environment per update
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub num_steps: usize,
+    /// First states drawn anew for each update, for all episodes that begin in it to start from (on each device); 0 gives each
+    /// episode a state of its own. A pool makes resets cheap, but episodes share their starts, so that the gradient is noisier
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub reset_pool: usize,
     /// Learning rate of Adam
     #[arg(long, value_name = "X", default_value_t = 2.5e-4)]
     pub lr: f64,
@@ -101,6 +105,12 @@ impl Settings {
         check_size("update_epochs", self.update_epochs, 1000)?;
         check_size("hidden_dim", self.hidden_dim, 1 << 16)?;
         check_size("num_layers", self.num_layers, 64)?;
+        ensure!(
+            self.reset_pool <= 1 << 20,
+            "reset_pool is {}; it must be from 0 to {}",
+            self.reset_pool,
+            1 << 20
+        );
         let batch = self.batch_size();
         ensure!(
             batch <= 1 << 30,

@@ -57,6 +57,9 @@ struct Bench {
     /// Bit-equal runs on cuda, which are slower
     #[arg(long)]
     deterministic: bool,
+    /// First states for the episodes of an update to share; 0: a state of its own for each
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    reset_pool: usize,
     /// Compute everything with the plugin's own code, nothing with native kernels
     #[arg(long)]
     no_kernels: bool,
@@ -86,6 +89,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let bench = Bench::from_arg_matches(matches)?;
     let mut settings = env_defaults(&bench.env)?;
     settings.num_envs = bench.num_envs.unwrap_or(settings.num_envs);
+    settings.reset_pool = bench.reset_pool;
     settings.num_steps = bench.num_steps.unwrap_or(settings.num_steps);
     settings.precision = bench.precision;
     settings
