@@ -6,11 +6,15 @@
 //! processor's cache; their gradients are summed, which is the same mathematics.
 
 mod course;
+mod engine;
+mod group;
 mod learner;
 mod settings;
 
 pub use course::{Course, Place, Trouble};
-pub use learner::{PpoLearner, Start, Timing, modules};
+pub use engine::{Start, Timing, modules};
+pub use group::{Member, PpoGroup};
+pub use learner::PpoLearner;
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
@@ -191,7 +195,8 @@ impl Ppo<'_> {
         let size = rows / num_minibatches;
         let steps = update_epochs * num_minibatches;
         // Devices hold different samples, so they shuffle apart.
-        let key = key.fold_in(replica_id());
+        let device = if self.num_devices == 1 { int(0) } else { replica_id() };
+        let key = key.fold_in(device);
         let flat =
             Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
         let start = (ravel(&params), flat);
