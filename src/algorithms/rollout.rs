@@ -2,7 +2,7 @@
 
 use crate::envs::vector::{self, View};
 use crate::envs::{Aggregate, AnyEnv};
-use crate::lang::{Bool, Float, Int, Key, Leaves, rare, replica_id, scan, select};
+use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::Categorical;
 
 /// The environments between two updates. `B` is their number on this device.
@@ -56,6 +56,8 @@ pub struct World<'a> {
     pub params: &'a Leaves,
     /// Environments on this device.
     pub num_envs: usize,
+    /// The number of this device among those that share the environments, i32.
+    pub device: Int,
     pub gamma: Float,
 }
 
@@ -131,7 +133,7 @@ impl World<'_> {
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.
     #[track_caller]
     pub fn env_keys(&self, key: Key) -> Key {
-        key.split_last_from(replica_id() * self.num_envs, self.num_envs)
+        key.split_last_from(self.device * self.num_envs, self.num_envs)
     }
 
     fn no_totals(&self) -> Totals {

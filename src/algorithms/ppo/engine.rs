@@ -12,13 +12,14 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{
-    Float, Handle, Int, Key, Leaves, Signature, leaf_paths, structure, trace, vmap, while_loop,
+    Float, Handle, Int, Key, Leaves, Signature, leaf_paths, merge_first_axes, scan, split_first_axis,
+    structure, trace, vmap, while_loop,
 };
 use crate::lower::{self, lower};
 use crate::nn::Activation;
 use crate::runtime::{Arg, Buffer, CacheOutcome, Client, CompileOptions, Program};
 
-use super::{Hyper, Ppo, Settings, State};
+use super::{Hyper, Ppo, Settings, State, divisor_at_most};
 
 /// How a learner starts.
 pub struct Start<'a> {
@@ -130,7 +131,12 @@ impl Traced {
                 let table = Float::full([&[start.max_updates], &row_shape[..]].concat(), 0.0);
                 match agents {
                     Agents::One => chunk(state, table, updates, update),
-                    Agents::Group(_) => chunk(state, table, updates, |state| vmap(state, update)),
+                    Agents::Group(count) => {
+                        let agents = count / num_devices;
+                        chunk(state, table, updates, |state| {
+                            update_all(state, agents, settings.num_envs, &update)
+                        })
+                    }
                 }
             },
         );
@@ -349,6 +355,28 @@ fn chunk(
         },
     );
     (state, table)
+}
+
+/// Most environments in a block of agents. More do not make better use of a core, and what they compute on the way leaves
+/// its cache (measured on cartpole).
+const ENVS_PER_BLOCK: usize = 64;
+
+/// One update of each agent: a block of agents at once, one block after the other.
+fn update_all(
+    agents: State,
+    num_agents: usize,
+    num_envs: usize,
+    update: &impl Fn(State) -> (State, Float),
+) -> (State, Float) {
+    let block_size = divisor_at_most(num_agents, (ENVS_PER_BLOCK / num_envs).max(1));
+    if block_size == 1 {
+        return scan((), agents, |(), agent| ((), update(agent))).1;
+    }
+    if block_size == num_agents {
+        return vmap(agents, update);
+    }
+    let blocks = split_first_axis(agents, num_agents / block_size);
+    merge_first_axes(scan((), blocks, |(), block| ((), vmap(block, update))).1)
 }
 
 fn scalar_structure(dtype: DType) -> Int {

@@ -1,4 +1,4 @@
-//! Many PPO agents in one program: the same settings, one seed each, mapped over.
+//! Many PPO agents in one program: the same settings, one seed each, mapped over in blocks that suit a core's cache.
 //!
 //! A small network leaves most of a machine idle; many of them side by side do not. The group does the updates
 //! of all its agents at once ([`PpoGroup::run`]). Each [`Member`] is one of them, as the trainer sees it: its

@@ -195,8 +195,7 @@ impl Ppo<'_> {
         let size = rows / num_minibatches;
         let steps = update_epochs * num_minibatches;
         // Devices hold different samples, so they shuffle apart.
-        let device = if self.num_devices == 1 { int(0) } else { replica_id() };
-        let key = key.fold_in(device);
+        let key = key.fold_in(self.device());
         let flat =
             Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
         let start = (ravel(&params), flat);
@@ -349,11 +348,18 @@ impl Ppo<'_> {
         all_reduce(select(own, x, 0.0)).max_all()
     }
 
+    /// The number of this device among those that share the environments. A device that shares agents has all
+    /// environments of each.
+    fn device(&self) -> Int {
+        if self.num_devices == 1 { int(0) } else { replica_id() }
+    }
+
     fn world<'a>(&'a self, env_params: &'a Leaves, gamma: Float) -> World<'a> {
         World {
             env: self.env,
             params: env_params,
             num_envs: self.settings.num_envs / self.num_devices,
+            device: self.device(),
             gamma,
         }
     }
