@@ -73,3 +73,14 @@ pub trait Learner {
     /// Whatever the device reports.
     fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>>;
 }
+
+/// Learners whose updates one program does for all at once.
+///
+/// Each of them is a [`Learner`] of its own; its `run` goes on with it alone, which need not be fast.
+pub trait Group {
+    /// Runs `updates` (1 to [`Learner::max_updates`]) of each learner and gives their rows of metrics, learner by learner.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn run(&mut self, updates: usize) -> anyhow::Result<Vec<Vec<Vec<f32>>>>;
+}

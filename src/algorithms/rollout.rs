@@ -2,7 +2,7 @@
 
 use crate::envs::vector::{self, View};
 use crate::envs::{Aggregate, AnyEnv};
-use crate::lang::{Bool, Float, Int, Key, Leaves, rare, replica_id, scan, select};
+use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::Categorical;
 
 /// The environments between two updates. `B` is their number on this device.
@@ -56,6 +56,8 @@ pub struct World<'a> {
     pub params: &'a Leaves,
     /// Environments on this device.
     pub num_envs: usize,
+    /// The number of this device among those that share the environments, i32.
+    pub device: Int,
     pub gamma: Float,
     /// If set, episodes begin with one of so many states, which are drawn at the start of each rollout.
     pub reset_pool: Option<usize>,
@@ -80,7 +82,7 @@ impl World<'_> {
         num_steps: usize,
     ) -> (Envs, Transition, Totals) {
         // On each device another pool.
-        let pool_key = |size| (key.fold_in(num_steps as i32).fold_in(replica_id()), size);
+        let pool_key = |size| (key.fold_in(num_steps as i32).fold_in(self.device), size);
         let pool = self.reset_pool.map(pool_key);
         let pool = pool.map(|(key, size)| vector::pool(self.env, self.params, key, size));
         let start = (envs, self.no_totals());
@@ -144,7 +146,7 @@ impl World<'_> {
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.
     #[track_caller]
     pub fn env_keys(&self, key: Key) -> Key {
-        key.split_last_from(replica_id() * self.num_envs, self.num_envs)
+        key.split_last_from(self.device * self.num_envs, self.num_envs)
     }
 
     fn no_totals(&self) -> Totals {

@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
 
 use crate::algorithms::ppo::{self, Start};
-use crate::config::UsageError;
+use crate::config::{UsageError, check_devices};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, DeviceKind, MemoryUse, Topology, plugin};
 
@@ -65,7 +65,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
-        .and_then(|()| check_devices(&settings, compile.devices))
+        .and_then(|()| {
+            ensure!(compile.devices > 0, "devices is 0; it must be at least 1");
+            check_devices(&settings, 1, compile.devices)
+        })
         .map_err(|error| UsageError(error.to_string()))?;
     let plugin = plugin::find(Some(DeviceKind::Tpu), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?;
@@ -103,16 +106,6 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         true => super::print_line(serde_json::to_string(&report)?),
         false => super::print_line(format_args!("{} takes them ({})", report.topology, report.device_kind)),
     }
-}
-
-fn check_devices(settings: &ppo::Settings, devices: usize) -> Result<()> {
-    ensure!(devices > 0, "devices is 0; it must be at least 1");
-    let envs = settings.num_envs;
-    ensure!(
-        envs.is_multiple_of(devices),
-        "num_envs = {envs} cannot be split evenly over devices = {devices}"
-    );
-    Ok(())
 }
 
 /// What `--json` prints.

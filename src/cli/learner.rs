@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::algorithms::ppo::{self, PpoLearner, Start};
+use crate::algorithms::ppo::{self, PpoGroup, PpoLearner, Start, Timing};
 use crate::config::{self, UsageError};
 use crate::envs::AnyEnv;
 use crate::envs::registry::{self, Entry};
@@ -44,24 +44,45 @@ impl Plan<'_> {
         let &Plan { seed, total_updates, max_updates, devices: num_devices, .. } = self;
         Start { settings, env, seed, total_updates, max_updates, num_devices }
     }
+
+    fn client(&self) -> Result<Client> {
+        let client = Client::open(self.plugin, self.devices)?;
+        Ok(client.deterministic(self.deterministic).with_kernels(self.kernels))
+    }
+
+    fn facts(&self, client: &Client, timing: Timing) -> Facts {
+        let facts = [
+            ("platform", json!(client.platform())),
+            ("device_kind", json!(client.device_kind())),
+            ("devices", json!(self.devices)),
+            ("plugin", json!(client.platform_version())),
+            ("kernels", json!(client.has_kernels())),
+            ("trace_seconds", json!(timing.trace_seconds)),
+            ("compile_seconds", json!(timing.compile_seconds)),
+            ("cache", json!(if timing.cached { "hit" } else { "miss" })),
+        ];
+        facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
 }
 
-/// The compiled learner, and what `meta.json` says of the device and the programs.
-pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Vec<(String, Value)>)> {
+/// What `meta.json` says of the device and the programs, by name.
+pub type Facts = Vec<(String, Value)>;
+
+/// The compiled learner.
+pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Facts)> {
     let env = (find_env(plan.env)?.make)();
-    let client =
-        Client::open(plan.plugin, plan.devices)?.deterministic(plan.deterministic).with_kernels(plan.kernels);
+    let client = plan.client()?;
     let learner = PpoLearner::new(&client, &plan.start(settings, &*env))?;
-    let timing = learner.timing();
-    let facts = [
-        ("platform", json!(client.platform())),
-        ("device_kind", json!(client.device_kind())),
-        ("devices", json!(plan.devices)),
-        ("plugin", json!(client.platform_version())),
-        ("kernels", json!(client.has_kernels())),
-        ("trace_seconds", json!(timing.trace_seconds)),
-        ("compile_seconds", json!(timing.compile_seconds)),
-        ("cache", json!(if timing.cached { "hit" } else { "miss" })),
-    ];
-    Ok((learner, facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+    let facts = plan.facts(&client, learner.timing());
+    Ok((learner, facts))
+}
+
+/// The compiled group of `num_seeds` learners, the first with the seed of the plan.
+pub fn build_group(settings: &ppo::Settings, plan: &Plan, num_seeds: usize) -> Result<(PpoGroup, Facts)> {
+    let env = (find_env(plan.env)?.make)();
+    let client = plan.client()?;
+    let group = PpoGroup::new(&client, &plan.start(settings, &*env), num_seeds)?;
+    let mut facts = plan.facts(&client, group.timing());
+    facts.push(("num_seeds".into(), json!(num_seeds)));
+    Ok((group, facts))
 }

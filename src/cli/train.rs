@@ -1,14 +1,15 @@
 //! `lockstep train`: from a command line to a finished run.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ArgMatches;
 
-use crate::config::{self, Resolved};
+use crate::algorithms::ppo::Timing;
+use crate::config::{self, Config, Resolved, UsageError};
 use crate::runtime::plugin;
-use crate::trainer::{self, evaluation, tell};
+use crate::trainer::{self, Failure, evaluation, tell, thousands};
 
 use super::dashboard::{self, Screen};
-use super::learner::{MAX_UPDATES, Plan, build, env_defaults, find_env};
+use super::learner::{MAX_UPDATES, Plan, build, build_group, env_defaults, find_env};
 
 /// Trains.
 ///
@@ -17,6 +18,11 @@ use super::learner::{MAX_UPDATES, Plan, build, env_defaults, find_env};
 pub fn run(matches: &ArgMatches) -> Result<()> {
     let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
         config::resolve(matches, env_defaults)?;
+    if dashboard && config.run.num_seeds > 1 {
+        let advice = "train --dashboard shows one run; leave it out with --num-seeds, and see a run of the group \
+                      with `lockstep runs watch RUN`";
+        return Err(UsageError(advice.into()).into());
+    }
     if dashboard {
         dashboard::check_terminal("train --dashboard", "without it, the run is told in lines")?;
     }
@@ -37,14 +43,15 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         plugin: &plugin,
         kernels: !config.run.no_kernels,
     };
+    if config.run.num_seeds > 1 {
+        return train_group(&config, &plan, json);
+    }
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     if config.run.eval_interval.is_some() {
         let env = (find_env(&config.run.env)?.make)();
         learner.prepare_evaluation(&*env, evaluation::choice(&config.run), config.run.eval_episodes)?;
     }
-    let timing = learner.timing();
-    let how = if timing.cached { "loaded from cache" } else { "compiled" };
-    tell(&format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds));
+    tell_timing(learner.timing());
     let (screen, live) = dashboard.then(Screen::open).transpose()?.unzip();
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed, live);
     drop(screen); // the terminal is restored before anything else is said
@@ -53,4 +60,46 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
     Ok(())
+}
+
+/// Trains `num_seeds` agents in one program.
+fn train_group(config: &Config, plan: &Plan, json: bool) -> Result<()> {
+    let Config { run, ppo } = config;
+    let name = trainer::run_dir::new_name(run)?;
+    let member = |agent: Config| Ok(trainer::Member { config: agent.to_toml()?, settings: agent.run });
+    let members = config.agents(&name).into_iter().map(member).collect::<Result<Vec<_>>>()?;
+    members.iter().try_for_each(|member| trainer::run_dir::check_is_new(&member.settings))?;
+    let (mut group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
+    facts.push(("group".into(), name.as_str().into()));
+    if run.eval_interval.is_some() {
+        let env = (find_env(&run.env)?.make)();
+        group.prepare_evaluation(&*env, evaluation::choice(run), run.eval_episodes)?;
+    }
+    tell_timing(group.timing());
+    let mut learners = group.members();
+    let outcome = trainer::train_group(&name, &members, &facts, &mut group, &mut learners)?;
+    let (agents, steps) = (run.num_seeds, thousands(outcome.timesteps));
+    let rate = thousands(outcome.steps_per_second as u64);
+    tell(&format!(
+        "{agents} agents, {steps} timesteps in {:.1} s: {rate} steps/s; their runs are {name}-s{} to {name}-s{} in {}",
+        outcome.seconds,
+        run.seed,
+        run.seed + agents as u64 - 1,
+        run.checkpoint_dir.display()
+    ));
+    if json {
+        super::print_line(serde_json::to_string(&outcome)?)?;
+    }
+    let failed = outcome.failures.len();
+    match outcome.failures.first() {
+        Some(Failure { run, error }) => {
+            bail!("{failed} of {agents} agents failed, the first of them {run}: {error}")
+        }
+        None => Ok(()),
+    }
+}
+
+fn tell_timing(timing: Timing) {
+    let how = if timing.cached { "loaded from cache" } else { "compiled" };
+    tell(&format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds));
 }

@@ -14,9 +14,10 @@ use crate::algorithms::ppo;
 use crate::trainer::{self, Resumed, checkpoint};
 
 /// What cannot change when a run is resumed: the shape of its state, and what it is called.
-const FIXED: [&str; 12] = [
+const FIXED: [&str; 13] = [
     "env",
     "seed",
+    "num_seeds",
     "num_envs",
     "num_steps",
     "hidden_dim",

@@ -25,7 +25,7 @@ use crate::trainer::{self, thousands};
 
 pub use command::{Invocation, train_command, with_variables};
 pub use layers::{Resolved, nearest, resolve};
-pub use scaling::auto_devices;
+pub use scaling::{auto_devices, check_devices};
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -65,11 +65,13 @@ impl Config {
             self.ppo = scaled;
         }
         if std::mem::take(&mut self.run.auto_tune) {
-            let tuned = scaling::auto_tune(&self.ppo, device, self.run.devices.unwrap_or(1));
+            let sharers = if self.run.num_seeds > 1 { 1 } else { self.devices() };
+            let tuned = scaling::auto_tune(&self.ppo, device, sharers);
             lines.extend(scaling::describe(&format!("auto-tune for {device}"), &self.ppo, &tuned));
             self.ppo = tuned;
         }
-        self.run.devices.get_or_insert_with(|| scaling::auto_devices(&self.ppo, device));
+        let num_seeds = self.run.num_seeds;
+        self.run.devices.get_or_insert_with(|| scaling::auto_devices(&self.ppo, num_seeds, device));
         self.check_divisions()?;
         let (total, least) = (self.run.total_timesteps, MIN_UPDATES * self.ppo.batch_size() as u64);
         if total < least {
@@ -82,22 +84,30 @@ impl Config {
         Ok(lines)
     }
 
-    /// Devices that share the environments.
+    /// Devices that share the environments, or the agents if there are several.
     pub fn devices(&self) -> usize {
         self.run.devices.unwrap_or(1)
     }
 
     fn check_divisions(&self) -> Result<()> {
         self.ppo.check_minibatches().map_err(|error| UsageError(error.to_string()))?;
-        let (envs, devices) = (self.ppo.num_envs, self.devices());
-        if !envs.is_multiple_of(devices) {
-            let fitting = envs.next_multiple_of(devices);
-            let message = format!(
-                "num_envs = {envs} cannot be split evenly over devices = {devices}; use num_envs = {fitting}"
-            );
-            return Err(UsageError(message).into());
-        }
-        Ok(())
+        scaling::check_devices(&self.ppo, self.run.num_seeds, self.devices())
+            .map_err(|error| UsageError(error.to_string()).into())
+    }
+
+    /// The configuration of each agent of the group `name`: that of a run which is trained alone, on one device.
+    pub fn agents(&self, name: &str) -> Vec<Config> {
+        let agent = |index| {
+            let mut config = self.clone();
+            let seed = self.run.seed + index;
+            config.run.seed = seed;
+            config.run.num_seeds = 1;
+            config.run.devices = Some(1);
+            config.run.run_name = Some(format!("{name}-s{seed}"));
+            config.run.group = Some(name.to_owned());
+            config
+        };
+        (0..self.run.num_seeds as u64).map(agent).collect()
     }
 
     /// The configuration that a run or a checkpoint holds as text.

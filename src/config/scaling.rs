@@ -1,5 +1,7 @@
 //! Sizes that follow from others: larger batches are cut into more minibatches, and small devices get less to do.
 
+use anyhow::{Result, ensure};
+
 use crate::algorithms::ppo::{self, divisor_at_most};
 use crate::runtime::DeviceKind;
 use crate::trainer::thousands;
@@ -65,18 +67,36 @@ pub fn describe(title: &str, before: &ppo::Settings, after: &ppo::Settings) -> O
 const ENVS_PER_DEVICE: usize = 32;
 
 /// The devices to use if the user did not say: on a CPU as many as there are cores, if they can share the
-/// environments and minibatches evenly and each gets enough of them; else one.
-pub fn auto_devices(settings: &ppo::Settings, device: DeviceKind) -> usize {
+/// environments and minibatches evenly and each gets enough of them; else one. Several agents are shared instead.
+pub fn auto_devices(settings: &ppo::Settings, num_seeds: usize, device: DeviceKind) -> usize {
     let cores = match device {
         DeviceKind::Cpu => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         DeviceKind::Cuda | DeviceKind::Tpu => 1,
     };
     let shared_evenly = |devices: &usize| {
+        if num_seeds > 1 {
+            return num_seeds.is_multiple_of(*devices);
+        }
         settings.num_envs.is_multiple_of(*devices)
             && (settings.batch_size() / devices).is_multiple_of(settings.num_minibatches)
             && settings.num_envs / devices >= ENVS_PER_DEVICE
     };
     (1..=cores).rev().find(shared_evenly).unwrap_or(1)
+}
+
+/// Checks that the devices share evenly what they share: environments, or agents if there are several.
+///
+/// # Errors
+/// One line that says what would fit.
+pub fn check_devices(settings: &ppo::Settings, num_seeds: usize, devices: usize) -> Result<()> {
+    let (name, shared) =
+        if num_seeds > 1 { ("num_seeds", num_seeds) } else { ("num_envs", settings.num_envs) };
+    ensure!(
+        shared.is_multiple_of(devices),
+        "{name} = {shared} cannot be split evenly over devices = {devices}; use {name} = {}",
+        shared.next_multiple_of(devices)
+    );
+    Ok(())
 }
 
 #[cfg(test)]
@@ -137,7 +157,8 @@ mod tests {
 
     #[test]
     fn devices_share_evenly_or_not_at_all() {
-        let devices = |num_envs, kind| auto_devices(&ppo::Settings { num_envs, ..Default::default() }, kind);
+        let devices =
+            |num_envs, kind| auto_devices(&ppo::Settings { num_envs, ..Default::default() }, 1, kind);
         assert_eq!(devices(1024, DeviceKind::Cuda), 1);
         assert_eq!(devices(4, DeviceKind::Cpu), 1);
         assert_eq!(devices(33, DeviceKind::Cpu), 1);

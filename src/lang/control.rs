@@ -292,6 +292,18 @@ pub fn merge_first_axes<T: Tree>(tree: T) -> T {
     rebuild(tree, &merged)
 }
 
+/// The inverse of [`merge_first_axes`]: every leaf reshaped from `[parts * b, ...]` to `[parts, b, ...]`.
+#[track_caller]
+pub fn split_first_axis<T: Tree>(tree: T, parts: usize) -> T {
+    let mut split = Vec::new();
+    for leaf in leaves(&tree) {
+        let shape = leaf.array_type().shape;
+        let shape = [&[parts, shape[0] / parts], &shape[1..]].concat();
+        split.push(emit(Op::Reshape { shape }, &[leaf])[0]);
+    }
+    rebuild(tree, &split)
+}
+
 /// The entries `indices` (i32) of axis 0 of every leaf.
 #[track_caller]
 pub fn take_tree<T: Tree>(tree: &T, indices: Int) -> T {

@@ -30,7 +30,7 @@ pub use array::{
 };
 pub use control::{
     all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range, scan_reverse,
-    select, select_tree, take_tree, unravel, value_and_grad, vmap, vmap_last, while_loop,
+    select, select_tree, split_first_axis, take_tree, unravel, value_and_grad, vmap, vmap_last, while_loop,
 };
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};

@@ -17,6 +17,8 @@ pub struct Console {
     /// The screen that speaks instead, if there is one.
     live: Option<Live>,
     bar: Option<ProgressBar>,
+    /// The run's name, if the console of a group tells how it goes.
+    member: Option<String>,
     start: Instant,
     first_update: u64,
 }
@@ -31,7 +33,13 @@ impl Console {
             bar.reset_eta();
             bar
         });
-        Self { live, bar, start: Instant::now(), first_update: done }
+        Self { live, bar, member: None, start: Instant::now(), first_update: done }
+    }
+
+    /// The voice of one run of the group that this console tells of: its lines begin with its name, and what all of them
+    /// would say alike it leaves to the group.
+    pub fn of_member(&self, name: String) -> Self {
+        Self { live: None, bar: self.bar.clone(), member: Some(name), ..*self }
     }
 
     /// Shows the run in a directory, which has its files now.
@@ -43,10 +51,19 @@ impl Console {
 
     /// Says a line.
     pub fn say(&self, line: &str) {
+        let named = self.member.as_ref().map(|name| format!("{name}: {line}"));
+        let line = named.as_deref().unwrap_or(line);
         match (&self.live, &self.bar) {
             (Some(live), _) => live.say(line),
             (None, Some(bar)) => bar.suspend(|| tell(line)),
             (None, None) => tell(line),
+        }
+    }
+
+    /// Says a line of those that every run of a group has.
+    pub fn announce(&self, line: &str) {
+        if self.member.is_none() {
+            self.say(line);
         }
     }
 
@@ -63,7 +80,7 @@ impl Console {
         episode_return: Option<f64>,
         entropy: Option<f64>,
     ) {
-        if let Some(bar) = &self.bar {
+        if let (Some(bar), None) = (&self.bar, &self.member) {
             bar.set_position(update);
             bar.set_message(summary(steps_per_second, episode_return, entropy));
         }
@@ -71,8 +88,26 @@ impl Console {
 
     /// Reports a logged row, where there is neither bar nor screen.
     pub fn row(&self, row: &Row) {
-        if self.live.is_none() && self.bar.is_none() {
+        if self.live.is_none() && self.bar.is_none() && self.member.is_none() {
             tell(&line(row, self.start.elapsed().as_secs_f64(), self.first_update));
+        }
+    }
+
+    /// Reports how a group is, where there is no bar: its median return, and from which to which the returns reach.
+    pub fn group_row(
+        &self,
+        update: u64,
+        steps_per_second: f64,
+        median: Option<f64>,
+        range: Option<(f64, f64)>,
+    ) {
+        if self.bar.is_none() {
+            let elapsed = self.start.elapsed().as_secs_f64();
+            let mut text = summary(steps_per_second, median, None);
+            if let Some((low, high)) = range {
+                write!(text, " (from {low:.3} to {high:.3})").expect("a string takes all");
+            }
+            tell(&format!("[Update {update:6}] [{elapsed:.1}s] {text}"));
         }
     }
 
@@ -88,7 +123,7 @@ impl Console {
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
+        if let (Some(bar), None) = (&self.bar, &self.member) {
             bar.abandon();
         }
     }

@@ -5,7 +5,7 @@
 //! that was stopped or killed continues bit for bit: same parameters, same metrics, each logged once.
 //! To that end nothing that is kept depends on how the updates were divided into chunks.
 //!
-//! [`train`] is the whole of it; the pieces are
+//! [`train`] is the whole of it, and [`train_group`] the same for several learners at once; the pieces are
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
 //! [`evaluation`] (episodes between the updates, the best parameters),
 //! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
@@ -15,6 +15,7 @@ pub mod checkpoint;
 mod console;
 pub mod evaluation;
 mod files;
+mod group;
 mod health;
 pub mod history;
 pub mod live;
@@ -36,6 +37,7 @@ pub mod wandb;
 
 pub use checkpoint::Checkpoint;
 pub use console::{tell, thousands};
+pub use group::{Failure, GroupOutcome, Member, train_group};
 pub use history::History;
 pub use logs::METRICS;
 pub use params::{find_params, load_params, save_params};

@@ -37,10 +37,7 @@ impl RunDir {
         };
         fs::create_dir_all(parent).with_context(|| cannot(parent))?;
         loop {
-            let name = match &settings.run_name {
-                Some(name) => name.clone(),
-                None => automatic_name(settings)?,
-            };
+            let name = new_name(settings)?;
             let path = parent.join(&name);
             match fs::create_dir(&path) {
                 Ok(()) => return Self::take(path),
@@ -49,9 +46,7 @@ impl RunDir {
                 }
                 // Another process took the automatic name first: the next number is free.
                 Err(_) if settings.run_name.is_none() => {}
-                Err(_) => {
-                    bail!("there is a run {name} already; choose another --run-name, or {}", other_way(&path))
-                }
+                Err(_) => bail!(is_taken(&path)),
             }
         }
     }
@@ -226,6 +221,23 @@ pub fn name_of(path: &Path) -> String {
     absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Refuses the name of a new run if there is one of that name.
+///
+/// # Errors
+/// One line that says what to do.
+pub fn check_is_new(settings: &Settings) -> Result<()> {
+    let path = settings.run_name.as_ref().map(|name| settings.checkpoint_dir.join(name));
+    match path.filter(|path| path.exists()) {
+        Some(path) => bail!(is_taken(&path)),
+        None => Ok(()),
+    }
+}
+
+fn is_taken(path: &Path) -> String {
+    let (name, other) = (name_of(path), other_way(path));
+    format!("there is a run {name} already; choose another --run-name, or {other}")
+}
+
 /// What to do with a run that is in the way of a new one: continue it, if it has saved anything.
 fn other_way(path: &Path) -> String {
     match checkpoints(path).is_ok_and(|found| !found.is_empty()) {
@@ -234,8 +246,16 @@ fn other_way(path: &Path) -> String {
     }
 }
 
-fn automatic_name(settings: &Settings) -> Result<String> {
-    let existing = entries(&settings.checkpoint_dir)?;
+/// What a new run, or group of runs, with these settings will be called.
+///
+/// # Errors
+/// One line if the directory of the runs cannot be read.
+pub fn new_name(settings: &Settings) -> Result<String> {
+    if let Some(name) = &settings.run_name {
+        return Ok(name.clone());
+    }
+    let directory = &settings.checkpoint_dir;
+    let existing = if directory.is_dir() { entries(directory)? } else { Vec::new() };
     let existing = existing.iter().map(|name| name.to_string_lossy());
     Ok(next_name(existing, &settings.env, jiff::Zoned::now().date(), settings.run_suffix.as_deref()))
 }

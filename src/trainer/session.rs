@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -78,7 +79,8 @@ pub fn train(
     resumed: Option<Resumed>,
     live: Option<Live>,
 ) -> Result<Outcome> {
-    let ears = Ears { stop: StopSignal::listen(live.is_none())?, live };
+    let stop = Rc::new(StopSignal::listen(live.is_none())?);
+    let ears = |num_updates, done| Ears { console: Console::new(num_updates, done, live), stop };
     let session = match resumed {
         None => Session::begin(settings, config, facts, learner, ears)?,
         Some(resumed) => Session::resume(settings, config, facts, learner, ears, resumed)?,
@@ -86,10 +88,10 @@ pub fn train(
     session.work()
 }
 
-/// Through what people ask something of a run while it runs.
-struct Ears {
-    stop: StopSignal,
-    live: Option<Live>,
+/// Through what a run and people hear of each other while it runs.
+pub(super) struct Ears {
+    pub console: Console,
+    pub stop: Rc<StopSignal>,
 }
 
 /// What W&B knows of a run when a process begins to work on it.
@@ -145,7 +147,8 @@ fn begin_wandb(
     wandb
 }
 
-struct Session<'a> {
+/// A run while a process works on it.
+pub(super) struct Session<'a> {
     settings: &'a Settings,
     config: &'a str,
     learner: &'a mut dyn Learner,
@@ -155,7 +158,7 @@ struct Session<'a> {
     logs: Logs,
     wandb: Option<Wandb>,
     console: Console,
-    stop: StopSignal,
+    stop: Rc<StopSignal>,
 
     progress: Progress,
     best: Option<Best>,
@@ -172,18 +175,21 @@ struct Session<'a> {
     saved_update: Option<u64>,
     last_heartbeat: Option<Instant>,
     last_row: Option<Row>,
+    /// The mean return of the episodes that ended in the last update.
+    last_return: Option<f64>,
     health: Health,
     snapshot: Option<Snapshot>,
     rollbacks: u32,
 }
 
 impl<'a> Session<'a> {
-    fn begin(
+    /// Begins a new run. `ears` is given the updates of the run, and how many are behind it.
+    pub(super) fn begin(
         settings: &'a Settings,
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        ears: Ears,
+        ears: impl FnOnce(u64, u64) -> Ears,
     ) -> Result<Self> {
         let progress = Progress::new(learner.metric_names());
         let run = RunDir::create(settings)?;
@@ -197,7 +203,7 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        ears: Ears,
+        ears: impl FnOnce(u64, u64) -> Ears,
         resumed: Resumed,
     ) -> Result<Self> {
         let directory = resumed.directory().to_path_buf();
@@ -238,7 +244,7 @@ impl<'a> Session<'a> {
         config: &'a str,
         facts: &[(String, Value)],
         learner: &'a mut dyn Learner,
-        ears: Ears,
+        ears: impl FnOnce(u64, u64) -> Ears,
         run: RunDir,
         progress: Progress,
         known: Known,
@@ -255,8 +261,7 @@ impl<'a> Session<'a> {
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let health = health_of(&run)?;
-        let Ears { stop, live } = ears;
-        let console = Console::new(num_updates, progress.update, live);
+        let Ears { console, stop } = ears(num_updates, progress.update);
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
@@ -281,6 +286,7 @@ impl<'a> Session<'a> {
             saved_update: None,
             last_heartbeat: None,
             last_row: None,
+            last_return: None,
             health,
             snapshot: None,
             rollbacks: 0,
@@ -309,12 +315,23 @@ impl<'a> Session<'a> {
     }
 
     fn work(mut self) -> Result<Outcome> {
+        self.open();
+        let result = self.run_chunks();
+        self.close(result)
+    }
+
+    /// Shows that the run is about to train.
+    pub(super) fn open(&mut self) {
         self.write_status(State::Running, None);
         self.console.begin(self.run.path());
         let (name, steps) = (self.run.name(), thousands(self.learner.timesteps_per_update()));
         let updates = thousands(self.num_updates);
-        self.console.say(&format!("run {name}: {updates} updates of {steps} timesteps"));
-        let result = self.run_chunks().and_then(|state| self.end(state));
+        self.console.announce(&format!("run {name}: {updates} updates of {steps} timesteps"));
+    }
+
+    /// Saves what there is to save and tells what became of the run.
+    pub(super) fn close(mut self, result: Result<State>) -> Result<Outcome> {
+        let result = result.and_then(|state| self.end(state));
         self.console.finish();
         if let Some(wandb) = self.wandb.take() {
             let notices = wandb.finish(result.is_err() as i32);
@@ -335,37 +352,57 @@ impl<'a> Session<'a> {
 
     /// Trains until the run is complete or asked to stop.
     fn run_chunks(&mut self) -> Result<State> {
-        while self.progress.update < self.num_updates {
-            if self.stop.requested() || self.console.stop_is_asked() || self.run.has_stop_file() {
-                return Ok(State::Stopped);
+        loop {
+            if let Some(state) = self.ending() {
+                return Ok(state);
             }
-            if !self.run_chunk()? {
-                continue; // it was undone
-            }
-            let evaluated = self.evaluate_if_due();
-            // An evaluation ends the interval, so that its row is that of its update.
-            if evaluated.is_some() || self.progress.update.is_multiple_of(self.settings.log_interval) {
-                self.log_interval(evaluated.unwrap_or_default());
-            }
-            if self.save_is_asked() {
-                self.save_as_asked();
-            } else if self.save_is_due() {
-                self.save_or_warn();
-            }
-            self.heartbeat();
+            let updates = self.chunk_size();
+            self.prepare()?;
+            let begin = Instant::now();
+            let rows = self.learner.run(updates)?;
+            self.take(rows, updates, begin.elapsed())?;
         }
-        Ok(State::Completed)
     }
 
-    /// Runs a chunk and takes in its metrics. Says whether that counts: not if the run was rolled back instead.
-    fn run_chunk(&mut self) -> Result<bool> {
-        let updates = self.chunk_size();
+    /// How the run ends, if it ends here: complete, or asked to stop.
+    pub(super) fn ending(&self) -> Option<State> {
+        if self.progress.update >= self.num_updates {
+            return Some(State::Completed);
+        }
+        let is_asked = self.stop.requested() || self.console.stop_is_asked() || self.run.has_stop_file();
+        is_asked.then_some(State::Stopped)
+    }
+
+    /// Does what must be done before the learner runs a chunk.
+    pub(super) fn prepare(&mut self) -> Result<()> {
         if self.snapshot.as_ref().is_none_or(Snapshot::is_old) {
             self.snapshot = Some(Snapshot::take(self.learner, self.progress.update)?);
         }
-        let begin = Instant::now();
-        let rows = self.learner.run(updates)?;
-        self.seconds_per_update = Some(begin.elapsed().as_secs_f64() / updates as f64);
+        Ok(())
+    }
+
+    /// Takes in the metrics of a chunk of `updates` that the learner has run, then logs, evaluates and saves what is due.
+    pub(super) fn take(&mut self, rows: Vec<Vec<f32>>, updates: usize, elapsed: Duration) -> Result<()> {
+        self.seconds_per_update = Some(elapsed.as_secs_f64() / updates as f64);
+        if !self.add_chunk(rows, updates)? {
+            return Ok(()); // it was undone
+        }
+        let evaluated = self.evaluate_if_due();
+        // An evaluation ends the interval, so that its row is that of its update.
+        if evaluated.is_some() || self.progress.update.is_multiple_of(self.settings.log_interval) {
+            self.log_interval(evaluated.unwrap_or_default());
+        }
+        if self.save_is_asked() {
+            self.save_as_asked();
+        } else if self.save_is_due() {
+            self.save_or_warn();
+        }
+        self.heartbeat();
+        Ok(())
+    }
+
+    /// Takes in the metrics of a chunk. Says whether it counts: not if the run was rolled back instead.
+    fn add_chunk(&mut self, rows: Vec<Vec<f32>>, updates: usize) -> Result<bool> {
         let width = self.progress.interval.names().len();
         ensure!(
             rows.len() == updates && rows.iter().all(|row| row.len() == width),
@@ -385,10 +422,11 @@ impl<'a> Session<'a> {
         self.progress.interval.seconds += seconds;
         let last = rows.last().expect("a chunk has updates");
         let value = |name| self.progress.interval.value(last, name);
+        self.last_return = value("mean_episode_return");
         self.console.progress(
             self.progress.update,
             self.steps_per_second(),
-            value("mean_episode_return"),
+            self.last_return,
             value("entropy"),
         );
         Ok(true)
@@ -483,7 +521,7 @@ impl<'a> Session<'a> {
 
     /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged,
     /// evaluated or saved.
-    fn chunk_size(&self) -> usize {
+    pub(super) fn chunk_size(&self) -> usize {
         let update = self.progress.update;
         let paced = match self.seconds_per_update {
             Some(seconds) => (CHUNK_SECONDS / seconds.max(1e-9)) as u64,
@@ -516,7 +554,7 @@ impl<'a> Session<'a> {
             }
         };
         let is_best = evaluation.beats(self.best.as_ref());
-        self.console.say(&evaluation.describe(self.settings, update, is_best));
+        self.console.announce(&evaluation.describe(self.settings, update, is_best));
         let kept = if is_best { self.keep_best(evaluation.report.episode_return.mean) } else { Ok(()) };
         let logged = self.logs.episodes(update, timesteps, &evaluation.episodes);
         if let Err(error) = kept.and(logged) {
@@ -701,11 +739,23 @@ impl<'a> Session<'a> {
         let (update, steps) = (outcome.update, thousands(outcome.timesteps));
         let done = format!("at update {update} ({steps} timesteps)");
         let directory = self.run.path().display();
-        self.console.say(&match (&outcome.final_params, &outcome.checkpoint) {
+        self.console.announce(&match (&outcome.final_params, &outcome.checkpoint) {
             (Some(params), _) => format!("completed {done}: {}", params.display()),
             (None, Some(_)) => format!("stopped {done}; continue with: lockstep train --resume {directory}"),
             (None, None) => "stopped before the first update; nothing to save".to_string(),
         });
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.run.name()
+    }
+
+    pub(super) fn update(&self) -> u64 {
+        self.progress.update
+    }
+
+    pub(super) fn last_return(&self) -> Option<f64> {
+        self.last_return
     }
 
     /// Environment steps per second since this process began to train.

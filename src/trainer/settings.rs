@@ -10,6 +10,9 @@ use super::wandb::Mode;
 use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
 use crate::runtime::DeviceKind;
 
+/// The most agents in one program.
+const MAX_SEEDS: usize = 4096;
+
 /// What to do when a metric is not a finite number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,10 +37,15 @@ pub struct Settings {
     /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
+    /// Agents to train in one program, each a run of its own with the seed --seed, --seed + 1, ...; a value that is not
+    /// finite, or any other failure of one agent, does not stop the others
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    pub num_seeds: usize,
     /// Kind of device [default: the best that is present]
     #[arg(long, value_name = "KIND")]
     pub device: Option<DeviceKind>,
-    /// Devices to split the environments over [default: on cpu one per core where that is faster, else 1]
+    /// Devices to split the environments over, or with --num-seeds the agents [default: on cpu one per core where that is
+    /// faster, else 1]
     #[arg(long, value_name = "N")]
     pub devices: Option<usize>,
     /// PJRT plugin to load instead of searching for one
@@ -110,6 +118,10 @@ pub struct Settings {
     /// Do not upload checkpoints as artifacts
     #[arg(long)]
     pub no_artifact: bool,
+    /// The name of the group that this run is one agent of.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub group: Option<String>,
 }
 
 /// The defaults of the flags, so that each stands in one place only.
@@ -127,7 +139,8 @@ impl Settings {
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
         check_count("total_timesteps", self.total_timesteps)?;
-        let devices = self.devices.unwrap_or(1);
+        let (seeds, devices) = (self.num_seeds, self.devices.unwrap_or(1));
+        ensure!((1..=MAX_SEEDS).contains(&seeds), "num_seeds is {seeds}; it must be from 1 to {MAX_SEEDS}");
         ensure!((1..=4096).contains(&devices), "devices is {devices}; it must be from 1 to 4096");
         check_count("log_interval", self.log_interval)?;
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
@@ -157,6 +170,13 @@ impl Settings {
     pub fn check_together(&self) -> Result<()> {
         let evaluates = self.eval_interval.is_some();
         ensure!(!self.log_episodes || evaluates, "log_episodes needs evaluations; add --eval-interval N");
+        let (seed, seeds) = (self.seed, self.num_seeds);
+        let last = seed.saturating_add(seeds as u64 - 1);
+        ensure!(
+            last <= i64::MAX as u64,
+            "seed = {seed} leaves no room for num_seeds = {seeds}; the last seed may be {}",
+            i64::MAX
+        );
         Ok(())
     }
 }
@@ -208,6 +228,7 @@ mod tests {
         assert!(complaint(|s| s.eval_max_steps = 1 << 30).contains("eval_max_steps is 1073741824"));
         assert!(complaint(|s| s.save_interval_minutes = f64::NAN).contains("save_interval_minutes is NaN"));
         assert!(complaint(|s| s.devices = Some(0)).contains("devices is 0"));
+        assert!(complaint(|s| s.num_seeds = 0).contains("num_seeds is 0; it must be from 1"));
         assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
         assert!(complaint(|s| s.run_suffix = Some(String::new())).contains("run_suffix"));
     }

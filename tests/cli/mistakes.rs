@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 49] = [
+    let cases: [(&str, &[&str]); 55] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -33,6 +33,15 @@ fn wrong_usage_is_status_2() {
             &["num_minibatches = 3 does not divide", "4 x 8 = 32", "use num_minibatches = 2 or 4"],
         ),
         ("train --env cartpole --num-envs 3 --devices 2", &["cannot be split evenly", "num_envs = 4"]),
+        ("train --env cartpole --num-seeds 0", &["num_seeds is 0; it must be from 1 to 4096"]),
+        (
+            "train --env cartpole --num-seeds 3 --devices 2",
+            &["num_seeds = 3 cannot be split", "num_seeds = 4"],
+        ),
+        ("train --num-seeds 2 --seed 9223372036854775807", &["seed = 9223372036854775807 leaves no room"]),
+        ("train --num-seeds 2 --dashboard", &["train --dashboard shows one run; leave it out"]),
+        ("bench --num-seeds 0", &["num_seeds is 0; it must be at least 1"]),
+        ("bench --num-seeds 2 --logs", &["'--num-seeds <K>' cannot be used with '--logs'"]),
         ("train --run-name ../up", &["run_name is \"../up\""]),
         ("train --dashboard", &["train --dashboard needs a terminal; without it, the run is told in lines"]),
         ("train --rewind", &["--resume"]),

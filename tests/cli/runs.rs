@@ -77,6 +77,40 @@ fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
 }
 
 #[test]
+fn agents_that_are_trained_together_are_runs_of_their_own() {
+    let folder = TempDir::new().unwrap();
+    let parent = folder.path().to_str().unwrap();
+    let flags = ["--num-seeds", "3", "--seed", "4", "--eval-interval", "5", "--eval-episodes", "3", "--json"];
+    let summary = run(&[&small_run(parent, "g")[..], &flags].concat()).stdout();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!((&summary["num_seeds"], &summary["timesteps"]), (&3.into(), &960.into()));
+    assert!(summary["steps_per_second"].as_f64().unwrap() > 0.0);
+    let directories = ["g-s4", "g-s5", "g-s6"].map(|name| folder.path().join(name));
+    let exports = directories.clone().map(|run| fs::read(run.join("final_params.safetensors")).unwrap());
+    assert!(exports[0] != exports[1] && exports[1] != exports[2]);
+    for (run, seed) in directories.iter().zip(4..) {
+        assert_eq!(json(&run.join("status.json"))["state"], "completed");
+        assert_eq!(json(&run.join("meta.json"))["seed"], seed);
+        assert_eq!(metrics(run).len(), 6); // updates 2, 4, 5, 6, 8, 10
+        assert!(run.join("best_params.safetensors").is_file());
+    }
+    let listed = run(&["runs", "list", "--all", "--checkpoint-dir", parent]).stdout();
+    assert_eq!(listed.lines().filter(|line| line.contains("completed")).count(), 3, "{listed}");
+    let params = directories[1].join("final_params.safetensors");
+    run(&["eval", params.to_str().unwrap(), "--episodes", "3", "--max-steps", "20"]).stdout();
+
+    // One of them goes on alone, from the middle and beyond its end.
+    let checkpoint = directories[1].join("checkpoint_5.ckpt");
+    let resumed = ["train", "--resume", checkpoint.to_str().unwrap(), "--total-timesteps", "384"];
+    run(&resumed).stdout();
+    assert_eq!(json(&directories[1].join("status.json"))["update"], 12);
+    let again = run(&[&resumed[..], &["--num-seeds", "3"]].concat());
+    again.fails_in_one_line(2, &["num_seeds is 1 in the run g-s5 and cannot become 3"]);
+    let taken = run(&[&small_run(parent, "g")[..], &flags].concat());
+    taken.fails_in_one_line(1, &["there is a run g-s4 already"]);
+}
+
+#[test]
 fn evaluations_change_nothing_and_are_those_of_the_eval_command() {
     let folder = TempDir::new().unwrap();
     let parent = folder.path().to_str().unwrap();

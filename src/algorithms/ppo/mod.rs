@@ -6,11 +6,15 @@
 //! processor's cache; their gradients are summed, which is the same mathematics.
 
 mod course;
+mod engine;
+mod group;
 mod learner;
 mod settings;
 
 pub use course::{Course, Place, Trouble};
-pub use learner::{PpoLearner, Start, Timing, modules};
+pub use engine::{Start, Timing, modules};
+pub use group::{Member, PpoGroup};
+pub use learner::PpoLearner;
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
@@ -191,7 +195,7 @@ impl Ppo<'_> {
         let size = rows / num_minibatches;
         let steps = update_epochs * num_minibatches;
         // Devices hold different samples, so they shuffle apart.
-        let key = key.fold_in(replica_id());
+        let key = key.fold_in(self.device());
         let flat =
             Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
         let start = (ravel(&params), flat);
@@ -344,11 +348,18 @@ impl Ppo<'_> {
         all_reduce(select(own, x, 0.0)).max_all()
     }
 
+    /// The number of this device among those that share the environments. A device that shares agents has all
+    /// environments of each.
+    fn device(&self) -> Int {
+        if self.num_devices == 1 { int(0) } else { replica_id() }
+    }
+
     fn world<'a>(&'a self, env_params: &'a Leaves, gamma: Float) -> World<'a> {
         World {
             env: self.env,
             params: env_params,
             num_envs: self.settings.num_envs / self.num_devices,
+            device: self.device(),
             gamma,
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
         }

@@ -11,7 +11,7 @@ use crate::config::UsageError;
 /// What must be the same for a comparison to mean anything.
 const SAME: [&str; 3] = ["env", "num_envs", "num_steps"];
 /// What makes a comparison one of machines or settings, and is therefore told.
-const TOLD: [&str; 4] = ["devices", "platform", "device_kind", "plugin"];
+const TOLD: [&str; 5] = ["num_seeds", "devices", "platform", "device_kind", "plugin"];
 /// What is compared.
 const COMPARED: [&str; 5] = [
     "steps_per_second",

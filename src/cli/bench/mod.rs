@@ -14,15 +14,15 @@ use anyhow::{Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value, json};
 
-use crate::algorithms::Learner;
 use crate::algorithms::random::RandomRollout;
-use crate::config::{UsageError, auto_devices};
+use crate::algorithms::{Group, Learner, ppo};
+use crate::config::{UsageError, auto_devices, check_devices};
 use crate::lower::Precision;
 use crate::runtime::{Client, DeviceKind, plugin};
 
 use self::baseline::Baseline;
 use self::logs::Cost;
-use super::learner::{MAX_UPDATES, Plan, build, env_defaults, find_env};
+use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group, env_defaults, find_env};
 
 /// What to time.
 #[derive(Debug, Args)]
@@ -36,6 +36,9 @@ struct Bench {
     /// Steps of each environment per update [default: the environment's]
     #[arg(long, value_name = "N")]
     num_steps: Option<usize>,
+    /// Agents trained in one program, whose steps per second are added up
+    #[arg(long, value_name = "K", default_value_t = 1, conflicts_with_all = ["logs", "env_only"])]
+    num_seeds: usize,
     /// Updates to time, after one that warms up
     #[arg(long, value_name = "N", default_value_t = 5)]
     updates: usize,
@@ -97,6 +100,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         .and_then(|()| settings.check_minibatches())
         .and_then(|()| {
             ensure!(bench.updates > 0, "updates is 0; it must be at least 1");
+            ensure!(bench.num_seeds > 0, "num_seeds is 0; it must be at least 1");
             ensure!(bench.devices != Some(0), "devices is 0; it must be at least 1");
             Ok(())
         })
@@ -108,15 +112,12 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let baseline = bench.compare.as_deref().map(Baseline::read).transpose()?;
     baseline.iter().try_for_each(|baseline| baseline.check(&report))?;
     let plugin = plugin::find(bench.device, bench.plugin.as_deref())?;
-    let devices = bench.devices.unwrap_or_else(|| auto_devices(&settings, plugin.kind));
-    if !settings.num_envs.is_multiple_of(devices) {
-        let envs = settings.num_envs;
-        let message = format!("num_envs = {envs} cannot be split evenly over devices = {devices}");
-        return Err(UsageError(message).into());
-    }
+    let devices = bench.devices.unwrap_or_else(|| auto_devices(&settings, bench.num_seeds, plugin.kind));
+    check_devices(&settings, bench.num_seeds, devices).map_err(|error| UsageError(error.to_string()))?;
 
     let mut add = |key: &str, value: Value| report.insert(key.into(), value);
     add("devices", json!(devices));
+    add("num_seeds", json!(bench.num_seeds));
     add("precision", json!(bench.precision));
     if !bench.env_only {
         let plan = Plan {
@@ -129,32 +130,53 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             plugin: &plugin,
             kernels: !bench.no_kernels,
         };
-        let (mut learner, facts) = build(&settings, &plan)?;
-        for (key, value) in facts {
+        for (key, value) in bench.time_training(&settings, &plan)? {
             add(&key, value);
         }
-        let seconds = time(bench.updates, || learner.run(1).map(drop))?;
-        add("steps_per_second", json!((settings.batch_size() as f64 / median(&seconds)).round()));
-        add("update_seconds", json!(seconds));
-        if bench.logs {
-            let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
-            let cost =
-                Cost::measure(&mut learner, &bench.env, bench.updates, median(&seconds), pair_seconds)?;
-            for (key, value) in cost.figures() {
-                add(key, value);
-            }
+    }
+    if bench.num_seeds == 1 {
+        let client = Client::open(&plugin, devices)?.deterministic(bench.deterministic);
+        add("platform", json!(client.platform()));
+        for (key, steps_per_second) in bench.time_env(&settings, &client)? {
+            add(key, json!(steps_per_second.round()));
         }
     }
-    let client = Client::open(&plugin, devices)?.deterministic(bench.deterministic);
-    let env = (find_env(&bench.env)?.make)();
-    for (key, observe) in [("env_steps_per_second", false), ("env_obs_steps_per_second", true)] {
-        let mut rollout = RandomRollout::new(&client, &*env, settings.num_envs, bench.seed, observe)?;
-        let seconds = time(bench.updates, || rollout.run(settings.num_steps))?;
-        add(key, json!((settings.batch_size() as f64 / median(&seconds)).round()));
-    }
-    add("platform", json!(client.platform()));
     add("peak_rss_bytes", json!(peak_rss_bytes()));
     print(report, baseline.as_ref(), bench.json)
+}
+
+impl Bench {
+    /// Times updates of the agent or the group. Gives the figures and the facts.
+    fn time_training(&self, settings: &ppo::Settings, plan: &Plan) -> Result<Facts> {
+        let (facts, seconds, cost) = if self.num_seeds > 1 {
+            let (mut group, facts) = build_group(settings, plan, self.num_seeds)?;
+            (facts, time(self.updates, || group.run(1).map(drop))?, None)
+        } else {
+            let (mut learner, facts) = build(settings, plan)?;
+            let seconds = time(self.updates, || learner.run(1).map(drop))?;
+            let cost = self.logs.then(|| {
+                let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
+                Cost::measure(&mut learner, &self.env, self.updates, median(&seconds), pair_seconds)
+            });
+            (facts, seconds, cost.transpose()?)
+        };
+        let steps = (self.num_seeds * settings.batch_size()) as f64;
+        let rate = json!((steps / median(&seconds)).round());
+        let figures = [("steps_per_second", rate), ("update_seconds", json!(seconds))];
+        let figures = figures.into_iter().chain(cost.iter().flat_map(Cost::figures));
+        Ok(facts.into_iter().chain(figures.map(|(key, value)| (key.to_owned(), value))).collect())
+    }
+
+    /// Steps per second of the environment alone, without and with observations.
+    fn time_env(&self, settings: &ppo::Settings, client: &Client) -> Result<Vec<(&'static str, f64)>> {
+        let env = (find_env(&self.env)?.make)();
+        let rate = |(key, observe)| {
+            let mut rollout = RandomRollout::new(client, &*env, settings.num_envs, self.seed, observe)?;
+            let seconds = time(self.updates, || rollout.run(settings.num_steps))?;
+            Ok((key, settings.batch_size() as f64 / median(&seconds)))
+        };
+        [("env_steps_per_second", false), ("env_obs_steps_per_second", true)].into_iter().map(rate).collect()
+    }
 }
 
 fn print(mut report: Map<String, Value>, baseline: Option<&Baseline>, as_json: bool) -> Result<()> {

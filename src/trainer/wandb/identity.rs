@@ -122,20 +122,22 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Settings that were left at their defaults yield to the variables; the run's id follows from its name.
+    /// Settings that were left at their defaults yield to the variables; the run's id follows from its name. Variables
+    /// that name one run do not hold for those of a group.
     pub fn new(settings: &Settings, environment: &Environment, run_name: &str, origin: Origin) -> Self {
         let defaults = Settings::default();
         let unless_set = |value: &String, default: &String, variable: &str| match environment.get(variable) {
             Some(other) if value == default => other,
             _ => value.clone(),
         };
+        let of_one_run = |variable| environment.get(variable).filter(|_| settings.group.is_none());
         let get = |variable| environment.get(variable).unwrap_or_default();
         Self {
             entity: unless_set(&settings.entity, &defaults.entity, "WANDB_ENTITY"),
             project: unless_set(&settings.project, &defaults.project, "WANDB_PROJECT"),
-            run_id: environment.get("WANDB_RUN_ID").unwrap_or_else(|| hex_digest(run_name)[..8].into()),
-            name: environment.get("WANDB_NAME").unwrap_or_else(|| run_name.into()),
-            group: get("WANDB_RUN_GROUP"),
+            run_id: of_one_run("WANDB_RUN_ID").unwrap_or_else(|| hex_digest(run_name)[..8].into()),
+            name: of_one_run("WANDB_NAME").unwrap_or_else(|| run_name.into()),
+            group: environment.get("WANDB_RUN_GROUP").or(settings.group.clone()).unwrap_or_default(),
             job_type: get("WANDB_JOB_TYPE"),
             notes: get("WANDB_NOTES"),
             tags: get("WANDB_TAGS")

@@ -1,0 +1,168 @@
+//! Several runs that are trained in lockstep: one program does a chunk of updates for all of their learners.
+//!
+//! Each run has a session of its own, with its directory, logs and checkpoints, as if it were trained alone; the group
+//! gives them the chunks and tells how all of them are. A run that fails leaves the group, the others go on.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::console::{Console, thousands};
+use super::run_dir;
+use super::session::{Ears, Outcome, Session};
+use super::settings::Settings;
+use super::signals::StopSignal;
+use super::status::State;
+use crate::algorithms::{Group, Learner};
+
+/// One run of a group: its settings and its configuration as text.
+pub struct Member {
+    pub settings: Settings,
+    pub config: String,
+}
+
+/// What became of a group; `train --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupOutcome {
+    pub group: String,
+    pub num_seeds: usize,
+    /// Environment steps of all runs in this process.
+    pub timesteps: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Environment steps per second of all runs together.
+    pub steps_per_second: f64,
+    /// The runs that did not fail.
+    pub runs: Vec<Outcome>,
+    pub failures: Vec<Failure>,
+}
+
+/// Why a run left its group.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    pub run: String,
+    pub error: String,
+}
+
+/// Trains the runs of the group `name`, each until its `total_timesteps`, or until a signal or a file `stop` asks it to
+/// end early. The learners are those of `group`, in the order of `members`; `facts` go into every `meta.json`.
+///
+/// # Errors
+/// One line: there is a run of one of the names, a run directory cannot be used, or the device failed. What happens to
+/// one run is told, and is among the failures of the outcome.
+pub fn train_group(
+    name: &str,
+    members: &[Member],
+    facts: &[(String, Value)],
+    group: &mut dyn Group,
+    learners: &mut [impl Learner],
+) -> Result<GroupOutcome> {
+    members.iter().try_for_each(|member| run_dir::check_is_new(&member.settings))?;
+    let Some((first, learner)) = members.first().zip(learners.first()) else { bail!("a group of no agents") };
+    let batch = learner.timesteps_per_update();
+    let num_updates = first.settings.total_timesteps / batch;
+    let console = Console::new(num_updates, 0, None);
+    let stop = Rc::new(StopSignal::listen(true)?);
+    let mut going = Vec::new();
+    for (index, (Member { settings, config }, learner)) in members.iter().zip(learners).enumerate() {
+        let name = settings.run_name.clone().unwrap_or_default();
+        let ears = |_, _| Ears { console: console.of_member(name), stop: stop.clone() };
+        going.push((index, Session::begin(settings, config, facts, learner, ears)?));
+    }
+    let (count, steps, updates) = (going.len(), thousands(batch), thousands(num_updates));
+    console.say(&format!("group {name}: {count} agents, {updates} updates of {steps} timesteps each"));
+    going.iter_mut().for_each(|(_, session)| session.open());
+    let outcome = GroupOutcome {
+        group: name.into(),
+        num_seeds: count,
+        timesteps: 0,
+        seconds: 0.0,
+        steps_per_second: 0.0,
+        runs: Vec::new(),
+        failures: Vec::new(),
+    };
+    let log_interval = first.settings.log_interval;
+    let mut training = Training { console, going, outcome, batch, log_interval, start: Instant::now() };
+    training.work(group)?;
+    Ok(training.outcome)
+}
+
+/// A group at work.
+struct Training<'a> {
+    console: Console,
+    /// The runs that have not ended, each with its place in the group.
+    going: Vec<(usize, Session<'a>)>,
+    outcome: GroupOutcome,
+    /// Timesteps of one update of one run.
+    batch: u64,
+    log_interval: u64,
+    start: Instant,
+}
+
+impl<'a> Training<'a> {
+    fn work(&mut self, group: &mut dyn Group) -> Result<()> {
+        loop {
+            self.end_where(|_, session| session.ending().map(Ok));
+            self.end_where(|_, session| session.prepare().err().map(Err));
+            let sizes = self.going.iter().map(|(_, session)| session.chunk_size());
+            let Some(updates) = sizes.min() else { break };
+            let begin = Instant::now();
+            let mut rows = match group.run(updates) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    self.end_where(|_, _| Some(Err(anyhow!("{error:#}"))));
+                    return Err(error);
+                }
+            };
+            let count = self.outcome.num_seeds;
+            ensure!(rows.len() == count, "the program gave metrics of {} agents, not of {count}", rows.len());
+            let elapsed = begin.elapsed();
+            self.outcome.timesteps += updates as u64 * self.batch * self.going.len() as u64;
+            self.end_where(|index, session| {
+                session.take(std::mem::take(&mut rows[index]), updates, elapsed).err().map(Err)
+            });
+            self.tell();
+        }
+        self.console.finish();
+        Ok(())
+    }
+
+    /// Closes the runs for which `ending` says how they end.
+    fn end_where(&mut self, mut ending: impl FnMut(usize, &mut Session<'a>) -> Option<Result<State>>) {
+        for (index, mut session) in std::mem::take(&mut self.going) {
+            let Some(result) = ending(index, &mut session) else {
+                self.going.push((index, session));
+                continue;
+            };
+            let run = session.name();
+            match session.close(result) {
+                Ok(outcome) => self.outcome.runs.push(outcome),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    self.console.warn(&format!("{run} has failed: {error}"));
+                    self.outcome.failures.push(Failure { run, error });
+                }
+            }
+        }
+    }
+
+    /// Tells how the runs are that have not ended.
+    fn tell(&mut self) {
+        let outcome = &mut self.outcome;
+        outcome.seconds = self.start.elapsed().as_secs_f64();
+        outcome.steps_per_second = outcome.timesteps as f64 / outcome.seconds.max(1e-9);
+        let Some(update) = self.going.iter().map(|(_, session)| session.update()).max() else { return };
+        let mut returns: Vec<f64> =
+            self.going.iter().filter_map(|(_, session)| session.last_return()).collect();
+        returns.sort_by(f64::total_cmp);
+        let median = returns.get(returns.len() / 2).copied();
+        self.console.progress(update, outcome.steps_per_second, median, None);
+        if update.is_multiple_of(self.log_interval) {
+            let range = returns.first().copied().zip(returns.last().copied());
+            self.console.group_row(update, outcome.steps_per_second, median, range);
+        }
+    }
+}
