@@ -483,7 +483,7 @@ unsafe fn through_activation<L: Lanes>(
 /// The hyperbolic tangent to 5e-7 relative: x p(x^2) / q(x^2), fitted to [0, 8], beyond which it is 1 in f32.
 #[inline(always)]
 unsafe fn tanh<L: Lanes>(x: L) -> L {
-    const P: [f32; 4] = [0.999_999_85, 0.129_256_65, 0.002_951_025_3, 1.142_843_8e-5];
+    const P: [f32; 4] = [0.999_999_8, 0.129_256_65, 0.002_951_025_3, 1.142_843_8e-5];
     const Q: [f32; 5] = [1.0, 0.462_588_8, 0.023_815_56, 2.386_698_7e-4, 2.459_215_3e-7];
     // SAFETY: the caller's instruction set is that of `L`.
     unsafe {

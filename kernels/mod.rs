@@ -144,38 +144,43 @@ fn mlp_gradient(call: &mut Call) -> Result<(), String> {
     let num_parts = rows.div_ceil(part).max(1);
     let mut others: Vec<Vec<Vec<f32>>> =
         (1..num_parts).map(|_| sizes.iter().map(|&size| vec![0.0; size]).collect()).collect();
-    let mut gradients: Vec<Vec<&mut [f32]>> = vec![results.iter_mut().map(|result| &mut **result).collect()];
-    gradients.extend(others.iter_mut().map(|part| part.iter_mut().map(Vec::as_mut_slice).collect()));
-    let mut x_parts: Vec<Option<&mut [f32]>> = match &mut x_gradient {
-        Some(gradient) => gradient.chunks_mut((part * layers[0].inputs).max(1)).map(Some).collect(),
-        None => Vec::new(),
-    };
-    x_parts.resize_with(num_parts, || None);
-    let work = |(i, (gradients, x_gradient)): (usize, (&mut Vec<&mut [f32]>, Option<&mut [f32]>))| {
-        let range = (i * part).min(rows)..((i + 1) * part).min(rows);
-        let of = |all: &'_ [f32], width: usize| -> std::ops::Range<usize> {
-            debug_assert!(all.len() >= range.end * width);
-            range.start * width..range.end * width
-        };
+    let mut x_parts =
+        x_gradient.iter_mut().flat_map(|gradient| gradient.chunks_mut((part * layers[0].inputs).max(1)));
+    let own: Vec<&mut [f32]> = results.iter_mut().map(|result| &mut **result).collect();
+    let others_own = others.iter_mut().map(|part| part.iter_mut().map(Vec::as_mut_slice).collect());
+    let parts = std::iter::once(own).chain(others_own).enumerate().map(|(i, weights)| GradientPart {
+        rows: (i * part).min(rows)..((i + 1) * part).min(rows),
+        weights,
+        x: x_parts.next(),
+    });
+    let work = |part: GradientPart| {
+        let of = |width: usize| part.rows.start * width..part.rows.end * width;
         let hidden: Vec<&[f32]> =
-            hidden.iter().zip(&layers).map(|(all, layer)| &all[of(all, layer.outputs)]).collect();
-        let last = layers[count - 1].outputs;
-        let mut pairs: Vec<LayerGradient> = Vec::with_capacity(count);
-        let mut rest = gradients.iter_mut();
-        while let (Some(kernel), Some(bias)) = (rest.next(), rest.next()) {
-            pairs.push(LayerGradient { kernel, bias });
+            hidden.iter().zip(&layers).map(|(all, layer)| &all[of(layer.outputs)]).collect();
+        let mut weights = part.weights.into_iter();
+        let mut gradients = Vec::with_capacity(count);
+        while let (Some(kernel), Some(bias)) = (weights.next(), weights.next()) {
+            gradients.push(LayerGradient { kernel, bias });
         }
-        let x = &x.data[of(x.data, layers[0].inputs)];
-        let cotangent = &cotangent.data[of(cotangent.data, last)];
-        mlp::backward(&layers, activation, x, &hidden, cotangent, &mut pairs, x_gradient);
+        let x = &x.data[of(layers[0].inputs)];
+        let cotangent = &cotangent.data[of(layers[count - 1].outputs)];
+        mlp::backward(&layers, activation, x, &hidden, cotangent, &mut gradients, part.x);
     };
-    in_threads(gradients.iter_mut().zip(x_parts).enumerate(), work);
+    in_threads(parts.collect::<Vec<_>>().into_iter(), work);
     for (i, result) in results.iter_mut().enumerate() {
         for other in &others {
             result.iter_mut().zip(&other[i]).for_each(|(sum, part)| *sum += part);
         }
     }
     Ok(())
+}
+
+/// Rows of an MLP's input and where their share of the gradients goes.
+struct GradientPart<'a> {
+    rows: Range<usize>,
+    /// The kernel and the bias of each layer.
+    weights: Vec<&'a mut [f32]>,
+    x: Option<&'a mut [f32]>,
 }
 
 /// The operand x and the layers, which are the `2 * count` operands after it.

@@ -309,7 +309,7 @@ mod tests {
 
     fn graph(size: usize) -> (Graph, Var) {
         let mut graph = Graph::new();
-        let x = graph.input(ArrayType::new(DType::F32, &[size, size]));
+        let x = graph.input(ArrayType::new(DType::F32, [size, size]));
         (graph, x)
     }
 
