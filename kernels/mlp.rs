@@ -484,7 +484,7 @@ unsafe fn through_activation<L: Lanes>(
 #[inline(always)]
 unsafe fn tanh<L: Lanes>(x: L) -> L {
     const P: [f32; 4] = [0.999_999_8, 0.129_256_65, 0.002_951_025_3, 1.142_843_8e-5];
-    const Q: [f32; 5] = [1.0, 0.462_588_8, 0.023_815_56, 2.386_698_7e-4, 2.459_215_3e-7];
+    const Q: [f32; 5] = [1.0, 0.462_588_8, 0.023_815_56, 2.386_693_7e-4, 2.459_215_4e-7];
     // SAFETY: the caller's instruction set is that of `L`.
     unsafe {
         let horner = |coefficients: &[f32], u: L| {
@@ -499,5 +499,92 @@ unsafe fn tanh<L: Lanes>(x: L) -> L {
         let x = L::splat(-8.0).max(x);
         let u = x.mul(x);
         x.mul(horner(&P, u)).div(horner(&Q, u))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::Portable;
+    use super::*;
+
+    /// Outputs and gradients of an MLP, one after the other.
+    unsafe fn run<L: Lanes>(activation: Activation) -> Vec<f32> {
+        const WIDTHS: [usize; 4] = [5, 19, 64, 3];
+        const ROWS: usize = 53;
+        let numbers = |size: usize, seed: f32| -> Vec<f32> {
+            (0..size).map(|i| ((i as f32 * 0.7 + seed).sin() * 43.7).fract()).collect()
+        };
+        let weights: Vec<[Vec<f32>; 2]> =
+            WIDTHS.windows(2).map(|w| [numbers(w[0] * w[1], 1.0), numbers(w[1], 2.0)]).collect();
+        let layers: Vec<Layer> = (WIDTHS.windows(2).zip(&weights))
+            .map(|(w, [kernel, bias])| Layer { inputs: w[0], outputs: w[1], kernel, bias })
+            .collect();
+        let (x, cotangent) = (numbers(ROWS * 5, 3.0), numbers(ROWS * 3, 4.0));
+        let mut outputs: Vec<Vec<f32>> = WIDTHS[1..].iter().map(|width| vec![0.0; ROWS * width]).collect();
+        let mut gradients = weights.clone();
+        let mut x_gradient = vec![0.0; x.len()];
+        // SAFETY: the caller's instruction set is that of `L`.
+        unsafe {
+            let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+            forward_with::<L>(&layers, activation, &x, &mut slices);
+            let hidden: Vec<&[f32]> = outputs[..2].iter().map(Vec::as_slice).collect();
+            let mut parts: Vec<LayerGradient> =
+                (gradients.iter_mut()).map(|[kernel, bias]| LayerGradient { kernel, bias }).collect();
+            backward_with::<L>(
+                &layers,
+                activation,
+                &x,
+                &hidden,
+                &cotangent,
+                &mut parts,
+                Some(&mut x_gradient),
+            );
+        }
+        [outputs.concat(), gradients.into_iter().flatten().flatten().collect(), x_gradient].concat()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn every_kind_of_vector_gives_the_same() {
+        use std::arch::x86_64::{__m256, __m512};
+
+        #[target_feature(enable = "avx2,fma,bmi1")]
+        fn avx2(activation: Activation) -> Vec<f32> {
+            // SAFETY: compiled for the instruction set.
+            unsafe { run::<__m256>(activation) }
+        }
+        #[target_feature(enable = "avx512f,popcnt")]
+        fn avx512(activation: Activation) -> Vec<f32> {
+            // SAFETY: compiled for the instruction set.
+            unsafe { run::<__m512>(activation) }
+        }
+        for activation in [Activation::Relu, Activation::Tanh] {
+            // SAFETY: needs no instruction set.
+            let portable = unsafe { run::<Portable>(activation) };
+            assert!(portable.iter().all(|x| x.is_finite()) && portable.iter().any(|x| *x != 0.0));
+            let near = |found: Vec<f32>| {
+                portable.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + a.abs()))
+            };
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                // SAFETY: the processor has it.
+                assert!(near(unsafe { avx2(activation) }), "avx2, {activation}");
+            }
+            if is_x86_feature_detected!("avx512f") {
+                // SAFETY: the processor has it.
+                assert!(near(unsafe { avx512(activation) }), "avx512, {activation}");
+            }
+        }
+    }
+
+    #[test]
+    fn tanh_is_that_of_the_library() {
+        for i in -2000..=2000 {
+            let x = i as f32 * 0.006;
+            let mut y = [0.0; 8];
+            // SAFETY: needs no instruction set.
+            unsafe { tanh(Portable::splat(x)).store(y.as_mut_ptr()) };
+            let expected = f64::from(x).tanh();
+            assert!((f64::from(y[0]) - expected).abs() <= 5e-7 * expected.abs(), "{x}: {} {expected}", y[0]);
+        }
     }
 }
