@@ -80,7 +80,8 @@ fn the_dashboard_saves_and_stops_at_a_key_and_restores_the_terminal() {
         let (screen, after) = done.stdout.rsplit_once(LEAVE).unwrap();
         assert!(screen.contains(ENTER) && screen.contains("cleanly"), "{screen:?}");
         assert!(after.contains("stopped at update") && after.contains("saved "), "{after:?}");
-        assert_eq!(checkpoints(&directory), before + 2);
+        // One more at the end, unless it stopped where it was saved.
+        assert!((before + 1..=before + 2).contains(&checkpoints(&directory)));
     }
 }
 
