@@ -720,7 +720,12 @@ fn child() {
     let signals = move |mode: &str, done| match (mode, done) {
         ("interrupt", 22) => send(SIGINT),
         ("terminate", 22) => send(SIGTERM),
-        ("twice", 22) => [SIGINT, SIGTERM].into_iter().for_each(send),
+        ("together", 22) => [SIGINT, SIGINT, SIGTERM].into_iter().for_each(send),
+        ("twice", 22) => {
+            send(SIGINT);
+            std::thread::sleep(std::time::Duration::from_millis(400));
+            send(SIGTERM);
+        }
         ("kill", 38) => send(SIGKILL),
         _ => {}
     };
@@ -742,7 +747,7 @@ fn child() {
 fn the_first_signal_finishes_the_chunk_and_saves() {
     let dir = tempfile::tempdir().unwrap();
     let whole = uninterrupted(dir.path());
-    for mode in ["interrupt", "terminate"] {
+    for mode in ["interrupt", "terminate", "together"] {
         let parent = dir.path().join(mode);
         let (exit, said) = run_child(&parent, mode, "");
         assert_eq!(exit.code(), Some(0), "{said}");
@@ -758,7 +763,7 @@ fn the_first_signal_finishes_the_chunk_and_saves() {
 }
 
 #[test]
-fn the_second_signal_leaves_at_once() {
+fn a_second_signal_leaves_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let (exit, said) = run_child(dir.path(), "twice", "");
     assert_eq!(exit.code(), Some(INTERRUPTED), "{said}");
