@@ -111,7 +111,7 @@ fn mlp(call: &mut Call) -> Result<(), String> {
     let (activation, threads) = (activation(call)?, threads(call)?);
     let mut results = call.results::<f32>()?;
     let rows = check_mlp(x, &layers, &results)?;
-    let part = rows.div_ceil(threads.clamp(1, rows.div_ceil(MIN_MLP_ROWS).max(1))).max(1);
+    let part = part_of(rows, threads, MIN_MLP_ROWS);
     let mut parts: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(part)).map(|_| Vec::new()).collect();
     for (layer, result) in layers.iter().zip(&mut results) {
         for (parts, result) in parts.iter_mut().zip(result.chunks_mut(part * layer.outputs)) {
@@ -139,7 +139,7 @@ fn mlp_gradient(call: &mut Call) -> Result<(), String> {
     if !sizes.iter().copied().eq(expected) {
         return Err("the results do not fit the layers".into());
     }
-    let part = rows.div_ceil(threads.clamp(1, rows.div_ceil(MIN_MLP_ROWS).max(1))).max(1);
+    let part = part_of(rows, threads, MIN_MLP_ROWS);
     // The first part is written into the results, the others into memory that is added up.
     let num_parts = rows.div_ceil(part).max(1);
     let mut others: Vec<Vec<Vec<f32>>> =
@@ -223,9 +223,13 @@ fn activation(call: &Call) -> Result<Activation, String> {
     }
 }
 
+/// Rows of a part, of `count` rows that up to `threads` threads share with at least `least` each.
+fn part_of(count: usize, threads: usize, least: usize) -> usize {
+    count.div_ceil(threads.clamp(1, count.div_ceil(least).max(1))).max(1)
+}
+
 /// Works on each part in a thread of its own, the first in this one.
-fn in_threads<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
-    let mut parts = parts;
+fn in_threads<T: Send>(mut parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
     let own = parts.next();
     std::thread::scope(|scope| {
         let work = &work;
@@ -300,18 +304,10 @@ fn share(
     if out.is_empty() {
         return;
     }
-    let part = count.div_ceil(threads.clamp(1, count.div_ceil(least)));
+    let part = part_of(count, threads, least);
     let work = |(i, out): (usize, &mut [f32])| {
         let range = i * part..((i + 1) * part).min(count);
         SCRATCH.with_borrow_mut(|scratch| work(range, out, scratch));
     };
-    let mut parts = out.chunks_mut(part * width).enumerate();
-    let own = parts.next();
-    std::thread::scope(|scope| {
-        let work = &work;
-        for part in parts {
-            scope.spawn(move || work(part));
-        }
-        own.into_iter().for_each(work);
-    });
+    in_threads(out.chunks_mut(part * width).enumerate(), work);
 }
