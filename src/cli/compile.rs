@@ -1,6 +1,6 @@
-//! `lockstep compile`: the training programs of an environment, compiled for TPUs that this machine need not have.
+//! `lockstep compile`: the training programs of an environment, compiled for devices that this machine need not have.
 //!
-//! It says whether XLA takes them and what memory they need, before a TPU is rented.
+//! It says whether XLA takes them and what memory they need, before a GPU or a TPU is rented.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,14 +13,15 @@ use serde::Serialize;
 use crate::algorithms::ppo::{self, Start};
 use crate::config::{UsageError, check_devices};
 use crate::lower::Precision;
-use crate::runtime::{CompileOptions, DeviceKind, MemoryUse, Topology, plugin};
+use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
 
 use super::learner::{MAX_UPDATES, env_defaults, find_env};
 
 /// What to compile, and for what.
 #[derive(Debug, Args)]
 struct Compile {
-    /// TPUs to compile for, as libtpu calls them, such as v5e:2x2: four of generation v5e
+    /// What to compile for: a100, h100 or h200, or several, such as h100:4; or TPUs as libtpu calls them, such as
+    /// v5e:2x2: four of generation v5e
     #[arg(long, value_name = "NAME")]
     topology: String,
     /// Environment
@@ -38,6 +39,9 @@ struct Compile {
     /// How the network's matrix products are computed
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     precision: Precision,
+    /// Bit-equal runs on cuda, which are slower
+    #[arg(long)]
+    deterministic: bool,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -48,8 +52,8 @@ struct Compile {
 
 pub fn command() -> Command {
     Compile::augment_args(Command::new("compile"))
-        .about("Compile the training programs for TPUs that this machine need not have")
-        .after_help("It needs libtpu: `lockstep plugin install tpu`.")
+        .about("Compile the training programs for GPUs or TPUs that this machine need not have")
+        .after_help("It needs the plugin: `lockstep plugin install cuda12` for GPUs, `lockstep plugin install tpu` for TPUs.")
 }
 
 /// Compiles and prints what memory the programs take on each device.
@@ -70,8 +74,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             check_devices(&settings, 1, compile.devices)
         })
         .map_err(|error| UsageError(error.to_string()))?;
-    let plugin = plugin::find(Some(DeviceKind::Tpu), compile.plugin.as_deref())?;
-    let topology = Topology::open(&plugin, &compile.topology)?;
+    let plugin = plugin::find(Some(Topology::kind_of(&compile.topology)), compile.plugin.as_deref())?;
+    let topology = Topology::open(&plugin, &compile.topology)?.deterministic(compile.deterministic);
     let start = Start {
         settings: &settings,
         env: &*(find_env(&compile.env)?.make)(),
@@ -89,6 +93,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         num_steps: settings.num_steps,
         devices: compile.devices,
         precision: compile.precision,
+        deterministic: compile.deterministic,
         programs: Vec::new(),
     };
     for (name, module) in ppo::modules(&start)? {
@@ -118,6 +123,7 @@ struct Report {
     num_steps: usize,
     devices: usize,
     precision: Precision,
+    deterministic: bool,
     programs: Vec<Compiled>,
 }
 

@@ -69,7 +69,10 @@ pub enum Error {
     #[error("XLA could not compile the program: {message}")]
     Compile { message: String },
 
-    #[error("there is no topology {name}: {message}; for example, v5e:2x2 is four TPUs of generation v5e")]
+    #[error(
+        "there is no topology {name}: {message}; for example, h100:4 is four GPUs of that model, v5e:2x2 four TPUs of \
+         generation v5e"
+    )]
     NoSuchTopology { name: String, message: String },
 
     #[error("{requested} devices were asked for, but the topology {name} has only {present}")]

@@ -408,6 +408,15 @@ fn named_value(name: &'static str, value_type: c_int, values: &[i64]) -> abi::Na
         abi::NAMED_INT64 => ptr::without_provenance(values[0] as usize),
         _ => values.as_ptr(),
     };
+    named(name, value_type, value, values.len())
+}
+
+/// An option that is a text, which must outlive it.
+pub fn named_text(name: &'static str, text: &str) -> abi::NamedValue {
+    named(name, abi::NAMED_STRING, text.as_ptr().cast(), text.len())
+}
+
+fn named(name: &'static str, value_type: c_int, value: *const i64, value_size: usize) -> abi::NamedValue {
     abi::NamedValue {
         struct_size: size_of::<abi::NamedValue>(),
         extension_start: ptr::null(),
@@ -415,7 +424,7 @@ fn named_value(name: &'static str, value_type: c_int, values: &[i64]) -> abi::Na
         name_size: name.len(),
         value_type,
         value,
-        value_size: values.len(),
+        value_size,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ptr;
 
 use super::abi::{self, Block};
-use super::handle::{Unloaded, report};
+use super::handle::{Unloaded, named_text, report};
 use super::{Api, copied, text};
 use crate::runtime::error::{Error, Result};
 use crate::runtime::topology::MemoryUse;
@@ -20,13 +20,16 @@ unsafe impl Send for TopologyHandle {}
 unsafe impl Sync for TopologyHandle {}
 
 impl TopologyHandle {
-    /// The devices that the plugin calls `name`, such as `v5e:2x2`.
-    pub fn create(api: &'static Api, name: &str) -> Result<Self> {
-        // SAFETY: the name outlives the call. The descriptions are an array of the topology's.
+    /// The devices that the plugin calls `name`, such as `v5e:2x2`, or that `options` describe.
+    pub fn create(api: &'static Api, name: &str, options: &[(&'static str, String)]) -> Result<Self> {
+        let options: Vec<_> = options.iter().map(|(name, value)| named_text(name, value)).collect();
+        // SAFETY: the name and the options outlive the call. The descriptions are an array of the topology's.
         unsafe {
             let created = api.call(abi::TopologyDescriptionCreate {
                 name: name.as_ptr(),
                 name_size: name.len(),
+                create_options: options.as_ptr(),
+                num_options: options.len(),
                 ..abi::TopologyDescriptionCreate::zeroed()
             })?;
             let mut topology = TopologyHandle { api, raw: created.topology, devices: Vec::new() };
