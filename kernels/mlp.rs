@@ -504,10 +504,11 @@ unsafe fn tanh<L: Lanes>(x: L) -> L {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::Portable;
+    use super::super::lanes::{Portable, every_lanes};
     use super::*;
 
     /// Outputs and gradients of an MLP, one after the other.
+    #[inline(always)]
     unsafe fn run<L: Lanes>(activation: Activation) -> Vec<f32> {
         const WIDTHS: [usize; 4] = [5, 19, 64, 3];
         const ROWS: usize = 53;
@@ -543,35 +544,17 @@ mod tests {
         [outputs.concat(), gradients.into_iter().flatten().flatten().collect(), x_gradient].concat()
     }
 
-    #[cfg(target_arch = "x86_64")]
+    every_lanes!(fn run_with_every = run(activation: Activation) -> Vec<f32>);
+
     #[test]
     fn every_kind_of_vector_gives_the_same() {
-        use std::arch::x86_64::{__m256, __m512};
-
-        #[target_feature(enable = "avx2,fma,bmi1")]
-        fn avx2(activation: Activation) -> Vec<f32> {
-            // SAFETY: compiled for the instruction set.
-            unsafe { run::<__m256>(activation) }
-        }
-        #[target_feature(enable = "avx512f,popcnt")]
-        fn avx512(activation: Activation) -> Vec<f32> {
-            // SAFETY: compiled for the instruction set.
-            unsafe { run::<__m512>(activation) }
-        }
         for activation in [Activation::Relu, Activation::Tanh] {
-            // SAFETY: needs no instruction set.
-            let portable = unsafe { run::<Portable>(activation) };
+            let results = run_with_every(activation);
+            let (_, portable) = &results[0];
             assert!(portable.iter().all(|x| x.is_finite()) && portable.iter().any(|x| *x != 0.0));
-            let near = |found: Vec<f32>| {
-                portable.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + a.abs()))
-            };
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                // SAFETY: the processor has it.
-                assert!(near(unsafe { avx2(activation) }), "avx2, {activation}");
-            }
-            if is_x86_feature_detected!("avx512f") {
-                // SAFETY: the processor has it.
-                assert!(near(unsafe { avx512(activation) }), "avx512, {activation}");
+            for (kind, found) in &results {
+                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * (1.0 + a.abs());
+                assert!(portable.iter().zip(found).all(near), "{kind}, {activation}");
             }
         }
     }

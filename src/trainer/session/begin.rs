@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Ears, Session};
+use super::{Ears, Job, Session};
 use crate::algorithms::Learner;
 use crate::trainer::console::{Console, thousands};
 use crate::trainer::evaluation;
@@ -34,28 +34,21 @@ struct Known {
 
 impl<'a> Session<'a> {
     /// Begins a new run. `ears` is given the updates of the run, and how many are behind it.
-    pub fn begin(
-        settings: &'a Settings,
-        config: &'a str,
-        facts: &[(String, Value)],
-        learner: &'a mut dyn Learner,
-        ears: impl FnOnce(u64, u64) -> Ears,
-    ) -> Result<Self> {
-        let progress = Progress::new(learner.metric_names());
-        let run = RunDir::create(settings)?;
-        status::write_meta(run.path(), settings.seed, facts)?;
+    pub fn begin(job: Job<'a>, ears: impl FnOnce(u64, u64) -> Ears) -> Result<Self> {
+        let progress = Progress::new(job.learner.metric_names());
+        let run = RunDir::create(job.settings)?;
+        status::write_meta(run.path(), job.settings.seed, job.facts)?;
         let known = Known { origin: Origin::New, logged_step: 0 };
-        Self::new(settings, config, facts, learner, ears, run, progress, known)
+        Self::new(job, ears, run, progress, known)
     }
 
+    /// Takes a run up again where its checkpoint was saved. `ears` as above.
     pub(super) fn resume(
-        settings: &'a Settings,
-        config: &'a str,
-        facts: &[(String, Value)],
-        learner: &'a mut dyn Learner,
+        mut job: Job<'a>,
         ears: impl FnOnce(u64, u64) -> Ears,
         resumed: Resumed,
     ) -> Result<Self> {
+        let Job { settings, facts, ref mut learner, .. } = job;
         let directory = resumed.directory().to_path_buf();
         let Resumed { path, mut checkpoint, rewind } = resumed;
         ensure!(
@@ -79,7 +72,7 @@ impl<'a> Session<'a> {
         let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
         let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
         let known = Known { origin, logged_step };
-        let mut session = Self::new(settings, config, facts, learner, ears, run, progress, known)?;
+        let mut session = Self::new(job, ears, run, progress, known)?;
         session.best = checkpoint.best;
         // A checkpoint under another name is saved again at the end, under its own.
         let own_name = session.run.checkpoint_path(session.progress.update);
@@ -88,17 +81,14 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    #[allow(clippy::too_many_arguments)] // the fields of a session
     fn new(
-        settings: &'a Settings,
-        config: &'a str,
-        facts: &[(String, Value)],
-        learner: &'a mut dyn Learner,
+        job: Job<'a>,
         ears: impl FnOnce(u64, u64) -> Ears,
         run: RunDir,
         progress: Progress,
         known: Known,
     ) -> Result<Self> {
+        let Job { settings, config, facts, learner } = job;
         let num_updates = settings.total_timesteps / learner.timesteps_per_update();
         ensure!(
             num_updates > 0,

@@ -61,13 +61,24 @@ pub fn train(
 ) -> Result<Outcome> {
     let stop = Rc::new(StopSignal::listen(live.is_none())?);
     let ears = |num_updates, done| Ears { console: Console::new(num_updates, done, live), stop };
+    let job = Job { settings, config, facts, learner };
     let mut session = match resumed {
-        None => Session::begin(settings, config, facts, learner, ears)?,
-        Some(resumed) => Session::resume(settings, config, facts, learner, ears, resumed)?,
+        None => Session::begin(job, ears)?,
+        Some(resumed) => Session::resume(job, ears, resumed)?,
     };
     session.open();
     let result = session.run_chunks();
     session.close(result)
+}
+
+/// What a session is to do.
+pub(super) struct Job<'a> {
+    pub settings: &'a Settings,
+    /// The resolved configuration as text.
+    pub config: &'a str,
+    /// What `meta.json` says of this process.
+    pub facts: &'a [(String, Value)],
+    pub learner: &'a mut dyn Learner,
 }
 
 /// Through what a run and people hear of each other while it runs.
