@@ -61,9 +61,10 @@ impl Group for FakeGroup {
     }
 }
 
-fn train_fakes(dir: &Path, fakes: Vec<Fake>) -> anyhow::Result<GroupOutcome> {
+/// Trains the runs `run-s0`, `run-s1`, ..., each with these settings.
+fn train_fakes(settings: &Settings, fakes: Vec<Fake>) -> anyhow::Result<GroupOutcome> {
     let member = |index| {
-        let settings = Settings { run_name: Some(format!("run-s{index}")), ..settings(dir, 47) };
+        let settings = Settings { run_name: Some(format!("run-s{index}")), ..settings.clone() };
         Member { settings, config: "env = \"fake\"\n".into() }
     };
     let members: Vec<_> = (0..fakes.len()).map(member).collect();
@@ -80,7 +81,7 @@ fn train_fakes(dir: &Path, fakes: Vec<Fake>) -> anyhow::Result<GroupOutcome> {
 fn a_run_of_a_group_is_the_run_alone_and_one_that_fails_leaves_the_others() {
     let (dir, alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let poisoned = Fake { poisoned: 25, ..Fake::new() };
-    let outcome = train_fakes(dir.path(), vec![Fake::new(), poisoned, Fake::new()]).unwrap();
+    let outcome = train_fakes(&settings(dir.path(), 47), vec![Fake::new(), poisoned, Fake::new()]).unwrap();
     let completed: Vec<_> = outcome.runs.iter().map(|outcome| outcome.run.as_str()).collect();
     assert_eq!(completed, ["run-s0", "run-s2"]);
     assert_same_run(&uninterrupted(alone.path()), &dir.path().join("run-s2"));
@@ -89,15 +90,32 @@ fn a_run_of_a_group_is_the_run_alone_and_one_that_fails_leaves_the_others() {
     let failed = dir.path().join("run-s1");
     assert_eq!(status::Status::read(&failed).unwrap().state, status::State::Failed);
     assert!(failed.join("nonfinite_24.ckpt").exists());
-    let again = train_fakes(dir.path(), vec![Fake::new()]).unwrap_err().to_string();
+    let again = train_fakes(&settings(dir.path(), 47), vec![Fake::new()]).unwrap_err().to_string();
     assert!(again.starts_with("there is a run run-s0 already; choose another --run-name"), "{again}");
+}
+
+#[test]
+fn a_run_of_a_group_is_rolled_back_alone() {
+    let (dir, alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let settings = Settings { save_interval: Some(10), on_nan: OnNan::Rollback, ..settings(dir.path(), 47) };
+    let poisoned = |poisoned| Fake { poisoned, ..Fake::new() };
+    let outcome = train_fakes(&settings, vec![Fake::new(), poisoned(28), poisoned(5), Fake::new()]).unwrap();
+    // The metrics of this learner do not depend on its key, so nothing else differs.
+    let whole = uninterrupted(alone.path());
+    let completed: Vec<_> = outcome.runs.iter().map(|outcome| outcome.run.as_str()).collect();
+    assert_eq!(completed, ["run-s0", "run-s3", "run-s1"], "who was rolled back is the last");
+    completed.iter().for_each(|run| assert_same_run(&whole, &dir.path().join(run)));
+    assert!(dir.path().join("run-s1/nonfinite_27.ckpt").exists());
+    let [Failure { run, error }] = &outcome.failures[..] else { panic!("{:?}", outcome.failures) };
+    assert_eq!((run.as_str(), error.as_str()), ("run-s2", "there is no checkpoint to go back to"));
 }
 
 #[test]
 fn a_device_that_fails_fails_all_runs_of_a_group() {
     let dir = tempfile::tempdir().unwrap();
     let error =
-        train_fakes(dir.path(), vec![Fake { breaks_after: 22, ..Fake::new() }, Fake::new()]).unwrap_err();
+        train_fakes(&settings(dir.path(), 47), vec![Fake { breaks_after: 22, ..Fake::new() }, Fake::new()])
+            .unwrap_err();
     assert_eq!(error.to_string(), "the device is gone");
     for run in ["run-s0", "run-s1"] {
         let status = status::Status::read(&dir.path().join(run)).unwrap();

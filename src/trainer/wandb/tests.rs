@@ -544,6 +544,27 @@ fn an_offline_run_is_one_log_of_whole_records() {
     assert_eq!(logs(dir.path()).len(), 2, "each process has a file of its own");
 }
 
+#[test]
+fn an_offline_run_tells_of_no_file_that_it_has_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut wandb = begin(dir.path(), None, Origin::New);
+    wandb.removes_files = true; // --keep
+    let kept = checkpoint(dir.path());
+    let removed = Artifact { path: dir.path().join("checkpoint_10.ckpt"), ..kept.clone() };
+    fs::write(&removed.path, "older").unwrap();
+    wandb.artifact(removed.clone());
+    wandb.artifact(kept);
+    fs::remove_file(&removed.path).unwrap();
+    let notices = wandb.finish(0);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    let records = transaction_log::read(&logs(dir.path())[0]);
+    let tells_of = |record: &Vec<u8>, name: &str| String::from_utf8_lossy(record).contains(name);
+    // header, run, two metrics, artifact, exit
+    assert_eq!(records.len(), 6);
+    assert!(tells_of(&records[4], "checkpoint_20.ckpt"));
+    assert!(!records.iter().any(|record| tells_of(record, "checkpoint_10.ckpt")));
+}
+
 /// Runs the official client.
 fn official(arguments: &[&std::ffi::OsStr], url: &str) -> Option<std::process::Output> {
     let mut command = python_with("wandb.sdk")?;
