@@ -22,7 +22,7 @@ impl Case {
         let mut x = numbers(self.height * self.width, 1.0);
         for (i, number) in x.iter_mut().enumerate() {
             let draw = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-            if draw % self.one_in as u64 != 0 {
+            if !draw.is_multiple_of(self.one_in as u64) {
                 *number = if i % 2 == 0 { 0.0 } else { -0.0 };
             }
         }

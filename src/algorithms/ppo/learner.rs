@@ -3,11 +3,12 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::algorithms::curriculum;
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::policy::{Choice, Policy};
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
+use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{Leaves, leaf_paths, trace};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions};
@@ -35,7 +36,11 @@ impl PpoLearner {
     /// Whatever the device reports.
     pub fn course(&self, start: &Start) -> Result<NamedArrays> {
         let ppo = Ppo { settings: start.settings, env: start.env, num_devices: start.num_devices };
-        let env_params = params_structure(&default_params(start.env));
+        let env_params = params_structure(&curriculum::inputs(
+            start.env,
+            &start.settings.curriculum,
+            start.settings.batch_size(),
+        )?);
         let init = trace_init(&ppo, &env_params, &ArrayType::new(DType::U32, [2]));
         let course = trace(
             &(init.output, hyper_structure(), env_params),

@@ -18,6 +18,7 @@ pub use learner::PpoLearner;
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
+use crate::algorithms::curriculum::{self, Phase};
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
@@ -137,14 +138,27 @@ impl Ppo<'_> {
         Network { params, style }
     }
 
+    /// The environment's parameters in an update, and the number of their phase in a curriculum. `inputs` are those of
+    /// [`curriculum::inputs`].
+    fn env_params(&self, inputs: &Leaves, update: Int) -> (Leaves, Option<Int>) {
+        match self.settings.curriculum.is_empty() {
+            true => (inputs.clone(), None),
+            false => {
+                let Phase { number, params } = curriculum::phase(inputs, update);
+                (params, Some(number))
+            }
+        }
+    }
+
     /// The state before the first update.
-    pub fn init(&self, env_params: &Leaves, key: Key) -> State {
+    pub fn init(&self, env_inputs: &Leaves, key: Key) -> State {
+        let (env_params, _) = self.env_params(env_inputs, int(0));
         let [params_key, envs_key, key] = key.split();
         let params = self.architecture().init(params_key);
         State {
             optimizer: Adam::new(&params),
             params,
-            envs: self.world(env_params, float(0.0)).reset(envs_key),
+            envs: self.world(&env_params, float(0.0)).reset(envs_key),
             key,
             update: int(0),
         }
@@ -152,9 +166,10 @@ impl Ppo<'_> {
 
     /// One update: collect experience, estimate advantages, improve policy and value function. Returns
     /// the new state, the metrics, f32 `[metric_names().len()]`, and what was computed on the way.
-    pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float, Course) {
+    pub fn update(&self, hyper: &Hyper, env_inputs: &Leaves, state: State) -> (State, Float, Course) {
+        let (env_params, phase) = self.env_params(env_inputs, state.update);
         let [rollout_key, shuffle_key, key] = state.key.split();
-        let world = self.world(env_params, hyper.gamma);
+        let world = self.world(&env_params, hyper.gamma);
         let network = self.network(&state.params);
         let (envs, transitions, totals) =
             world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
@@ -168,7 +183,7 @@ impl Ppo<'_> {
             self.improve(hyper, lr, state.params, state.optimizer, samples, shuffle_key);
 
         let mean_losses = unravel(&no_losses(), losses.mean([0]));
-        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals);
+        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals, phase);
         let course = Course { rollout: transitions, last_value, advantage, target, losses, grad_norm };
         (State { params, optimizer, envs, key, update: state.update + 1 }, metrics, course)
     }
@@ -301,11 +316,22 @@ impl Ppo<'_> {
         names.extend(
             spec.action_groups.iter().map(|(name, _)| (format!("actions/{name}_frac"), Aggregate::Mean)),
         );
+        if !self.settings.curriculum.is_empty() {
+            names.push((curriculum::METRIC.to_owned(), Aggregate::Max));
+        }
         names
     }
 
     /// One row of metrics, in the order of [`Ppo::metric_names`].
-    fn metrics(&self, hyper: &Hyper, lr: Float, losses: Losses, grad_norm: Float, totals: Totals) -> Float {
+    fn metrics(
+        &self,
+        hyper: &Hyper,
+        lr: Float,
+        losses: Losses,
+        grad_norm: Float,
+        totals: Totals,
+        phase: Option<Int>,
+    ) -> Float {
         let steps = self.settings.batch_size() as f64;
         let sums = |x: Float| self.sum_over_devices(x.sum_all());
         let episodes = sums(totals.episodes);
@@ -333,6 +359,7 @@ impl Ppo<'_> {
             });
         }
         row.extend(totals.action_groups.into_iter().map(|total| sums(total) / steps));
+        row.extend(phase.map(|number| (number + 1).as_f32()));
         stack(row)
     }
 
