@@ -96,7 +96,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         deterministic: compile.deterministic,
         programs: Vec::new(),
     };
-    for (name, module) in ppo::modules(&start)? {
+    for (name, module) in ppo::modules(&start, plugin.kind)? {
         let started = Instant::now();
         let memory = topology
             .compile(&module, &options)

@@ -34,7 +34,12 @@ impl PpoLearner {
     /// # Errors
     /// Whatever the device reports.
     pub fn course(&self, start: &Start) -> Result<NamedArrays> {
-        let ppo = Ppo { settings: start.settings, env: start.env, num_devices: start.num_devices };
+        let ppo = Ppo {
+            settings: start.settings,
+            env: start.env,
+            num_devices: start.num_devices,
+            device_kind: self.engine.client.kind(),
+        };
         let env_params = params_structure(&default_params(start.env));
         let init = trace_init(&ppo, &env_params, &ArrayType::new(DType::U32, [2]));
         let course = trace(
