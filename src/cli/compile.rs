@@ -74,7 +74,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             check_devices(&settings, 1, compile.devices)
         })
         .map_err(|error| UsageError(error.to_string()))?;
-    let plugin = plugin::find(Some(Topology::kind_of(&compile.topology)), compile.plugin.as_deref())?;
+    let kind = Topology::kind_of(&compile.topology).map_err(|error| UsageError(error.to_string()))?;
+    let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(compile.deterministic);
     let start = Start {
         settings: &settings,
