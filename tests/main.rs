@@ -1,5 +1,6 @@
 //! All integration tests, in one binary.
 
+mod ahead_of_time;
 mod cartpole;
 mod cli;
 mod common;
@@ -15,4 +16,3 @@ mod probes;
 mod random;
 mod runs;
 mod survive;
-mod tpu;

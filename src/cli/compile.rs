@@ -60,7 +60,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             check_devices(&settings, 1, compile.devices)
         })
         .map_err(|error| UsageError(error.to_string()))?;
-    let plugin = plugin::find(Some(Topology::kind_of(&compile.topology)), compile.plugin.as_deref())?;
+    let kind = Topology::kind_of(&compile.topology).map_err(|error| UsageError(error.to_string()))?;
+    let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
     let start = Start {
         settings: &settings,
@@ -82,7 +83,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         deterministic: *deterministic,
         programs: Vec::new(),
     };
-    for (name, module) in ppo::modules(&start)? {
+    for (name, module) in ppo::modules(&start, plugin.kind)? {
         let started = Instant::now();
         let memory = topology
             .compile(&module, &options)

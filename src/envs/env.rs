@@ -24,6 +24,13 @@ pub trait Env {
     /// The first state of an episode.
     fn reset(&self, params: &Self::Params, key: Key) -> Self::State;
 
+    /// The first state of the episode that follows the state `ended`. What an environment never reads before it has written it
+    /// can be taken from `ended`, which is cheaper than writing it anew; everything else is as after [`reset`](Env::reset).
+    fn restart(&self, params: &Self::Params, key: Key, ended: Self::State) -> Self::State {
+        let _ = ended;
+        self.reset(params, key)
+    }
+
     /// One step with `action` (an i32 scalar).
     fn step(&self, params: &Self::Params, key: Key, state: Self::State, action: Int) -> Step<Self::State>;
 

@@ -15,6 +15,7 @@ pub trait AnyEnv {
     fn default_params(&self) -> Leaves;
     fn phases(&self) -> Vec<Leaves>;
     fn reset(&self, params: &Leaves, key: Key) -> Leaves;
+    fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves;
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves>;
     fn observe(&self, params: &Leaves, state: &Leaves) -> Float;
     fn action_mask(&self, params: &Leaves, state: &Leaves) -> Option<Bool>;
@@ -60,6 +61,10 @@ impl<E: Env> AnyEnv for Erased<E> {
 
     fn reset(&self, params: &Leaves, key: Key) -> Leaves {
         Leaves::of(&self.env.reset(&self.params(params), key))
+    }
+
+    fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves {
+        Leaves::of(&self.env.restart(&self.params(params), key, self.state(&ended)))
     }
 
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves> {

@@ -63,8 +63,8 @@ pub fn step(
     actions: Int,
     pool: Option<&Leaves>,
 ) -> VectorStep {
-    let first = |key: Key| match pool {
-        None => env.reset(params, key),
+    let first = |key: Key, ended: Leaves| match pool {
+        None => env.restart(params, key, ended),
         Some(pool) => {
             let size = leaf_types(pool)[0].shape[0];
             take_tree(pool, key.integers([], 0..size as i32))
@@ -80,7 +80,7 @@ pub fn step(
         let truncated = step
             .truncated
             .map(|truncated| (truncated & !step.terminated, env.observe(params, &step.state).flatten()));
-        let state = rare(done, step.state, |_| first(reset_key.fold_in(0)));
+        let state = rare(done, step.state, |ended| first(reset_key.fold_in(0), ended));
         VectorStep { state, reward: step.reward, done, truncated, metrics: step.metrics }
     });
     stepped.truncated = stepped.truncated.map(|(cut, obs)| (cut, obs.transpose([1, 0])));

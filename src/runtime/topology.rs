@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::error::{Error, Result};
 use super::ffi::{Api, TopologyHandle};
-use super::gpu::Gpu;
+use super::gpu::{GPUS, Gpu};
 use super::options::CompileOptions;
 use super::plugin::PluginFile;
 use super::signature;
@@ -41,11 +41,19 @@ impl MemoryUse {
 }
 
 impl Topology {
-    /// The kind of the devices called `name`: lockstep has the names of GPUs, libtpu all others.
-    pub fn kind_of(name: &str) -> DeviceKind {
+    /// The kind of the devices called `name`: GPUs are counted (`h100:4`), TPUs stand in rows and columns (`v5e:2x2`).
+    ///
+    /// # Errors
+    /// The name is neither.
+    pub fn kind_of(name: &str) -> Result<DeviceKind> {
+        let has_rows = name.split_once(':').is_some_and(|(_, shape)| shape.contains('x'));
         match Gpu::of_topology(name) {
-            Some(_) => DeviceKind::Cuda,
-            None => DeviceKind::Tpu,
+            Some(_) => Ok(DeviceKind::Cuda),
+            None if has_rows => Ok(DeviceKind::Tpu),
+            None => {
+                let message = format!("the GPUs are {}", GPUS.map(|gpu| gpu.name).join(", "));
+                Err(Error::NoSuchTopology { name: name.into(), message })
+            }
         }
     }
 

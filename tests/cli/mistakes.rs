@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 58] = [
+    let cases: [(&str, &[&str]); 59] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -62,6 +62,7 @@ fn wrong_usage_is_status_2() {
         ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),
         ("bench --env cartpole --updates 0", &["updates is 0"]),
         ("compile --topology v5e:2x2 --env cartpole --devices 3", &["num_envs", "devices = 3"]),
+        ("compile --topology h101 --env cartpole", &["there is no topology h101", "a100, h100, h200"]),
         ("train --env cartpole --reset-pool 2000000", &["reset_pool is 2000000; it must be from 0"]),
         ("train --env cartpole --keep 0", &["keep is 0; it must be from 1"]),
         ("train --env cartpole --keep few", &["invalid value 'few' for '--keep <N>'"]),

@@ -2,7 +2,7 @@
 //!
 //! Read it from top to bottom in the order of the paper: what is learned ([`State`]), one [`Ppo::update`]
 //! (rollout, advantages, epochs of minibatches), the loss. Numbers that may change without compiling again are
-//! [`Hyper`] parameters. A minibatch is processed in micro-batches whose activations stay in the
+//! [`Hyper`] parameters. On cpu a minibatch is processed in micro-batches whose activations stay in the
 //! processor's cache; their gradients are summed, which is the same mathematics.
 
 mod course;
@@ -30,6 +30,7 @@ use crate::lang::{
     merge_first_axes, ravel, replica_id, scan, scan_range, select, stack, take_tree, unravel, value_and_grad,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
+use crate::runtime::DeviceKind;
 
 /// Adam's epsilon (HackMatrix trainer, section 12.4).
 const ADAM_EPSILON: f64 = 1e-8;
@@ -78,6 +79,7 @@ pub struct Ppo<'a> {
     pub env: &'a dyn AnyEnv,
     /// Devices that share the environments.
     pub num_devices: usize,
+    pub device_kind: DeviceKind,
 }
 
 /// What the loss needs of one transition, `[N, ...]`.
@@ -244,7 +246,7 @@ impl Ppo<'_> {
                 value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
             Packed::new(&(losses, gradient))
         };
-        let micro = micro_batch_rows(size, params);
+        let micro = micro_batch_rows(size, params, self.device_kind);
         let sums = if micro == size {
             part(chosen)
         } else {
@@ -443,14 +445,21 @@ fn no_losses() -> Losses {
 }
 
 /// Rows of a micro-batch: a divisor of the minibatch whose activations stay in a core's cache, but with more of them
-/// than the weights whose gradients are added up after each.
-fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
+/// than the weights whose gradients are added up after each. Other devices have thousands of cores to keep busy and start
+/// every kernel at a price, so there only memory is a limit, and a micro-batch is mostly the whole minibatch.
+fn micro_batch_rows(minibatch: usize, params: &ActorCritic, kind: DeviceKind) -> usize {
     /// Floats of activations and their cotangents that the cache holds.
     const CACHE: usize = 1 << 20;
     /// Least floats of activations for each weight.
     const PER_WEIGHT: usize = 14;
+    /// Floats of activations that a device can spare: 1 GB.
+    const MEMORY: usize = 1 << 28;
     let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
     let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
     let weights: usize = types.iter().map(ArrayType::size).sum();
-    divisor_at_most(minibatch, CACHE.max(PER_WEIGHT * weights) / widths)
+    let floats = match kind {
+        DeviceKind::Cpu => CACHE.max(PER_WEIGHT * weights),
+        DeviceKind::Cuda | DeviceKind::Tpu => MEMORY,
+    };
+    divisor_at_most(minibatch, floats / widths)
 }

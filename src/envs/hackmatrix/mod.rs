@@ -205,6 +205,13 @@ impl Env for HackMatrix {
         }
     }
 
+    /// Old snapshots stay in the ring, beyond the count.
+    fn restart(&self, params: &Params, key: Key, ended: State) -> State {
+        let mut state = self.reset(params, key);
+        state.history.ring = ended.history.ring;
+        state
+    }
+
     fn step(&self, params: &Params, key: Key, state: State, action: Int) -> Step<State> {
         let turn = self.play(params, key, state, action);
         let reward = turn.rewards.into_iter().reduce(|sum, part| sum + part).expect("fifteen parts");

@@ -102,88 +102,52 @@ impl Rule<'_> {
         outputs
     }
 
-    /// `body` maps (reads, writes) to new writes. A conditional first: most often no row is true at all, and then
-    /// even the counting is skipped.
+    /// `body` maps (reads, writes) to new writes. A loop while rows are pending: each time it takes the first `width` of them.
+    /// If no row is set, nothing is copied or counted.
     fn rare_groups(&mut self, body: &Graph, pred: Var, reads: &[Batched], writes: &[Var]) -> Vec<Var> {
         let location = self.equation.location;
-        let any = self.build.reduce(Reduction::Or, pred, &[0]);
-        let read_vars: Vec<Var> = reads.iter().map(|read| read.var).collect();
-        let vars = [&[pred], &read_vars[..], writes].concat();
-        let types: Vec<ArrayType> = vars.iter().map(|&var| self.build.array_type(var)).collect();
-        let mut some = Graph::new();
-        let inputs: Vec<Var> = types.iter().map(|t| some.input(t.clone())).collect();
-        let flags: Vec<bool> = reads.iter().map(|read| read.batched).collect();
-        some.outputs = self.groups_loop(&mut Build::new(&mut some, location), body, &flags, &inputs);
-        let mut none = Graph::new();
-        none.outputs = types[1 + reads.len()..].iter().map(|t| none.input(t.clone())).collect();
-        let op = Op::Cond { on_true: Box::new(some), on_false: Box::new(none) };
-        self.build.many(op, &[&[any], &vars[..], writes].concat())
-    }
-
-    /// The loop over groups; `vars` are predicate, reads and writes.
-    fn groups_loop(&self, outer: &mut Build, body: &Graph, flags: &[bool], vars: &[Var]) -> Vec<Var> {
         let batching = self.batching;
-        let location = self.equation.location;
-        let reads = flags.len();
-        let rows = batching.size;
         let width = batching.group_width();
+        let flags: Vec<bool> = reads.iter().map(|read| read.batched).collect();
+        let all = vec![true; writes.len()];
         let group = Batching { size: width, ..batching };
-        let written = vars.len() - 1 - reads;
-        let all = vec![true; written];
-        let group_body = group.graph(body, &[flags, &all[..]].concat(), &all, location);
+        let group_body = group.graph(body, &[&flags[..], &all[..]].concat(), &all, location);
 
-        let pred = vars[0];
-        let ranks = inclusive_counts(outer, pred);
-        let last =
-            outer.one(Op::Slice { start: vec![rows - 1], limit: vec![rows], stride: vec![1] }, &[ranks]);
-        let total = outer.reshape(last, &[]);
-        let types: Vec<ArrayType> = vars.iter().map(|&var| outer.array_type(var)).collect();
-        let start = outer.scalar(0.0, DType::I32);
+        let read_vars: Vec<Var> = reads.iter().map(|read| read.var).collect();
+        let inputs = [&read_vars[..], &[pred], writes].concat();
+        let types: Vec<ArrayType> = inputs.iter().map(|&var| self.build.array_type(var)).collect();
+        let carry = &types[reads.len()..];
 
         let mut go_on = Graph::new();
-        let limit = go_on.input(ArrayType::scalar(DType::I32));
-        let done = go_on.input(ArrayType::scalar(DType::I32));
-        for array_type in &types[1 + reads..] {
-            go_on.input(array_type.clone());
-        }
-        go_on.outputs = vec![Build::new(&mut go_on, location).compare(Comparison::Lt, done, limit)];
+        let pending = carry.iter().map(|t| go_on.input(t.clone())).collect::<Vec<Var>>()[0];
+        go_on.outputs = vec![Build::new(&mut go_on, location).reduce(Reduction::Or, pending, &[0])];
 
         let mut step = Graph::new();
-        let ranks_type = outer.array_type(ranks);
-        let pred_in = step.input(types[0].clone());
-        let ranks_in = step.input(ranks_type);
-        let reads_in: Vec<Var> = types[1..1 + reads].iter().map(|t| step.input(t.clone())).collect();
-        let done_in = step.input(ArrayType::scalar(DType::I32));
-        let writes_in: Vec<Var> = types[1 + reads..].iter().map(|t| step.input(t.clone())).collect();
+        let vars: Vec<Var> = types.iter().map(|t| step.input(t.clone())).collect();
+        let (reads_in, carry_in) = vars.split_at(reads.len());
+        let (pending, writes_in) = (carry_in[0], &carry_in[1..]);
         let mut build = Build::new(&mut step, location);
-        let indices = rows_of_group(&mut build, ranks_in, done_in, width);
+        let ranks = inclusive_counts(&mut build, pending);
+        let indices = first_rows(&mut build, ranks, width);
         let mut group_inputs = Vec::new();
-        for (&read, &batched) in reads_in.iter().zip(flags) {
+        for (&read, &batched) in reads_in.iter().zip(&flags) {
             group_inputs.push(if batched { batching.take_rows(&mut build, read, indices) } else { read });
         }
-        for &write in &writes_in {
+        for &write in writes_in {
             group_inputs.push(batching.take_rows(&mut build, write, indices));
         }
         let results = build.graph.inline(&group_body, &group_inputs);
-        let (position, in_group) = positions_in_group(&mut build, pred_in, ranks_in, done_in, width);
-        let mut outputs = Vec::new();
+        let (position, in_group) = positions_in_group(&mut build, pending, ranks, width);
+        let later = build.unary(Unary::Not, in_group);
+        let mut outputs = vec![build.binary(Binary::And, pending, later)];
         for (&before, result) in writes_in.iter().zip(results) {
             let spread = batching.take_rows(&mut build, result, position);
             outputs.push(select_examples(build.graph, batching, in_group, spread, before, location));
         }
-        let one_group = build.scalar(width as f64, DType::I32);
-        let next = build.add(done_in, one_group);
-        step.outputs = [vec![next], outputs].concat();
-
-        let op = Op::While {
-            cond: Box::new(go_on),
-            body: Box::new(step),
-            cond_captures: 1,
-            body_captures: 2 + reads,
-        };
-        let (reads, writes) = vars[1..].split_at(reads);
-        let inputs = [&[total, pred, ranks][..], reads, &[start], writes].concat();
-        outer.many(op, &inputs)[1..].to_vec()
+        step.outputs = outputs;
+        let (cond, body) = (Box::new(go_on), Box::new(step));
+        let op = Op::While { cond, body, cond_captures: 0, body_captures: reads.len() };
+        self.build.many(op, &inputs)[1..].to_vec()
     }
 }
 
@@ -231,13 +195,10 @@ fn inclusive_counts(build: &mut Build, flags: Var) -> Var {
     build.one(Op::Slice { start: vec![0], limit: vec![size], stride: vec![1] }, &[all])
 }
 
-/// The indices of the `width` set rows after the first `done` ones (past the last: some valid index), by
-/// binary search in the counts.
-fn rows_of_group(build: &mut Build, ranks: Var, done: Var, width: usize) -> Var {
+/// The indices of the first `width` set rows (past the last: some valid index), by binary search in the counts.
+fn first_rows(build: &mut Build, ranks: Var, width: usize) -> Var {
     let rows = build.array_type(ranks).shape[0];
     let ordinal = build.iota(DType::I32, &[width], 0);
-    let done = build.broadcast(done, &[width], &[]);
-    let ordinal = build.add(ordinal, done);
     // The row with rank k + 1 is preceded by exactly the rows with rank at most k.
     let mut before = build.full_like(ordinal, 0.0);
     let mut step = rows.next_power_of_two();
@@ -254,17 +215,11 @@ fn rows_of_group(build: &mut Build, ranks: Var, done: Var, width: usize) -> Var 
     before
 }
 
-/// For every row: its place in the group that starts after `done` set rows, and whether it is in it.
-fn positions_in_group(build: &mut Build, pred: Var, ranks: Var, done: Var, width: usize) -> (Var, Var) {
-    let shape = build.array_type(ranks).shape;
-    let done = build.broadcast(done, &shape, &[]);
-    let position = build.sub(ranks, done);
-    let one = build.full_like(position, 1.0);
-    let position = build.sub(position, one);
-    let zero = build.full_like(position, 0.0);
+/// For every row: its place in the group of the first `width` set rows, and whether it is in it.
+fn positions_in_group(build: &mut Build, pending: Var, ranks: Var, width: usize) -> (Var, Var) {
+    let one = build.full_like(ranks, 1.0);
+    let position = build.sub(ranks, one);
     let width = build.full_like(position, width as f64);
-    let after_start = build.compare(Comparison::Ge, position, zero);
     let before_end = build.compare(Comparison::Lt, position, width);
-    let inside = build.binary(Binary::And, after_start, before_end);
-    (position, build.binary(Binary::And, inside, pred))
+    (position, build.binary(Binary::And, before_end, pending))
 }
