@@ -1,9 +1,11 @@
 //! All integration tests, in one binary.
 
+mod ahead_of_time;
 mod cartpole;
 mod cli;
 mod common;
 mod conformance;
+mod curriculum;
 mod group;
 mod hackmatrix;
 mod kernels;
@@ -14,4 +16,3 @@ mod probes;
 mod random;
 mod runs;
 mod survive;
-mod tpu;

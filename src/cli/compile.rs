@@ -1,6 +1,6 @@
-//! `lockstep compile`: the training programs of an environment, compiled for TPUs that this machine need not have.
+//! `lockstep compile`: the training programs of an environment, compiled for devices that this machine need not have.
 //!
-//! It says whether XLA takes them and what memory they need, before a TPU is rented.
+//! It says whether XLA takes them and what memory they need, before a GPU or a TPU is rented.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,31 +13,23 @@ use serde::Serialize;
 use crate::algorithms::ppo::{self, Start};
 use crate::config::{UsageError, check_devices};
 use crate::lower::Precision;
-use crate::runtime::{CompileOptions, DeviceKind, MemoryUse, Topology, plugin};
+use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
 
-use super::learner::{MAX_UPDATES, env_defaults, find_env};
+use super::learner::{MAX_UPDATES, find_env};
+use super::workload::Workload;
 
 /// What to compile, and for what.
 #[derive(Debug, Args)]
 struct Compile {
-    /// TPUs to compile for, as libtpu calls them, such as v5e:2x2: four of generation v5e
+    /// What to compile for: a100, h100 or h200, or several, such as h100:4; or TPUs as libtpu calls them, such as
+    /// v5e:2x2: four of generation v5e
     #[arg(long, value_name = "NAME")]
     topology: String,
-    /// Environment
-    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
-    env: String,
-    /// Environments that step in lockstep [default: the environment's]
-    #[arg(long, value_name = "N")]
-    num_envs: Option<usize>,
-    /// Steps of each environment per update [default: the environment's]
-    #[arg(long, value_name = "N")]
-    num_steps: Option<usize>,
+    #[command(flatten)]
+    workload: Workload,
     /// Devices to split the environments over
     #[arg(long, value_name = "N", default_value_t = 1)]
     devices: usize,
-    /// How the network's matrix products are computed
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    precision: Precision,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -48,8 +40,8 @@ struct Compile {
 
 pub fn command() -> Command {
     Compile::augment_args(Command::new("compile"))
-        .about("Compile the training programs for TPUs that this machine need not have")
-        .after_help("It needs libtpu: `lockstep plugin install tpu`.")
+        .about("Compile the training programs for GPUs or TPUs that this machine need not have")
+        .after_help("It needs the plugin: `lockstep plugin install cuda12` for GPUs, `lockstep plugin install tpu` for TPUs.")
 }
 
 /// Compiles and prints what memory the programs take on each device.
@@ -58,10 +50,8 @@ pub fn command() -> Command {
 /// One line; a [`UsageError`] if the sizes make no sense.
 pub fn run(matches: &ArgMatches) -> Result<()> {
     let compile = Compile::from_arg_matches(matches)?;
-    let mut settings = env_defaults(&compile.env)?;
-    settings.num_envs = compile.num_envs.unwrap_or(settings.num_envs);
-    settings.num_steps = compile.num_steps.unwrap_or(settings.num_steps);
-    settings.precision = compile.precision;
+    let Workload { env, precision, deterministic, .. } = &compile.workload;
+    let settings = compile.workload.settings()?;
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
@@ -70,11 +60,12 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
             check_devices(&settings, 1, compile.devices)
         })
         .map_err(|error| UsageError(error.to_string()))?;
-    let plugin = plugin::find(Some(DeviceKind::Tpu), compile.plugin.as_deref())?;
-    let topology = Topology::open(&plugin, &compile.topology)?;
+    let kind = Topology::kind_of(&compile.topology).map_err(|error| UsageError(error.to_string()))?;
+    let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
+    let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
     let start = Start {
         settings: &settings,
-        env: &*(find_env(&compile.env)?.make)(),
+        env: &*(find_env(env)?.make)(),
         seed: 0,
         total_updates: 1,
         max_updates: MAX_UPDATES,
@@ -84,14 +75,15 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let mut report = Report {
         device_kind: topology.device_kind()?,
         topology: compile.topology,
-        env: compile.env,
+        env: env.clone(),
         num_envs: settings.num_envs,
         num_steps: settings.num_steps,
         devices: compile.devices,
-        precision: compile.precision,
+        precision: *precision,
+        deterministic: *deterministic,
         programs: Vec::new(),
     };
-    for (name, module) in ppo::modules(&start)? {
+    for (name, module) in ppo::modules(&start, plugin.kind)? {
         let started = Instant::now();
         let memory = topology
             .compile(&module, &options)
@@ -118,6 +110,7 @@ struct Report {
     num_steps: usize,
     devices: usize,
     precision: Precision,
+    deterministic: bool,
     programs: Vec<Compiled>,
 }
 

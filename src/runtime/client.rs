@@ -110,6 +110,11 @@ impl Client {
         &self.inner.device_kind
     }
 
+    /// The kind of its devices.
+    pub fn kind(&self) -> DeviceKind {
+        self.inner.plugin.kind
+    }
+
     /// The plugin that was opened.
     pub fn plugin(&self) -> &PluginFile {
         &self.inner.plugin

@@ -69,9 +69,22 @@ pub enum Error {
     #[error("XLA could not compile the program: {message}")]
     Compile { message: String },
 
-    #[error("there is no topology {name}: {message}; for example, v5e:2x2 is four TPUs of generation v5e")]
+    #[error(
+        "there is no topology {name}: {message}; for example, h100:4 is four GPUs of that model, v5e:2x2 four TPUs of \
+         generation v5e"
+    )]
     NoSuchTopology { name: String, message: String },
 
     #[error("{requested} devices were asked for, but the topology {name} has only {present}")]
     TopologyTooSmall { name: String, requested: usize, present: usize },
+}
+
+impl Error {
+    /// What a function that compiles has failed with, as an error about the program.
+    pub(super) fn in_compiling(self) -> Error {
+        match self {
+            Error::Xla { message, .. } => Error::Compile { message },
+            other => other,
+        }
+    }
 }

@@ -16,7 +16,7 @@
 //! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
 //! - `cache`: compiled programs on disk
-//! - `topology`: compiling for devices that are not there
+//! - `topology`, `gpu`: compiling for devices that are not there
 //!
 //! The environment: `LOCKSTEP_PJRT_PLUGIN` names a plugin, `LOCKSTEP_CACHE_DIR` moves the folder of installed
 //! plugins and compiled programs, `LOCKSTEP_NO_CACHE=1` compiles every program anew. XLA reads `XLA_FLAGS`,
@@ -31,6 +31,7 @@ mod device_kind;
 mod error;
 #[allow(unsafe_code)]
 mod ffi;
+mod gpu;
 #[path = "../../kernels/mod.rs"]
 #[allow(unsafe_code)]
 pub mod kernels;

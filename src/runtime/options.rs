@@ -33,13 +33,18 @@ pub enum OptionValue {
 
 impl CompileOptions {
     /// The same, and what makes programs for `kind` give the same bits in every run: on cuda the first flag ends
-    /// choosing kernels by timing them, the second refuses or replaces those whose sums have no fixed order.
+    /// choosing kernels by timing them, the second refuses or replaces those whose sums have no fixed order, the third
+    /// leaves matrix products to cuBLAS, since without timing XLA has no choice for kernels of its own.
     pub(super) fn deterministic(mut self, kind: DeviceKind) -> Self {
-        let flags: &[&str] = match kind {
-            DeviceKind::Cuda => &["xla_gpu_deterministic_ops", "xla_gpu_exclude_nondeterministic_ops"],
+        let flags: &[(&str, bool)] = match kind {
+            DeviceKind::Cuda => &[
+                ("xla_gpu_deterministic_ops", true),
+                ("xla_gpu_exclude_nondeterministic_ops", true),
+                ("xla_gpu_enable_triton_gemm", false),
+            ],
             DeviceKind::Cpu | DeviceKind::Tpu => &[],
         };
-        self.overrides.extend(flags.iter().map(|&flag| (flag.to_owned(), OptionValue::Bool(true))));
+        self.overrides.extend(flags.iter().map(|&(flag, value)| (flag.to_owned(), OptionValue::Bool(value))));
         self
     }
 
@@ -125,14 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn deterministic_programs_have_two_more_options_on_cuda_only() {
+    fn deterministic_programs_have_more_options_on_cuda_only() {
         let proto = |kind| CompileOptions::default().deterministic(kind).to_proto();
         assert_eq!(proto(DeviceKind::Cpu), CompileOptions::default().to_proto());
         assert_eq!(proto(DeviceKind::Tpu), CompileOptions::default().to_proto());
         let proto = proto(DeviceKind::Cuda);
         let mut rest = &proto[6..];
-        for name in ["xla_gpu_deterministic_ops", "xla_gpu_exclude_nondeterministic_ops"] {
-            let entry = [&[0x0a, name.len() as u8], name.as_bytes(), &[0x12, 2, 0x10, 1]].concat();
+        for (name, value) in [
+            ("xla_gpu_deterministic_ops", 1),
+            ("xla_gpu_exclude_nondeterministic_ops", 1),
+            ("xla_gpu_enable_triton_gemm", 0),
+        ] {
+            let entry = [&[0x0a, name.len() as u8], name.as_bytes(), &[0x12, 2, 0x10, value]].concat();
             assert_eq!(rest[..2], [0x3a, entry.len() as u8], "{name}");
             assert_eq!(rest[2..][..entry.len()], entry, "{name}");
             rest = &rest[2 + entry.len()..];

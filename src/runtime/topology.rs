@@ -1,23 +1,26 @@
 //! Compiling ahead of time, for devices that this machine need not have.
 //!
-//! A plugin for tpu knows its devices by name: `v5e:2x2` is four TPUs of generation v5e. [`Topology::compile`] is
-//! the whole of XLA's compiler for them, so that a program that a TPU would refuse, or that would not fit into its
-//! memory, is known before one is rented. The plugins for cpu and cuda have no names of devices to compile for.
+//! A plugin for tpu knows its devices by name: `v5e:2x2` is four TPUs of generation v5e. The plugin for cuda takes a
+//! description of the GPUs, which lockstep has by name, too: `h100:4`. [`Topology::compile`] is the whole of XLA's compiler
+//! for them, so that a program that a device would refuse, or that would not fit into its memory, is known before one is
+//! rented. (Only choosing among kernels by timing them has to wait for the device.)
 
 use serde::Serialize;
 
 use super::error::{Error, Result};
 use super::ffi::{Api, TopologyHandle};
-use super::module_for;
+use super::gpu::{GPUS, Gpu};
 use super::options::CompileOptions;
 use super::plugin::PluginFile;
 use super::signature;
+use super::{DeviceKind, module_for};
 
-/// Devices of a plugin's, known by name.
+/// Devices known by name.
 pub struct Topology {
     handle: TopologyHandle,
     plugin: PluginFile,
     name: String,
+    deterministic: bool,
 }
 
 /// What a program takes of the memory of one device, in bytes.
@@ -38,12 +41,33 @@ impl MemoryUse {
 }
 
 impl Topology {
-    /// The devices that the plugin calls `name`, such as `v5e:2x2`.
+    /// The kind of the devices called `name`: GPUs are counted (`h100:4`), TPUs stand in rows and columns (`v5e:2x2`).
     ///
     /// # Errors
-    /// The plugin knows no devices of that name, or none by name at all.
+    /// The name is neither.
+    pub fn kind_of(name: &str) -> Result<DeviceKind> {
+        let has_rows = name.split_once(':').is_some_and(|(_, shape)| shape.contains('x'));
+        match Gpu::of_topology(name) {
+            Some(_) => Ok(DeviceKind::Cuda),
+            None if has_rows => Ok(DeviceKind::Tpu),
+            None => {
+                let message = format!("the GPUs are {}", GPUS.map(|gpu| gpu.name).join(", "));
+                Err(Error::NoSuchTopology { name: name.into(), message })
+            }
+        }
+    }
+
+    /// The devices called `name`, such as `v5e:2x2` or `h100:4`, for which `plugin` compiles.
+    ///
+    /// # Errors
+    /// There are no devices of that name, or the plugin is not for them.
     pub fn open(plugin: &PluginFile, name: &str) -> Result<Topology> {
-        let handle = match TopologyHandle::create(Api::load_without_device(&plugin.path)?, name) {
+        let api = Api::load_without_device(&plugin.path)?;
+        let options = match Gpu::of_topology(name) {
+            Some((gpu, count)) => gpu.topology_options(count).to_vec(),
+            None => Vec::new(),
+        };
+        let handle = match TopologyHandle::create(api, name, &options) {
             Ok(handle) => handle,
             Err(Error::Xla { message, .. }) => {
                 let message = message.trim_end_matches('.').into();
@@ -51,7 +75,12 @@ impl Topology {
             }
             Err(other) => return Err(other),
         };
-        Ok(Topology { handle, plugin: plugin.clone(), name: name.into() })
+        Ok(Topology { handle, plugin: plugin.clone(), name: name.into(), deterministic: false })
+    }
+
+    /// Whether programs must give the same bits in every run, as [`Client::deterministic`](super::Client::deterministic).
+    pub fn deterministic(self, wanted: bool) -> Topology {
+        Topology { deterministic: wanted, ..self }
     }
 
     /// How many devices it has.
@@ -75,6 +104,11 @@ impl Topology {
             return Err(Error::TopologyTooSmall { name: self.name.clone(), requested, present });
         }
         signature::input_types(module)?;
-        self.handle.compile(&module_for(self.plugin.kind, module), &options.to_proto())
+        let kind = self.plugin.kind;
+        let options = match self.deterministic {
+            true => options.clone().deterministic(kind),
+            false => options.clone(),
+        };
+        self.handle.compile(&module_for(kind, module), &options.to_proto())
     }
 }

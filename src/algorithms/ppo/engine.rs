@@ -9,15 +9,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::algorithms::curriculum;
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
+use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{
     Float, Handle, Int, Key, Leaves, Signature, leaf_paths, merge_first_axes, scan, split_first_axis,
     structure, trace, vmap, while_loop,
 };
 use crate::lower::{self, lower};
 use crate::nn::Activation;
-use crate::runtime::{Arg, Buffer, CacheOutcome, Client, CompileOptions, Program};
+use crate::runtime::{Arg, Buffer, CacheOutcome, Client, CompileOptions, DeviceKind, Program};
 
 use super::{Hyper, Ppo, Settings, State, divisor_at_most};
 
@@ -99,23 +100,23 @@ struct Traced {
     env_params: Vec<HostArray>,
 }
 
-/// The programs of a learner by name, as StableHLO text: what [`PpoLearner::new`](super::PpoLearner::new) compiles where
-/// there are no native kernels.
-pub fn modules(start: &Start) -> Result<[(&'static str, String); 2]> {
-    let traced = Traced::new(start, Agents::One, false)?;
+/// The programs of a learner by name, as StableHLO text: what [`PpoLearner::new`](super::PpoLearner::new) compiles for
+/// devices of that kind where there are no native kernels.
+pub fn modules(start: &Start, kind: DeviceKind) -> Result<[(&'static str, String); 2]> {
+    let traced = Traced::new(start, Agents::One, kind, false)?;
     Ok([("init", traced.init), ("chunk", traced.chunk)])
 }
 
 impl Traced {
-    fn new(start: &Start, agents: Agents, kernels: bool) -> Result<Traced> {
+    fn new(start: &Start, agents: Agents, kind: DeviceKind, kernels: bool) -> Result<Traced> {
         let Start { settings, env, num_devices, .. } = *start;
         let sharers = match agents {
             Agents::One => num_devices,
             Agents::Group(_) => 1,
         };
         check_divisions(settings, agents, num_devices)?;
-        let ppo = Ppo { settings, env, num_devices: sharers };
-        let env_params = default_params(env);
+        let ppo = Ppo { settings, env, num_devices: sharers, device_kind: kind };
+        let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
         let params_structure = params_structure(&env_params);
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let init = trace_init(&ppo, &params_structure, &seeds);
@@ -231,7 +232,7 @@ impl Engine {
         let Start { settings, num_devices, .. } = *start;
         let tracing = Instant::now();
         let Traced { init, chunk, leaves, metrics, env_params } =
-            Traced::new(start, agents, client.has_kernels())?;
+            Traced::new(start, agents, client.kind(), client.has_kernels())?;
         let trace_seconds = tracing.elapsed().as_secs_f64();
 
         let compiled = Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! Read it from top to bottom in the order of the paper: what is learned ([`State`]), one [`Ppo::update`]
 //! (rollout, advantages, epochs of minibatches), the loss. Numbers that may change without compiling again are
-//! [`Hyper`] parameters. A minibatch is processed in micro-batches whose activations stay in the
+//! [`Hyper`] parameters. On cpu a minibatch is processed in micro-batches whose activations stay in the
 //! processor's cache; their gradients are summed, which is the same mathematics.
 
 mod course;
@@ -18,6 +18,7 @@ pub use learner::PpoLearner;
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
+use crate::algorithms::curriculum::{self, Phase};
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
@@ -29,6 +30,7 @@ use crate::lang::{
     merge_first_axes, ravel, replica_id, scan, select, stack, take_tree, unravel, value_and_grad, vmap,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
+use crate::runtime::DeviceKind;
 
 /// Adam's epsilon (HackMatrix trainer, section 12.4).
 const ADAM_EPSILON: f64 = 1e-8;
@@ -77,6 +79,7 @@ pub struct Ppo<'a> {
     pub env: &'a dyn AnyEnv,
     /// Devices that share the environments.
     pub num_devices: usize,
+    pub device_kind: DeviceKind,
 }
 
 /// What the loss needs of one transition, `[N, ...]`.
@@ -137,14 +140,27 @@ impl Ppo<'_> {
         Network { params, style }
     }
 
+    /// The environment's parameters in an update, and the number of their phase in a curriculum. `inputs` are those of
+    /// [`curriculum::inputs`].
+    fn env_params(&self, inputs: &Leaves, update: Int) -> (Leaves, Option<Int>) {
+        match self.settings.curriculum.is_empty() {
+            true => (inputs.clone(), None),
+            false => {
+                let Phase { number, params } = curriculum::phase(inputs, update);
+                (params, Some(number))
+            }
+        }
+    }
+
     /// The state before the first update.
-    pub fn init(&self, env_params: &Leaves, key: Key) -> State {
+    pub fn init(&self, env_inputs: &Leaves, key: Key) -> State {
+        let (env_params, _) = self.env_params(env_inputs, int(0));
         let [params_key, envs_key, key] = key.split();
         let params = self.architecture().init(params_key);
         State {
             optimizer: Adam::new(&params),
             params,
-            envs: self.world(env_params, float(0.0)).reset(envs_key),
+            envs: self.world(&env_params, float(0.0)).reset(envs_key),
             key,
             update: int(0),
         }
@@ -152,9 +168,10 @@ impl Ppo<'_> {
 
     /// One update: collect experience, estimate advantages, improve policy and value function. Returns
     /// the new state, the metrics, f32 `[metric_names().len()]`, and what was computed on the way.
-    pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float, Course) {
+    pub fn update(&self, hyper: &Hyper, env_inputs: &Leaves, state: State) -> (State, Float, Course) {
+        let (env_params, phase) = self.env_params(env_inputs, state.update);
         let [rollout_key, shuffle_key, key] = state.key.split();
-        let world = self.world(env_params, hyper.gamma);
+        let world = self.world(&env_params, hyper.gamma);
         let network = self.network(&state.params);
         let (envs, transitions, totals) =
             world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
@@ -168,7 +185,7 @@ impl Ppo<'_> {
             self.improve(hyper, lr, state.params, state.optimizer, samples, shuffle_key);
 
         let mean_losses = unravel(&no_losses(), losses.mean([0]));
-        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals);
+        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals, phase);
         let course = Course { rollout: transitions, last_value, advantage, target, losses, grad_norm };
         (State { params, optimizer, envs, key, update: state.update + 1 }, metrics, course)
     }
@@ -237,7 +254,7 @@ impl Ppo<'_> {
                 value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
             Packed::new(&(losses, gradient))
         };
-        let micro = micro_batch_rows(size, params);
+        let micro = micro_batch_rows(size, params, self.device_kind);
         let sums = if micro == size {
             part(chosen)
         } else {
@@ -312,11 +329,22 @@ impl Ppo<'_> {
         names.extend(
             spec.action_groups.iter().map(|(name, _)| (format!("actions/{name}_frac"), Aggregate::Mean)),
         );
+        if !self.settings.curriculum.is_empty() {
+            names.push((curriculum::METRIC.to_owned(), Aggregate::Max));
+        }
         names
     }
 
     /// One row of metrics, in the order of [`Ppo::metric_names`].
-    fn metrics(&self, hyper: &Hyper, lr: Float, losses: Losses, grad_norm: Float, totals: Totals) -> Float {
+    fn metrics(
+        &self,
+        hyper: &Hyper,
+        lr: Float,
+        losses: Losses,
+        grad_norm: Float,
+        totals: Totals,
+        phase: Option<Int>,
+    ) -> Float {
         let steps = self.settings.batch_size() as f64;
         let spec = self.env.spec();
         let (sum, max) = (|x: Float| x.sum_all(), |x: Float| x.max_all());
@@ -351,6 +379,7 @@ impl Ppo<'_> {
             true => maxima.index(0, i),
             false => sums.index(0, i) / steps,
         }));
+        row.extend(phase.map(|number| (number + 1).as_f32()));
         stack(row)
     }
 
@@ -435,14 +464,21 @@ fn no_losses() -> Losses {
 }
 
 /// Rows of a micro-batch: a divisor of the minibatch whose activations stay in a core's cache, but with more of them
-/// than the weights whose gradients are added up after each.
-fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
+/// than the weights whose gradients are added up after each. Other devices have thousands of cores to keep busy and start
+/// every kernel at a price, so there only memory is a limit, and a micro-batch is mostly the whole minibatch.
+fn micro_batch_rows(minibatch: usize, params: &ActorCritic, kind: DeviceKind) -> usize {
     /// Floats of activations and their cotangents that the cache holds.
     const CACHE: usize = 1 << 20;
     /// Least floats of activations for each weight.
     const PER_WEIGHT: usize = 14;
+    /// Floats of activations that a device can spare: 1 GB.
+    const MEMORY: usize = 1 << 28;
     let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
     let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
     let weights: usize = types.iter().map(ArrayType::size).sum();
-    divisor_at_most(minibatch, CACHE.max(PER_WEIGHT * weights) / widths)
+    let floats = match kind {
+        DeviceKind::Cpu => CACHE.max(PER_WEIGHT * weights),
+        DeviceKind::Cuda | DeviceKind::Tpu => MEMORY,
+    };
+    divisor_at_most(minibatch, floats / widths)
 }
