@@ -3,7 +3,10 @@
 use lockstep::array::{DType, HostArray};
 use lockstep::envs::registry::ENVS;
 use lockstep::envs::{Aggregate, AnyEnv, default_params, vector};
-use lockstep::lang::{Int, Key, Leaves, below, iota, leaf_types, scan_range, select, trace, vmap_last};
+use lockstep::lang::{
+    Int, Key, Leaves, below, iota, leaf_types, scan_range, select, trace, traced_for, vmap_last,
+};
+use lockstep::runtime::DeviceKind;
 
 use crate::common::run_on_device;
 
@@ -93,5 +96,7 @@ fn every_environment_keeps_the_contract() {
         }
         assert_eq!(results, play(&*env, 1), "{name}: the same key gives another episode");
         assert_ne!(results, play(&*env, 2), "{name}: another key gives the same episode");
+        let as_on_a_gpu = traced_for(DeviceKind::Cuda, || play(&*env, 1));
+        assert_eq!(results, as_on_a_gpu, "{name}: the form of the program for GPUs plays another episode");
     }
 }
