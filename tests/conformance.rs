@@ -1,10 +1,11 @@
 //! What every registered environment must do, whatever its rules.
 
 use lockstep::algorithms::random::random_action;
-use lockstep::array::{DType, HostArray};
+use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::registry::ENVS;
 use lockstep::envs::{Aggregate, AnyEnv, default_params, vector};
-use lockstep::lang::{Key, Leaves, Tree, leaf_types, scan_range, trace, vmap_last};
+use lockstep::lang::{Handle, Int, Key, Leaves, Tree, leaf_types, scan_range, trace, traced_for, vmap_last};
+use lockstep::runtime::DeviceKind;
 
 use crate::common::run_on_device;
 
@@ -13,12 +14,13 @@ const STEPS: usize = 60;
 
 /// Random valid play: rewards, the sums of metrics named `reward/`, sums of observations, whether all is finite, whether a mask
 /// was empty, ends. With `used`, the first states follow on episodes of other play.
-fn play(env: &dyn AnyEnv, seed: u64, used: bool) -> Vec<HostArray> {
-    let graph = trace(&(), |()| {
+fn play(env: &dyn AnyEnv, seed: u32, used: bool) -> Vec<HostArray> {
+    let words = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
+    let graph = trace(&words, |words| {
         let params = env.default_params();
-        let [reset, key] = Key::new(seed).split();
+        let [reset, key] = Key::from_words(words).split();
         let state = if used {
-            let [first, key] = Key::new(seed + 1000).split();
+            let [first, key] = Key::new(1000).split();
             let state = vector::reset(env, &params, first.split_last(ENVS_AT_ONCE));
             let (ended, _) = episodes(env, &params, state, key);
             vmap_last((reset.split_last(ENVS_AT_ONCE), ended), |(key, ended)| {
@@ -30,7 +32,8 @@ fn play(env: &dyn AnyEnv, seed: u64, used: bool) -> Vec<HostArray> {
         episodes(env, &params, state, key).1
     })
     .graph;
-    run_on_device(&graph, &[])
+    let key = HostArray::new(&[2], vec![0u32, seed]);
+    run_on_device(&graph, &[key])
 }
 
 /// The state after [`STEPS`], and what [`play`] tells of each.
@@ -97,5 +100,7 @@ fn every_environment_keeps_the_contract() {
         assert_eq!(results, play(&*env, 1, false), "{name}: the same key gives another episode");
         assert_ne!(results, play(&*env, 2, false), "{name}: another key gives the same episode");
         assert_eq!(results, play(&*env, 1, true), "{name}: an episode depends on the one before");
+        let as_on_a_gpu = traced_for(DeviceKind::Cuda, || play(&*env, 1, false));
+        assert_eq!(results, as_on_a_gpu, "{name}: the form of the program for GPUs plays another episode");
     }
 }

@@ -88,7 +88,7 @@ fn squeezed_rows_are_read_under_vmap_too() {
         let body = product(kernel, true, 6, 40, 5);
         for batched in [[true, false], [false, true], [true, true]] {
             for placement in [Placement::First, Placement::Last] {
-                let batching = Batching { size: SIZE, placement };
+                let batching = Batching { size: SIZE, placement, groups: true };
                 let mut graph = Graph::new();
                 let input = |(array_type, &batched): (ArrayType, &bool)| {
                     let mut shape = array_type.shape;

@@ -5,11 +5,12 @@
 
 use crate::array::ArrayType;
 use crate::ir::{Graph, Op, Var};
+use crate::runtime::DeviceKind;
 use crate::transforms::batch::{Batched, Batching, Placement};
 use crate::transforms::grad;
 
 use super::array::{Array, Bool, Float, Int, Kind, Operand};
-use super::trace::{Handle, Traced, emit, emit_with, trace_block};
+use super::trace::{Handle, Traced, emit, emit_with, target, trace_block};
 use super::tree::{Tree, leaf_paths, leaf_types, leaves, rebuild};
 
 /// Elementwise `on_true` where `cond` holds, else `on_false`; both are computed. Scalars (also a scalar
@@ -208,7 +209,7 @@ fn vmap_at<X: Tree, Y: Tree>(placement: Placement, xs: X, body: impl Fn(X) -> Y)
     let size = size.expect("vmap: needs at least one array to map over");
     let mut result = None;
     let traced = trace_block(&types, |parameters| keep(&mut result, body(rebuild(xs, &parameters))));
-    let batching = Batching { size, placement };
+    let batching = Batching { size, placement, groups: target() != DeviceKind::Cuda };
     let inputs = [handles, traced.captures].concat();
     let mapped = types.len();
     let outputs = emit_with(&inputs, |graph, vars, location| {

@@ -35,5 +35,5 @@ pub use control::{
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};
 pub use shape::{At, concatenate, stack, stack_at};
-pub use trace::Handle;
+pub use trace::{Handle, target, traced_for};
 pub use tree::{Leaves, Path, Tree, leaf_paths, leaf_types, leaves, map2, rebuild, structure};

@@ -6,11 +6,12 @@
 //! of an outer block used in an inner one becomes an explicit input of the inner graph (a capture);
 //! a scalar constant is written again instead.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use crate::array::{ArrayType, HostArray};
 use crate::ir::{Graph, Location, Op, Var};
+use crate::runtime::DeviceKind;
 
 /// A variable of some block, with its type and the line that made it. Only means something while that
 /// block is open; afterwards it still tells its type (see [`Handle::placeholder`]).
@@ -70,6 +71,25 @@ struct Types {
 thread_local! {
     static STACK: RefCell<Stack> = RefCell::default();
     static TYPES: RefCell<Types> = RefCell::default();
+    static TARGET: Cell<DeviceKind> = const { Cell::new(DeviceKind::Cpu) };
+}
+
+/// Runs `build`, which traces programs for devices of that kind. They mean the same on every device; what differs is
+/// the form of a few things that are cheap on one kind and dear on another.
+pub fn traced_for<R>(kind: DeviceKind, build: impl FnOnce() -> R) -> R {
+    struct Restore(DeviceKind);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            TARGET.set(self.0);
+        }
+    }
+    let _restore = Restore(TARGET.replace(kind));
+    build()
+}
+
+/// The kind of device that is traced for: cpu, unless [`traced_for`] says otherwise.
+pub fn target() -> DeviceKind {
+    TARGET.get()
 }
 
 fn intern(array_type: &ArrayType) -> TypeId {

@@ -13,20 +13,21 @@ use super::{cases_and_gradients, compare, for_each};
 
 #[test]
 fn vmap_is_a_loop() {
-    for_each(&cases_and_gradients(), |case| compare_all(case, 5));
+    for_each(&cases_and_gradients(), |case| compare_all(case, 5, true));
 }
 
-/// In a large batch a group is several rows; the last group is not full.
+/// In a large batch a group is several rows; the last group is not full. Without groups the result is the same.
 #[test]
 fn vmap_of_rare_is_a_loop_in_large_batches() {
     let rare: Vec<Case> = cases().into_iter().filter(|case| case.name.starts_with("rare")).collect();
-    for_each(&rare, |case| compare_all(case, 37));
+    for_each(&rare, |case| compare_all(case, 37, true));
+    for_each(&rare, |case| compare_all(case, 37, false));
 }
 
-fn compare_all(case: &Case, size: usize) {
+fn compare_all(case: &Case, size: usize, groups: bool) {
     for batched in choices(case.graph.inputs.len()) {
         for placement in [Placement::First, Placement::Last] {
-            compare_with_loop(case, &batched, Batching { size, placement });
+            compare_with_loop(case, &batched, Batching { size, placement, groups });
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{
     Float, Handle, Int, Key, Leaves, Signature, leaf_paths, merge_first_axes, scan, split_first_axis,
-    structure, trace, vmap, while_loop,
+    structure, trace, traced_for, vmap, while_loop,
 };
 use crate::lower::{self, lower};
 use crate::nn::Activation;
@@ -109,13 +109,17 @@ pub fn modules(start: &Start, kind: DeviceKind) -> Result<[(&'static str, String
 
 impl Traced {
     fn new(start: &Start, agents: Agents, kind: DeviceKind, kernels: bool) -> Result<Traced> {
+        traced_for(kind, || Traced::trace(start, agents, kernels))
+    }
+
+    fn trace(start: &Start, agents: Agents, kernels: bool) -> Result<Traced> {
         let Start { settings, env, num_devices, .. } = *start;
         let sharers = match agents {
             Agents::One => num_devices,
             Agents::Group(_) => 1,
         };
         check_divisions(settings, agents, num_devices)?;
-        let ppo = Ppo { settings, env, num_devices: sharers, device_kind: kind };
+        let ppo = Ppo { settings, env, num_devices: sharers };
         let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
         let params_structure = params_structure(&env_params);
         let seeds = agents.seeds(0, num_devices)[0].array_type();

@@ -9,7 +9,7 @@ use crate::algorithms::policy::{Choice, Policy};
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
-use crate::lang::{Leaves, leaf_paths, trace};
+use crate::lang::{Leaves, leaf_paths, trace, traced_for};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions};
 
@@ -36,14 +36,16 @@ impl PpoLearner {
     /// Whatever the device reports.
     pub fn course(&self, start: &Start) -> Result<NamedArrays> {
         let Start { settings, env, num_devices, .. } = *start;
-        let ppo = Ppo { settings, env, num_devices, device_kind: self.engine.client.kind() };
+        let ppo = Ppo { settings, env, num_devices };
         let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
         let env_params = params_structure(&env_params);
         let init = trace_init(&ppo, &env_params, &ArrayType::new(DType::U32, [2]));
-        let course = trace(
-            &(init.output, hyper_structure(), env_params),
-            |(state, hyper, params): (State, Hyper, Leaves)| ppo.update(&hyper, &params, state).2,
-        );
+        let course = traced_for(self.engine.client.kind(), || {
+            trace(
+                &(init.output, hyper_structure(), env_params),
+                |(state, hyper, params): (State, Hyper, Leaves)| ppo.update(&hyper, &params, state).2,
+            )
+        });
         // Without kernels, which keep observations in a form of their own.
         let options =
             lower::Options { num_replicas: num_devices, precision: settings.precision, ..Default::default() };

@@ -27,7 +27,8 @@ use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
     Float, Int, Key, Leaves, Tree, all_reduce, arange, concatenate, float, int, leaves, map2,
-    merge_first_axes, ravel, replica_id, scan, select, stack, take_tree, unravel, value_and_grad, vmap,
+    merge_first_axes, ravel, replica_id, scan, select, stack, take_tree, target, unravel, value_and_grad,
+    vmap,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 use crate::runtime::DeviceKind;
@@ -79,7 +80,6 @@ pub struct Ppo<'a> {
     pub env: &'a dyn AnyEnv,
     /// Devices that share the environments.
     pub num_devices: usize,
-    pub device_kind: DeviceKind,
 }
 
 /// What the loss needs of one transition, `[N, ...]`.
@@ -254,7 +254,7 @@ impl Ppo<'_> {
                 value_and_grad(params, |params| self.loss(hyper, &params, &sample, scale));
             Packed::new(&(losses, gradient))
         };
-        let micro = micro_batch_rows(size, params, self.device_kind);
+        let micro = micro_batch_rows(size, params);
         let sums = if micro == size {
             part(chosen)
         } else {
@@ -466,7 +466,7 @@ fn no_losses() -> Losses {
 /// Rows of a micro-batch: a divisor of the minibatch whose activations stay in a core's cache, but with more of them
 /// than the weights whose gradients are added up after each. Other devices have thousands of cores to keep busy and start
 /// every kernel at a price, so there only memory is a limit, and a micro-batch is mostly the whole minibatch.
-fn micro_batch_rows(minibatch: usize, params: &ActorCritic, kind: DeviceKind) -> usize {
+fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
     /// Floats of activations and their cotangents that the cache holds.
     const CACHE: usize = 1 << 20;
     /// Least floats of activations for each weight.
@@ -476,7 +476,7 @@ fn micro_batch_rows(minibatch: usize, params: &ActorCritic, kind: DeviceKind) ->
     let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
     let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
     let weights: usize = types.iter().map(ArrayType::size).sum();
-    let floats = match kind {
+    let floats = match target() {
         DeviceKind::Cpu => CACHE.max(PER_WEIGHT * weights),
         DeviceKind::Cuda | DeviceKind::Tpu => MEMORY,
     };

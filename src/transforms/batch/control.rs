@@ -37,7 +37,8 @@ impl Rule<'_> {
             return pair(self.build.many(op, &[capture_vars, initial].concat()), &carry);
         }
         // Once few examples still run, they go on alone.
-        let narrows = batching.size >= NARROWED_BATCH && body.total_equations() >= NARROWED_BODY;
+        let narrows =
+            batching.groups && batching.size >= NARROWED_BATCH && body.total_equations() >= NARROWED_BODY;
         let least = if narrows { batching.group_width() } else { 0 };
         let outputs = self.while_apart(cond_graph, body_graph, &capture_vars, initial, least);
         let wide = pair(outputs[1..].to_vec(), &carry);

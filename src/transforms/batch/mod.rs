@@ -4,7 +4,8 @@
 //! examples lie side by side in memory, so that scalar code over many environments becomes vector code
 //! ([`Placement`]). What does not depend on a batched input stays unbatched. Predicates need care: a
 //! batched `while_loop` runs until the last example is done and keeps the finished ones as they are, a
-//! batched `cond` becomes a select, and a batched `rare` runs on groups of the rows that need it.
+//! batched `cond` becomes a select, and a batched `rare` runs on groups of the rows that need it (for a GPU
+//! it is a select, too, if it has no loops).
 //!
 //! - here: [`Batching`], the walk over the equations and where the batch axis stands
 //! - `rules`: the table of rules, one per op, and those of the simple ops
@@ -34,6 +35,10 @@ pub enum Placement {
 pub struct Batching {
     pub size: usize,
     pub placement: Placement,
+    /// Whether the rows that something rare happens to, and the last ones of a loop, are gathered into groups. That saves
+    /// work, and costs a number that decides what runs next: a GPU has to send it to the host, while which it could do the
+    /// same for all rows.
+    pub groups: bool,
 }
 
 /// A variable of the outer graph, with or without the batch axis.

@@ -49,6 +49,9 @@ impl Rule<'_> {
         let batching = self.batching;
         let flags: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
         let operand = rare_operand(body, captures, &flags);
+        if inputs[0].batched && !batching.groups && !has_loops(body) {
+            return self.rare_select(body, captures, inputs);
+        }
         if inputs[0].batched {
             let changed: Vec<bool> = body
                 .outputs
@@ -69,6 +72,23 @@ impl Rule<'_> {
         let body_flags = [&flags[1..1 + captures], &operand].concat();
         let graph = batching.graph(body, &body_flags, &operand, self.equation.location);
         pair(self.build.many(Op::Rare { body: Box::new(graph), captures }, &vars), &operand)
+    }
+
+    /// The operand after `body` has run where the predicate holds: it runs on all rows, and each takes its choice.
+    fn rare_select(&mut self, body: &Graph, captures: usize, inputs: &[Batched]) -> Vec<Batched> {
+        let batching = self.batching;
+        let pred = inputs[0].var;
+        let results = batching.apply(self.build.graph, body, &inputs[1..]);
+        let choice = |(&operand, result): (&Batched, Batched)| {
+            if operand.var == result.var {
+                return operand;
+            }
+            let (after, before) = (self.force(result), self.force(operand));
+            let location = self.equation.location;
+            let var = select_examples(self.build.graph, batching, pred, after, before, location);
+            Batched { var, batched: true }
+        };
+        inputs[1 + captures..].iter().zip(results).map(choice).collect()
     }
 
     /// The operand after `body` has run where the predicate, the first of `inputs`, holds: in a loop over groups of
@@ -222,4 +242,13 @@ fn positions_in_group(build: &mut Build, pending: Var, ranks: Var, width: usize)
     let width = build.full_like(position, width as f64);
     let before_end = build.compare(Comparison::Lt, position, width);
     (position, build.binary(Binary::And, before_end, pending))
+}
+
+/// Whether a loop is in the graph or in a body of its equations.
+fn has_loops(graph: &Graph) -> bool {
+    let is_loop = |op: &Op| matches!(op, Op::While { .. } | Op::Scan { .. });
+    graph
+        .equations
+        .iter()
+        .any(|equation| is_loop(&equation.op) || equation.op.bodies().into_iter().any(has_loops))
 }
