@@ -267,6 +267,19 @@ pub fn prefetch(numbers: &[f32]) {
     let _ = numbers;
 }
 
+/// Whether the processor has what kernels for AVX-512 are compiled for.
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("popcnt")
+}
+
+/// Whether the processor has what kernels for AVX2 are compiled for.
+#[cfg(target_arch = "x86_64")]
+pub fn has_avx2() -> bool {
+    let has_fma = is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi1");
+    has_fma && is_x86_feature_detected!("avx2")
+}
+
 /// `best_lanes!(fn name = kernel(a: A, b: B))` defines `name(a, b)`, which runs `kernel::<L>(a, b)` for the widest `L` that
 /// the processor has. `kernel` is `inline(always)`.
 macro_rules! best_lanes {
@@ -285,12 +298,11 @@ macro_rules! best_lanes {
                     // SAFETY: compiled for the instruction set.
                     unsafe { $kernel::<std::arch::x86_64::__m256>($($arg),*) }
                 }
-                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("popcnt") {
+                if super::lanes::has_avx512() {
                     // SAFETY: the processor has it.
                     return unsafe { avx512($($arg),*) };
                 }
-                let has_fma = is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi1");
-                if is_x86_feature_detected!("avx2") && has_fma {
+                if super::lanes::has_avx2() {
                     // SAFETY: the processor has it.
                     return unsafe { avx2($($arg),*) };
                 }
@@ -301,3 +313,42 @@ macro_rules! best_lanes {
     };
 }
 pub(crate) use best_lanes;
+
+/// `every_lanes!(fn name = kernel(a: A) -> R)` defines `name(a)`: what `kernel::<L>(a)` gives for each `L` that the processor
+/// has, under its name. `kernel` is `inline(always)`.
+#[cfg(test)]
+macro_rules! every_lanes {
+    (fn $name:ident = $kernel:ident($arg:ident: $Type:ty) -> $Out:ty) => {
+        fn $name($arg: $Type) -> Vec<(&'static str, $Out)> {
+            // SAFETY: needs no instruction set.
+            let mut results =
+                vec![("portable", unsafe { $kernel::<crate::runtime::kernels::lanes::Portable>($arg) })];
+            #[cfg(target_arch = "x86_64")]
+            {
+                use crate::runtime::kernels::lanes::{has_avx2, has_avx512};
+
+                #[target_feature(enable = "avx512f,popcnt")]
+                fn avx512($arg: $Type) -> $Out {
+                    // SAFETY: compiled for the instruction set.
+                    unsafe { $kernel::<std::arch::x86_64::__m512>($arg) }
+                }
+                #[target_feature(enable = "avx2,fma,bmi1")]
+                fn avx2($arg: $Type) -> $Out {
+                    // SAFETY: compiled for the instruction set.
+                    unsafe { $kernel::<std::arch::x86_64::__m256>($arg) }
+                }
+                if has_avx2() {
+                    // SAFETY: the processor has it.
+                    results.push(("avx2", unsafe { avx2($arg) }));
+                }
+                if has_avx512() {
+                    // SAFETY: the processor has it.
+                    results.push(("avx512", unsafe { avx512($arg) }));
+                }
+            }
+            results
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use every_lanes;

@@ -3,15 +3,20 @@
 //! Between the layers of a small network a general matrix product spends more time on packing its operands, on
 //! launches and on passes over the activations than on arithmetic. Here a block of rows goes through all
 //! layers while it is in the first level of the core's cache; weights need no packing, since a small matrix is read
-//! from that cache in the order in which it lies. The product itself is the usual tile of sums held in registers.
+//! from that cache in the order in which it lies. The product itself (`product`) is the usual tile of sums held in registers,
+//! of matrices whose rows are whole vectors (`matrices`).
 
-use std::cell::RefCell;
+mod matrices;
+mod product;
+
 use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::lanes::{Lanes, best_lanes};
+use matrices::{Memory, Padded, copy_rows, padded};
+use product::{Left, Start, product};
 
 /// Activation of the hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -67,106 +72,6 @@ best_lanes! {
 
 /// Rows that go through the layers together.
 const BLOCK: usize = 48;
-/// Matrices of the kernel's own have rows of a multiple of so many numbers.
-const PAD: usize = 16;
-
-/// As many numbers as one line of the cache holds.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[allow(dead_code)] [f32; PAD]); // read as a slice of numbers
-
-thread_local! {
-    /// Kept from call to call, because fresh memory costs more than a small network.
-    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Parts of one piece of memory, cut off from its start.
-struct Scratch<'a>(&'a mut [f32]);
-
-/// Memory for [`Scratch`], which goes back to its thread at the end.
-struct Memory(Vec<Line>);
-
-impl Memory {
-    /// Room for `size` numbers, of any value.
-    fn of(size: usize) -> Self {
-        let mut lines = SCRATCH.take();
-        let count = size.div_ceil(PAD);
-        if lines.len() < count {
-            lines.resize(count, Line([0.0; PAD]));
-        }
-        Memory(lines)
-    }
-
-    fn scratch(&mut self) -> Scratch<'_> {
-        // SAFETY: a line is its numbers.
-        Scratch(unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * PAD) })
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        SCRATCH.set(std::mem::take(&mut self.0));
-    }
-}
-
-impl<'a> Scratch<'a> {
-    /// The next `size` numbers (a multiple of [`PAD`]).
-    fn take(&mut self, size: usize) -> &'a mut [f32] {
-        let (part, rest) = std::mem::take(&mut self.0).split_at_mut(size);
-        self.0 = rest;
-        part
-    }
-}
-
-fn padded(width: usize) -> usize {
-    width.next_multiple_of(PAD)
-}
-
-/// A matrix with rows of a multiple of [`PAD`] numbers, the last ones 0.
-#[derive(Clone, Copy)]
-struct Padded<'a> {
-    numbers: &'a [f32],
-    width: usize,
-}
-
-impl<'a> Padded<'a> {
-    /// `matrix` itself if it is wide enough already, else a copy.
-    #[inline(always)]
-    fn new(matrix: &'a [f32], width: usize, scratch: &mut Scratch<'a>) -> Self {
-        if width.is_multiple_of(PAD) {
-            return Padded { numbers: matrix, width };
-        }
-        let copy = scratch.take(matrix.len() / width * padded(width));
-        copy_rows(matrix, width, copy, padded(width));
-        Padded { numbers: copy, width: padded(width) }
-    }
-
-    fn transposed(matrix: &[f32], width: usize, scratch: &mut Scratch<'a>) -> Self {
-        let height = matrix.len() / width;
-        let copy = scratch.take(width * padded(height));
-        copy.fill(0.0);
-        for (row, numbers) in matrix.chunks_exact(width).enumerate() {
-            for (column, &number) in numbers.iter().enumerate() {
-                copy[column * padded(height) + row] = number;
-            }
-        }
-        Padded { numbers: copy, width: padded(height) }
-    }
-}
-
-/// Copies rows of `from_width` into rows of `to_width`: cut off, or filled up with zeros.
-#[inline(always)]
-fn copy_rows(from: &[f32], from_width: usize, to: &mut [f32], to_width: usize) {
-    if from_width == to_width {
-        to.copy_from_slice(from);
-        return;
-    }
-    let common = from_width.min(to_width);
-    for (from, to) in from.chunks_exact(from_width).zip(to.chunks_exact_mut(to_width)) {
-        to[..common].copy_from_slice(&from[..common]);
-        to[common..].fill(0.0);
-    }
-}
 
 #[inline(always)]
 unsafe fn forward_with<L: Lanes>(
@@ -298,125 +203,6 @@ unsafe fn backward_with<L: Lanes>(
     }
 }
 
-/// The left factor of a product: the number of a row and an inner index stands at `row * row_step + inner * inner_step`.
-#[derive(Clone, Copy)]
-struct Left<'a> {
-    numbers: &'a [f32],
-    row_step: usize,
-    inner_step: usize,
-}
-
-/// What a product is added to.
-#[derive(Clone, Copy)]
-enum Start<'a> {
-    Zero,
-    /// The same row for all.
-    Row(&'a [f32]),
-    /// What is there.
-    Sum,
-}
-
-/// `out = start + left right`, with `rows` rows and `inner` numbers to sum for each.
-#[inline(always)]
-unsafe fn product<L: Lanes>(
-    left: Left,
-    rows: usize,
-    inner: usize,
-    right: Padded,
-    start: Start,
-    out: &mut [f32],
-) {
-    let width = right.width;
-    assert!(rows * width <= out.len() && inner * width <= right.numbers.len());
-    assert!(
-        rows == 0
-            || inner == 0
-            || (rows - 1) * left.row_step + (inner - 1) * left.inner_step < left.numbers.len()
-    );
-    let mut column = 0;
-    // SAFETY: rows, columns and inner indices are in range, as was just checked.
-    unsafe {
-        while column < width {
-            let vectors = ((width - column) / L::WIDTH).min(4);
-            let mut row = 0;
-            while row < rows {
-                let tile = Tile { left, inner, right, start, out: out.as_mut_ptr(), row, column };
-                row += match (vectors, rows - row) {
-                    (4, 6..) => tile.run::<L, 6, 4>(),
-                    (4, 4..) => tile.run::<L, 4, 4>(),
-                    (4, 2..) => tile.run::<L, 2, 4>(),
-                    (4, _) => tile.run::<L, 1, 4>(),
-                    (3, 8..) => tile.run::<L, 8, 3>(),
-                    (3, 2..) => tile.run::<L, 2, 3>(),
-                    (3, _) => tile.run::<L, 1, 3>(),
-                    (2, 12..) => tile.run::<L, 12, 2>(),
-                    (2, 4..) => tile.run::<L, 4, 2>(),
-                    (2, _) => tile.run::<L, 1, 2>(),
-                    (_, 16..) => tile.run::<L, 16, 1>(),
-                    (_, 4..) => tile.run::<L, 4, 1>(),
-                    (_, _) => tile.run::<L, 1, 1>(),
-                };
-            }
-            column += vectors * L::WIDTH;
-        }
-    }
-}
-
-/// A part of a product whose sums fit the registers.
-struct Tile<'a> {
-    left: Left<'a>,
-    inner: usize,
-    right: Padded<'a>,
-    start: Start<'a>,
-    out: *mut f32,
-    row: usize,
-    column: usize,
-}
-
-impl Tile<'_> {
-    /// Computes `R` rows of `V` vectors; returns `R`.
-    #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize, const V: usize>(self) -> usize {
-        // SAFETY: the caller has checked that the tile lies inside the matrices.
-        unsafe {
-            let width = self.right.width;
-            let out = self.out.add(self.row * width + self.column);
-            let mut sums = [[L::splat(0.0); V]; R];
-            for (r, sums) in sums.iter_mut().enumerate() {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    match self.start {
-                        Start::Zero => {}
-                        Start::Row(row) => *sum = L::load(row.as_ptr().add(self.column + v * L::WIDTH)),
-                        Start::Sum => *sum = L::load(out.add(r * width + v * L::WIDTH)),
-                    }
-                }
-            }
-            let mut left = self.left.numbers.as_ptr().add(self.row * self.left.row_step);
-            let mut right = self.right.numbers.as_ptr().add(self.column);
-            for _ in 0..self.inner {
-                let mut vectors = [L::splat(0.0); V];
-                for (v, vector) in vectors.iter_mut().enumerate() {
-                    *vector = L::load(right.add(v * L::WIDTH));
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let factor = L::splat(*left.add(r * self.left.row_step));
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = factor.mul_add(vectors[v], *sum);
-                    }
-                }
-                left = left.wrapping_add(self.left.inner_step);
-                right = right.wrapping_add(width);
-            }
-            for (r, sums) in sums.into_iter().enumerate() {
-                for (v, sum) in sums.into_iter().enumerate() {
-                    sum.store(out.add(r * width + v * L::WIDTH));
-                }
-            }
-        }
-        R
-    }
-}
-
 /// `sums += ` the sum of the rows.
 #[inline(always)]
 unsafe fn add_up_rows<L: Lanes>(matrix: Padded, sums: &mut [f32]) {
@@ -504,10 +290,11 @@ unsafe fn tanh<L: Lanes>(x: L) -> L {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::Portable;
+    use super::super::lanes::{Portable, every_lanes};
     use super::*;
 
     /// Outputs and gradients of an MLP, one after the other.
+    #[inline(always)]
     unsafe fn run<L: Lanes>(activation: Activation) -> Vec<f32> {
         const WIDTHS: [usize; 4] = [5, 19, 64, 3];
         const ROWS: usize = 53;
@@ -543,35 +330,17 @@ mod tests {
         [outputs.concat(), gradients.into_iter().flatten().flatten().collect(), x_gradient].concat()
     }
 
-    #[cfg(target_arch = "x86_64")]
+    every_lanes!(fn run_with_every = run(activation: Activation) -> Vec<f32>);
+
     #[test]
     fn every_kind_of_vector_gives_the_same() {
-        use std::arch::x86_64::{__m256, __m512};
-
-        #[target_feature(enable = "avx2,fma,bmi1")]
-        fn avx2(activation: Activation) -> Vec<f32> {
-            // SAFETY: compiled for the instruction set.
-            unsafe { run::<__m256>(activation) }
-        }
-        #[target_feature(enable = "avx512f,popcnt")]
-        fn avx512(activation: Activation) -> Vec<f32> {
-            // SAFETY: compiled for the instruction set.
-            unsafe { run::<__m512>(activation) }
-        }
         for activation in [Activation::Relu, Activation::Tanh] {
-            // SAFETY: needs no instruction set.
-            let portable = unsafe { run::<Portable>(activation) };
+            let results = run_with_every(activation);
+            let (_, portable) = &results[0];
             assert!(portable.iter().all(|x| x.is_finite()) && portable.iter().any(|x| *x != 0.0));
-            let near = |found: Vec<f32>| {
-                portable.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-4 * (1.0 + a.abs()))
-            };
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                // SAFETY: the processor has it.
-                assert!(near(unsafe { avx2(activation) }), "avx2, {activation}");
-            }
-            if is_x86_feature_detected!("avx512f") {
-                // SAFETY: the processor has it.
-                assert!(near(unsafe { avx512(activation) }), "avx512, {activation}");
+            for (kind, found) in &results {
+                let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * (1.0 + a.abs());
+                assert!(portable.iter().zip(found).all(near), "{kind}, {activation}");
             }
         }
     }

@@ -425,3 +425,6 @@ unsafe fn add_dense<L: Lanes>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,10 @@
 //! What every registered environment must do, whatever its rules.
 
+use lockstep::algorithms::random::random_action;
 use lockstep::array::{DType, HostArray};
 use lockstep::envs::registry::ENVS;
 use lockstep::envs::{Aggregate, AnyEnv, default_params, vector};
-use lockstep::lang::{
-    Int, Key, Leaves, below, iota, leaf_types, scan_range, select, trace, traced_for, vmap_last,
-};
+use lockstep::lang::{Key, Leaves, Tree, leaf_types, scan_range, trace, traced_for, vmap_last};
 use lockstep::runtime::DeviceKind;
 
 use crate::common::run_on_device;
@@ -13,50 +12,52 @@ use crate::common::run_on_device;
 const ENVS_AT_ONCE: usize = 16;
 const STEPS: usize = 60;
 
-/// Random valid play: rewards, the sums of metrics named `reward/`, whether all is finite, whether a mask was
-/// empty, ends.
-fn play(env: &dyn AnyEnv, seed: u64) -> Vec<HostArray> {
+/// Random valid play: rewards, the sums of metrics named `reward/`, sums of observations, whether all is finite, whether a mask
+/// was empty, ends. With `used`, the first states follow on episodes of other play.
+fn play(env: &dyn AnyEnv, seed: u64, used: bool) -> Vec<HostArray> {
     let graph = trace(&(), |()| {
         let params = env.default_params();
         let [reset, key] = Key::new(seed).split();
-        let state = vector::reset(env, &params, reset.split_last(ENVS_AT_ONCE));
-        let first = leaf_types(&state);
-        let ((state, _), results) = scan_range(STEPS, (state, key), |(state, key), _| {
-            let [choice, step, key] = key.split();
-            let view = vector::view(env, &params, &state);
-            let actions = random_valid(env, &params, &state, choice);
-            let after = vector::step(env, &params, step.split_last(ENVS_AT_ONCE), state, actions, None);
-            let names = env.spec().metrics;
-            let zero = after.reward * 0.0;
-            let parts =
-                names.iter().zip(&after.metrics).filter(|(metric, _)| metric.name.starts_with("reward/"));
-            let parts = parts.fold(zero, |sum, (_, &part)| sum + part);
-            let finite = view.obs.is_finite().all([1]) & after.reward.is_finite();
-            let playable = match view.mask {
-                Some(mask) => mask.any([1]),
-                None => finite | true,
-            };
-            ((after.state, key), (after.reward, parts, finite, playable, after.done))
-        });
-        assert_eq!(leaf_types(&state), first, "a step changes the types of the state");
-        results
+        let state = if used {
+            let [first, key] = Key::new(seed + 1000).split();
+            let state = vector::reset(env, &params, first.split_last(ENVS_AT_ONCE));
+            let (ended, _) = episodes(env, &params, state, key);
+            vmap_last((reset.split_last(ENVS_AT_ONCE), ended), |(key, ended)| {
+                env.restart(&params, key, ended)
+            })
+        } else {
+            vector::reset(env, &params, reset.split_last(ENVS_AT_ONCE))
+        };
+        episodes(env, &params, state, key).1
     })
     .graph;
     run_on_device(&graph, &[])
 }
 
-fn random_valid(env: &dyn AnyEnv, params: &Leaves, state: &Leaves, key: Key) -> Int {
-    let actions = env.spec().num_actions;
-    vmap_last((state.clone(), key.split_last(ENVS_AT_ONCE)), |(state, key)| {
-        match env.action_mask(params, &state) {
-            None => key.integers([], 0..actions as i32),
-            Some(mask) => {
-                let ranks = mask.as_i32().cumsum(0);
-                let chosen = below(key.bits([]), ranks.max([0])) + 1;
-                select(mask & ranks.eq(chosen), iota(DType::I32, [actions], 0), 0).sum([0])
-            }
-        }
-    })
+/// The state after [`STEPS`], and what [`play`] tells of each.
+fn episodes(env: &dyn AnyEnv, params: &Leaves, state: Leaves, key: Key) -> (Leaves, impl Tree + use<>) {
+    let first = leaf_types(&state);
+    let ((state, _), results) = scan_range(STEPS, (state, key), |(state, key), _| {
+        let [choice, step, key] = key.split();
+        let view = vector::view(env, params, &state);
+        let choices = (state.clone(), choice.split_last(ENVS_AT_ONCE));
+        let actions = vmap_last(choices, |(state, key)| {
+            random_action(key, env.action_mask(params, &state), env.spec().num_actions)
+        });
+        let after = vector::step(env, params, step.split_last(ENVS_AT_ONCE), state, actions, None);
+        let names = env.spec().metrics;
+        let zero = after.reward * 0.0;
+        let parts = names.iter().zip(&after.metrics).filter(|(metric, _)| metric.name.starts_with("reward/"));
+        let parts = parts.fold(zero, |sum, (_, &part)| sum + part);
+        let finite = view.obs.is_finite().all([1]) & after.reward.is_finite();
+        let playable = match view.mask {
+            Some(mask) => mask.any([1]),
+            None => finite | true,
+        };
+        ((after.state, key), (after.reward, parts, view.obs.sum([1]), finite, playable, after.done))
+    });
+    assert_eq!(leaf_types(&state), first, "a step changes the types of the state");
+    (state, results)
 }
 
 #[test]
@@ -84,8 +85,8 @@ fn every_environment_keeps_the_contract() {
             assert_eq!((mask.dtype, &mask.shape[..]), (DType::Bool, &[spec.num_actions][..]), "{name}");
         }
 
-        let results = play(&*env, 1);
-        let [rewards, parts, finite, playable, done] = &results[..] else { panic!("five results") };
+        let results = play(&*env, 1, false);
+        let [rewards, parts, _, finite, playable, done] = &results[..] else { panic!("six results") };
         assert!(finite.to_f64().iter().all(|&v| v == 1.0), "{name}: a number is not finite");
         assert!(playable.to_f64().iter().all(|&v| v == 1.0), "{name}: a mask allows nothing");
         assert!(done.to_f64().contains(&1.0), "{name}: no episode ever ended");
@@ -94,9 +95,10 @@ fn every_environment_keeps_the_contract() {
                 assert!((reward - sum).abs() < 1e-4, "{name}: the components sum to {sum}, not {reward}");
             }
         }
-        assert_eq!(results, play(&*env, 1), "{name}: the same key gives another episode");
-        assert_ne!(results, play(&*env, 2), "{name}: another key gives the same episode");
-        let as_on_a_gpu = traced_for(DeviceKind::Cuda, || play(&*env, 1));
+        assert_eq!(results, play(&*env, 1, false), "{name}: the same key gives another episode");
+        assert_ne!(results, play(&*env, 2, false), "{name}: another key gives the same episode");
+        assert_eq!(results, play(&*env, 1, true), "{name}: an episode depends on the one before");
+        let as_on_a_gpu = traced_for(DeviceKind::Cuda, || play(&*env, 1, false));
         assert_eq!(results, as_on_a_gpu, "{name}: the form of the program for GPUs plays another episode");
     }
 }

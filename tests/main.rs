@@ -5,6 +5,7 @@ mod cartpole;
 mod cli;
 mod common;
 mod conformance;
+mod curriculum;
 mod group;
 mod hackmatrix;
 mod kernels;

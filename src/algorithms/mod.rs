@@ -5,6 +5,7 @@
 //! metrics per update, and copies the state out when it saves. It never learns which algorithm it drives.
 
 pub mod advantage;
+pub mod curriculum;
 pub mod evaluation;
 pub mod minibatch;
 pub mod optimizer;

@@ -15,7 +15,8 @@ use crate::config::{UsageError, check_devices};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
 
-use super::learner::{MAX_UPDATES, env_defaults, find_env};
+use super::learner::{MAX_UPDATES, find_env};
+use super::workload::Workload;
 
 /// What to compile, and for what.
 #[derive(Debug, Args)]
@@ -24,24 +25,11 @@ struct Compile {
     /// v5e:2x2: four of generation v5e
     #[arg(long, value_name = "NAME")]
     topology: String,
-    /// Environment
-    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
-    env: String,
-    /// Environments that step in lockstep [default: the environment's]
-    #[arg(long, value_name = "N")]
-    num_envs: Option<usize>,
-    /// Steps of each environment per update [default: the environment's]
-    #[arg(long, value_name = "N")]
-    num_steps: Option<usize>,
+    #[command(flatten)]
+    workload: Workload,
     /// Devices to split the environments over
     #[arg(long, value_name = "N", default_value_t = 1)]
     devices: usize,
-    /// How the network's matrix products are computed
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    precision: Precision,
-    /// Bit-equal runs on cuda, which are slower
-    #[arg(long)]
-    deterministic: bool,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
@@ -62,10 +50,8 @@ pub fn command() -> Command {
 /// One line; a [`UsageError`] if the sizes make no sense.
 pub fn run(matches: &ArgMatches) -> Result<()> {
     let compile = Compile::from_arg_matches(matches)?;
-    let mut settings = env_defaults(&compile.env)?;
-    settings.num_envs = compile.num_envs.unwrap_or(settings.num_envs);
-    settings.num_steps = compile.num_steps.unwrap_or(settings.num_steps);
-    settings.precision = compile.precision;
+    let Workload { env, precision, deterministic, .. } = &compile.workload;
+    let settings = compile.workload.settings()?;
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
@@ -76,10 +62,10 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         .map_err(|error| UsageError(error.to_string()))?;
     let kind = Topology::kind_of(&compile.topology).map_err(|error| UsageError(error.to_string()))?;
     let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
-    let topology = Topology::open(&plugin, &compile.topology)?.deterministic(compile.deterministic);
+    let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
     let start = Start {
         settings: &settings,
-        env: &*(find_env(&compile.env)?.make)(),
+        env: &*(find_env(env)?.make)(),
         seed: 0,
         total_updates: 1,
         max_updates: MAX_UPDATES,
@@ -89,12 +75,12 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let mut report = Report {
         device_kind: topology.device_kind()?,
         topology: compile.topology,
-        env: compile.env,
+        env: env.clone(),
         num_envs: settings.num_envs,
         num_steps: settings.num_steps,
         devices: compile.devices,
-        precision: compile.precision,
-        deterministic: compile.deterministic,
+        precision: *precision,
+        deterministic: *deterministic,
         programs: Vec::new(),
     };
     for (name, module) in ppo::modules(&start, plugin.kind)? {

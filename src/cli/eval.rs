@@ -12,7 +12,8 @@ use crate::algorithms::policy::Choice;
 use crate::algorithms::report::{Report, Spread};
 use crate::config::UsageError;
 
-use super::player::{Device, Player};
+use super::device::Device;
+use super::player::Player;
 use super::{print, print_line};
 
 /// What to evaluate, and how.

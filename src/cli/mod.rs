@@ -18,6 +18,7 @@ use crate::trainer::tell;
 mod bench;
 mod compile;
 mod dashboard;
+mod device;
 mod envs;
 mod eval;
 mod learner;
@@ -28,6 +29,7 @@ mod serve;
 mod train;
 mod verify;
 mod watch;
+mod workload;
 
 /// A failure of which everything has been said.
 #[derive(Debug, thiserror::Error)]

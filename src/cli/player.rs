@@ -1,38 +1,16 @@
-//! From what the command line names to an environment, a policy and a device: what `eval` and `watch` share.
+//! From what the command line names to an environment and a policy: what `eval` and `watch` share.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 
 use crate::algorithms::policy::{Choice, Policy};
 use crate::envs::registry::Entry;
 use crate::nn::Activation;
-use crate::runtime::{Client, DeviceKind, plugin};
 use crate::trainer::{find_params, load_params};
 
 use super::learner::find_env;
-
-/// Which device plays.
-#[derive(Debug, Args)]
-pub struct Device {
-    /// Kind of device: cpu, cuda or tpu [default: the best that is present]
-    #[arg(long, value_name = "KIND", hide_possible_values = true)]
-    device: Option<DeviceKind>,
-    /// PJRT plugin to load instead of searching for one
-    #[arg(long, value_name = "FILE")]
-    plugin: Option<PathBuf>,
-    /// Compute everything with the plugin's own code, nothing with native kernels
-    #[arg(long)]
-    no_kernels: bool,
-}
-
-impl Device {
-    pub fn open(&self) -> Result<Client> {
-        let plugin = plugin::find(self.device, self.plugin.as_deref())?;
-        Ok(Client::open(&plugin, 1)?.with_kernels(!self.no_kernels))
-    }
-}
 
 /// A policy, and the environment it plays in.
 pub struct Player {

@@ -10,7 +10,7 @@ use crate::envs::hackmatrix::host::layout::PROGRAMS;
 use crate::envs::hackmatrix::host::protocol::{Flags, OracleTable, Table, serve_with};
 use crate::envs::hackmatrix::host::rules::Rules;
 
-use super::player::Device;
+use super::device::Device;
 
 /// What to serve.
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 
+use crate::algorithms::curriculum;
 use crate::algorithms::ppo::Timing;
 use crate::config::{self, Config, Resolved, UsageError};
 use crate::runtime::plugin;
@@ -26,6 +27,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     if dashboard {
         dashboard::check_terminal("train --dashboard", "without it, the run is told in lines")?;
     }
+    check_curriculum(&config)?;
     if let Some(resumed) = &mut resumed {
         resumed.rewind = rewind;
     }
@@ -60,6 +62,11 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
     Ok(())
+}
+
+fn check_curriculum(config: &Config) -> Result<()> {
+    let env = (find_env(&config.run.env)?.make)();
+    curriculum::check(&*env, &config.ppo.curriculum).map_err(|error| UsageError(error.to_string()).into())
 }
 
 /// Trains `num_seeds` agents in one program.

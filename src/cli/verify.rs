@@ -11,7 +11,7 @@ use crate::envs::hackmatrix::CompiledPlayer;
 use crate::envs::hackmatrix::host::golden;
 
 use super::Reported;
-use super::player::Device;
+use super::device::Device;
 
 /// Records that are played at once.
 const WIDTH: usize = 512;

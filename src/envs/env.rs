@@ -15,6 +15,12 @@ pub trait Env {
 
     fn default_params(&self) -> Self::Params;
 
+    /// The parameters of each phase of a curriculum, from an easy game to the one of [`default_params`](Env::default_params);
+    /// none if there is no curriculum.
+    fn phases(&self) -> Vec<Self::Params> {
+        Vec::new()
+    }
+
     /// The first state of an episode.
     fn reset(&self, params: &Self::Params, key: Key) -> Self::State;
 

@@ -13,6 +13,7 @@ use super::{Env, EnvSpec, Step};
 pub trait AnyEnv {
     fn spec(&self) -> EnvSpec;
     fn default_params(&self) -> Leaves;
+    fn phases(&self) -> Vec<Leaves>;
     fn reset(&self, params: &Leaves, key: Key) -> Leaves;
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves;
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves>;
@@ -52,6 +53,10 @@ impl<E: Env> AnyEnv for Erased<E> {
 
     fn default_params(&self) -> Leaves {
         Leaves::of(&self.env.default_params())
+    }
+
+    fn phases(&self) -> Vec<Leaves> {
+        self.env.phases().iter().map(Leaves::of).collect()
     }
 
     fn reset(&self, params: &Leaves, key: Key) -> Leaves {

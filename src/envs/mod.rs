@@ -15,10 +15,20 @@ pub use erased::{AnyEnv, Erased};
 
 use crate::array::HostArray;
 use crate::interpret::interpret;
-use crate::lang::trace;
+use crate::lang::{Leaves, trace};
 
 /// The default parameters of an environment as named host values.
 pub fn default_params(env: &dyn AnyEnv) -> Vec<(String, HostArray)> {
-    let traced = trace(&(), |()| env.default_params());
+    values(|| env.default_params())
+}
+
+/// The parameters of each phase of an environment's curriculum, as named host values.
+pub fn phases(env: &dyn AnyEnv) -> Vec<Vec<(String, HostArray)>> {
+    let count = trace(&(), |()| env.phases()).output.len();
+    (0..count).map(|phase| values(|| env.phases().swap_remove(phase))).collect()
+}
+
+fn values(params: impl Fn() -> Leaves) -> Vec<(String, HostArray)> {
+    let traced = trace(&(), |()| params());
     traced.output_names.into_iter().zip(interpret(&traced.graph, &[])).collect()
 }

@@ -78,3 +78,13 @@ pub enum Error {
     #[error("{requested} devices were asked for, but the topology {name} has only {present}")]
     TopologyTooSmall { name: String, requested: usize, present: usize },
 }
+
+impl Error {
+    /// What a function that compiles has failed with, as an error about the program.
+    pub(super) fn in_compiling(self) -> Error {
+        match self {
+            Error::Xla { message, .. } => Error::Compile { message },
+            other => other,
+        }
+    }
+}

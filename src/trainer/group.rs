@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::console::{Console, thousands};
 use super::run_dir;
-use super::session::{Ears, Outcome, Session};
+use super::session::{Ears, Job, Outcome, Session};
 use super::settings::Settings;
 use super::signals::StopSignal;
 use super::status::State;
@@ -70,7 +70,7 @@ pub fn train_group(
     for (index, (Member { settings, config }, learner)) in members.iter().zip(learners).enumerate() {
         let name = settings.run_name.clone().unwrap_or_default();
         let ears = |_, _| Ears { console: console.of_member(name), stop: stop.clone() };
-        going.push((index, Session::begin(settings, config, facts, learner, ears)?));
+        going.push((index, Session::begin(Job { settings, config, facts, learner }, ears)?));
     }
     let (count, steps, updates) = (going.len(), thousands(batch), thousands(num_updates));
     console.say(&format!("group {name}: {count} agents, {updates} updates of {steps} timesteps each"));

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::{self, Deserialize};
 
+use crate::algorithms::curriculum;
+
 /// The metrics of the updates since the last logged one.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, Deserialize)]
 pub struct Interval {
@@ -37,7 +39,7 @@ enum Aggregate {
 impl Aggregate {
     fn of(name: &str) -> Self {
         let last = name.rsplit('/').next().unwrap_or(name);
-        if last.starts_with("highest_") {
+        if last.starts_with("highest_") || name == curriculum::METRIC {
             Aggregate::Max
         } else if last.starts_with("mean_episode_") {
             Aggregate::EpisodeMean

@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::algorithms::curriculum;
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
+use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{
     Float, Handle, Int, Key, Leaves, Signature, leaf_paths, merge_first_axes, scan, split_first_axis,
     structure, trace, traced_for, vmap, while_loop,
@@ -119,7 +120,7 @@ impl Traced {
         };
         check_divisions(settings, agents, num_devices)?;
         let ppo = Ppo { settings, env, num_devices: sharers };
-        let env_params = default_params(env);
+        let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
         let params_structure = params_structure(&env_params);
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let init = trace_init(&ppo, &params_structure, &seeds);

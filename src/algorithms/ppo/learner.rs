@@ -3,11 +3,12 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::algorithms::curriculum;
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::policy::{Choice, Policy};
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
+use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{Leaves, leaf_paths, trace, traced_for};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions};
@@ -34,8 +35,10 @@ impl PpoLearner {
     /// # Errors
     /// Whatever the device reports.
     pub fn course(&self, start: &Start) -> Result<NamedArrays> {
-        let ppo = Ppo { settings: start.settings, env: start.env, num_devices: start.num_devices };
-        let env_params = params_structure(&default_params(start.env));
+        let Start { settings, env, num_devices, .. } = *start;
+        let ppo = Ppo { settings, env, num_devices };
+        let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
+        let env_params = params_structure(&env_params);
         let init = trace_init(&ppo, &env_params, &ArrayType::new(DType::U32, [2]));
         let course = traced_for(self.engine.client.kind(), || {
             trace(
@@ -44,8 +47,8 @@ impl PpoLearner {
             )
         });
         // Without kernels, which keep observations in a form of their own.
-        let Start { settings, num_devices: num_replicas, .. } = *start;
-        let options = lower::Options { num_replicas, precision: settings.precision, ..Default::default() };
+        let options =
+            lower::Options { num_replicas: num_devices, precision: settings.precision, ..Default::default() };
         let text = lower(&course.graph, &options);
         let options = CompileOptions { num_replicas: start.num_devices, ..Default::default() };
         let program =

@@ -18,6 +18,7 @@ pub use learner::PpoLearner;
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
+use crate::algorithms::curriculum::{self, Phase};
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
@@ -26,8 +27,8 @@ use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
     Float, Int, Key, Leaves, Tree, all_reduce, arange, concatenate, float, int, leaves, map2,
-    merge_first_axes, ravel, replica_id, scan, scan_range, select, stack, take_tree, target, unravel,
-    value_and_grad,
+    merge_first_axes, ravel, replica_id, scan, select, stack, take_tree, target, unravel, value_and_grad,
+    vmap,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 use crate::runtime::DeviceKind;
@@ -139,14 +140,27 @@ impl Ppo<'_> {
         Network { params, style }
     }
 
+    /// The environment's parameters in an update, and the number of their phase in a curriculum. `inputs` are those of
+    /// [`curriculum::inputs`].
+    fn env_params(&self, inputs: &Leaves, update: Int) -> (Leaves, Option<Int>) {
+        match self.settings.curriculum.is_empty() {
+            true => (inputs.clone(), None),
+            false => {
+                let Phase { number, params } = curriculum::phase(inputs, update);
+                (params, Some(number))
+            }
+        }
+    }
+
     /// The state before the first update.
-    pub fn init(&self, env_params: &Leaves, key: Key) -> State {
+    pub fn init(&self, env_inputs: &Leaves, key: Key) -> State {
+        let (env_params, _) = self.env_params(env_inputs, int(0));
         let [params_key, envs_key, key] = key.split();
         let params = self.architecture().init(params_key);
         State {
             optimizer: Adam::new(&params),
             params,
-            envs: self.world(env_params, float(0.0)).reset(envs_key),
+            envs: self.world(&env_params, float(0.0)).reset(envs_key),
             key,
             update: int(0),
         }
@@ -154,9 +168,10 @@ impl Ppo<'_> {
 
     /// One update: collect experience, estimate advantages, improve policy and value function. Returns
     /// the new state, the metrics, f32 `[metric_names().len()]`, and what was computed on the way.
-    pub fn update(&self, hyper: &Hyper, env_params: &Leaves, state: State) -> (State, Float, Course) {
+    pub fn update(&self, hyper: &Hyper, env_inputs: &Leaves, state: State) -> (State, Float, Course) {
+        let (env_params, phase) = self.env_params(env_inputs, state.update);
         let [rollout_key, shuffle_key, key] = state.key.split();
-        let world = self.world(env_params, hyper.gamma);
+        let world = self.world(&env_params, hyper.gamma);
         let network = self.network(&state.params);
         let (envs, transitions, totals) =
             world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
@@ -170,7 +185,7 @@ impl Ppo<'_> {
             self.improve(hyper, lr, state.params, state.optimizer, samples, shuffle_key);
 
         let mean_losses = unravel(&no_losses(), losses.mean([0]));
-        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals);
+        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals, phase);
         let course = Course { rollout: transitions, last_value, advantage, target, losses, grad_norm };
         (State { params, optimizer, envs, key, update: state.update + 1 }, metrics, course)
     }
@@ -194,23 +209,24 @@ impl Ppo<'_> {
     ) -> (ActorCritic, Adam<ActorCritic>, Float, Float) {
         let Settings { num_minibatches, update_epochs, .. } = *self.settings;
         let rows = samples.action.shape()[0];
-        let size = rows / num_minibatches;
-        let steps = update_epochs * num_minibatches;
-        // Devices hold different samples, so they shuffle apart.
-        let key = key.fold_in(self.device());
+        let shuffle = |epoch: Int| {
+            Permutation::new(key.fold_in(self.device()).fold_in(epoch), rows).apply(arange(rows))
+        };
+        let shuffled = vmap(arange(update_epochs), shuffle);
+        let minibatches = shuffled.reshape([update_epochs * num_minibatches, rows / num_minibatches]);
+        let (mean, std) = self.mean_and_std(samples.advantage.take(minibatches, 0));
         let flat =
             Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
         let start = (ravel(&params), flat);
-        let ((vector, flat), (losses, norms)) = scan_range(steps, start, |(vector, optimizer), step| {
-            let epoch = step / num_minibatches;
-            let shuffle = Permutation::new(key.fold_in(epoch), rows);
-            let first = (step % num_minibatches) * size;
-            let chosen = shuffle.apply(arange(size) + first);
-            let (losses, gradient) = self.gradient(hyper, &unravel(&params, vector), &samples, chosen);
-            let (gradient, norm) = clip_by_global_norm(gradient, hyper.max_grad_norm);
-            let (vector, optimizer) = optimizer.step(&vector, &gradient, lr, ADAM_EPSILON);
-            ((vector, optimizer), (losses, norm))
-        });
+        let xs = (minibatches, mean, std);
+        let ((vector, flat), (losses, norms)) =
+            scan(start, xs, |(vector, optimizer), (chosen, mean, std)| {
+                let params = unravel(&params, vector);
+                let (losses, gradient) = self.gradient(hyper, &params, &samples, chosen, (mean, std));
+                let (gradient, norm) = clip_by_global_norm(gradient, hyper.max_grad_norm);
+                let (vector, optimizer) = optimizer.step(&vector, &gradient, lr, ADAM_EPSILON);
+                ((vector, optimizer), (losses, norm))
+            });
         let optimizer = Adam {
             mean: unravel(&params, flat.mean),
             square: unravel(&params, flat.square),
@@ -219,10 +235,17 @@ impl Ppo<'_> {
         (unravel(&params, vector), optimizer, losses, norms)
     }
 
-    /// The losses and the gradient, each as one vector, over the rows `chosen` of all devices.
-    fn gradient(&self, hyper: &Hyper, params: &ActorCritic, samples: &Sample, chosen: Int) -> (Float, Float) {
+    /// The losses and the gradient, each as one vector, over the rows `chosen` of all devices, whose advantages have this mean
+    /// and standard deviation.
+    fn gradient(
+        &self,
+        hyper: &Hyper,
+        params: &ActorCritic,
+        samples: &Sample,
+        chosen: Int,
+        (mean, std): (Float, Float),
+    ) -> (Float, Float) {
         let size = chosen.shape()[0];
-        let (mean, std) = self.mean_and_std(samples.advantage.take(chosen, 0));
         let scale = 1.0 / (size * self.num_devices) as f64;
         let part = |rows: Int| {
             let mut sample = take_tree(samples, rows);
@@ -270,13 +293,16 @@ impl Ppo<'_> {
         (total, losses)
     }
 
-    /// Mean and population standard deviation over a minibatch of all devices.
+    /// Mean and population standard deviation, `[M]` each, of the rows of x `[M, N]` and those of the other devices.
     fn mean_and_std(&self, x: Float) -> (Float, Float) {
-        let count = (x.size() * self.num_devices) as f64;
-        let sum = |x: Float| if self.num_devices == 1 { x.sum_all() } else { all_reduce(x.sum_all()) };
-        let mean = sum(x) / count;
-        let variance = sum((x - mean).square()) / count;
-        (mean, variance.sqrt())
+        let size = x.shape()[1];
+        let own_mean = x.mean([1]);
+        let own_variance = (x - own_mean.broadcast(1, size)).square().mean([1]);
+        let all = self.of_all_devices(stack([own_mean, own_variance]));
+        let (means, variances) = (all.index(1, 0), all.index(1, 1));
+        let mean = means.mean([0]);
+        let between = (means - mean.broadcast(0, self.num_devices)).square();
+        (mean, (variances + between).mean([0]).sqrt())
     }
 
     /// The names of the metrics of an update, in order, and how to combine them over updates.
@@ -303,14 +329,34 @@ impl Ppo<'_> {
         names.extend(
             spec.action_groups.iter().map(|(name, _)| (format!("actions/{name}_frac"), Aggregate::Mean)),
         );
+        if !self.settings.curriculum.is_empty() {
+            names.push((curriculum::METRIC.to_owned(), Aggregate::Max));
+        }
         names
     }
 
     /// One row of metrics, in the order of [`Ppo::metric_names`].
-    fn metrics(&self, hyper: &Hyper, lr: Float, losses: Losses, grad_norm: Float, totals: Totals) -> Float {
+    fn metrics(
+        &self,
+        hyper: &Hyper,
+        lr: Float,
+        losses: Losses,
+        grad_norm: Float,
+        totals: Totals,
+        phase: Option<Int>,
+    ) -> Float {
         let steps = self.settings.batch_size() as f64;
-        let sums = |x: Float| self.sum_over_devices(x.sum_all());
-        let episodes = sums(totals.episodes);
+        let spec = self.env.spec();
+        let (sum, max) = (|x: Float| x.sum_all(), |x: Float| x.max_all());
+        let mut own = vec![sum(totals.episodes), sum(totals.episode_returns), sum(totals.reward)];
+        for (metric, total) in spec.metrics.iter().zip(totals.metrics) {
+            own.push(if metric.aggregate == Aggregate::Max { max(total) } else { sum(total) });
+        }
+        own.extend(totals.action_groups.into_iter().map(sum));
+        let all = self.of_all_devices(stack(&own));
+        let (sums, maxima) = (all.sum([0]), all.max([0]));
+
+        let episodes = sums.index(0, 0);
         let at_least_one = episodes.maximum(1.0);
         let total_loss = losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy;
         let mut row = vec![
@@ -323,31 +369,31 @@ impl Ppo<'_> {
             losses.clip_frac,
             grad_norm,
             lr,
-            sums(totals.reward) / steps,
+            sums.index(0, 2) / steps,
             episodes,
             (steps - episodes) / at_least_one,
-            sums(totals.episode_returns) / at_least_one,
+            sums.index(0, 1) / at_least_one,
         ];
-        for (metric, total) in self.env.spec().metrics.iter().zip(totals.metrics) {
-            row.push(match metric.aggregate {
-                Aggregate::Mean => sums(total) / steps,
-                Aggregate::Max => self.max_over_devices(total.max_all()),
-            });
-        }
-        row.extend(totals.action_groups.into_iter().map(|total| sums(total) / steps));
+        let is_max = |i: usize| spec.metrics.get(i).is_some_and(|metric| metric.aggregate == Aggregate::Max);
+        row.extend((3..own.len()).map(|i| match is_max(i - 3) {
+            true => maxima.index(0, i),
+            false => sums.index(0, i) / steps,
+        }));
+        row.extend(phase.map(|number| (number + 1).as_f32()));
         stack(row)
     }
 
-    fn sum_over_devices(&self, x: Float) -> Float {
-        if self.num_devices == 1 { x } else { all_reduce(x) }
-    }
-
-    fn max_over_devices(&self, x: Float) -> Float {
+    /// `x` of each device, `[D, ...]`, in one exchange.
+    fn of_all_devices(&self, x: Float) -> Float {
+        let all = x.broadcast(0, self.num_devices);
         if self.num_devices == 1 {
-            return x;
+            return all;
         }
-        let own = arange(self.num_devices).eq(replica_id());
-        all_reduce(select(own, x, 0.0)).max_all()
+        let mut own = arange(self.num_devices).eq(replica_id());
+        for (axis, &size) in x.shape().iter().enumerate() {
+            own = own.broadcast(axis + 1, size);
+        }
+        all_reduce(select(own, all, 0.0))
     }
 
     /// The number of this device among those that share the environments. A device that shares agents has all

@@ -22,6 +22,10 @@ pub struct Settings {
     /// episode a state of its own. A pool makes resets cheap, but episodes share their starts, so that the gradient is noisier
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub reset_pool: usize,
+    /// Train on a curriculum: the timesteps at which each phase of the environment but the first begins, such as
+    /// 10000000,20000000 for the three of hackmatrix. The last phase is the full game, which evaluations always play
+    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
+    pub curriculum: Vec<u64>,
     /// Learning rate of Adam
     #[arg(long, value_name = "X", default_value_t = 2.5e-4)]
     pub lr: f64,
@@ -110,6 +114,11 @@ impl Settings {
             "reset_pool is {}; it must be from 0 to {}",
             self.reset_pool,
             1 << 20
+        );
+        ensure!(
+            self.curriculum.is_sorted() && self.curriculum.iter().all(|&steps| i64::try_from(steps).is_ok()),
+            "curriculum is {:?}; each phase must begin after the one before it",
+            self.curriculum
         );
         let batch = self.batch_size();
         ensure!(

@@ -17,25 +17,19 @@ use serde_json::{Map, Value, json};
 use crate::algorithms::random::RandomRollout;
 use crate::algorithms::{Group, Learner, ppo};
 use crate::config::{UsageError, auto_devices, check_devices};
-use crate::lower::Precision;
-use crate::runtime::{Client, DeviceKind, plugin};
+use crate::runtime::Client;
 
 use self::baseline::Baseline;
 use self::logs::Cost;
-use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group, env_defaults, find_env};
+use super::device::Device;
+use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group, find_env};
+use super::workload::Workload;
 
 /// What to time.
 #[derive(Debug, Args)]
 struct Bench {
-    /// Environment
-    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
-    env: String,
-    /// Environments that step in lockstep [default: the environment's]
-    #[arg(long, value_name = "N")]
-    num_envs: Option<usize>,
-    /// Steps of each environment per update [default: the environment's]
-    #[arg(long, value_name = "N")]
-    num_steps: Option<usize>,
+    #[command(flatten)]
+    workload: Workload,
     /// Agents trained in one program, whose steps per second are added up
     #[arg(long, value_name = "K", default_value_t = 1, conflicts_with_all = ["logs", "env_only"])]
     num_seeds: usize,
@@ -45,27 +39,14 @@ struct Bench {
     /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Kind of device [default: the best that is present]
-    #[arg(long, value_name = "KIND")]
-    device: Option<DeviceKind>,
+    #[command(flatten)]
+    device: Device,
     /// Devices to split the environments over [default: as in training]
     #[arg(long, value_name = "N")]
     devices: Option<usize>,
-    /// PJRT plugin to load instead of searching for one
-    #[arg(long, value_name = "FILE")]
-    plugin: Option<PathBuf>,
-    /// How the network's matrix products are computed
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    precision: Precision,
-    /// Bit-equal runs on cuda, which are slower
-    #[arg(long)]
-    deterministic: bool,
     /// First states for the episodes of an update to share; 0: a state of its own for each
     #[arg(long, value_name = "N", default_value_t = 0)]
     reset_pool: usize,
-    /// Compute everything with the plugin's own code, nothing with native kernels
-    #[arg(long)]
-    no_kernels: bool,
     /// Time the environment only
     #[arg(long)]
     env_only: bool,
@@ -90,11 +71,8 @@ pub fn command() -> Command {
 /// One line; a [`UsageError`] if the sizes make no sense.
 pub fn run(matches: &ArgMatches) -> Result<()> {
     let bench = Bench::from_arg_matches(matches)?;
-    let mut settings = env_defaults(&bench.env)?;
-    settings.num_envs = bench.num_envs.unwrap_or(settings.num_envs);
-    settings.reset_pool = bench.reset_pool;
-    settings.num_steps = bench.num_steps.unwrap_or(settings.num_steps);
-    settings.precision = bench.precision;
+    let Workload { env, precision, deterministic, .. } = &bench.workload;
+    let settings = ppo::Settings { reset_pool: bench.reset_pool, ..bench.workload.settings()? };
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
@@ -106,36 +84,36 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         })
         .map_err(|error| UsageError(error.to_string()))?;
     let mut report: Map<String, Value> = Map::new();
-    report.insert("env".into(), json!(bench.env));
+    report.insert("env".into(), json!(env));
     report.insert("num_envs".into(), json!(settings.num_envs));
     report.insert("num_steps".into(), json!(settings.num_steps));
     let baseline = bench.compare.as_deref().map(Baseline::read).transpose()?;
     baseline.iter().try_for_each(|baseline| baseline.check(&report))?;
-    let plugin = plugin::find(bench.device, bench.plugin.as_deref())?;
+    let plugin = bench.device.plugin()?;
     let devices = bench.devices.unwrap_or_else(|| auto_devices(&settings, bench.num_seeds, plugin.kind));
     check_devices(&settings, bench.num_seeds, devices).map_err(|error| UsageError(error.to_string()))?;
 
     let mut add = |key: &str, value: Value| report.insert(key.into(), value);
     add("devices", json!(devices));
     add("num_seeds", json!(bench.num_seeds));
-    add("precision", json!(bench.precision));
+    add("precision", json!(precision));
     if !bench.env_only {
         let plan = Plan {
-            env: &bench.env,
+            env,
             seed: bench.seed,
             total_updates: 1_000_000, // so that the learning rate stays
             max_updates: MAX_UPDATES,
             devices,
-            deterministic: bench.deterministic,
+            deterministic: *deterministic,
             plugin: &plugin,
-            kernels: !bench.no_kernels,
+            kernels: !bench.device.no_kernels,
         };
         for (key, value) in bench.time_training(&settings, &plan)? {
             add(&key, value);
         }
     }
     if bench.num_seeds == 1 {
-        let client = Client::open(&plugin, devices)?.deterministic(bench.deterministic);
+        let client = Client::open(&plugin, devices)?.deterministic(*deterministic);
         add("platform", json!(client.platform()));
         for (key, steps_per_second) in bench.time_env(&settings, &client)? {
             add(key, json!(steps_per_second.round()));
@@ -156,7 +134,7 @@ impl Bench {
             let seconds = time(self.updates, || learner.run(1).map(drop))?;
             let cost = self.logs.then(|| {
                 let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
-                Cost::measure(&mut learner, &self.env, self.updates, median(&seconds), pair_seconds)
+                Cost::measure(&mut learner, &self.workload.env, self.updates, median(&seconds), pair_seconds)
             });
             (facts, seconds, cost.transpose()?)
         };
@@ -169,7 +147,7 @@ impl Bench {
 
     /// Steps per second of the environment alone, without and with observations.
     fn time_env(&self, settings: &ppo::Settings, client: &Client) -> Result<Vec<(&'static str, f64)>> {
-        let env = (find_env(&self.env)?.make)();
+        let env = (find_env(&self.workload.env)?.make)();
         let rate = |(key, observe)| {
             let mut rollout = RandomRollout::new(client, &*env, settings.num_envs, self.seed, observe)?;
             let seconds = time(self.updates, || rollout.run(settings.num_steps))?;

@@ -20,7 +20,8 @@ use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::Choice;
 use crate::config::UsageError;
 
-use super::player::{Device, Player, newest_params};
+use super::device::Device;
+use super::player::{Player, newest_params};
 use session::Session;
 
 /// What to watch, and how.

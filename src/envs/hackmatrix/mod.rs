@@ -170,6 +170,10 @@ impl Env for HackMatrix {
         Params::of(&EnvParams::default(), true)
     }
 
+    fn phases(&self) -> Vec<Params> {
+        layout().curriculum.iter().map(|phase| Params::of(&phase.params, true)).collect()
+    }
+
     /// Rules, section 6.1.
     fn reset(&self, params: &Params, key: Key) -> State {
         let [seed, stage_key] = key.split();

@@ -51,6 +51,19 @@ impl<A> Block<A> {
     }
 }
 
+impl Block<Program> {
+    /// A program of StableHLO text, which must outlive it.
+    pub fn mlir(module: &str) -> Self {
+        const FORMAT: &str = "mlir";
+        Block::new(Program {
+            code: module.as_ptr(),
+            code_size: module.len(),
+            format: FORMAT.as_ptr(),
+            format_size: FORMAT.len(),
+        })
+    }
+}
+
 /// The fields of a function's argument struct, after the two words that all have in common.
 pub trait Arguments {
     /// The function's place in the table of `PJRT_Api`.

@@ -88,9 +88,7 @@ impl ClientHandle {
         unsafe {
             let query = abi::DeviceGetDescription { device, ..abi::DeviceGetDescription::zeroed() };
             let description = self.api.call(query)?.description;
-            let query = abi::DeviceDescriptionKind { description, ..abi::DeviceDescriptionKind::zeroed() };
-            let answer = self.api.call(query)?;
-            Ok(text(answer.kind, answer.kind_size))
+            self.api.kind_of(description)
         }
     }
 
@@ -106,13 +104,7 @@ impl ClientHandle {
 
     /// Compiles StableHLO text. `options` is a serialized `CompileOptionsProto`.
     pub fn compile(self: &Arc<Self>, module: &str, options: &[u8]) -> Result<ExecutableHandle> {
-        let format = "mlir";
-        let program = Block::new(abi::Program {
-            code: module.as_ptr(),
-            code_size: module.len(),
-            format: format.as_ptr(),
-            format_size: format.len(),
-        });
+        let program = Block::mlir(module);
         // SAFETY: all pointers outlive the call; the plugin does not write to the program.
         let compiled = unsafe {
             self.api.call(abi::ClientCompile {
@@ -123,11 +115,7 @@ impl ClientHandle {
                 executable: ptr::null_mut(),
             })
         };
-        match compiled {
-            Ok(compiled) => ExecutableHandle::own(self.clone(), compiled.executable),
-            Err(Error::Xla { message, .. }) => Err(Error::Compile { message }),
-            Err(other) => Err(other),
-        }
+        ExecutableHandle::own(self.clone(), compiled.map_err(Error::in_compiling)?.executable)
     }
 
     /// Loads what [`ExecutableHandle::serialize`] returned, under the options it was compiled with.

@@ -202,6 +202,19 @@ impl Api {
         }
     }
 
+    /// The vendor's name of a kind of device.
+    ///
+    /// # Safety
+    /// The description is one of this plugin's that lives.
+    unsafe fn kind_of(&self, description: *mut abi::DeviceDescription) -> Result<String> {
+        // SAFETY: by contract; the text lives as long as the description.
+        unsafe {
+            let query = abi::DeviceDescriptionKind { description, ..abi::DeviceDescriptionKind::zeroed() };
+            let answer = self.call(query)?;
+            Ok(text(answer.kind, answer.kind_size))
+        }
+    }
+
     /// Waits until `event` has happened and destroys it; its error, if it has one, is returned.
     ///
     /// # Safety

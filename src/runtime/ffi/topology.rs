@@ -4,7 +4,7 @@ use std::ptr;
 
 use super::abi::{self, Block};
 use super::handle::{Unloaded, named_text, report};
-use super::{Api, copied, text};
+use super::{Api, copied};
 use crate::runtime::error::{Error, Result};
 use crate::runtime::topology::MemoryUse;
 
@@ -51,23 +51,13 @@ impl TopologyHandle {
     pub fn device_kind(&self) -> Result<String> {
         let Some(&description) = self.devices.first() else { return Ok(String::new()) };
         // SAFETY: description and text live as long as the topology.
-        unsafe {
-            let query = abi::DeviceDescriptionKind { description, ..abi::DeviceDescriptionKind::zeroed() };
-            let answer = self.api.call(query)?;
-            Ok(text(answer.kind, answer.kind_size))
-        }
+        unsafe { self.api.kind_of(description) }
     }
 
     /// Compiles StableHLO text and tells what memory the program takes; there is nothing to run it on.
     /// `options` is a serialized `CompileOptionsProto`.
     pub fn compile(&self, module: &str, options: &[u8]) -> Result<MemoryUse> {
-        let format = "mlir";
-        let program = Block::new(abi::Program {
-            code: module.as_ptr(),
-            code_size: module.len(),
-            format: format.as_ptr(),
-            format_size: format.len(),
-        });
+        let program = Block::mlir(module);
         // SAFETY: all pointers outlive the call; the plugin does not write to the program.
         let compiled = unsafe {
             self.api.call(abi::Compile {
@@ -79,11 +69,8 @@ impl TopologyHandle {
                 executable: ptr::null_mut(),
             })
         };
-        let executable = match compiled {
-            Ok(compiled) => Unloaded { api: self.api, raw: compiled.executable },
-            Err(Error::Xla { message, .. }) => return Err(Error::Compile { message }),
-            Err(other) => return Err(other),
-        };
+        let raw = compiled.map_err(Error::in_compiling)?.executable;
+        let executable = Unloaded { api: self.api, raw };
         let query = abi::ExecutableGetCompiledMemoryStats {
             executable: executable.raw,
             ..abi::ExecutableGetCompiledMemoryStats::zeroed()

@@ -14,9 +14,9 @@ mod record;
 mod sender;
 mod transaction_log;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -90,6 +90,10 @@ pub struct Wandb {
     /// The newest row's runtime.
     runtime: f64,
     artifacts: bool,
+    /// Whether the run removes files before it ends (`--keep`).
+    removes_files: bool,
+    /// Files to tell of at the end, those that are still there.
+    held_back: Vec<Artifact>,
     /// Where files are held until they are sent, each in a folder of its own, and how many there were.
     uploads: PathBuf,
     uploaded: u64,
@@ -152,6 +156,8 @@ impl Wandb {
             skip_until: if origin == Origin::Resumed { logged_step } else { 0 },
             runtime: 0.0,
             artifacts: !settings.no_artifact,
+            removes_files: settings.keep.is_some(),
+            held_back: Vec::new(),
             uploads,
             uploaded: 0,
             notices: Vec::new(),
@@ -205,21 +211,28 @@ impl Wandb {
         }
         let path = artifact.path.canonicalize().unwrap_or(artifact.path);
         let artifact = Artifact { path, ..artifact };
-        let unreadable = |error| format!("cannot read {}: {error}", artifact.path.display());
         // Online, the sender reads the file when its turn comes; the log tells of it where nobody else does.
         if self.sender.is_some() {
             self.uploaded += 1;
             match Held::new(&artifact.path, &self.uploads.join(self.uploaded.to_string())) {
                 Ok(held) => self.send(Event::Artifact(artifact, held)),
-                Err(error) => self.notices.push(unreadable(error)),
+                Err(error) => self.notices.push(unreadable(&artifact, &error)),
             }
-            return;
+        } else if self.removes_files {
+            self.held_back.retain(|artifact| artifact.path.exists());
+            self.held_back.push(artifact);
+        } else {
+            self.log_artifact(&artifact);
         }
+    }
+
+    /// Tells of a file in the log. `wandb sync` fails if it is not there any more.
+    fn log_artifact(&mut self, artifact: &Artifact) {
         match Contents::of(&artifact.path) {
             Ok(contents) => {
-                self.append(record::ARTIFACT, record::artifact(&self.identity, &artifact, &contents));
+                self.append(record::ARTIFACT, record::artifact(&self.identity, artifact, &contents));
             }
-            Err(error) => self.notices.push(unreadable(error)),
+            Err(error) => self.notices.push(unreadable(artifact, &error)),
         }
     }
 
@@ -232,6 +245,9 @@ impl Wandb {
 
     /// Ends the run with an exit status and waits a while for the sender. Gives the last lines to tell.
     pub fn finish(mut self, exit_code: i32) -> Vec<String> {
+        let held_back = std::mem::take(&mut self.held_back);
+        let left = held_back.iter().filter(|artifact| artifact.path.exists());
+        left.for_each(|artifact| self.log_artifact(artifact));
         self.append(record::EXIT, record::exit(exit_code, self.runtime));
         let mut notices = self.notices();
         if let Err(error) = self.log.sync() {
@@ -251,6 +267,10 @@ impl Wandb {
         let _ = fs::remove_dir_all(&self.uploads); // empty, but for what the sender has given up
         notices
     }
+}
+
+fn unreadable(artifact: &Artifact, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", artifact.path.display())
 }
 
 /// The mode that settings and environment come to, and what to say about it.
@@ -292,7 +312,7 @@ fn make_directory(parent: &Path, mode: Mode, run_id: &str) -> Result<PathBuf> {
                 }
                 return Ok(directory);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 time = time.saturating_add(jiff::Span::new().seconds(1));
             }
             Err(error) => return Err(error).with_context(cannot),

@@ -1,0 +1,105 @@
+//! Matrices whose rows are whole vectors, and the memory that they lie in.
+
+use std::cell::RefCell;
+
+/// Matrices of the kernel's own have rows of a multiple of so many numbers.
+const PAD: usize = 16;
+
+/// As many numbers as one line of the cache holds.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [f32; PAD]); // read as a slice of numbers
+
+thread_local! {
+    /// Kept from call to call, because fresh memory costs more than a small network.
+    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Parts of one piece of memory, cut off from its start.
+pub struct Scratch<'a>(&'a mut [f32]);
+
+/// Memory for [`Scratch`], which goes back to its thread at the end.
+pub struct Memory(Vec<Line>);
+
+impl Memory {
+    /// Room for `size` numbers, of any value.
+    pub fn of(size: usize) -> Self {
+        let mut lines = SCRATCH.take();
+        let count = size.div_ceil(PAD);
+        if lines.len() < count {
+            lines.resize(count, Line([0.0; PAD]));
+        }
+        Memory(lines)
+    }
+
+    pub fn scratch(&mut self) -> Scratch<'_> {
+        // SAFETY: a line is its numbers.
+        Scratch(unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * PAD) })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::take(&mut self.0));
+    }
+}
+
+impl<'a> Scratch<'a> {
+    /// The next `size` numbers (a multiple of [`PAD`]).
+    pub fn take(&mut self, size: usize) -> &'a mut [f32] {
+        let (part, rest) = std::mem::take(&mut self.0).split_at_mut(size);
+        self.0 = rest;
+        part
+    }
+}
+
+#[inline]
+pub fn padded(width: usize) -> usize {
+    width.next_multiple_of(PAD)
+}
+
+/// A matrix with rows of a multiple of [`PAD`] numbers, the last ones 0.
+#[derive(Clone, Copy)]
+pub struct Padded<'a> {
+    pub numbers: &'a [f32],
+    pub width: usize,
+}
+
+impl<'a> Padded<'a> {
+    /// `matrix` itself if it is wide enough already, else a copy.
+    #[inline(always)]
+    pub fn new(matrix: &'a [f32], width: usize, scratch: &mut Scratch<'a>) -> Self {
+        if width.is_multiple_of(PAD) {
+            return Padded { numbers: matrix, width };
+        }
+        let copy = scratch.take(matrix.len() / width * padded(width));
+        copy_rows(matrix, width, copy, padded(width));
+        Padded { numbers: copy, width: padded(width) }
+    }
+
+    pub fn transposed(matrix: &[f32], width: usize, scratch: &mut Scratch<'a>) -> Self {
+        let height = matrix.len() / width;
+        let copy = scratch.take(width * padded(height));
+        copy.fill(0.0);
+        for (row, numbers) in matrix.chunks_exact(width).enumerate() {
+            for (column, &number) in numbers.iter().enumerate() {
+                copy[column * padded(height) + row] = number;
+            }
+        }
+        Padded { numbers: copy, width: padded(height) }
+    }
+}
+
+/// Copies rows of `from_width` into rows of `to_width`: cut off, or filled up with zeros.
+#[inline(always)]
+pub fn copy_rows(from: &[f32], from_width: usize, to: &mut [f32], to_width: usize) {
+    if from_width == to_width {
+        to.copy_from_slice(from);
+        return;
+    }
+    let common = from_width.min(to_width);
+    for (from, to) in from.chunks_exact(from_width).zip(to.chunks_exact_mut(to_width)) {
+        to[..common].copy_from_slice(&from[..common]);
+        to[common..].fill(0.0);
+    }
+}

@@ -1,0 +1,123 @@
+//! The product of two small matrices: a tile of sums is held in registers while the inner index runs.
+
+use super::super::lanes::Lanes;
+use super::matrices::Padded;
+
+/// The left factor of a product: the number of a row and an inner index stands at `row * row_step + inner * inner_step`.
+#[derive(Clone, Copy)]
+pub struct Left<'a> {
+    pub numbers: &'a [f32],
+    pub row_step: usize,
+    pub inner_step: usize,
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    Zero,
+    /// The same row for all.
+    Row(&'a [f32]),
+    /// What is there.
+    Sum,
+}
+
+/// `out = start + left right`, with `rows` rows and `inner` numbers to sum for each.
+#[inline(always)]
+pub unsafe fn product<L: Lanes>(
+    left: Left,
+    rows: usize,
+    inner: usize,
+    right: Padded,
+    start: Start,
+    out: &mut [f32],
+) {
+    let width = right.width;
+    assert!(rows * width <= out.len() && inner * width <= right.numbers.len());
+    assert!(
+        rows == 0
+            || inner == 0
+            || (rows - 1) * left.row_step + (inner - 1) * left.inner_step < left.numbers.len()
+    );
+    let mut column = 0;
+    // SAFETY: rows, columns and inner indices are in range, as was just checked.
+    unsafe {
+        while column < width {
+            let vectors = ((width - column) / L::WIDTH).min(4);
+            let mut row = 0;
+            while row < rows {
+                let tile = Tile { left, inner, right, start, out: out.as_mut_ptr(), row, column };
+                row += match (vectors, rows - row) {
+                    (4, 6..) => tile.run::<L, 6, 4>(),
+                    (4, 4..) => tile.run::<L, 4, 4>(),
+                    (4, 2..) => tile.run::<L, 2, 4>(),
+                    (4, _) => tile.run::<L, 1, 4>(),
+                    (3, 8..) => tile.run::<L, 8, 3>(),
+                    (3, 2..) => tile.run::<L, 2, 3>(),
+                    (3, _) => tile.run::<L, 1, 3>(),
+                    (2, 12..) => tile.run::<L, 12, 2>(),
+                    (2, 4..) => tile.run::<L, 4, 2>(),
+                    (2, _) => tile.run::<L, 1, 2>(),
+                    (_, 16..) => tile.run::<L, 16, 1>(),
+                    (_, 4..) => tile.run::<L, 4, 1>(),
+                    (_, _) => tile.run::<L, 1, 1>(),
+                };
+            }
+            column += vectors * L::WIDTH;
+        }
+    }
+}
+
+/// A part of a product whose sums fit the registers.
+struct Tile<'a> {
+    left: Left<'a>,
+    inner: usize,
+    right: Padded<'a>,
+    start: Start<'a>,
+    out: *mut f32,
+    row: usize,
+    column: usize,
+}
+
+impl Tile<'_> {
+    /// Computes `R` rows of `V` vectors; returns `R`.
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize, const V: usize>(self) -> usize {
+        // SAFETY: the caller has checked that the tile lies inside the matrices.
+        unsafe {
+            let width = self.right.width;
+            let out = self.out.add(self.row * width + self.column);
+            let mut sums = [[L::splat(0.0); V]; R];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    match self.start {
+                        Start::Zero => {}
+                        Start::Row(row) => *sum = L::load(row.as_ptr().add(self.column + v * L::WIDTH)),
+                        Start::Sum => *sum = L::load(out.add(r * width + v * L::WIDTH)),
+                    }
+                }
+            }
+            let mut left = self.left.numbers.as_ptr().add(self.row * self.left.row_step);
+            let mut right = self.right.numbers.as_ptr().add(self.column);
+            for _ in 0..self.inner {
+                let mut vectors = [L::splat(0.0); V];
+                for (v, vector) in vectors.iter_mut().enumerate() {
+                    *vector = L::load(right.add(v * L::WIDTH));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let factor = L::splat(*left.add(r * self.left.row_step));
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = factor.mul_add(vectors[v], *sum);
+                    }
+                }
+                left = left.wrapping_add(self.left.inner_step);
+                right = right.wrapping_add(width);
+            }
+            for (r, sums) in sums.into_iter().enumerate() {
+                for (v, sum) in sums.into_iter().enumerate() {
+                    sum.store(out.add(r * width + v * L::WIDTH));
+                }
+            }
+        }
+        R
+    }
+}

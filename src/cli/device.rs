@@ -1,0 +1,41 @@
+//! Which device a command runs on: the flags that `eval`, `watch` and `bench` share.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::runtime::plugin::{self, PluginFile};
+use crate::runtime::{Client, DeviceKind};
+
+/// Which device computes, and with what.
+#[derive(Debug, Args)]
+pub struct Device {
+    /// Kind of device: cpu, cuda or tpu [default: the best that is present]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    device: Option<DeviceKind>,
+    /// PJRT plugin to load instead of searching for one
+    #[arg(long, value_name = "FILE")]
+    plugin: Option<PathBuf>,
+    /// Compute everything with the plugin's own code, nothing with native kernels
+    #[arg(long)]
+    pub no_kernels: bool,
+}
+
+impl Device {
+    /// The plugin for the device.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn plugin(&self) -> Result<PluginFile> {
+        Ok(plugin::find(self.device, self.plugin.as_deref())?)
+    }
+
+    /// One such device.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    pub fn open(&self) -> Result<Client> {
+        Ok(Client::open(&self.plugin()?, 1)?.with_kernels(!self.no_kernels))
+    }
+}

@@ -1,0 +1,177 @@
+//! Ops over whole arrays whose text needs more than a list of attributes: products, sums, reading and writing by index.
+
+use super::text::{list, tensor};
+use super::writer::{operands, signature};
+use super::{Lowering, Precision, Value};
+use crate::array::{ArrayType, DType, HostArray};
+use crate::ir::{Location, Reduction, ScatterKind};
+
+impl Lowering<'_> {
+    /// A matrix product, in f32 as precise as the options say.
+    pub(super) fn dot(
+        &mut self,
+        batch: &(Vec<usize>, Vec<usize>),
+        contract: &(Vec<usize>, Vec<usize>),
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> String {
+        let batching = match batch.0.is_empty() {
+            true => String::new(),
+            false => format!(", batching_dims = {} x {}", list(&batch.0), list(&batch.1)),
+        };
+        let precision = match outputs[0].dtype {
+            DType::F32 => self.options.precision,
+            _ => Precision::F32,
+        };
+        let attributes = format!(
+            "{batching}, contracting_dims = {} x {}, precision = [{name}, {name}]",
+            list(&contract.0),
+            list(&contract.1),
+            name = precision.in_stablehlo()
+        );
+        match precision {
+            Precision::F32 | Precision::Tf32 => self.simple("dot_general", &attributes, inputs, outputs, at),
+            Precision::Bf16 => {
+                let rounded: Vec<Value> = inputs.iter().map(|x| self.rounded(x, at)).collect();
+                self.simple("dot_general", &attributes, &rounded, outputs, at)
+            }
+        }
+    }
+
+    /// An f32 array as bf16. XLA may drop a pair of conversions (f32 to bf16 and back, as on cpu, where products of
+    /// bf16 are products of f32), but never a reduction of precision.
+    fn rounded(&mut self, x: &Value, at: Location) -> Value {
+        let f32s = tensor(&x.array_type);
+        let text = format!("stablehlo.reduce_precision {}, format = e8m7 : {f32s}", x.name);
+        let name = self.line(&text, at);
+        let array_type = ArrayType::new(DType::BF16, &*x.array_type.shape);
+        let text = format!("stablehlo.convert {name} : ({f32s}) -> {}", tensor(&array_type));
+        Value { name: self.line(&text, at), array_type }
+    }
+
+    pub(super) fn reduce(
+        &mut self,
+        kind: Reduction,
+        axes: &[usize],
+        x: &Value,
+        output: &ArrayType,
+        at: Location,
+    ) -> String {
+        let dtype = x.array_type.dtype;
+        let identity =
+            Value { name: self.constant(&identity(kind, dtype), at), array_type: ArrayType::scalar(dtype) };
+        let op = match kind {
+            Reduction::Sum => "add",
+            Reduction::Max => "maximum",
+            Reduction::Min => "minimum",
+            Reduction::And => "and",
+            Reduction::Or => "or",
+        };
+        let text = format!(
+            "stablehlo.reduce({} init: {}) applies stablehlo.{op} across dimensions = {} : {}",
+            x.name,
+            identity.name,
+            list(axes),
+            signature(&[x.clone(), identity.clone()], std::slice::from_ref(output))
+        );
+        self.line(&text, at)
+    }
+
+    pub(super) fn gather(
+        &mut self,
+        axis: usize,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> String {
+        let [x, indices] = [&inputs[0].array_type, &inputs[1].array_type];
+        let mut sizes = x.shape.clone();
+        sizes[axis] = 1;
+        let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+        let text = format!(
+            "\"stablehlo.gather\"({}) <{{dimension_numbers = #stablehlo.gather<offset_dims = {}, \
+             collapsed_slice_dims = [{axis}], start_index_map = [{axis}], index_vector_dim = {}>, \
+             indices_are_sorted = false, slice_sizes = array<i64: {}>}}> : {}",
+            operands(inputs),
+            list(&window_axes(axis, x, indices)),
+            indices.rank(),
+            sizes.join(", "),
+            signature(inputs, outputs)
+        );
+        self.line(&text, at)
+    }
+
+    pub(super) fn scatter(
+        &mut self,
+        axis: usize,
+        kind: ScatterKind,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> String {
+        let [x, indices] = [&inputs[0].array_type, &inputs[1].array_type];
+        let scalar = tensor(&ArrayType::scalar(x.dtype));
+        let region = match kind {
+            ScatterKind::Set => format!("stablehlo.return %new : {scalar}"),
+            ScatterKind::Add => {
+                format!("%sum = stablehlo.add %old, %new : {scalar}\n      stablehlo.return %sum : {scalar}")
+            }
+        };
+        let text = format!(
+            "\"stablehlo.scatter\"({}) <{{indices_are_sorted = false, scatter_dimension_numbers = \
+             #stablehlo.scatter<update_window_dims = {}, inserted_window_dims = [{axis}], \
+             scatter_dims_to_operand_dims = [{axis}], index_vector_dim = {}>, unique_indices = {}}}> ({{\n    \
+             ^bb0(%old: {scalar}, %new: {scalar}):\n      {region}\n    }}) : {}",
+            operands(inputs),
+            list(&window_axes(axis, x, indices)),
+            indices.rank(),
+            kind == ScatterKind::Set,
+            signature(inputs, outputs)
+        );
+        self.apart(&text, inputs, &outputs[0], at)
+    }
+
+    pub(super) fn all_reduce(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> String {
+        let replicas = self.options.num_replicas.max(1);
+        if replicas == 1 {
+            return inputs[0].name.clone();
+        }
+        let group: Vec<usize> = (0..replicas).collect();
+        let scalar = tensor(&ArrayType::scalar(outputs[0].dtype));
+        let text = format!(
+            "\"stablehlo.all_reduce\"({}) <{{replica_groups = dense<[{}]> : tensor<1x{replicas}xi64>}}> ({{\n    \
+             ^bb0(%left: {scalar}, %right: {scalar}):\n      %sum = stablehlo.add %left, %right : {scalar}\n      \
+             stablehlo.return %sum : {scalar}\n    }}) : {}",
+            inputs[0].name,
+            list(&group),
+            signature(inputs, outputs)
+        );
+        self.line(&text, at)
+    }
+}
+
+/// Where the axes of `x` other than `axis` stand in a gathered array.
+fn window_axes(axis: usize, x: &ArrayType, indices: &ArrayType) -> Vec<usize> {
+    (0..axis).chain(axis + indices.rank()..x.rank() - 1 + indices.rank()).collect()
+}
+
+/// The value that a reduction starts from.
+fn identity(kind: Reduction, dtype: DType) -> HostArray {
+    let bits: u64 = match (kind, dtype) {
+        (Reduction::Sum | Reduction::Or, _) => 0,
+        (Reduction::And, _) => 1,
+        (Reduction::Max, DType::BF16) => 0xff80,
+        (Reduction::Max, DType::F32) => f32::NEG_INFINITY.to_bits().into(),
+        (Reduction::Max, DType::F64) => f64::NEG_INFINITY.to_bits(),
+        (Reduction::Max, DType::I32) => i32::MIN as u32 as u64,
+        (Reduction::Max, _) => 0,
+        (Reduction::Min, DType::BF16) => 0x7f80,
+        (Reduction::Min, DType::F32) => f32::INFINITY.to_bits().into(),
+        (Reduction::Min, DType::F64) => f64::INFINITY.to_bits(),
+        (Reduction::Min, DType::I32) => i32::MAX as u64,
+        (Reduction::Min, _) => u64::MAX,
+    };
+    let bytes = &bits.to_le_bytes()[..dtype.size()];
+    HostArray::from_bytes(&ArrayType::scalar(dtype), bytes).expect("one element")
+}

@@ -1,0 +1,130 @@
+//! Loops and branches. Their bodies become regions that use outer values directly, so captures cost nothing.
+
+use super::scan::{Scan, as_while};
+use super::text::{self, tensor};
+use super::writer::results;
+use super::{Lowering, Names, Value};
+use crate::array::{ArrayType, DType, HostArray};
+use crate::ir::{Graph, Location};
+
+impl Lowering<'_> {
+    pub(super) fn while_loop(
+        &mut self,
+        cond: &Graph,
+        body: &Graph,
+        conds: usize,
+        bodies: usize,
+        inputs: &[Value],
+        at: Location,
+    ) -> Vec<String> {
+        let captures = &inputs[..conds + bodies];
+        let initial = &inputs[conds + bodies..];
+        self.loop_region(
+            initial,
+            at,
+            |lowering, carry| {
+                let result = lowering.body(cond, &[&captures[..conds], carry].concat());
+                result[0].clone()
+            },
+            |lowering, carry| lowering.body(body, &[&captures[conds..], carry].concat()),
+        )
+    }
+
+    pub(super) fn scan(&mut self, scan: &Scan, inputs: &[Value], outputs: &[ArrayType]) -> Vec<String> {
+        let at = scan.location;
+        let (captures, rest) = inputs.split_at(scan.captures);
+        let (carry, xs) = rest.split_at(scan.carry);
+        let mut initial = vec![Value { name: self.int(0, at), array_type: ArrayType::scalar(DType::I32) }];
+        initial.extend_from_slice(carry);
+        for array_type in &outputs[scan.carry..] {
+            let scalar = ArrayType::scalar(array_type.dtype);
+            let zero = self.constant(&HostArray::zeros(&scalar), at);
+            let zero = Value { name: zero, array_type: scalar };
+            let name =
+                self.simple("broadcast_in_dim", ", dims = []", &[zero], std::slice::from_ref(array_type), at);
+            initial.push(Value { name, array_type: array_type.clone() });
+        }
+        if scan.length == 0 {
+            // Its steps would read entries that no array has.
+            return initial[1..].iter().map(|value| value.name.clone()).collect();
+        }
+        let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
+        let (cond, body) = as_while(scan, &types, outputs);
+        let all = [captures, xs, &initial].concat();
+        self.while_loop(&cond, &body, 0, captures.len() + xs.len(), &all, at).split_off(1)
+    }
+
+    /// Writes a while loop whose regions are written by `cond` and `step`.
+    fn loop_region(
+        &mut self,
+        initial: &[Value],
+        at: Location,
+        cond: impl FnOnce(&mut Self, &[Value]) -> String,
+        step: impl FnOnce(&mut Self, &[Value]) -> Vec<String>,
+    ) -> Vec<String> {
+        let carry: Vec<Value> = initial
+            .iter()
+            .map(|value| Value { name: self.fresh("iter"), array_type: value.array_type.clone() })
+            .collect();
+        let bindings: Vec<String> = carry
+            .iter()
+            .zip(initial)
+            .map(|(inner, outer)| format!("{} = {}", inner.name, outer.name))
+            .collect();
+        let types: Vec<String> = initial.iter().map(|value| tensor(&value.array_type)).collect();
+        let types = types.join(", ");
+        let result = self.fresh("");
+        let count = initial.len();
+        let binding = if count == 1 { result.clone() } else { format!("{result}:{count}") };
+        self.raw(&format!("{binding} = stablehlo.while({}) : {types}", bindings.join(", ")));
+        self.raw("cond {");
+        self.indent += 1;
+        let go_on = cond(self, &carry);
+        self.raw(&format!("stablehlo.return {go_on} : tensor<i1>"));
+        self.indent -= 1;
+        self.raw("} do {");
+        self.indent += 1;
+        let after = step(self, &carry);
+        self.raw(&format!("stablehlo.return {} : {types}", after.join(", ")));
+        self.indent -= 1;
+        self.raw(&format!("}} {}", text::location(at)));
+        results(&result, count)
+    }
+
+    /// Writes an `if` whose two regions are written by `branch(true)` and `branch(false)`.
+    pub(super) fn branches(
+        &mut self,
+        pred: &Value,
+        outputs: &[ArrayType],
+        at: Location,
+        branch: impl Fn(&mut Self, bool) -> Vec<String>,
+    ) -> Vec<String> {
+        let types: Vec<String> = outputs.iter().map(tensor).collect();
+        let types = types.join(", ");
+        let result = self.fresh("");
+        let count = outputs.len();
+        let binding = if count == 1 { result.clone() } else { format!("{result}:{count}") };
+        self.raw(&format!("{binding} = \"stablehlo.if\"({}) ({{", pred.name));
+        for (side, end) in [(true, "}, {".to_owned()), (false, "})".to_owned())] {
+            self.indent += 1;
+            let values = branch(self, side);
+            self.raw(&format!("stablehlo.return {} : {types}", values.join(", ")));
+            self.indent -= 1;
+            match side {
+                true => self.raw(&end),
+                false => self.raw(&format!("{end} : (tensor<i1>) -> ({types}) {}", text::location(at))),
+            }
+        }
+        results(&result, count)
+    }
+
+    /// The equations of a body, its inputs bound to values; returns the names of its outputs.
+    pub(super) fn body(&mut self, graph: &Graph, inputs: &[Value]) -> Vec<String> {
+        let mut names = Names::new(graph);
+        for (&var, value) in graph.inputs.iter().zip(inputs) {
+            names.set(var, value.name.clone());
+        }
+        self.equations(graph, &mut names);
+        graph.outputs.iter().map(|&var| names.get(var).to_owned()).collect()
+    }
+}

@@ -1,0 +1,212 @@
+//! How a run begins: new, or from a checkpoint.
+//!
+//! A run that goes on takes back whatever came after its checkpoint: the logs are cut where the checkpoint says, later files are
+//! moved away, the best parameters are those of its time. So what follows is the same as if it had not been interrupted.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{Ears, Job, Session};
+use crate::algorithms::Learner;
+use crate::trainer::console::{Console, thousands};
+use crate::trainer::evaluation;
+use crate::trainer::files::write_atomically;
+use crate::trainer::health::Health;
+use crate::trainer::history::{self, History};
+use crate::trainer::logs::Logs;
+use crate::trainer::metrics::Interval;
+use crate::trainer::progress::Progress;
+use crate::trainer::run_dir::{Resumed, RunDir};
+use crate::trainer::settings::Settings;
+use crate::trainer::status::{self, State};
+use crate::trainer::summary;
+use crate::trainer::wandb::{self, Origin, Wandb};
+
+/// What W&B knows of a run when a process begins to work on it.
+struct Known {
+    origin: Origin,
+    /// The last step that was logged.
+    logged_step: u64,
+}
+
+impl<'a> Session<'a> {
+    /// Begins a new run. `ears` is given the updates of the run, and how many are behind it.
+    pub fn begin(job: Job<'a>, ears: impl FnOnce(u64, u64) -> Ears) -> Result<Self> {
+        let progress = Progress::new(job.learner.metric_names());
+        let run = RunDir::create(job.settings)?;
+        status::write_meta(run.path(), job.settings.seed, job.facts)?;
+        let known = Known { origin: Origin::New, logged_step: 0 };
+        Self::new(job, ears, run, progress, known)
+    }
+
+    /// Takes a run up again where its checkpoint was saved. `ears` as above.
+    pub(super) fn resume(
+        mut job: Job<'a>,
+        ears: impl FnOnce(u64, u64) -> Ears,
+        resumed: Resumed,
+    ) -> Result<Self> {
+        let Job { settings, facts, ref mut learner, .. } = job;
+        let directory = resumed.directory().to_path_buf();
+        let Resumed { path, mut checkpoint, rewind } = resumed;
+        ensure!(
+            checkpoint.env == settings.env,
+            "{} was trained in {}, not in {}",
+            path.display(),
+            checkpoint.env,
+            settings.env
+        );
+        checkpoint.match_state(&path, &learner.state_types())?;
+        learner.load_state(&checkpoint.state).with_context(|| format!("cannot load {}", path.display()))?;
+        let run = RunDir::reopen(&directory)?;
+        let mut progress = checkpoint.progress;
+        evaluation::restore(run.path(), checkpoint.best.as_ref(), learner.params_metadata())?;
+        let moved = run.supersede_after(progress.update)?;
+        status::add_resume_to_meta(run.path(), progress.update, facts)?;
+        let other_metrics = progress.interval.names() != learner.metric_names();
+        if other_metrics {
+            progress.interval = Interval::new(learner.metric_names());
+        }
+        let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
+        let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
+        let known = Known { origin, logged_step };
+        let mut session = Self::new(job, ears, run, progress, known)?;
+        session.best = checkpoint.best;
+        // A checkpoint under another name is saved again at the end, under its own.
+        let own_name = session.run.checkpoint_path(session.progress.update);
+        session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
+        session.announce_resume(&path, moved, other_metrics);
+        Ok(session)
+    }
+
+    fn new(
+        job: Job<'a>,
+        ears: impl FnOnce(u64, u64) -> Ears,
+        run: RunDir,
+        progress: Progress,
+        known: Known,
+    ) -> Result<Self> {
+        let Job { settings, config, facts, learner } = job;
+        let num_updates = settings.total_timesteps / learner.timesteps_per_update();
+        ensure!(
+            num_updates > 0,
+            "total_timesteps is {}, less than one update of {} timesteps",
+            settings.total_timesteps,
+            learner.timesteps_per_update()
+        );
+        write_atomically(&run.file("config.toml"), config.as_bytes())?;
+        let columns: Vec<String> = learner.metric_names().to_vec();
+        let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
+        let logs = open_logs(settings, &run, &progress, &columns, learner)?;
+        let health = health_of(&run)?;
+        let Ears { console, stop } = ears(num_updates, progress.update);
+        let wandb = begin_wandb(settings, config, facts, &run, known, &console);
+        let now = Instant::now();
+        Ok(Self {
+            settings,
+            config,
+            learner,
+            run,
+            columns,
+            logs,
+            wandb,
+            console,
+            stop,
+            num_updates,
+            timesteps_before: progress.timesteps,
+            progress,
+            best: None,
+            start: now,
+            start_time: status::now(),
+            chunk_end: now,
+            seconds_per_update: None,
+            last_save: now,
+            saved_update: None,
+            last_heartbeat: None,
+            last_row: None,
+            last_return: None,
+            health,
+            snapshot: None,
+            rollbacks: 0,
+        })
+    }
+
+    fn announce_resume(&self, checkpoint: &Path, moved: usize, other_metrics: bool) {
+        let Progress { update, timesteps, .. } = self.progress;
+        let steps = thousands(timesteps);
+        self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
+        if moved > 0 {
+            let files = if moved == 1 {
+                "1 file saved after it was".into()
+            } else {
+                format!("{moved} files saved after it were")
+            };
+            self.console.say(&format!("{files} moved to superseded/"));
+        }
+        if other_metrics {
+            self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
+        }
+        self.logs.notices().iter().for_each(|notice| self.console.warn(notice));
+        if update >= self.num_updates {
+            self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
+        }
+    }
+
+    /// Shows that the run is about to train.
+    pub fn open(&mut self) {
+        self.write_status(State::Running, None);
+        self.console.begin(self.run.path());
+        let (name, steps) = (self.run.name(), thousands(self.learner.timesteps_per_update()));
+        let updates = thousands(self.num_updates);
+        self.console.announce(&format!("run {name}: {updates} updates of {steps} timesteps"));
+    }
+}
+
+/// What the rows that a run has logged say about its health.
+pub(super) fn health_of(run: &RunDir) -> Result<Health> {
+    let (mut health, history) = (Health::default(), History::read(run.path())?);
+    for row in 0..history.len() {
+        health.check(&|name| history.get(row, name));
+    }
+    Ok(health)
+}
+
+/// Opens the logs where `progress` says that they end.
+pub(super) fn open_logs(
+    settings: &Settings,
+    run: &RunDir,
+    progress: &Progress,
+    columns: &[String],
+    learner: &dyn Learner,
+) -> Result<Logs> {
+    let offsets = &progress.offsets;
+    let logs = Logs::open(run.path(), offsets, columns)?;
+    logs.with_episodes(run.path(), offsets, learner.spec(), settings.log_episodes)
+}
+
+fn begin_wandb(
+    settings: &Settings,
+    config: &str,
+    facts: &[(String, Value)],
+    run: &RunDir,
+    known: Known,
+    console: &Console,
+) -> Option<Wandb> {
+    let mut values = summary::config_object(config);
+    values.extend(facts.iter().cloned());
+    let description = wandb::Description {
+        settings,
+        config: values,
+        run: run.path(),
+        run_name: &run.name(),
+        origin: known.origin,
+        commit: status::git_state().0,
+        logged_step: known.logged_step,
+    };
+    let (wandb, notices) =
+        Wandb::begin(&description, &wandb::Environment::of_process(), wandb::Pace::default());
+    notices.iter().for_each(|notice| console.say(notice));
+    wandb
+}

@@ -1,0 +1,117 @@
+//! How a run ends: what must not be lost is saved, and people are told what became of it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::Session;
+use crate::trainer::console::thousands;
+use crate::trainer::evaluation::BEST_PARAMS;
+use crate::trainer::metrics::Row;
+use crate::trainer::status::State;
+use crate::trainer::summary;
+
+/// What became of a run; `train --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    pub run: String,
+    pub directory: PathBuf,
+    pub state: State,
+    pub update: u64,
+    pub timesteps: u64,
+    pub episodes: u64,
+    /// Seconds of training, in all processes that worked on the run.
+    pub seconds: f64,
+    /// Environment steps per second of this process.
+    pub steps_per_second: f64,
+    /// The newest checkpoint that this process wrote.
+    pub checkpoint: Option<PathBuf>,
+    /// The parameters at the end, if the run is complete.
+    pub final_params: Option<PathBuf>,
+    /// The parameters that did best in an evaluation, if there was one.
+    pub best_params: Option<PathBuf>,
+    /// The last logged row.
+    pub metrics: Option<Row>,
+}
+
+impl Session<'_> {
+    /// Saves what there is to save and tells what became of the run.
+    pub fn close(mut self, result: Result<State>) -> Result<Outcome> {
+        let result = result.and_then(|state| self.end(state));
+        self.console.finish();
+        if let Some(wandb) = self.wandb.take() {
+            let notices = wandb.finish(result.is_err() as i32);
+            notices.iter().for_each(|notice| self.console.say(notice));
+        }
+        match result {
+            Ok(outcome) => {
+                self.write_status(outcome.state, None);
+                self.say_goodbye(&outcome);
+                Ok(outcome)
+            }
+            Err(error) => {
+                self.write_status(State::Failed, Some(format!("{error:#}")));
+                Err(error)
+            }
+        }
+    }
+
+    /// Saves what must not be lost.
+    fn end(&mut self, state: State) -> Result<Outcome> {
+        if self.progress.update > 0 {
+            self.save().with_context(|| format!("the last save failed ({})", self.what_is_kept()))?;
+        }
+        let mut final_params = None;
+        if state == State::Completed {
+            // After the checkpoint, which knows nothing of this shorter interval: a longer run goes on with it.
+            if self.progress.interval.updates > 0 {
+                let interval = self.progress.interval.clone();
+                self.log(&interval, Vec::new());
+            }
+            self.logs.sync()?;
+            let path = self.run.file("final_params.safetensors");
+            self.save_params(&path)?;
+            self.keep_artifact("final-model".into(), path.clone());
+            final_params = Some(path);
+        }
+        let best_params = self.best.is_some().then(|| self.run.file(BEST_PARAMS));
+        if let (Some(path), State::Completed) = (&best_params, state) {
+            self.keep_artifact("best-model".into(), path.clone());
+        }
+        summary::write(
+            self.run.path(),
+            &self.settings.env,
+            self.config,
+            &self.progress,
+            final_params.as_deref(),
+            self.best.as_ref(),
+        )?;
+        let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
+        Ok(Outcome {
+            run: self.run.name(),
+            directory: self.run.path().to_path_buf(),
+            state,
+            update: self.progress.update,
+            timesteps: self.progress.timesteps,
+            episodes: self.progress.episodes,
+            seconds: self.progress.seconds,
+            steps_per_second: self.steps_per_second(),
+            checkpoint,
+            final_params,
+            best_params,
+            metrics: self.last_row.clone(),
+        })
+    }
+
+    fn say_goodbye(&self, outcome: &Outcome) {
+        let (update, steps) = (outcome.update, thousands(outcome.timesteps));
+        let done = format!("at update {update} ({steps} timesteps)");
+        let directory = self.run.path().display();
+        self.console.announce(&match (&outcome.final_params, &outcome.checkpoint) {
+            (Some(params), _) => format!("completed {done}: {}", params.display()),
+            (None, Some(_)) => format!("stopped {done}; continue with: lockstep train --resume {directory}"),
+            (None, None) => "stopped before the first update; nothing to save".to_string(),
+        });
+    }
+}

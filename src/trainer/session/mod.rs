@@ -1,0 +1,143 @@
+//! One run while a process works on it.
+//!
+//! A [`Session`] owns the run directory, the logs and the progress of one run, and borrows its learner. [`train`] is its
+//! whole life; a group gives the chunks to several sessions itself. What a session does stands in rooms of their own:
+//!
+//! - `begin`: a new run, or one that goes on from a checkpoint
+//! - `chunks`: how long a chunk is, and what follows each
+//! - `report`: evaluations, logs, alerts and the status, for those who follow the run
+//! - `save`: checkpoints and parameters, on the way and at the end
+//! - `rollback`: what happens when a value is no finite number
+//! - `end`: the last save, and what became of the run
+
+mod begin;
+mod chunks;
+mod end;
+mod report;
+mod rollback;
+mod save;
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde_json::Value;
+
+pub use chunks::CHUNK_SECONDS;
+pub use end::Outcome;
+pub use save::SAVE_FILE;
+
+use super::console::Console;
+use super::evaluation::Best;
+use super::health::Health;
+use super::live::Live;
+use super::logs::Logs;
+use super::metrics::Row;
+use super::progress::Progress;
+use super::recovery::Snapshot;
+use super::run_dir::{Resumed, RunDir};
+use super::settings::Settings;
+use super::signals::StopSignal;
+use super::wandb::Wandb;
+use crate::algorithms::Learner;
+
+/// Trains until `total_timesteps`, or until a signal or a file `stop` asks to end early.
+///
+/// `config` is the resolved configuration as text, kept in the run directory and in each checkpoint. `facts` go into
+/// `meta.json`: device, versions, program hash. A resumed run continues in the directory of its checkpoint.
+///
+/// # Errors
+/// One line: the run directory cannot be used, the checkpoint does not fit, the device failed, or the final save
+/// failed. A periodic save that fails is a warning; the checkpoint before it stays.
+///
+/// With `live`, a screen in this process says what there is to say, and the second signal is its business.
+pub fn train(
+    settings: &Settings,
+    config: &str,
+    facts: &[(String, Value)],
+    learner: &mut dyn Learner,
+    resumed: Option<Resumed>,
+    live: Option<Live>,
+) -> Result<Outcome> {
+    let stop = Rc::new(StopSignal::listen(live.is_none())?);
+    let ears = |num_updates, done| Ears { console: Console::new(num_updates, done, live), stop };
+    let job = Job { settings, config, facts, learner };
+    let mut session = match resumed {
+        None => Session::begin(job, ears)?,
+        Some(resumed) => Session::resume(job, ears, resumed)?,
+    };
+    session.open();
+    let result = session.run_chunks();
+    session.close(result)
+}
+
+/// What a session is to do.
+pub(super) struct Job<'a> {
+    pub settings: &'a Settings,
+    /// The resolved configuration as text.
+    pub config: &'a str,
+    /// What `meta.json` says of this process.
+    pub facts: &'a [(String, Value)],
+    pub learner: &'a mut dyn Learner,
+}
+
+/// Through what a run and people hear of each other while it runs.
+pub(super) struct Ears {
+    pub console: Console,
+    pub stop: Rc<StopSignal>,
+}
+
+/// A run while a process works on it.
+pub(super) struct Session<'a> {
+    settings: &'a Settings,
+    config: &'a str,
+    learner: &'a mut dyn Learner,
+    run: RunDir,
+    /// The names of all columns of the logs.
+    columns: Vec<String>,
+    logs: Logs,
+    wandb: Option<Wandb>,
+    console: Console,
+    stop: Rc<StopSignal>,
+
+    progress: Progress,
+    best: Option<Best>,
+    num_updates: u64,
+    /// Timesteps that were there when this process began.
+    timesteps_before: u64,
+    start: Instant,
+    start_time: String,
+    /// When the last chunk ended.
+    chunk_end: Instant,
+    /// How long an update takes, once one was run.
+    seconds_per_update: Option<f64>,
+    last_save: Instant,
+    saved_update: Option<u64>,
+    last_heartbeat: Option<Instant>,
+    last_row: Option<Row>,
+    /// The mean return of the episodes that ended in the last update.
+    last_return: Option<f64>,
+    health: Health,
+    snapshot: Option<Snapshot>,
+    rollbacks: u32,
+}
+
+impl Session<'_> {
+    pub fn name(&self) -> String {
+        self.run.name()
+    }
+
+    pub fn update(&self) -> u64 {
+        self.progress.update
+    }
+
+    pub fn last_return(&self) -> Option<f64> {
+        self.last_return
+    }
+
+    /// Environment steps per second since this process began to train.
+    fn steps_per_second(&self) -> f64 {
+        let steps = self.progress.timesteps.saturating_sub(self.timesteps_before);
+        steps as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
+    }
+}

@@ -1,0 +1,125 @@
+//! What those who follow a run hear of it: evaluations, rows of the logs, alerts, the status.
+//!
+//! None of it may stop a run: whatever cannot be evaluated or written is a warning.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::Session;
+use crate::trainer::evaluation::{self, Best, Evaluation};
+use crate::trainer::metrics::{Interval, Row};
+use crate::trainer::progress::Progress;
+use crate::trainer::status::{self, State, Status};
+use crate::trainer::wandb::Wandb;
+
+/// How often `status.json` is written.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+impl Session<'_> {
+    /// Plays the evaluation that belongs here, if one does, and keeps the parameters if they are the best so far. Gives
+    /// its numbers for the logs. One that fails is a warning.
+    pub(super) fn evaluate_if_due(&mut self) -> Option<Vec<f32>> {
+        let Progress { update, timesteps, .. } = self.progress;
+        if !evaluation::is_due(self.settings, update) {
+            return None;
+        }
+        let evaluation = match Evaluation::run(self.settings, self.learner, update) {
+            Ok(evaluation) => evaluation,
+            Err(error) => {
+                let text = format!("the evaluation at update {update} failed: {error:#}; training continues");
+                self.console.warn(&text);
+                self.alert("an evaluation failed", &text);
+                return None;
+            }
+        };
+        let is_best = evaluation.beats(self.best.as_ref());
+        self.console.announce(&evaluation.describe(self.settings, update, is_best));
+        let kept = if is_best { self.keep_best(evaluation.report.episode_return.mean) } else { Ok(()) };
+        let logged = self.logs.episodes(update, timesteps, &evaluation.episodes);
+        if let Err(error) = kept.and(logged) {
+            self.console.warn(&format!("{error:#}; training continues"));
+        }
+        Some(evaluation.values())
+    }
+
+    /// Keeps the parameters of this moment as the best.
+    fn keep_best(&mut self, mean_return: f64) -> Result<()> {
+        let Progress { update, timesteps, .. } = self.progress;
+        let best = Best { update, timesteps, mean_return, params: self.learner.params()? };
+        let best = self.best.insert(best);
+        best.save(self.run.path(), self.learner.params_metadata())
+    }
+
+    /// Logs the interval that ends here with the numbers of an evaluation, and begins the next.
+    pub(super) fn log_interval(&mut self, evaluated: Vec<f32>) {
+        let next = Interval::new(self.progress.interval.names());
+        let interval = std::mem::replace(&mut self.progress.interval, next);
+        self.log(&interval, evaluated);
+    }
+
+    pub(super) fn log(&mut self, interval: &Interval, evaluated: Vec<f32>) {
+        let timesteps = interval.updates * self.learner.timesteps_per_update();
+        let row = Row {
+            update: self.progress.update,
+            timesteps: self.progress.timesteps,
+            names: self.columns.clone(),
+            values: [interval.values(), evaluated].concat(),
+            steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
+            wall_seconds: self.progress.seconds,
+            time: jiff::Timestamp::now(),
+        };
+        if let Some(wandb) = &mut self.wandb {
+            wandb.row(&row);
+        }
+        if let Err(error) = self.logs.append(&row) {
+            self.console.warn(&format!("{error:#}; the lines are kept for later"));
+        }
+        self.console.row(&row);
+        for warning in self.health.check(&|name| row.get(name).map(f64::from)) {
+            self.console.warn(&warning.text);
+            self.alert(warning.title, &warning.text);
+        }
+        self.last_row = Some(row);
+    }
+
+    /// Tells the people who follow the run, and the log of warnings.
+    pub(super) fn alert(&mut self, title: &str, text: &str) {
+        if let Err(error) = self.logs.warn(self.progress.update, title, text) {
+            self.console.warn(&format!("{error:#}; the warning is kept for later"));
+        }
+        if let Some(wandb) = &mut self.wandb {
+            wandb.alert(title, text);
+        }
+    }
+
+    pub(super) fn heartbeat(&mut self) {
+        for notice in self.wandb.iter_mut().flat_map(Wandb::notices) {
+            self.console.say(&notice);
+        }
+        if self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
+            self.write_status(State::Running, None);
+        }
+    }
+
+    pub(super) fn write_status(&mut self, state: State, error: Option<String>) {
+        let status = Status {
+            state,
+            update: self.progress.update,
+            num_updates: self.num_updates,
+            timesteps: self.progress.timesteps,
+            total_timesteps: self.settings.total_timesteps,
+            episodes: self.progress.episodes,
+            steps_per_second: self.steps_per_second(),
+            start_time: self.start_time.clone(),
+            last_heartbeat: status::now(),
+            memory_bytes: status::memory_bytes(),
+            device_memory_bytes: self.learner.device_memory(),
+            error,
+        };
+        self.last_heartbeat = Some(Instant::now());
+        if let Err(error) = status.write(self.run.path()) {
+            self.console.warn(&format!("{error:#}"));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What happens when a metric is no finite number: the state before it is kept, then the run fails or goes back.
+//!
+//! How that state is found again is `recovery`'s business.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use super::Session;
+use super::begin::{health_of, open_logs};
+use crate::trainer::checkpoint::Checkpoint;
+use crate::trainer::evaluation;
+use crate::trainer::recovery::{self, change_key};
+use crate::trainer::run_dir;
+use crate::trainer::settings::OnNan;
+
+/// How often a run may go back to a checkpoint because of a value that is not finite.
+const MOST_ROLLBACKS: u32 = 3;
+
+impl Session<'_> {
+    /// The chunk that would follow has a metric that is no finite number, `index` updates from here: goes to the state
+    /// before it, keeps that, and does what the settings say.
+    pub(super) fn fail_on_non_finite(&mut self, rows: &[Vec<f32>], index: usize) -> Result<()> {
+        let column =
+            rows[index].iter().position(|value| !value.is_finite()).expect("the row was found by it");
+        let (name, value) = (&self.progress.interval.names()[column], rows[index][column]);
+        let before = self.progress.update + index as u64;
+        let mut what = format!("{name} is {value} at update {}", before + 1);
+        let healthy = match &self.snapshot {
+            Some(snapshot) => snapshot.replay_to_health(self.learner, before)?,
+            None => before,
+        };
+        if healthy < before {
+            what += &format!(" and parameters are not finite since update {}", healthy + 1);
+        }
+        rows[..healthy.saturating_sub(self.progress.update) as usize].iter().for_each(|row| self.add(row));
+        let path = self.run.file(&format!("nonfinite_{healthy}.ckpt"));
+        let mut kept = self.checkpoint()?;
+        kept.progress.update = healthy; // what else it counts may be ahead of a state before this chunk
+        kept.save(&path)?;
+        let what = format!("{what}; the state before it is kept in {}", path.display());
+        self.alert("a value is not finite", &what);
+        if self.settings.on_nan == OnNan::Rollback && self.rollbacks < MOST_ROLLBACKS {
+            self.console.warn(&what);
+            return self.roll_back();
+        }
+        let kept = self.what_is_kept();
+        let run = self.run.path().display();
+        bail!(
+            "{what}; {kept}: continue from an earlier checkpoint with a lower --lr, or start afresh; \
+             `lockstep runs diagnose {run}` says more"
+        )
+    }
+
+    /// Goes back to the newest checkpoint and on from there with other random numbers.
+    fn roll_back(&mut self) -> Result<()> {
+        self.rollbacks += 1;
+        let (path, mut checkpoint) = self.newest_healthy()?;
+        change_key(&mut checkpoint.state, self.rollbacks)?;
+        self.learner.load_state(&checkpoint.state)?;
+        if let (Some(wandb), Some(row)) = (&mut self.wandb, &self.last_row) {
+            wandb.skip_to(row.update);
+        }
+        self.progress = checkpoint.progress;
+        evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.learner.params_metadata())?;
+        self.best = checkpoint.best;
+        self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
+        self.health = health_of(&self.run)?;
+        self.saved_update = Some(self.progress.update);
+        self.snapshot = None;
+        let (path, count) = (path.display(), self.rollbacks);
+        self.console.say(&format!("rolled back to {path} ({count} of at most {MOST_ROLLBACKS} times)"));
+        Ok(())
+    }
+
+    /// The newest checkpoint whose parameters are all finite: one may have been saved before any metric showed it.
+    fn newest_healthy(&mut self) -> Result<(PathBuf, Checkpoint)> {
+        for (_, path) in run_dir::checkpoints(self.run.path())?.into_iter().rev() {
+            let mut checkpoint = Checkpoint::load(&path)?;
+            checkpoint.match_state(&path, &self.learner.state_types())?;
+            self.learner.load_state(&checkpoint.state)?;
+            if recovery::is_healthy(self.learner)? {
+                return Ok((path, checkpoint));
+            }
+        }
+        bail!("there is no checkpoint to go back to")
+    }
+}

@@ -1,0 +1,115 @@
+//! Checkpoints and parameters.
+//!
+//! A save on the way that fails is a warning: the checkpoint before it stays, and the next one may succeed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::Session;
+use crate::trainer::checkpoint::Checkpoint;
+use crate::trainer::params;
+use crate::trainer::progress::Progress;
+use crate::trainer::run_dir;
+use crate::trainer::wandb::Artifact;
+
+/// A file of this name in its directory asks a run for a checkpoint.
+pub const SAVE_FILE: &str = "save";
+
+impl Session<'_> {
+    /// Saves if somebody asks for it, or the settings do.
+    pub(super) fn save_if_wanted(&mut self) {
+        if self.save_is_asked() {
+            self.save_as_asked();
+        } else if self.save_is_due() {
+            self.save_or_warn();
+        }
+    }
+
+    fn save_is_due(&self) -> bool {
+        match self.settings.save_interval {
+            Some(interval) => self.progress.update.is_multiple_of(interval),
+            None => self.last_save.elapsed().as_secs_f64() >= self.settings.save_interval_minutes * 60.0,
+        }
+    }
+
+    /// Whether somebody wants a checkpoint now: the screen of this process, or, with a file `save`, anybody else.
+    fn save_is_asked(&self) -> bool {
+        let by_screen = self.console.take_save();
+        fs::remove_file(self.run.file(SAVE_FILE)).is_ok() || by_screen
+    }
+
+    fn save_as_asked(&mut self) {
+        if self.save_or_warn() {
+            let path = self.run.checkpoint_path(self.progress.update);
+            self.console.say(&format!("saved {}", path.display()));
+        }
+    }
+
+    /// Says whether it worked.
+    fn save_or_warn(&mut self) -> bool {
+        self.last_save = Instant::now();
+        let saved = self.save();
+        if let Err(error) = &saved {
+            self.console.warn(&format!("{error:#}; {}, training continues", self.what_is_kept()));
+        }
+        saved.is_ok()
+    }
+
+    pub(super) fn what_is_kept(&self) -> String {
+        match self.saved_update {
+            Some(update) => format!("checkpoint_{update}.ckpt is kept"),
+            None => "there is no checkpoint yet".into(),
+        }
+    }
+
+    /// Saves a checkpoint and the parameters of this moment, unless they are there.
+    pub(super) fn save(&mut self) -> Result<()> {
+        let update = self.progress.update;
+        if self.saved_update == Some(update) {
+            return Ok(());
+        }
+        let checkpoint = self.checkpoint()?;
+        // Parameters first: whoever finds a checkpoint finds its parameters, too. Neither waits for the other's luck.
+        let params = self.save_params(&self.run.params_path(update));
+        checkpoint.save(&self.run.checkpoint_path(update))?;
+        self.saved_update = Some(update);
+        let path = self.run.checkpoint_path(update);
+        self.keep_artifact(format!("checkpoint-{update}"), path);
+        if let Some(keep) = self.settings.keep {
+            run_dir::keep_newest(self.run.path(), keep as usize)?;
+        }
+        params
+    }
+
+    /// The run as it stands.
+    pub(super) fn checkpoint(&mut self) -> Result<Checkpoint> {
+        self.logs.sync()?; // the checkpoint counts on it
+        self.progress.offsets = self.logs.offsets();
+        Ok(Checkpoint {
+            config: self.config.into(),
+            env: self.settings.env.clone(),
+            progress: self.progress.clone(),
+            state: self.learner.state()?,
+            best: self.best.clone(),
+        })
+    }
+
+    pub(super) fn keep_artifact(&mut self, name: String, path: PathBuf) {
+        let Progress { update, timesteps, .. } = self.progress;
+        if let Some(wandb) = &mut self.wandb {
+            let metadata =
+                serde_json::json!({"update": update, "timesteps": timesteps, "run": self.run.name()});
+            wandb.artifact(Artifact { name, kind: "model", path, metadata, aliases: vec!["latest".into()] });
+        }
+    }
+
+    pub(super) fn save_params(&self, path: &Path) -> Result<()> {
+        let Progress { update, timesteps, .. } = self.progress;
+        let counters = [("update".into(), update.to_string()), ("timesteps".into(), timesteps.to_string())];
+        let metadata = self.learner.params_metadata().into_iter().chain(counters).collect();
+        params::save_params(path, &self.learner.params()?, &metadata)
+    }
+}

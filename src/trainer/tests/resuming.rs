@@ -1,0 +1,100 @@
+//! A run that goes on from a checkpoint is the run that was never interrupted.
+
+use super::*;
+
+#[test]
+fn a_resumed_run_equals_an_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    for stop_at in [1, 9, 10, 13, 40, 46] {
+        let parent = dir.path().join(format!("stop-{stop_at}"));
+        let learner = Fake::new().stopping_at(stop_at, &parent);
+        let first = run(&settings(&parent, 47), learner);
+        assert_eq!((first.state, first.update), (status::State::Stopped, stop_at));
+        assert!(!first.directory.join("final_params.safetensors").exists());
+        let second = resume(&settings(&parent, 47), &first.directory, Fake::new()).unwrap();
+        assert_eq!((second.state, second.run.as_str()), (status::State::Completed, "run"));
+        assert_same_run(&whole, &second.directory);
+    }
+}
+
+#[test]
+fn a_complete_run_can_be_made_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let parent = dir.path().join("grown");
+    let short = run(&settings(&parent, 25), Fake::new());
+    assert_eq!(metrics(&short.directory).last().unwrap()["update"], 25);
+    let long = resume(&settings(&parent, 47), Path::new("run"), Fake::new()).unwrap();
+    assert_same_run(&whole, &long.directory);
+}
+
+#[test]
+fn resuming_a_complete_run_completes_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let parent = dir.path().join("again");
+    let first = run(&settings(&parent, 47), Fake::new());
+    fs::remove_file(first.directory.join("final_params.safetensors")).unwrap();
+    let second = resume(&settings(&parent, 47), Path::new("latest"), Fake::new()).unwrap();
+    assert_same_run(&whole, &second.directory);
+}
+
+#[test]
+fn resuming_from_an_older_checkpoint_cuts_the_log_and_moves_the_later_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let parent = dir.path().join("older");
+    let saving = Settings { save_interval: Some(12), ..settings(&parent, 47) };
+    let first = run(&saving, Fake::new());
+    let older = first.directory.join("checkpoint_12.ckpt");
+    let second = resume(&settings(&parent, 47), &older, Fake::new()).unwrap();
+    assert_same_run(&whole, &second.directory);
+    assert!(second.directory.join("superseded/checkpoint_36.ckpt").exists());
+    assert!(!second.directory.join("checkpoint_36.ckpt").exists());
+}
+
+#[test]
+fn a_damaged_log_does_not_keep_a_run_from_going_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = run(&Settings { save_interval: Some(20), ..settings(dir.path(), 40) }, Fake::new()).directory;
+    fs::write(first.join("metrics.jsonl"), vec![0xff; 4000]).unwrap();
+    let outcome = resume(&settings(dir.path(), 47), &first, Fake::new()).unwrap();
+    assert_eq!((outcome.state, outcome.update), (status::State::Completed, 47));
+}
+
+#[test]
+fn warnings_of_a_resumed_run_are_those_of_an_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let learner = |max_updates| {
+        let mut learner = Fake::with_max_updates(max_updates);
+        learner.names[2] = "approx_kl".into(); // which goes up and down between -1 and 1
+        learner
+    };
+    let text = |run: &Path| fs::read_to_string(run.join("warnings.jsonl")).unwrap();
+    let every = |name: &str| Settings { log_interval: 1, ..settings(&dir.path().join(name), 47) };
+    let whole = run(&every("whole"), learner(7)).directory;
+    assert!(text(&whole).lines().count() >= 2, "{}", text(&whole));
+    let first = run(&every("parts"), learner(1).stopping_at(23, &dir.path().join("parts")));
+    let second = resume(&every("parts"), &first.directory, learner(1000)).unwrap();
+    assert_eq!(text(&second.directory), text(&whole));
+}
+
+#[test]
+fn a_checkpoint_of_something_else_is_refused_before_anything_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = run(&settings(dir.path(), 15), Fake::new());
+    let before = metrics(&first.directory);
+    let other_network = resume(&settings(dir.path(), 47), Path::new("run"), Fake::with_ballast());
+    assert_eq!(
+        other_network.unwrap_err().to_string(),
+        format!(
+            "{} does not fit this program: ballast (f32[65536]) is missing",
+            first.checkpoint.as_ref().unwrap().display()
+        )
+    );
+    let other_env = Settings { env: "cartpole".into(), ..settings(dir.path(), 47) };
+    let error = resume(&other_env, Path::new("run"), Fake::new()).unwrap_err().to_string();
+    assert!(error.ends_with("checkpoint_15.ckpt was trained in fake, not in cartpole"), "{error}");
+    assert_eq!(metrics(&first.directory), before);
+}
