@@ -164,9 +164,9 @@ if [ "$device" = cuda ]; then
   part "cartpole $small, loops in CUDA graphs" 90 with_graphs bench cartpole "$small"
   part "hackmatrix $small, loops in CUDA graphs" 150 with_graphs bench hackmatrix "$small"
 fi
-part "jax" 200 find_jax && for size in $small $middle $large; do part "jax, cartpole $size" 90 bench_jax "$size"; done
 part "cartpole, deterministic twice" 120 twice cartpole
 part "cartpole learns" 120 learn cartpole "$(steps 100000 8000000)"
+part "jax" 200 find_jax && for size in $small $middle $large; do part "jax, cartpole $size" 90 bench_jax "$size"; done
 part "hackmatrix $large" 150 bench hackmatrix "$large"
 for precision in tf32 bf16; do
   part "cartpole $middle, $precision" 90 bench cartpole "$middle" --precision "$precision"

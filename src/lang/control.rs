@@ -75,8 +75,8 @@ pub fn cond<T: Tree, Y: Tree>(
 }
 
 /// `body(operand)` if `cond` (a scalar) holds, else `operand`. Means the same as [`cond`](fn@cond) with an
-/// identity, but under vmap the cost follows the number of examples whose condition holds: use it
-/// for expensive, seldom events.
+/// identity, but under vmap the cost follows the number of examples whose condition holds (on a GPU only if `body` has
+/// loops): use it for expensive, seldom events.
 #[track_caller]
 pub fn rare<T: Tree>(cond: Bool, operand: T, body: impl Fn(T) -> T) -> T {
     let types = leaf_types(&operand);
