@@ -11,6 +11,7 @@ mod mlp;
 mod mlp_calls;
 mod sparse_calls;
 mod sparse_dot;
+mod transpose;
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -59,6 +60,8 @@ kernels! {
     /// (x, kernels and biases as above, the outputs of all layers but the last, the cotangent of the last) -> the gradient of x
     /// if there is one result more than kernels and biases, then those of each kernel and bias.
     MLP_GRADIENT = "lockstep_mlp_gradient" => mlp_calls::mlp_gradient;
+    /// (x f32`[H, W]`) -> f32`[W, H]`.
+    TRANSPOSE = "lockstep_transpose" => transpose::transpose;
 }
 
 /// The i32 attribute of the calls of an MLP: which activation stands between the layers, as [`Activation`] numbers them.

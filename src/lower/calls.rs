@@ -7,7 +7,7 @@ use super::clusters::Cluster;
 use super::text::{list, tensor};
 use super::writer::{operands, signature};
 use super::{Lowering, Precision, Value, threefry};
-use crate::array::ArrayType;
+use crate::array::{ArrayType, DType};
 use crate::ir::{Activation, Kernel, Location};
 use crate::runtime::{NOT_INLINED, ONE_KERNEL, kernels};
 
@@ -96,6 +96,25 @@ impl Lowering<'_> {
             self.transposed.insert(name.clone(), inputs);
         }
         vec![name]
+    }
+
+    /// A large matrix is turned by a native function.
+    pub(super) fn transpose(
+        &mut self,
+        permutation: &[usize],
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        /// Numbers of a matrix for which the call pays.
+        const LARGE: usize = 1 << 15;
+        let x = &inputs[0].array_type;
+        let matrix = permutation == [1, 0] && x.dtype == DType::F32;
+        if self.options.kernels && matrix && x.size() >= LARGE {
+            return self.call_kernel(kernels::TRANSPOSE, None, inputs, None, outputs, at);
+        }
+        let attributes = format!(", dims = {}", list(permutation));
+        vec![self.simple("transpose", &attributes, inputs, outputs, at)]
     }
 
     /// `sum + product`, if one is a product that a kernel can add to the other in place. (The product on its own is used no

@@ -217,10 +217,7 @@ impl Lowering<'_> {
                 vec![self.simple("broadcast_in_dim", &attributes, inputs, outputs, at)]
             }
             Op::Reshape { .. } => vec![self.simple("reshape", "", inputs, outputs, at)],
-            Op::Transpose { permutation } => {
-                let attributes = format!(", dims = {}", list(permutation));
-                vec![self.simple("transpose", &attributes, inputs, outputs, at)]
-            }
+            Op::Transpose { permutation } => self.transpose(permutation, inputs, outputs, at),
             Op::Slice { start, limit, stride } => {
                 let ranges: Vec<String> =
                     (0..start.len()).map(|i| format!("{}:{}:{}", start[i], limit[i], stride[i])).collect();
