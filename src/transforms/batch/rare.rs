@@ -11,7 +11,7 @@ use crate::array::{ArrayType, DType};
 use crate::ir::{Binary, Build, Comparison, Graph, Op, Reduction, Unary, Var};
 
 /// A batched `rare` works on groups of this fraction of the batch.
-const RARE_GROUPS: usize = 16;
+const RARE_GROUPS: usize = 32;
 
 impl Batching {
     /// How many examples the batched [`Op::Rare`] works on at once.
