@@ -9,7 +9,7 @@ use crate::runtime::DeviceKind;
 use crate::transforms::batch::{Batched, Batching, Placement};
 use crate::transforms::grad;
 
-use super::array::{Array, Bool, Float, Int, Kind, Operand};
+use super::array::{Array, Bool, Float, Int, Kind, Operand, arange};
 use super::trace::{Handle, Traced, emit, emit_with, target, trace_block};
 use super::tree::{Tree, leaf_paths, leaf_types, leaves, rebuild};
 
@@ -273,6 +273,20 @@ pub fn unravel<T: Tree>(like: &T, vector: Float) -> T {
 #[track_caller]
 pub fn all_reduce(x: Float) -> Float {
     Array::from_handle(emit(Op::AllReduce, &[x.handle()])[0])
+}
+
+/// `x` of each of the `num_devices` devices that run the program, `[num_devices, ...]`.
+#[track_caller]
+pub fn all_gather(x: Float, num_devices: usize) -> Float {
+    let all = x.broadcast(0, num_devices);
+    if num_devices == 1 {
+        return all;
+    }
+    let mut own = arange(num_devices).eq(replica_id());
+    for (axis, &size) in x.shape().iter().enumerate() {
+        own = own.broadcast(axis + 1, size);
+    }
+    all_reduce(select(own, all, 0.0))
 }
 
 /// The number of the device that runs this replica of the program, an i32 scalar.

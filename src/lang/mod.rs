@@ -29,8 +29,9 @@ pub use array::{
     int_u64, iota, kind,
 };
 pub use control::{
-    all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range, scan_reverse,
-    select, select_tree, split_first_axis, take_tree, unravel, value_and_grad, vmap, vmap_last, while_loop,
+    all_gather, all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range,
+    scan_reverse, select, select_tree, split_first_axis, take_tree, unravel, value_and_grad, vmap, vmap_last,
+    while_loop,
 };
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use lockstep::array::HostArray;
 use lockstep::interpret::interpret;
 use lockstep::ir::{Graph, Var, check};
+use lockstep::lang::{all_gather, replica_id, stack, trace};
 use lockstep::lower::{Options, lower};
 use lockstep::runtime::{Client, CompileOptions, DeviceKind, ProgramCache, plugin};
 
 use super::cases::Case;
 use super::{cases_and_gradients, compare, for_each};
+use crate::common::client;
 
 /// Cases per program: many, because each program costs time to compile.
 const CASES_PER_PROGRAM: usize = 100;
@@ -48,4 +50,19 @@ fn run_together<'a>(client: &Client, cases: &'a [Case]) -> BTreeMap<&'a str, Vec
     let results = program.run(args).unwrap();
     let mut found = results.iter().map(|buffer| buffer.to_host().unwrap());
     cases.iter().map(|case| (&*case.name, found.by_ref().take(case.graph.outputs.len()).collect())).collect()
+}
+
+#[test]
+fn every_device_gathers_what_all_have() {
+    const DEVICES: usize = 2;
+    let traced = trace(&(), |()| {
+        let own = replica_id().as_f32() + 1.0;
+        all_gather(stack([own, own * own * 10.0]), DEVICES)
+    });
+    let options = Options { num_replicas: DEVICES, ..Options::default() };
+    let compile = CompileOptions { num_replicas: DEVICES, ..CompileOptions::default() };
+    let program = client().compile(&lower(&traced.graph, &options), &compile).unwrap();
+    for results in program.run_replicas((0..DEVICES).map(|_| Vec::new()).collect()).unwrap() {
+        assert_eq!(results[0].to_host().unwrap(), HostArray::new(&[2, 2], vec![1f32, 10.0, 2.0, 40.0]));
+    }
 }

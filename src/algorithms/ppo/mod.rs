@@ -26,9 +26,8 @@ use crate::array::ArrayType;
 use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
-    Float, Int, Key, Leaves, Tree, all_reduce, arange, concatenate, float, int, leaves, map2,
-    merge_first_axes, ravel, replica_id, scan, select, stack, take_tree, target, unravel, value_and_grad,
-    vmap,
+    Float, Int, Key, Leaves, Tree, all_gather, all_reduce, arange, concatenate, float, int, leaves, map2,
+    merge_first_axes, ravel, replica_id, scan, stack, take_tree, target, unravel, value_and_grad, vmap,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 use crate::runtime::DeviceKind;
@@ -209,6 +208,7 @@ impl Ppo<'_> {
     ) -> (ActorCritic, Adam<ActorCritic>, Float, Float) {
         let Settings { num_minibatches, update_epochs, .. } = *self.settings;
         let rows = samples.action.shape()[0];
+        // Devices hold different samples, so they shuffle apart.
         let shuffle = |epoch: Int| {
             Permutation::new(key.fold_in(self.device()).fold_in(epoch), rows).apply(arange(rows))
         };
@@ -298,11 +298,8 @@ impl Ppo<'_> {
         let size = x.shape()[1];
         let own_mean = x.mean([1]);
         let own_variance = (x - own_mean.broadcast(1, size)).square().mean([1]);
-        let all = self.of_all_devices(stack([own_mean, own_variance]));
-        let (means, variances) = (all.index(1, 0), all.index(1, 1));
-        let mean = means.mean([0]);
-        let between = (means - mean.broadcast(0, self.num_devices)).square();
-        (mean, (variances + between).mean([0]).sqrt())
+        let all = all_gather(stack([own_mean, own_variance]), self.num_devices);
+        pooled(all.index(1, 0), all.index(1, 1))
     }
 
     /// The names of the metrics of an update, in order, and how to combine them over updates.
@@ -353,7 +350,7 @@ impl Ppo<'_> {
             own.push(if metric.aggregate == Aggregate::Max { max(total) } else { sum(total) });
         }
         own.extend(totals.action_groups.into_iter().map(sum));
-        let all = self.of_all_devices(stack(&own));
+        let all = all_gather(stack(&own), self.num_devices);
         let (sums, maxima) = (all.sum([0]), all.max([0]));
 
         let episodes = sums.index(0, 0);
@@ -383,19 +380,6 @@ impl Ppo<'_> {
         stack(row)
     }
 
-    /// `x` of each device, `[D, ...]`, in one exchange.
-    fn of_all_devices(&self, x: Float) -> Float {
-        let all = x.broadcast(0, self.num_devices);
-        if self.num_devices == 1 {
-            return all;
-        }
-        let mut own = arange(self.num_devices).eq(replica_id());
-        for (axis, &size) in x.shape().iter().enumerate() {
-            own = own.broadcast(axis + 1, size);
-        }
-        all_reduce(select(own, all, 0.0))
-    }
-
     /// The number of this device among those that share the environments. A device that shares agents has all
     /// environments of each.
     fn device(&self) -> Int {
@@ -412,6 +396,13 @@ impl Ppo<'_> {
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
         }
     }
+}
+
+/// Mean and standard deviation, `[M]` each, of samples of equal size that have these means and variances, `[D, M]` each.
+fn pooled(means: Float, variances: Float) -> (Float, Float) {
+    let mean = means.mean([0]);
+    let between = (means - mean.broadcast(0, means.shape()[0])).square();
+    (mean, (variances + between).mean([0]).sqrt())
 }
 
 /// A tree of floats for adding up: the large arrays as they are, so that a kernel can add to them in place, and the small
@@ -481,4 +472,21 @@ fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
         DeviceKind::Cuda | DeviceKind::Tpu => MEMORY,
     };
     divisor_at_most(minibatch, floats / widths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::{constant, trace};
+
+    #[test]
+    fn moments_of_parts_make_those_of_the_whole() {
+        // 1, 3 and 4, 8: means 2 and 6, variances 1 and 4; together the mean 4 and the variance 26 / 4.
+        let parts = |values: [f32; 2]| constant(values).reshape([2, 1]);
+        let traced = trace(&(), |()| pooled(parts([2.0, 6.0]), parts([1.0, 4.0])));
+        let moments = interpret(&traced.graph, &[]);
+        assert_eq!(moments[0].to_f64(), [4.0]);
+        assert!((moments[1].to_f64()[0] - 6.5f64.sqrt()).abs() < 1e-6);
+    }
 }
