@@ -49,7 +49,9 @@ impl Plot {
         );
         let picture = picture(&names, &histories, &metrics);
         fs::write(&self.out, picture).with_context(|| format!("cannot write {}", self.out.display()))?;
-        eprintln!("drew {} curves into {}", metrics.len() * names.len(), self.out.display());
+        let curves = metrics.len() * names.len();
+        let plural = if curves == 1 { "" } else { "s" };
+        eprintln!("drew {curves} curve{plural} into {}", self.out.display());
         Ok(())
     }
 }
