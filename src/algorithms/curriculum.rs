@@ -92,9 +92,7 @@ mod tests {
     fn a_phase_begins_with_the_first_update_after_its_timesteps() {
         let env = Erased::new(HackMatrix);
         let inputs = inputs(&env, &[150, 250], 50).unwrap();
-        let placeholder =
-            |(name, value): &(String, HostArray)| (name.clone(), Handle::placeholder(&value.array_type()));
-        let structure = Leaves(inputs.iter().map(placeholder).collect());
+        let structure = Leaves::placeholders(&inputs);
         let update = Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
         let traced = trace(&(structure, update), |(inputs, update): (Leaves, Int)| {
             let Phase { number, params } = phase(&inputs, update);

@@ -282,11 +282,8 @@ pub fn all_gather(x: Float, num_devices: usize) -> Float {
     if num_devices == 1 {
         return all;
     }
-    let mut own = arange(num_devices).eq(replica_id());
-    for (axis, &size) in x.shape().iter().enumerate() {
-        own = own.broadcast(axis + 1, size);
-    }
-    all_reduce(select(own, all, 0.0))
+    let own = arange(num_devices).eq(replica_id());
+    all_reduce(select_tree(own, all, all.full_like(0.0)))
 }
 
 /// The number of the device that runs this replica of the program, an i32 scalar.

@@ -121,7 +121,7 @@ impl Traced {
         check_divisions(settings, agents, num_devices)?;
         let ppo = Ppo { settings, env, num_devices: sharers };
         let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
-        let params_structure = params_structure(&env_params);
+        let params_structure = Leaves::placeholders(&env_params);
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let init = trace_init(&ppo, &params_structure, &seeds);
         let metrics = ppo.metric_names();
@@ -337,11 +337,6 @@ pub fn trace_init(ppo: &Ppo, env_params: &Leaves, seeds: &ArrayType) -> Signatur
         let init = |seed| ppo.init(&params, Key::from_words(seed));
         if seeds.rank() == 1 { init(seeds) } else { vmap(seeds, init) }
     })
-}
-
-pub fn params_structure(env_params: &[(String, HostArray)]) -> Leaves {
-    let leaf = |(name, value): &(String, HostArray)| (name.clone(), Handle::placeholder(&value.array_type()));
-    Leaves(env_params.iter().map(leaf).collect())
 }
 
 /// `updates` updates: the new state, and the table with their rows of metrics along axis 0.

@@ -13,7 +13,7 @@ use crate::lang::{Leaves, leaf_paths, trace, traced_for};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions};
 
-use super::engine::{Agents, Engine, Facts, Start, Timing, hyper_structure, params_structure, trace_init};
+use super::engine::{Agents, Engine, Facts, Start, Timing, hyper_structure, trace_init};
 use super::{Course, Hyper, Ppo, State};
 
 /// PPO on the devices of a client.
@@ -38,7 +38,7 @@ impl PpoLearner {
         let Start { settings, env, num_devices, .. } = *start;
         let ppo = Ppo { settings, env, num_devices };
         let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
-        let env_params = params_structure(&env_params);
+        let env_params = Leaves::placeholders(&env_params);
         let init = trace_init(&ppo, &env_params, &ArrayType::new(DType::U32, [2]));
         let course = traced_for(self.engine.client.kind(), || {
             trace(
