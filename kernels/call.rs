@@ -126,6 +126,10 @@ unsafe impl Element for i32 {
     const NUMBER: c_int = 4;
 }
 // SAFETY: as in the header.
+unsafe impl Element for u32 {
+    const NUMBER: c_int = 8;
+}
+// SAFETY: as in the header.
 unsafe impl Element for f32 {
     const NUMBER: c_int = 11;
 }
@@ -167,13 +171,23 @@ impl<'a> Call<'a> {
 
     /// All results: their memory, to be overwritten.
     pub fn results<T: Element>(&mut self) -> Result<Vec<&mut [T]>, String> {
-        let one = |index| {
-            let (data, shape) = self.buffer::<T>("result", &self.frame.rets, index)?;
-            let size = size(shape);
-            // SAFETY: as in `result`; the results do not overlap.
-            Ok(if size == 0 { &mut [][..] } else { unsafe { std::slice::from_raw_parts_mut(data, size) } })
-        };
-        (0..self.frame.rets.size as usize).map(one).collect()
+        // SAFETY: each is asked for once.
+        (0..self.frame.rets.size as usize).map(|index| unsafe { self.result_number(index) }).collect()
+    }
+
+    /// The two results, of different types: their memory, to be overwritten.
+    pub fn two_results<A: Element, B: Element>(&mut self) -> Result<(&mut [A], &mut [B]), String> {
+        // SAFETY: each is asked for once.
+        unsafe { Ok((self.result_number(0)?, self.result_number(1)?)) }
+    }
+
+    /// # Safety
+    /// Of each result there is only one reference, which is borrowed from this view of the call.
+    unsafe fn result_number<'b, T: Element>(&self, index: usize) -> Result<&'b mut [T], String> {
+        let (data, shape) = self.buffer::<T>("result", &self.frame.rets, index)?;
+        let size = size(shape);
+        // SAFETY: as in `result`; the results do not overlap.
+        Ok(if size == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(data, size) } })
     }
 
     /// The only result, which holds operand number `index` to begin with: the program lets them share their memory.

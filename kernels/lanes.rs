@@ -30,6 +30,9 @@ pub unsafe trait Lanes: Copy {
     /// Writes `first + i` and the number itself for each lane `i` that is not zero, in order, to the two lists, and
     /// returns how many there are. May write [`Lanes::WIDTH`] elements in any case.
     unsafe fn compress_non_zero(self, first: u32, indices: *mut u32, values: *mut f32) -> usize;
+    /// Writes those of the [`Lanes::WIDTH`] numbers at `from` whose bit is set, in order, and returns how many there are. May
+    /// write [`Lanes::WIDTH`] numbers in any case. Higher bits mean nothing.
+    unsafe fn compress(bits: u32, from: *const u32, to: *mut u32) -> usize;
 }
 
 /// Any processor: the compiler chooses the instructions.
@@ -102,6 +105,17 @@ unsafe impl Lanes for Portable {
                 *values.add(count) = value;
             }
             count += usize::from(value != 0.0);
+        }
+        count
+    }
+
+    #[inline(always)]
+    unsafe fn compress(bits: u32, from: *const u32, to: *mut u32) -> usize {
+        let mut count = 0;
+        for lane in 0..Self::WIDTH {
+            // SAFETY: by contract.
+            unsafe { *to.add(count) = *from.add(lane) };
+            count += (bits >> lane & 1) as usize;
         }
         count
     }
@@ -184,6 +198,18 @@ mod x86 {
                 count
             }
         }
+
+        #[inline(always)]
+        unsafe fn compress(bits: u32, from: *const u32, to: *mut u32) -> usize {
+            let mut rest = bits & 0xFF;
+            let mut count = 0;
+            while rest != 0 {
+                unsafe { *to.add(count) = *from.add(rest.trailing_zeros() as usize) };
+                rest &= rest - 1;
+                count += 1;
+            }
+            count
+        }
     }
 
     // SAFETY: AVX-512F.
@@ -251,14 +277,24 @@ mod x86 {
                 mask.count_ones() as usize
             }
         }
+
+        #[inline(always)]
+        unsafe fn compress(bits: u32, from: *const u32, to: *mut u32) -> usize {
+            let mask = bits as u16;
+            unsafe {
+                let numbers = _mm512_loadu_si512(from.cast());
+                _mm512_storeu_si512(to.cast(), _mm512_maskz_compress_epi32(mask, numbers));
+            }
+            mask.count_ones() as usize
+        }
     }
 }
 
 /// Asks for `numbers` to be in the cache soon.
 #[inline(always)]
-pub fn prefetch(numbers: &[f32]) {
+pub fn prefetch<T>(numbers: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks(16) {
+    for line in numbers.chunks(64 / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch reads nothing.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
@@ -283,9 +319,9 @@ pub fn has_avx2() -> bool {
 /// `best_lanes!(fn name = kernel(a: A, b: B))` defines `name(a, b)`, which runs `kernel::<L>(a, b)` for the widest `L` that
 /// the processor has. `kernel` is `inline(always)`.
 macro_rules! best_lanes {
-    ($(#[$doc:meta])* pub fn $name:ident = $kernel:ident($($arg:ident: $Type:ty),* $(,)?)) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident = $kernel:ident($($arg:ident: $Type:ty),* $(,)?)) => {
         $(#[$doc])*
-        pub fn $name($($arg: $Type),*) {
+        $vis fn $name($($arg: $Type),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,popcnt")]

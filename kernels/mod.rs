@@ -9,6 +9,7 @@ mod call;
 mod lanes;
 mod mlp;
 mod mlp_calls;
+mod pack;
 mod sparse_calls;
 mod sparse_dot;
 mod transpose;
@@ -43,17 +44,17 @@ macro_rules! kernels {
 }
 
 kernels! {
-    /// (x f32`[R, I]`, w f32`[I, W]`) or (x, rows i32`[N]`, w) -> f32`[N, W]`: the product of (those rows of) x and w.
+    /// (x, w f32`[I, W]`) -> f32`[N, W]`: the product of x and w. Here and below x is f32`[N, I]`, or packed: the results
+    /// of [`PACK`] and the order. A list i32`[N]` may follow it, of which rows are meant.
     SPARSE_DOT = "lockstep_sparse_dot" => sparse_calls::sparse_dot;
-    /// (x f32`[R, I]`, g f32`[N, W]`) or (x, rows i32`[N]`, g) -> f32`[I, W]`: the product of (those rows of) x, transposed,
-    /// and g.
+    /// (x, g f32`[N, W]`) -> f32`[I, W]`: the product of x, transposed, and g.
     SPARSE_DOT_TRANSPOSED = "lockstep_sparse_dot_transposed" => sparse_calls::sparse_dot_transposed;
     /// The operands of the kernel before, then sum f32`[I, W]` -> f32`[I, W]`, in the place of the sum: the product and the sum
     /// added.
     SPARSE_DOT_TRANSPOSED_ADD = "lockstep_sparse_dot_transposed_add" => sparse_calls::sparse_dot_transposed_add;
-    /// (x f32`[N, I]`) -> f32`[N, I]`, in place: x for the products above only, in which each row is replaced by its numbers
-    /// that are not zero.
-    SQUEEZE = "lockstep_squeeze" => sparse_calls::squeeze;
+    /// (x f32`[I, N]`, order i32`[I]`) -> (f32`[N, F]`, u32`[N, B]`): in each row the numbers of the first F columns of x in this
+    /// order, and for each of the others a bit: whether it is not zero.
+    PACK = "lockstep_pack" => pack::pack;
     /// (x f32`[N, I]`, then for each layer its kernel and its bias) -> the output f32`[N, W]` of each layer, the last one without
     /// activation.
     MLP = "lockstep_mlp" => mlp_calls::mlp;

@@ -1,13 +1,13 @@
 //! The calls of the sparse products: which operands and results they have, and how threads share the rows.
 //!
-//! The mathematics is in `sparse_dot.rs`. Each thread has rows of the result of its own, for the transposed product those of some
+//! The sparse operand is one array or, packed, three; a list of rows may follow it. The mathematics is in `sparse_dot.rs`. Each thread has rows of the result of its own, for the transposed product those of some
 //! columns of x, so that no sum is in two threads.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
 use super::call::{Array, Call};
-use super::sparse_dot::{self, Rows, Scratch};
+use super::sparse_dot::{self, Matrix, Rows, Scratch};
 use super::{in_threads, part_of, threads};
 
 /// Rows of the result, at least, for which a thread more pays.
@@ -15,20 +15,11 @@ const MIN_ROWS: usize = 64;
 /// The same where each row of the result belongs to a column of x.
 const MIN_COLUMNS: usize = 256;
 
-pub fn squeeze(call: &mut Call) -> Result<(), String> {
-    let threads = threads(call)?;
-    let (x, shape) = call.result_in_place::<f32>(0)?;
-    let &[height, width] = shape else { return Err(format!("x has the shape {shape:?}")) };
-    let (height, width) = (height as usize, width as usize);
-    share(threads, height, MIN_ROWS, width, x, |_, x, scratch| sparse_dot::squeeze(x, width, scratch));
-    Ok(())
-}
-
 pub fn sparse_dot(call: &mut Call) -> Result<(), String> {
     let (x, w) = sparse_operands(call, call.num_operands())?;
     let threads = threads(call)?;
     let (y, shape) = call.result::<f32>()?;
-    let width = fit(shape, x.count(), w, x.width)?;
+    let width = fit(shape, x.count(), w, x.width())?;
     share(threads, x.count(), MIN_ROWS, width, y, |rows, y, scratch| {
         sparse_dot::forward(x, rows, w.data, width, y, scratch)
     });
@@ -58,23 +49,30 @@ fn add_transposed(
     out: &mut [f32],
     shape: &[i64],
 ) -> Result<(), String> {
-    let width = fit(shape, x.width, g, x.count())?;
-    share(threads, x.width, MIN_COLUMNS, width, out, |columns, out, scratch| {
+    let width = fit(shape, x.width(), g, x.count())?;
+    share(threads, x.width(), MIN_COLUMNS, width, out, |columns, out, scratch| {
         sparse_dot::transposed(x, columns, g.data, width, out, scratch)
     });
     Ok(())
 }
 
-/// The sparse operand, some of its rows if the second operand says so, and the other factor, of the first `count` operands.
+/// The sparse operand, some of its rows if an operand says so, and the other factor, of the first `count` operands.
 fn sparse_operands<'a>(call: &Call<'a>, count: usize) -> Result<(Rows<'a>, Array<'a, f32>), String> {
     let x = call.operand::<f32>(0)?;
-    let chosen = if count == 3 { Some(call.operand::<i32>(1)?.data) } else { None };
     let &[height, width] = x.shape else { return Err(format!("x has the shape {:?}", x.shape)) };
+    let (height, width) = (height as usize, width as usize);
+    let (matrix, parts) = match count {
+        2 | 3 => (Matrix::Plain { numbers: x.data, width }, 1),
+        _ => {
+            let (flags, order) = (call.operand::<u32>(1)?, call.operand::<i32>(2)?);
+            (Matrix::packed(height, x.data, flags.data, order.data)?, 3)
+        }
+    };
+    let chosen = if count == parts + 2 { Some(call.operand::<i32>(parts)?.data) } else { None };
     if height == 0 && chosen.is_some() {
         return Err("x has no rows to choose from".into());
     }
-    let rows = Rows { numbers: x.data, height: height as usize, width: width as usize, chosen };
-    Ok((rows, call.operand(count - 1)?))
+    Ok((Rows { matrix, height, chosen }, call.operand(count - 1)?))
 }
 
 /// The width of the result, if `shape` is `[height, width]` and the other operand `[other_height, width]`.

@@ -1,13 +1,12 @@
 //! Products with a matrix that is mostly zeros: the first layer of a network that reads a board.
 //!
-//! An observation of HackMatrix has 1545 numbers, of which about 73 are not zero. Forwards, each row of x is
-//! squeezed to its numbers that are not zero, and the rows of the weights that they name are added up in
-//! registers. For the gradient of the weights, a block of rows is squeezed and sorted by column, so that each
-//! row of the gradient is added up in registers as well and written once per block. What bounds both is reading
-//! the weights, or the cotangents, from the second level of the cache.
+//! An observation of HackMatrix has 1545 numbers, of which about 73 are not zero. Forwards, the numbers of a row of x
+//! that are not zero are listed, and the rows of the weights that they name are added up in registers. For the
+//! gradient of the weights, those of a block of rows are listed and sorted by column, so that each row of the
+//! gradient is added up in registers as well and written once per block. What bounds both is reading the weights,
+//! or the cotangents, from the second level of the cache.
 //!
-//! A row that is read in several products is squeezed once, in its own memory ([`squeeze`]), so that later only
-//! its beginning is fetched.
+//! The rows of x are plain or packed (see `rows`).
 //!
 //! Any x gives the right result: a zero contributes nothing, everything else is multiplied, and rows that are
 //! dense are multiplied as they are. (A zero times a weight that is infinite or not a number is nothing, where
@@ -15,10 +14,11 @@
 
 use std::ops::Range;
 
-use super::lanes::{Lanes, best_lanes, prefetch};
+mod rows;
 
-/// How many numbers of the next row are fetched while one is worked on.
-const PREFETCHED: usize = 256;
+use super::lanes::{Lanes, best_lanes};
+use rows::NonZeros;
+pub use rows::{Matrix, Rows};
 
 /// Rows of which one in this many numbers is not zero are multiplied as they are.
 const DENSE: usize = 3;
@@ -26,50 +26,8 @@ const DENSE: usize = 3;
 /// Rows of the result that are computed together.
 const GROUP: usize = 4;
 
-/// Rows of a matrix, row-major, or some of its rows in some order.
-#[derive(Clone, Copy)]
-pub struct Rows<'a> {
-    pub numbers: &'a [f32],
-    pub height: usize,
-    pub width: usize,
-    /// Which rows; numbers out of range mean the nearest. `None`: all, in order.
-    pub chosen: Option<&'a [i32]>,
-}
-
-impl<'a> Rows<'a> {
-    pub fn count(&self) -> usize {
-        match self.chosen {
-            Some(chosen) => chosen.len(),
-            None => self.height,
-        }
-    }
-
-    /// Asks for the beginning of a row: all that counts of one that is squeezed.
-    #[inline(always)]
-    fn prefetch(&self, row: usize) {
-        let row = self.row(row);
-        prefetch(&row[..row.len().min(PREFETCHED)]);
-    }
-
-    /// Whether the plain product is faster for some rows, of which `count` numbers in some `columns` are not zero.
-    #[inline(always)]
-    fn are_dense(&self, rows: Range<usize>, count: usize, columns: usize) -> bool {
-        DENSE * count > rows.len() * columns
-            && rows.into_iter().all(|row| unsqueezed(self.row(row)).is_none())
-    }
-
-    #[inline(always)]
-    fn row(&self, row: usize) -> &'a [f32] {
-        let row = match self.chosen {
-            Some(chosen) => usize::try_from(chosen[row]).unwrap_or(0).min(self.height - 1),
-            None => row,
-        };
-        &self.numbers[row * self.width..][..self.width]
-    }
-}
-
 best_lanes! {
-    /// `y = x w` for some rows of x: `w` is `[x.width, width]`, `y` has the rows `rows` of the product.
+    /// `y = x w` for some rows of x: `w` is `[x.width(), width]`, `y` has the rows `rows` of the product.
     pub fn forward = forward_with(
         x: Rows, rows: Range<usize>, w: &[f32], width: usize, y: &mut [f32], scratch: &mut Scratch,
     )
@@ -83,21 +41,21 @@ best_lanes! {
     )
 }
 
-best_lanes! {
-    /// Squeezes rows of `width` numbers in place.
-    pub fn squeeze = squeeze_with(rows: &mut [f32], width: usize, scratch: &mut Scratch)
+/// Whether the plain product is faster for some rows and columns, of which these are the numbers that are not zero.
+fn is_dense(rows: &Range<usize>, columns: Range<usize>, non_zeros: &NonZeros) -> bool {
+    DENSE * non_zeros.indices.len() > rows.len() * columns.len()
 }
 
 /// Memory that a thread uses again and again.
 #[derive(Default)]
 pub struct Scratch {
-    squeezed: Squeezed,
-    /// Where each row of a block ends in `squeezed`.
+    non_zeros: NonZeros,
+    /// Where each row of a block ends in `non_zeros`.
     row_ends: Vec<usize>,
     /// Where each column of a block ends in `by_column`.
     column_ends: Vec<usize>,
     /// Rows and values.
-    by_column: Squeezed,
+    by_column: NonZeros,
 }
 
 #[inline(always)]
@@ -109,32 +67,32 @@ unsafe fn forward_with<L: Lanes>(
     y: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    assert!(w.len() == x.width * width && y.len() == rows.len() * width);
-    let squeezed = &mut scratch.squeezed;
+    assert!(w.len() == x.width() * width && y.len() == rows.len() * width);
+    let non_zeros = &mut scratch.non_zeros;
     let mut first = rows.start;
     for y in y.chunks_mut((GROUP * width).max(1)) {
         let group = first..(first + GROUP).min(rows.end);
         first = group.end;
-        squeezed.clear();
+        non_zeros.clear();
         scratch.row_ends.clear();
         for row in group.clone() {
             if row + GROUP < rows.end {
                 x.prefetch(row + GROUP);
             }
             // SAFETY: the caller's instruction set is that of `L`.
-            unsafe { squeezed.add_row::<L>(x.row(row), 0..x.width) };
-            scratch.row_ends.push(squeezed.indices.len());
+            unsafe { non_zeros.add_row::<L>(&x, row, 0..x.width()) };
+            scratch.row_ends.push(non_zeros.indices.len());
         }
         y.fill(0.0);
-        if group.len() == GROUP && x.are_dense(group.clone(), squeezed.indices.len(), x.width) {
-            let dense: [&[f32]; GROUP] = std::array::from_fn(|i| x.row(group.start + i));
+        if group.len() == GROUP && is_dense(&group, 0..x.width(), non_zeros) && x.is_plain() {
+            let dense: [&[f32]; GROUP] = std::array::from_fn(|i| x.plain_row(group.start + i));
             // SAFETY: the caller's instruction set is that of `L`; all rows are as wide as w is high.
-            unsafe { add_dense::<L>(x.width, |i, step| *dense[i].get_unchecked(step), w, width, y) };
+            unsafe { add_dense::<L>(x.width(), |i, step| *dense[i].get_unchecked(step), w, width, y) };
             continue;
         }
         let mut start = 0;
         for (&end, y) in scratch.row_ends.iter().zip(y.chunks_exact_mut(width)) {
-            let (indices, values) = (&squeezed.indices[start..end], &squeezed.values[start..end]);
+            let (indices, values) = (&non_zeros.indices[start..end], &non_zeros.values[start..end]);
             // SAFETY: the caller's instruction set is that of `L`.
             unsafe { add_rows::<L>(w, width, indices, values, y) };
             start = end;
@@ -142,7 +100,7 @@ unsafe fn forward_with<L: Lanes>(
     }
 }
 
-/// Rows of x that are squeezed and sorted at once in [`transposed`]: as many as have their rows of g in the second
+/// Rows of x that are non_zeros and sorted at once in [`transposed`]: as many as have their rows of g in the second
 /// level of a core's cache.
 const BLOCK: usize = 512;
 
@@ -158,22 +116,23 @@ unsafe fn transposed_with<L: Lanes>(
     assert!(g.len() == x.count() * width && out.len() == columns.len() * width);
     for first in (0..x.count()).step_by(BLOCK) {
         let rows = first..(first + BLOCK).min(x.count());
-        scratch.squeezed.clear();
+        scratch.non_zeros.clear();
         scratch.row_ends.clear();
         for row in rows.clone() {
             if row + 1 < rows.end {
                 x.prefetch(row + 1);
             }
             // SAFETY: the caller's instruction set is that of `L`.
-            unsafe { scratch.squeezed.add_row::<L>(x.row(row), columns.clone()) };
-            scratch.row_ends.push(scratch.squeezed.indices.len());
+            unsafe { scratch.non_zeros.add_row::<L>(&x, row, columns.clone()) };
+            scratch.row_ends.push(scratch.non_zeros.indices.len());
         }
         let g = &g[rows.start * width..rows.end * width];
-        if x.are_dense(rows.clone(), scratch.squeezed.indices.len(), columns.len()) {
+        if is_dense(&rows, columns.clone(), &scratch.non_zeros) && x.is_plain() {
             let mut column = columns.start;
             for out in out.chunks_mut((GROUP * width).max(1)) {
                 let height = out.len() / width;
-                let number = |i: usize, step: usize| x.row(rows.start + step)[column + i.min(height - 1)];
+                let number =
+                    |i: usize, step: usize| x.plain_row(rows.start + step)[column + i.min(height - 1)];
                 // SAFETY: the caller's instruction set is that of `L`.
                 unsafe { add_dense::<L>(rows.len(), number, g, width, out) };
                 column += height;
@@ -181,7 +140,7 @@ unsafe fn transposed_with<L: Lanes>(
             continue;
         }
         scratch.sort_by_column(columns.len());
-        let Squeezed { indices, values } = &scratch.by_column;
+        let NonZeros { indices, values } = &scratch.by_column;
         let mut start = 0;
         for (&end, out) in scratch.column_ends.iter().zip(out.chunks_exact_mut(width.max(1))) {
             if start < end {
@@ -194,15 +153,15 @@ unsafe fn transposed_with<L: Lanes>(
 }
 
 impl Scratch {
-    /// Fills `by_column` and `column_ends` from `squeezed` and `row_ends`: counts, adds up, distributes.
+    /// Fills `by_column` and `column_ends` from `non_zeros` and `row_ends`: counts, adds up, distributes.
     #[inline(always)]
     fn sort_by_column(&mut self, columns: usize) {
-        let count = self.squeezed.indices.len();
+        let count = self.non_zeros.indices.len();
         self.by_column.indices.resize(count, 0);
         self.by_column.values.resize(count, 0.0);
         self.column_ends.clear();
         self.column_ends.resize(columns + 1, 0);
-        let (columns_in, values_in) = (&self.squeezed.indices[..count], &self.squeezed.values[..count]);
+        let (columns_in, values_in) = (&self.non_zeros.indices[..count], &self.non_zeros.values[..count]);
         let (rows_out, values_out) =
             (&mut self.by_column.indices[..count], &mut self.by_column.values[..count]);
         let places = &mut self.column_ends[..];
@@ -222,109 +181,6 @@ impl Scratch {
                 *place += 1;
             }
             start = end;
-        }
-    }
-}
-
-/// The first word of a squeezed row is a NaN with this in the upper half and the number of its values in the lower. (The
-/// NaNs of arithmetic have other bits.) Then follow their columns, then the values, then nothing that counts. A row
-/// with too many values stays as it is.
-const SQUEEZED: u32 = 0x7FE5_0000;
-
-#[inline(always)]
-unsafe fn squeeze_with<L: Lanes>(rows: &mut [f32], width: usize, scratch: &mut Scratch) {
-    let squeezed = &mut scratch.squeezed;
-    for row in rows.chunks_exact_mut(width.max(1)) {
-        if unsqueezed(row).is_some() {
-            continue;
-        }
-        squeezed.clear();
-        // SAFETY: the caller's instruction set is that of `L`.
-        unsafe { squeezed.add::<L>(row) };
-        let count = squeezed.indices.len();
-        if 2 * count < width && count <= 0xFFFF {
-            row[0] = f32::from_bits(SQUEEZED | count as u32);
-            for (place, &index) in row[1..].iter_mut().zip(&squeezed.indices) {
-                *place = f32::from_bits(index);
-            }
-            row[1 + count..][..count].copy_from_slice(&squeezed.values);
-        }
-    }
-}
-
-/// The columns and the values of a squeezed row; `None` if it is as it was.
-#[inline(always)]
-fn unsqueezed(row: &[f32]) -> Option<(&[u32], &[f32])> {
-    let first = row.first()?.to_bits();
-    if first & 0xFFFF_0000 != SQUEEZED {
-        return None;
-    }
-    let count = (first & 0xFFFF) as usize;
-    if 2 * count >= row.len() {
-        return None;
-    }
-    let (columns, values) = row[1..1 + 2 * count].split_at(count);
-    // SAFETY: the types have one size and alignment, and any bits are a u32.
-    let columns = unsafe { std::slice::from_raw_parts(columns.as_ptr().cast::<u32>(), count) };
-    let widest = columns.iter().fold(0, |widest, &column| widest.max(column));
-    ((widest as usize) < row.len()).then_some((columns, values))
-}
-
-/// Numbers that are not zero and where they stand.
-#[derive(Default)]
-struct Squeezed {
-    indices: Vec<u32>,
-    values: Vec<f32>,
-}
-
-impl Squeezed {
-    fn clear(&mut self) {
-        self.indices.clear();
-        self.values.clear();
-    }
-
-    /// Adds the numbers of some columns of a row, which may be squeezed. Columns count from the first of them.
-    #[inline(always)]
-    unsafe fn add_row<L: Lanes>(&mut self, row: &[f32], columns: Range<usize>) {
-        let Some((indices, values)) = unsqueezed(row) else {
-            // SAFETY: by contract.
-            return unsafe { self.add::<L>(&row[columns]) };
-        };
-        if columns.len() == row.len() {
-            self.indices.extend_from_slice(indices);
-            self.values.extend_from_slice(values);
-            return;
-        }
-        for (&index, &value) in indices.iter().zip(values) {
-            if columns.contains(&(index as usize)) {
-                self.indices.push(index - columns.start as u32);
-                self.values.push(value);
-            }
-        }
-    }
-
-    /// Adds those of `numbers` that are not zero.
-    #[inline(always)]
-    unsafe fn add<L: Lanes>(&mut self, numbers: &[f32]) {
-        let room = numbers.len() + L::WIDTH;
-        self.indices.reserve(room);
-        self.values.reserve(room);
-        let mut count = self.indices.len();
-        let whole = numbers.len() - numbers.len() % L::WIDTH;
-        // SAFETY: there is room for all numbers and one more vector.
-        unsafe {
-            let (indices, values) = (self.indices.as_mut_ptr(), self.values.as_mut_ptr());
-            for at in (0..whole).step_by(L::WIDTH) {
-                let lanes = L::load(numbers.as_ptr().add(at));
-                count += lanes.compress_non_zero(at as u32, indices.add(count), values.add(count));
-            }
-            for (at, &value) in numbers.iter().enumerate().skip(whole) {
-                *indices.add(count) = at as u32;
-                *values.add(count) = value;
-                count += usize::from(value != 0.0);
-            }
-            self.indices.set_len(count);
-            self.values.set_len(count);
         }
     }
 }

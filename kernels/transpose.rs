@@ -21,7 +21,7 @@ pub fn transpose(call: &mut Call) -> Result<(), String> {
 }
 
 /// `y[j, i] = x[i, j]`; x is `[height, width]`.
-fn turn(x: &[f32], height: usize, width: usize, y: &mut [f32]) {
+pub fn turn(x: &[f32], height: usize, width: usize, y: &mut [f32]) {
     assert!(x.len() == height * width && y.len() == x.len());
     let (squares_high, squares_wide) = (height - height % SIDE, width - width % SIDE);
     let turn_square = square();

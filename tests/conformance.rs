@@ -51,12 +51,18 @@ fn episodes(env: &dyn AnyEnv, params: &Leaves, state: Leaves, key: Key) -> (Leav
         let zero = after.reward * 0.0;
         let parts = names.iter().zip(&after.metrics).filter(|(metric, _)| metric.name.starts_with("reward/"));
         let parts = parts.fold(zero, |sum, (_, &part)| sum + part);
-        let finite = view.obs.is_finite().all([1]) & after.reward.is_finite();
+        let obs = vmap_last(after.state.duplicate(), |state| env.observe(params, &state).flatten());
+        let flags = env.spec().flags.into_iter().map(|flags| {
+            let x = obs.slice(0, flags);
+            (x.eq(0.0) | x.eq(1.0)).all([0])
+        });
+        let obs_is_right = flags.fold(obs.is_finite().all([0]), |right, flags| right & flags);
+        let finite = obs_is_right & after.reward.is_finite();
         let playable = match view.mask {
             Some(mask) => mask.any([1]),
             None => finite | true,
         };
-        ((after.state, key), (after.reward, parts, view.obs.sum([1]), finite, playable, after.done))
+        ((after.state, key), (after.reward, parts, obs.sum([0]), finite, playable, after.done))
     });
     assert_eq!(leaf_types(&state), first, "a step changes the types of the state");
     (state, results)

@@ -31,6 +31,7 @@ impl Env for Paying {
             name: "paying",
             obs_shape: vec![1],
             sparse_obs: false,
+            flags: vec![],
             num_actions: 2,
             metrics: vec![],
             action_groups: vec![],

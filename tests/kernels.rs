@@ -14,15 +14,31 @@ use lockstep::transforms::batch::{Batched, Batching, Placement};
 
 use crate::common::client;
 
-/// A product of `rows` rows with `inputs` numbers each, which may be squeezed before, and a matrix `width` wide.
-fn product(kernel: Kernel, squeeze: bool, rows: usize, inputs: usize, width: usize) -> Graph {
+/// All products with a matrix that is sparse or packed.
+const PRODUCTS: [Kernel; 4] =
+    [Kernel::SparseDot, Kernel::SparseDotTransposed, Kernel::PackedDot, Kernel::PackedDotTransposed];
+
+/// A product of `rows` rows with `inputs` numbers each, which are packed if the kernel takes them so, and a matrix `width` wide.
+fn product(kernel: Kernel, rows: usize, inputs: usize, width: usize) -> Graph {
     let mut graph = Graph::new();
     let x = graph.input(ArrayType::new(DType::F32, [rows, inputs]));
-    let height = if kernel == Kernel::SparseDot { inputs } else { rows };
+    let by_inputs = matches!(kernel, Kernel::SparseDot | Kernel::PackedDot);
+    let height = if by_inputs { inputs } else { rows };
     let other = graph.input(ArrayType::new(DType::F32, [height, width]));
     let mut b = Build::new(&mut graph, Location::caller());
-    let x = if squeeze { b.one(Op::Kernel(Kernel::Squeeze), &[x]) } else { x };
-    graph.outputs = b.many(Op::Kernel(kernel), &[x, other]);
+    let x = match kernel {
+        Kernel::PackedDot | Kernel::PackedDotTransposed => {
+            // Every sixth feature stays a number.
+            let order = (0..6).flat_map(|first| (first..inputs).step_by(6)).map(|i| i as i32);
+            let order = HostArray::new(&[inputs], order.collect());
+            let order = b.one(Op::Constant(order), &[]);
+            let columns = b.transpose(x, &[1, 0]);
+            let pack = Op::Kernel(Kernel::Pack { numbers: inputs.div_ceil(6) });
+            [b.many(pack, &[columns, order]), vec![order]].concat()
+        }
+        _ => vec![x],
+    };
+    graph.outputs = b.many(Op::Kernel(kernel), &[&x[..], &[other]].concat());
     graph
 }
 
@@ -59,22 +75,14 @@ fn kernels_are_their_twins_whatever_the_shape_and_the_density() {
     for (rows, inputs, width) in
         [(256, 1545, 256), (70, 33, 300), (1100, 40, 17), (1, 1, 1), (3, 7, 0), (0, 5, 4)]
     {
-        for (kernel, squeeze) in [
-            (Kernel::SparseDot, false),
-            (Kernel::SparseDotTransposed, false),
-            (Kernel::SparseDot, true),
-            (Kernel::SparseDotTransposed, true),
-        ] {
-            let graph = product(kernel, squeeze, rows, inputs, width);
+        for kernel in PRODUCTS {
+            let graph = product(kernel, rows, inputs, width);
             for one_in in [1, 2, 20, u32::MAX] {
                 let x = numbers(&[rows, inputs], one_in, 1);
                 let other = numbers(&graph.input_types()[1].shape, 1, 2);
                 let [native, plain] = [true, false]
                     .map(|kernels| run(client(), &graph, &[x.clone(), other.clone()], kernels).0);
-                let what = format!(
-                    "{} squeezed {squeeze} {rows} x {inputs} x {width}, one in {one_in}",
-                    kernel.name()
-                );
+                let what = format!("{} {rows} x {inputs} x {width}, one in {one_in}", kernel.name());
                 assert_near(&native, &plain, 1e-5, &what);
             }
         }
@@ -82,10 +90,10 @@ fn kernels_are_their_twins_whatever_the_shape_and_the_density() {
 }
 
 #[test]
-fn squeezed_rows_are_read_under_vmap_too() {
+fn products_are_their_twins_under_vmap_too() {
     const SIZE: usize = 3;
-    for kernel in [Kernel::SparseDot, Kernel::SparseDotTransposed] {
-        let body = product(kernel, true, 6, 40, 5);
+    for kernel in PRODUCTS {
+        let body = product(kernel, 6, 40, 5);
         for batched in [[true, false], [false, true], [true, true]] {
             for placement in [Placement::First, Placement::Last] {
                 let batching = Batching { size: SIZE, placement, groups: true };
@@ -110,7 +118,7 @@ fn squeezed_rows_are_read_under_vmap_too() {
 
 #[test]
 fn what_is_not_finite_is_not_lost() {
-    let graph = product(Kernel::SparseDot, true, 2, 40, 20);
+    let graph = product(Kernel::SparseDot, 2, 40, 20);
     for odd in [f32::NAN, f32::INFINITY] {
         let mut x = vec![0f32; 80];
         x[37] = odd;
@@ -187,7 +195,7 @@ fn a_number_that_is_none_goes_through_an_mlp() {
 fn programs_with_kernels_come_back_from_the_cache() {
     let folder = tempfile::tempdir().unwrap();
     let file = plugin::find(Some(DeviceKind::Cpu), None).unwrap();
-    let graph = product(Kernel::SparseDot, true, 4, 50, 30);
+    let graph = product(Kernel::PackedDot, 4, 50, 30);
     let inputs = [numbers(&[4, 50], 5, 1), numbers(&[50, 30], 1, 2)];
     let results = [(); 2].map(|()| {
         let client = Client::open_with(&file, 1, ProgramCache::at(folder.path())).unwrap();

@@ -6,7 +6,7 @@ use lockstep::algorithms::ppo::{PpoLearner, Settings, Start, Trouble};
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::{Aggregate, AnyEnv, Env, EnvSpec, Erased, Metric, Step};
 use lockstep::interpret::interpret;
-use lockstep::lang::{Bool, Float, Handle, Int, Key, constant, float, int, select, stack, trace};
+use lockstep::lang::{Bool, Features, Float, Handle, Int, Key, constant, float, int, select, stack, trace};
 use lockstep::nn::{Activation, ActorCritic, Architecture, Init, Style};
 
 use crate::common::client;
@@ -29,6 +29,7 @@ fn spec(name: &'static str, num_actions: usize) -> EnvSpec {
         name,
         obs_shape: vec![1],
         sparse_obs: false,
+        flags: vec![],
         num_actions,
         metrics: vec![],
         action_groups: vec![],
@@ -116,7 +117,8 @@ fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Vec<f64>>, Vec<f
     let network = trace(&(), |()| architecture.init(Key::new(0))).output;
     let input = Float::from_handle(Handle::placeholder(&ArrayType::new(DType::F32, [obs.len(), 1])));
     let forward = trace(&(network, input), |(network, obs): (ActorCritic, Float)| {
-        network.apply(Style { activation: settings.activation, sparse_obs: false }, obs)
+        let style = Style { activation: settings.activation, sparse_obs: false, packing: None };
+        network.apply(&style, Features::Plain(obs))
     });
     let mut inputs: Vec<HostArray> = learner.params().unwrap().into_iter().map(|(_, array)| array).collect();
     inputs.push(HostArray::new(&[obs.len(), 1], obs.to_vec()));

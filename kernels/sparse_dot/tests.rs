@@ -14,7 +14,7 @@ struct Case {
     one_in: usize,
     /// Rows of x in another order, and some that are not there.
     chooses: bool,
-    squeezed: bool,
+    packed: bool,
 }
 
 impl Case {
@@ -27,7 +27,38 @@ impl Case {
             }
         }
         x[self.width / 2] = f32::NAN; // which is not zero
+        if self.packed {
+            let order = self.order();
+            for &column in &order[self.num_numbers()..] {
+                let numbers = x.iter_mut().skip(column as usize).step_by(self.width);
+                numbers.for_each(|number| *number = f32::from(*number != 0.0));
+            }
+        }
         x
+    }
+
+    /// Columns of a packed matrix that are not flags.
+    fn num_numbers(&self) -> usize {
+        self.width / 6
+    }
+
+    /// The columns of a packed matrix, the numbers first.
+    fn order(&self) -> Vec<i32> {
+        (0..self.width).map(|i| ((i * 11 + 5) % self.width) as i32).collect()
+    }
+
+    /// The numbers and the flags of a packed matrix.
+    fn parts_of(&self, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
+        let order = self.order();
+        let (numbers, flags) = order.split_at(self.num_numbers());
+        let rows = || x.chunks(self.width);
+        let word = |row: &[f32], columns: &[i32]| {
+            columns.iter().rev().fold(0, |word, &column| word << 1 | u32::from(row[column as usize] != 0.0))
+        };
+        (
+            rows().flat_map(|row| numbers.iter().map(|&column| row[column as usize])).collect(),
+            rows().flat_map(|row| flags.chunks(32).map(|columns| word(row, columns))).collect(),
+        )
     }
 
     fn chosen(&self) -> Option<Vec<i32>> {
@@ -68,15 +99,17 @@ fn numbers(size: usize, seed: f32) -> Vec<f32> {
 /// Parts of the product and of the transposed product.
 #[inline(always)]
 unsafe fn run<L: Lanes>(case: &Case) -> [Vec<f32>; 2] {
-    let (mut x, chosen, mut scratch) = (case.x(), case.chosen(), Scratch::default());
+    let (x, chosen, mut scratch) = (case.x(), case.chosen(), Scratch::default());
+    let (height, width, order) = (case.height, case.width, case.order());
+    let (own_numbers, flags) = case.parts_of(&x);
+    let matrix = match case.packed {
+        true => Matrix::packed(height, &own_numbers, &flags, &order).unwrap(),
+        false => Matrix::Plain { numbers: &x, width },
+    };
+    let x = Rows { matrix, height, chosen: chosen.as_deref() };
     // SAFETY: the caller's instruction set is that of `L`.
     unsafe {
-        if case.squeezed {
-            squeeze_with::<L>(&mut x, case.width, &mut scratch);
-        }
-        let (height, width) = (case.height, case.width);
-        let x = Rows { numbers: &x, height, width, chosen: chosen.as_deref() };
-        let (w, g) = (numbers(case.width * case.out, 2.0), numbers(x.count() * case.out, 3.0));
+        let (w, g) = (numbers(width * case.out, 2.0), numbers(x.count() * case.out, 3.0));
         let [rows, columns] = case.parts(x.count());
         let mut y = vec![f32::NAN; rows.len() * case.out];
         forward_with::<L>(x, rows, &w, case.out, &mut y, &mut scratch);
@@ -92,8 +125,8 @@ every_lanes!(fn run_with_every = run(case: &Case) -> [Vec<f32>; 2]);
 fn every_kind_of_vector_gives_the_sums() {
     for (height, width, out) in [(13, 37, 3), (9, 100, 67), (514, 23, 18), (30, 64, 300)] {
         for one_in in [1, 2, 6, 40] {
-            for (chooses, squeezed) in [(false, false), (false, true), (true, false), (true, true)] {
-                let case = Case { height, width, out, one_in, chooses, squeezed };
+            for (chooses, packed) in [(false, false), (false, true), (true, false), (true, true)] {
+                let case = Case { height, width, out, one_in, chooses, packed };
                 let expected = case.expected();
                 for (kind, found) in run_with_every(&case) {
                     for (expected, found) in expected.iter().flatten().zip(found.iter().flatten()) {

@@ -38,6 +38,11 @@ struct Network {
     params: Vec<HostArray>,
 }
 
+/// How networks for an environment read what it shows.
+pub fn style(spec: &EnvSpec, activation: Activation) -> Style {
+    Style { activation, sparse_obs: spec.sparse_obs, packing: spec.packing() }
+}
+
 /// What a policy thinks of some observations.
 #[derive(Clone, Copy)]
 pub struct Decision {
@@ -83,7 +88,7 @@ impl Policy {
             paths.iter().position(|path| name.strip_prefix("params.") == Some(path))
         });
         let params = params.into_iter().map(|(_, array)| array).collect();
-        let style = Style { activation, sparse_obs: spec.sparse_obs };
+        let style = style(spec, activation);
         Ok(Policy { network: Some(Network { structure, style, params }), choice })
     }
 
@@ -112,10 +117,10 @@ impl Policy {
     ) -> Decision {
         let (logits, value) = match (&self.network, params) {
             (Some(network), Some(params)) => {
-                let (logits, value) = params.apply(network.style, view.obs);
+                let (logits, value) = params.apply(&network.style, view.obs);
                 (logits, Some(value))
             }
-            _ => (Float::full([view.obs.shape()[0], num_actions], 0.0), None),
+            _ => (Float::full([view.obs.num_rows(), num_actions], 0.0), None),
         };
         let distribution = Categorical::new(logits, view.mask);
         let action = match self.choice {

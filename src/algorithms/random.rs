@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{AnyEnv, default_params, vector};
 use crate::lang::{
-    Bool, Float, Handle, Int, Key, Leaves, below, concatenate, int, int_u64, iota, replica_id, select, trace,
-    vmap_last, while_loop,
+    Bool, Features, Float, Handle, Int, Key, Leaves, below, concatenate, int, int_u64, iota, replica_id,
+    select, trace, vmap_last, while_loop,
 };
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
@@ -82,10 +82,10 @@ impl RandomRollout {
         let count = run.output_names.len();
         let donated = (0..count).map(|i| (i, i)).collect();
         let options = CompileOptions { num_replicas: devices, ..Default::default() };
-        let text = lower(&init.graph, &lower::Options { num_replicas: devices, ..Default::default() });
-        let init = client.compile(&text, &options)?;
-        let text =
-            lower(&run.graph, &lower::Options { donated, num_replicas: devices, ..Default::default() });
+        let plain =
+            lower::Options { num_replicas: devices, kernels: client.has_kernels(), ..Default::default() };
+        let init = client.compile(&lower(&init.graph, &plain), &options)?;
+        let text = lower(&run.graph, &lower::Options { donated, ..plain });
         let program = client.compile(&text, &options).context("compiling the random rollout")?;
         let upload = |device| params.iter().map(|(_, value)| client.to_device(value, device)).collect();
         let params = (0..devices).map(upload).collect::<Result<Vec<Vec<Buffer>>, _>>()?;
@@ -131,7 +131,11 @@ fn step(
     let step = vector::step(env, params, step_key.split_last(num_envs), state, actions, None);
     let mut sums = sums + step.reward;
     if observe {
-        sums = sums + vector::view(env, params, &step.state).obs.sum([1]);
+        sums = sums
+            + match vector::view(env, params, &step.state).obs {
+                Features::Plain(obs) => obs.sum([1]),
+                Features::Packed { numbers, flags } => numbers.sum([1]) + flags.as_f32().sum([1]),
+            };
     }
     (step.state, key, sums)
 }

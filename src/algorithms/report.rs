@@ -122,6 +122,7 @@ mod tests {
             name: "x",
             obs_shape: vec![1],
             sparse_obs: false,
+            flags: vec![],
             num_actions: 2,
             metrics: vec![
                 crate::envs::Metric { name: "reward/a".into(), aggregate: Aggregate::Mean },

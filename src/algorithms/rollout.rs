@@ -2,7 +2,7 @@
 
 use crate::envs::vector::{self, View};
 use crate::envs::{Aggregate, AnyEnv};
-use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
+use crate::lang::{Bool, Features, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::Categorical;
 
 /// The environments between two updates. `B` is their number on this device.
@@ -18,7 +18,6 @@ crate::tree!(Envs { state, view, returns });
 /// One decision and what came of it; `[T, B, ...]` after a rollout.
 #[derive(Clone, Copy)]
 pub struct Transition {
-    /// With sparse observations squeezed: only networks can read them.
     pub view: View,
     pub action: Int,
     pub log_prob: Float,
@@ -46,8 +45,8 @@ crate::tree!(Totals { reward, episodes, episode_returns, metrics, action_groups 
 pub trait Policy {
     /// The distribution over actions and the values `[B]` for a view.
     fn decide(&self, view: &View) -> (Categorical, Float);
-    /// Values `[N]` for observations `[N, O]`.
-    fn value(&self, obs: Float) -> Float;
+    /// Values `[N]` for the observations of `N` environments.
+    fn value(&self, obs: Features) -> Float;
 }
 
 /// The world of a rollout: an environment, its parameters, the discount.
@@ -103,7 +102,7 @@ impl World<'_> {
         pool: Option<&Leaves>,
     ) -> (Envs, Transition, Totals) {
         let [action_key, env_key] = key.split();
-        let view = self.for_the_network(envs.view);
+        let view = envs.view;
         let (distribution, value) = policy.decide(&view);
         let keys = Key::from_words(self.env_keys(action_key).into_words().transpose([1, 0]));
         let action = distribution.sample(keys);
@@ -136,13 +135,6 @@ impl World<'_> {
         (envs, Transition { view, action, log_prob, value, reward, done: step.done }, totals)
     }
 
-    /// Sparse observations, squeezed: they are read once in the rollout and several times by the learner.
-    #[track_caller]
-    fn for_the_network(&self, view: View) -> View {
-        let obs = if self.env.spec().sparse_obs { view.obs.squeeze_rows() } else { view.obs };
-        View { obs, ..view }
-    }
-
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.
     #[track_caller]
     pub fn env_keys(&self, key: Key) -> Key {
@@ -167,10 +159,10 @@ impl World<'_> {
     }
 }
 
-/// The values of the observations `[B, O]` where an episode was cut off, else 0. Cut-offs are rare, so the
+/// The values of the observations of environments where an episode was cut off, else 0. Cut-offs are rare, so the
 /// network runs only if there is one.
 #[track_caller]
-fn cut_off_value(policy: &dyn Policy, truncated: Bool, obs: Float) -> Float {
+fn cut_off_value(policy: &dyn Policy, truncated: Bool, obs: Features) -> Float {
     let nothing = Float::full(truncated.shape(), 0.0);
     rare(truncated.any_all(), nothing, |_| select(truncated, policy.value(obs), 0.0))
 }

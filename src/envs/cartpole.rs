@@ -118,6 +118,7 @@ impl Env for CartPole {
             name: "cartpole",
             obs_shape: vec![4],
             sparse_obs: false,
+            flags: vec![],
             num_actions: 2,
             metrics: vec![],
             action_groups: vec![],

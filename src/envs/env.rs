@@ -3,7 +3,9 @@
 //! `vmap_last` makes many of them; wrappers add automatic reset, time limits and episode statistics, once for
 //! all games. Parameters are traced, so that curricula and sweeps change them without compiling again.
 
-use crate::lang::{Bool, Float, Int, Key, Tree};
+use std::ops::Range;
+
+use crate::lang::{Bool, Float, Int, Key, Packing, Tree};
 
 /// A reinforcement-learning environment with discrete actions.
 pub trait Env {
@@ -64,17 +66,25 @@ pub struct EnvSpec {
     pub obs_shape: Vec<usize>,
     /// Whether most numbers of an observation are zero, nine of ten or more: then networks skip the zeros.
     pub sparse_obs: bool,
+    /// Features of a flattened observation that are only ever 0 or 1: a rollout keeps a bit of each. Worth it for dozens of them;
+    /// none is always right.
+    pub flags: Vec<Range<usize>>,
     pub num_actions: usize,
     /// What every step reports.
     pub metrics: Vec<Metric>,
     /// Names and ranges of actions whose shares are reported, such as `move` for 0..4; empty for none.
-    pub action_groups: Vec<(&'static str, std::ops::Range<usize>)>,
+    pub action_groups: Vec<(&'static str, Range<usize>)>,
 }
 
 impl EnvSpec {
     /// Numbers in one observation.
     pub fn obs_size(&self) -> usize {
         self.obs_shape.iter().product()
+    }
+
+    /// How observations are packed, if they are.
+    pub fn packing(&self) -> Option<Packing> {
+        (!self.flags.is_empty()).then(|| Packing::new(self.obs_size(), &self.flags))
     }
 }
 

@@ -4,14 +4,17 @@
 //! the arithmetic of the games runs over neighbouring memory. What leaves for the networks (observations, masks)
 //! has the environments first: `[B, ...]`.
 
-use crate::lang::{Bool, Float, Int, Key, Leaves, Tree, leaf_types, rare, take_tree, vmap, vmap_last};
+use crate::lang::{
+    Bool, Features, Float, Int, Key, Leaves, Tree, leaf_types, rare, take_tree, vmap, vmap_last,
+};
 
 use super::AnyEnv;
 
-/// What the agent needs to decide: observations `[B, O]` and, if actions can be invalid, masks bool`[B, A]`.
+/// What the agent needs to decide: observations, packed if the spec names flags, and, if actions can be invalid, masks
+/// bool`[B, A]`.
 #[derive(Clone, Copy)]
 pub struct View {
-    pub obs: Float,
+    pub obs: Features,
     pub mask: Option<Bool>,
 }
 crate::tree!(View { obs, mask });
@@ -24,8 +27,8 @@ pub struct VectorStep {
     pub reward: Float,
     /// bool`[B]`: terminated or truncated.
     pub done: Bool,
-    /// For environments that can be cut off: bool`[B]`, and the observations `[B, O]` before any reset.
-    pub truncated: Option<(Bool, Float)>,
+    /// For environments that can be cut off: bool`[B]`, and the observations before any reset.
+    pub truncated: Option<(Bool, Features)>,
     /// f32`[B]` each, in the order of the spec.
     pub metrics: Vec<Float>,
 }
@@ -43,7 +46,16 @@ pub fn view(env: &dyn AnyEnv, params: &Leaves, state: &Leaves) -> View {
     let (obs, mask) = vmap_last(state.duplicate(), |state| {
         (env.observe(params, &state).flatten(), env.action_mask(params, &state))
     });
-    View { obs: obs.transpose([1, 0]), mask: mask.map(|mask| mask.transpose([1, 0])) }
+    View { obs: features(env, obs), mask: mask.map(|mask| mask.transpose([1, 0])) }
+}
+
+/// Observations `[O, B]` as networks read them.
+#[track_caller]
+fn features(env: &dyn AnyEnv, obs: Float) -> Features {
+    match env.spec().packing() {
+        Some(packing) => packing.pack(obs),
+        None => Features::Plain(obs.transpose([1, 0])),
+    }
 }
 
 /// First states to share, one for each of `size` keys, for [`step`].
@@ -70,7 +82,7 @@ pub fn step(
             take_tree(pool, key.integers([], 0..size as i32))
         }
     };
-    let mut stepped = vmap_last((keys, state, actions), |(key, state, action)| {
+    let (stepped, truncated) = vmap_last((keys, state, actions), |(key, state, action)| {
         let [step_key, reset_key] = key.split();
         let step = env.step(params, step_key, state, action);
         let done = match step.truncated {
@@ -81,10 +93,10 @@ pub fn step(
             .truncated
             .map(|truncated| (truncated & !step.terminated, env.observe(params, &step.state).flatten()));
         let state = rare(done, step.state, |ended| first(reset_key.fold_in(0), ended));
-        VectorStep { state, reward: step.reward, done, truncated, metrics: step.metrics }
+        let stepped = VectorStep { state, reward: step.reward, done, truncated: None, metrics: step.metrics };
+        (stepped, truncated)
     });
-    stepped.truncated = stepped.truncated.map(|(cut, obs)| (cut, obs.transpose([1, 0])));
-    stepped
+    VectorStep { truncated: truncated.map(|(cut, obs)| (cut, features(env, obs))), ..stepped }
 }
 
 #[cfg(test)]

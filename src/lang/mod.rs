@@ -17,6 +17,7 @@
 
 mod array;
 mod control;
+mod features;
 mod operators;
 mod program;
 mod random;
@@ -33,6 +34,7 @@ pub use control::{
     scan_reverse, select, select_tree, split_first_axis, take_tree, unravel, value_and_grad, vmap, vmap_last,
     while_loop,
 };
+pub use features::{Features, Packing};
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};
 pub use shape::{At, concatenate, stack, stack_at};

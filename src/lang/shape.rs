@@ -240,13 +240,6 @@ impl Float {
         Array::from_handle(emit(Op::Kernel(Kernel::SparseDot), &[self.handle, right.handle])[0])
     }
 
-    /// This array `[N, I]` as [`Float::sparse_matmul`] reads it fastest, for many products. Nothing else can read the rows of
-    /// what comes out, though they may be taken in another order.
-    #[track_caller]
-    pub fn squeeze_rows(self) -> Float {
-        Array::from_handle(emit(Op::Kernel(Kernel::Squeeze), &[self.handle])[0])
-    }
-
     /// This array `[N, I]` through layers, given as a kernel `[I, W]` and a bias `[W]` for each, with the activation after each
     /// but the last.
     #[track_caller]

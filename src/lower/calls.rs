@@ -72,30 +72,40 @@ impl Lowering<'_> {
         if !native || !kernel.is_native_for(&types) {
             return self.body(&kernel.twin(&types, at), inputs);
         }
-        let target = match kernel {
-            Kernel::SparseDot => kernels::SPARSE_DOT,
-            Kernel::SparseDotTransposed => kernels::SPARSE_DOT_TRANSPOSED,
-            Kernel::Squeeze => kernels::SQUEEZE,
-            Kernel::Mlp { activation, .. } => {
-                return self.call_kernel(kernels::MLP, Some(activation), inputs, None, outputs, at);
+        let (target, activation) = match kernel {
+            Kernel::SparseDot | Kernel::PackedDot => (kernels::SPARSE_DOT, None),
+            Kernel::SparseDotTransposed | Kernel::PackedDotTransposed => {
+                (kernels::SPARSE_DOT_TRANSPOSED, None)
             }
-            Kernel::MlpGradient { activation, .. } => {
-                return self.call_kernel(kernels::MLP_GRADIENT, Some(activation), inputs, None, outputs, at);
-            }
+            Kernel::Pack { .. } => (kernels::PACK, None),
+            Kernel::Mlp { activation, .. } => (kernels::MLP, Some(activation)),
+            Kernel::MlpGradient { activation, .. } => (kernels::MLP_GRADIENT, Some(activation)),
         };
-        // A sparse operand that was gathered is read where it lies.
-        let inputs = match (kernel, self.gathered.get(&inputs[0].name)) {
-            (Kernel::SparseDot | Kernel::SparseDotTransposed, Some([source, rows])) => {
-                vec![source.clone(), rows.clone(), inputs[1].clone()]
-            }
+        let inputs = match kernel {
+            Kernel::SparseDot | Kernel::SparseDotTransposed => self.where_they_lie(1, inputs),
+            Kernel::PackedDot | Kernel::PackedDotTransposed => self.where_they_lie(2, inputs),
             _ => inputs.to_vec(),
         };
-        let in_place = (kernel == Kernel::Squeeze).then_some(0);
-        let name = self.call_kernel(target, None, &inputs, in_place, outputs, at).remove(0);
-        if kernel == Kernel::SparseDotTransposed {
-            self.transposed.insert(name.clone(), inputs);
+        let names = self.call_kernel(target, activation, &inputs, None, outputs, at);
+        if target == kernels::SPARSE_DOT_TRANSPOSED {
+            self.transposed.insert(names[0].clone(), inputs);
         }
-        vec![name]
+        names
+    }
+
+    /// The operands of a sparse product, whose first `parts` hold the rows of the sparse matrix: if these were gathered, what they
+    /// were gathered from, with the numbers of the rows before the last operand.
+    fn where_they_lie(&self, parts: usize, inputs: &[Value]) -> Vec<Value> {
+        let gathered: Option<Vec<&[Value; 2]>> =
+            inputs[..parts].iter().map(|input| self.gathered.get(&input.name)).collect();
+        let (rest, last) = inputs[parts..].split_at(inputs.len() - parts - 1);
+        match gathered {
+            Some(gathered) if gathered.iter().all(|[_, rows]| rows.name == gathered[0][1].name) => {
+                let sources: Vec<Value> = gathered.iter().map(|[source, _]| source.clone()).collect();
+                [&sources[..], rest, &[gathered[0][1].clone()], last].concat()
+            }
+            _ => inputs.to_vec(),
+        }
     }
 
     /// A large matrix is turned by a native function.

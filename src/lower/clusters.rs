@@ -35,9 +35,10 @@ pub struct Cluster {
     pub outputs: Vec<Var>,
 }
 
-/// The order in which to write the equations of a graph; those that nothing needs are left out.
-pub fn steps(graph: &Graph) -> Vec<Step> {
-    let plan = Plan::of(graph);
+/// The order in which to write the equations of a graph; those that nothing needs are left out. `folded` are inputs that depend
+/// on constants alone.
+pub fn steps(graph: &Graph, folded: &[Var]) -> Vec<Step> {
+    let plan = Plan::of(graph, folded);
     let mut steps = Vec::new();
     for stage in 0..plan.stages {
         for group in plan.groups(plan.placed(stage, Place::Inside)) {
@@ -77,8 +78,8 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(graph: &'a Graph) -> Self {
-        let place = places(graph);
+    fn of(graph: &'a Graph, folded: &[Var]) -> Self {
+        let place = places(graph, folded);
         let mut plan = Plan {
             graph,
             stage: Vec::new(),
@@ -246,7 +247,7 @@ fn use_all(build: &mut Build) -> Var {
     all
 }
 
-fn places(graph: &Graph) -> Vec<Place> {
+fn places(graph: &Graph, folded: &[Var]) -> Vec<Place> {
     let mut needed: HashSet<Var> = graph.outputs.iter().copied().collect();
     let mut places = vec![Place::Nowhere; graph.equations.len()];
     for (equation, place) in graph.equations.iter().zip(&mut places).rev() {
@@ -259,7 +260,37 @@ fn places(graph: &Graph) -> Vec<Place> {
             };
         }
     }
+    let folded = (0..graph.num_vars()).map(|var| folded.contains(&Var(var as u32))).collect();
+    keep_folded_out(graph, folded, &mut places);
     places
+}
+
+/// What depends on constants alone and stands outside, XLA computes while it compiles, and it aborts the process if a function is
+/// then called with a constant. So what reads such a value stands outside, too.
+fn keep_folded_out(graph: &Graph, mut folded: Vec<bool>, places: &mut [Place]) {
+    let mut constant = folded.clone();
+    for (equation, place) in graph.equations.iter().zip(places) {
+        let reads_folded = equation.inputs.iter().any(|x| folded[x.0 as usize]);
+        if *place == Place::Inside && reads_folded {
+            *place = Place::Outside;
+        }
+        let from_constants =
+            is_foldable(&equation.op) && equation.inputs.iter().all(|x| constant[x.0 as usize]);
+        let stays = match place {
+            Place::Outside => true,
+            Place::View => reads_folded,
+            Place::Inside | Place::Nowhere => false,
+        };
+        for output in &equation.outputs {
+            constant[output.0 as usize] = from_constants;
+            folded[output.0 as usize] = from_constants && stays;
+        }
+    }
+}
+
+/// Whether XLA computes it while compiling if its inputs are known.
+pub fn is_foldable(op: &Op) -> bool {
+    !matches!(op, Op::Barrier | Op::AllReduce | Op::ReplicaId)
 }
 
 fn is_view(op: &Op) -> bool {
@@ -269,9 +300,9 @@ fn is_view(op: &Op) -> bool {
     )
 }
 
-/// Whether an equation can be a part of a cluster.
+/// Whether an equation can be a part of a cluster. Arrays without elements cannot: nothing reads them, and XLA aborts.
 fn fits(graph: &Graph, equation: &Equation) -> bool {
-    let small = |var: &Var| graph.array_type(*var).size() <= SMALL;
+    let small = |var: &Var| (1..=SMALL).contains(&graph.array_type(*var).size());
     match &equation.op {
         Op::Dot { .. } | Op::Kernel(_) | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => {
             false
@@ -293,7 +324,7 @@ mod tests {
 
     /// What is written, clusters in brackets.
     fn written(graph: &Graph) -> String {
-        let steps = steps(graph).into_iter().map(|step| match step {
+        let steps = steps(graph, &[]).into_iter().map(|step| match step {
             Step::One(e) => graph.equations[e].op.name(),
             Step::Cluster(cluster) => {
                 let (inputs, outputs) = (cluster.inputs.len(), cluster.outputs.len());
@@ -364,7 +395,7 @@ mod tests {
             x = Build::new(&mut graph, location()).unary(Unary::Sin, x);
         }
         graph.outputs = vec![x];
-        let lengths: Vec<usize> = steps(&graph)
+        let lengths: Vec<usize> = steps(&graph, &[])
             .into_iter()
             .map(|step| match step {
                 Step::Cluster(cluster) => cluster.graph.equations.len() - 5,

@@ -21,7 +21,7 @@ mod text;
 mod threefry;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::{ArrayType, HostArray};
 use crate::ir::{Binary, Equation, Graph, Op, Var};
 
-use clusters::{Step, steps};
+use clusters::{Step, is_foldable, steps};
 use elementwise::binary_name;
 use scan::Scan;
 use text::{list, tensor};
@@ -82,6 +82,7 @@ pub fn lower(graph: &Graph, options: &Options) -> String {
         next_name: 0,
         functions: BTreeMap::new(),
         constants: HashMap::new(),
+        folded: HashSet::new(),
         in_cluster: false,
         gathered: BTreeMap::new(),
         transposed: BTreeMap::new(),
@@ -137,6 +138,8 @@ struct Lowering<'a> {
     functions: BTreeMap<String, String>,
     /// The constants that were written, by name.
     constants: HashMap<String, HostArray>,
+    /// What else depends on constants alone, by name.
+    folded: HashSet<String>,
     /// Whether a cluster is being written, inside which there are no others.
     in_cluster: bool,
     /// Rows chosen from a matrix: the matrix and the numbers of the rows, by the name of the result.
@@ -159,7 +162,9 @@ impl Lowering<'_> {
             graph.equations.iter().for_each(|equation| self.bind(graph, equation, names));
             return;
         }
-        for step in steps(graph) {
+        let folded = |var: &&Var| self.folded.contains(names.get(**var));
+        let folded: Vec<Var> = graph.inputs.iter().filter(folded).copied().collect();
+        for step in steps(graph, &folded) {
             match step {
                 Step::One(e) => self.bind(graph, &graph.equations[e], names),
                 Step::Cluster(cluster) => {
@@ -179,7 +184,15 @@ impl Lowering<'_> {
         let outputs: Vec<ArrayType> =
             equation.outputs.iter().map(|&var| graph.array_type(var).clone()).collect();
         let results = self.equation(equation, &inputs, &outputs);
+        let is_known =
+            |input: &Value| self.constants.contains_key(&input.name) || self.folded.contains(&input.name);
+        let is_folded = is_foldable(&equation.op)
+            && !matches!(equation.op, Op::Constant(_))
+            && inputs.iter().all(is_known);
         for (&var, name) in equation.outputs.iter().zip(results) {
+            if is_folded {
+                self.folded.insert(name.clone());
+            }
             names.set(var, name);
         }
     }

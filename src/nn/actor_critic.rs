@@ -1,7 +1,7 @@
 //! The actor-critic: a policy and a value function, with one trunk for both or a trunk each.
 
 use crate::array::{ArrayType, DType};
-use crate::lang::{Float, Handle, Key, leaf_paths};
+use crate::lang::{Features, Float, Handle, Key, Packing, leaf_paths};
 
 use super::{Activation, Dense, Init, LayerSpec, dense};
 
@@ -18,11 +18,13 @@ pub struct Architecture {
 }
 
 /// What is fixed about the network's function beside its parameters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Style {
     pub activation: Activation,
     /// Whether observations are mostly zeros (see `EnvSpec`): the first layer skips them.
     pub sparse_obs: bool,
+    /// How observations are packed, where they are.
+    pub packing: Option<Packing>,
 }
 
 /// The parameters. Hidden layers stand in `trunk` if shared, else before the head in `actor` and `critic`.
@@ -122,9 +124,9 @@ impl ActorCritic {
         (first.kernel.shape()[0], last.kernel.shape()[1])
     }
 
-    /// Logits `[N, A]` and values `[N]` for observations `[N, O]`.
+    /// Logits `[N, A]` and values `[N]` for `N` observations.
     #[track_caller]
-    pub fn apply(&self, style: Style, obs: Float) -> (Float, Float) {
+    pub fn apply(&self, style: &Style, obs: Features) -> (Float, Float) {
         match (&self.trunk[..], &self.actor[..], &self.critic[..]) {
             // Heads that read the same numbers are one layer.
             ([_, ..], [actor], [critic]) => {
@@ -142,7 +144,7 @@ impl ActorCritic {
 
     /// Values `[N]` alone.
     #[track_caller]
-    pub fn value(&self, style: Style, obs: Float) -> Float {
+    pub fn value(&self, style: &Style, obs: Features) -> Float {
         mlp(&[&self.trunk[..], &self.critic].concat(), style, obs).squeeze(1)
     }
 }
@@ -162,16 +164,20 @@ fn dense(bias_name: &str, kernel: &ArrayType, bias: &ArrayType) -> Result<Dense,
 #[error("these arrays are no network: {0}")]
 pub struct NotANetwork(String);
 
-/// Layers with the activation between them; the first one reads observations if they are sparse.
+/// Layers with the activation between them. The first one reads observations in its own way if they are packed or sparse.
 #[track_caller]
-fn mlp(layers: &[Dense], style: Style, x: Float) -> Float {
-    match layers {
-        [first] if style.sparse_obs => first.apply_sparse(x),
-        [first, rest @ ..] if style.sparse_obs => {
-            dense::mlp(rest, style.activation, style.activation.apply(first.apply_sparse(x)))
+fn mlp(layers: &[Dense], style: &Style, obs: Features) -> Float {
+    let (first, rest) = layers.split_first().expect("a network has a layer");
+    let product = match (obs, &style.packing) {
+        (Features::Packed { numbers, flags }, Some(packing)) => packing.matmul(numbers, flags, first.kernel),
+        (Features::Packed { .. }, None) => {
+            panic!("the observations are packed, and the style says nothing of it")
         }
-        _ => dense::mlp(layers, style.activation, x),
-    }
+        (Features::Plain(x), _) if style.sparse_obs => x.sparse_matmul(first.kernel),
+        (Features::Plain(x), _) => return dense::mlp(layers, style.activation, x),
+    };
+    let y = product + first.bias.broadcast(0, product.shape()[0]);
+    if rest.is_empty() { y } else { dense::mlp(rest, style.activation, style.activation.apply(y)) }
 }
 
 #[cfg(test)]

@@ -22,12 +22,6 @@ impl Dense {
             bias: concatenate(0, [self.bias, other.bias]),
         }
     }
-
-    /// `[N, in]` -> `[N, out]` for an `x` that is expected to be mostly zeros.
-    #[track_caller]
-    pub fn apply_sparse(&self, x: Float) -> Float {
-        x.sparse_matmul(self.kernel) + self.bias.broadcast(0, x.shape()[0])
-    }
 }
 
 impl Activation {

@@ -352,11 +352,19 @@ fn kernels() -> Vec<Case> {
             let note = format!("{dtype} {rows} x {inputs} x {width}");
             let (x, w, g) =
                 (sparse(&[rows, inputs]), plain(dtype, &[inputs, width]), plain(dtype, &[rows, width]));
-            let squeezed = Case::new(format!("squeeze {note}"), &[x.clone(), w.clone()], |b, x| {
-                let squeezed = b.one(Op::Kernel(Kernel::Squeeze), &[x[0]]);
-                b.many(Op::Kernel(Kernel::SparseDot), &[squeezed, x[1]])
+            let numbers = inputs / 6;
+            let flags = input(U32, &[rows, (inputs - numbers).div_ceil(32)], Values::Bits);
+            let order = input(I32, &[inputs], Values::Distinct(inputs));
+            let columns = input(dtype, &[inputs, rows], x.values.clone());
+            let pack = Op::Kernel(Kernel::Pack { numbers });
+            cases.push(Case {
+                smooth: false,
+                ..Case::new(format!("pack {note}"), &[columns, order.clone()], |b, x| b.many(pack, x))
             });
-            cases.push(squeezed);
+            let packed = [plain(dtype, &[rows, numbers]), flags, order];
+            for (kernel, other) in [(Kernel::PackedDot, &w), (Kernel::PackedDotTransposed, &g)] {
+                cases.push(Case::of(Op::Kernel(kernel), &note, &[&packed[..], &[other.clone()]].concat()));
+            }
             cases.push(Case::of(Op::Kernel(Kernel::SparseDot), &note, &[x.clone(), w]));
             cases.push(Case::of(Op::Kernel(Kernel::SparseDotTransposed), &note, &[x, g]));
         }
@@ -388,11 +396,20 @@ fn kernels() -> Vec<Case> {
         }
         let inputs = [sparse(&[4, 19]), index(&[6], -2..6), plain(dtype, &[19, 3])];
         let case = Case::new(format!("sparse_dot of chosen rows {dtype}"), &inputs, |b, x| {
-            let squeezed = b.one(Op::Kernel(Kernel::Squeeze), &[x[0]]);
-            let rows = b.gather(squeezed, x[1], 0);
+            let rows = b.gather(x[0], x[1], 0);
             b.many(Op::Kernel(Kernel::SparseDot), &[rows, x[2]])
         });
-        cases.push(case.with_tolerance_of(&inputs));
+        cases.push(case);
+        let flags = input(U32, &[4, 2], Values::Bits);
+        let order = input(I32, &[55], Values::Distinct(55));
+        let inputs = [plain(dtype, &[4, 7]), flags, order, index(&[6], -2..6), plain(dtype, &[6, 3])];
+        cases.push(Case::new(format!("packed_dot_transposed of chosen rows {dtype}"), &inputs, |b, x| {
+            let (numbers, flags) = (b.gather(x[0], x[3], 0), b.gather(x[1], x[3], 0));
+            let product = b.one(Op::Kernel(Kernel::PackedDotTransposed), &[numbers, flags, x[2], x[4]]);
+            // Added in place where there is a native function.
+            let sum = b.full_like(product, 1.0);
+            vec![b.add(sum, product)]
+        }));
     }
     cases
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lockstep::array::HostArray;
+use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::interpret::interpret;
 use lockstep::ir::{Graph, Var, check};
-use lockstep::lang::{all_gather, replica_id, stack, trace};
+use lockstep::lang::{Handle, Int, all_gather, arange, constant, replica_id, scan_range, stack, trace};
 use lockstep::lower::{Options, lower};
 use lockstep::runtime::{Client, CompileOptions, DeviceKind, ProgramCache, plugin};
 
@@ -50,6 +50,30 @@ fn run_together<'a>(client: &Client, cases: &'a [Case]) -> BTreeMap<&'a str, Vec
     let results = program.run(args).unwrap();
     let mut found = results.iter().map(|buffer| buffer.to_host().unwrap());
     cases.iter().map(|case| (&*case.name, found.by_ref().take(case.graph.outputs.len()).collect())).collect()
+}
+
+/// XLA computes what depends on constants alone while it compiles, and carries it into loops.
+#[test]
+fn small_equations_can_read_what_xla_computes_early() {
+    let start = Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
+    let traced = trace(&start, |start| {
+        let table = (arange(5000).as_f32() * 0.5).sqrt();
+        let (small, big) =
+            (arange(40) * 3, constant::<_, f32>((0..3000).map(|i| i as f32).collect::<Vec<_>>()));
+        let look = |i: Int| {
+            let from_table = table.take(i * 2, 0) + big.take(i + 7, 0);
+            (from_table * 2.0 + 1.0).abs() - small.take(i, 0).as_f32()
+        };
+        let (_, seen) = scan_range(8, start, |i, _| (i + 1, look(i)));
+        (look(start + 3), seen)
+    });
+    let inputs = [HostArray::scalar(2i32)];
+    let program = client().compile(&lower(&traced.graph, &Options::default()), &CompileOptions::default());
+    let args = inputs.iter().map(|array| client().to_device(array, 0).unwrap().into()).collect();
+    let found = program.unwrap().run(args).unwrap();
+    for (found, expected) in found.iter().zip(interpret(&traced.graph, &inputs)) {
+        compare("constants", &found.to_host().unwrap(), &expected, 1e-5);
+    }
 }
 
 #[test]

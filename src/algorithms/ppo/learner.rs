@@ -46,9 +46,12 @@ impl PpoLearner {
                 |(state, hyper, params): (State, Hyper, Leaves)| ppo.update(&hyper, &params, state).2,
             )
         });
-        // Without kernels, which keep observations in a form of their own.
-        let options =
-            lower::Options { num_replicas: num_devices, precision: settings.precision, ..Default::default() };
+        let options = lower::Options {
+            num_replicas: num_devices,
+            precision: settings.precision,
+            kernels: self.engine.client.has_kernels(),
+            ..Default::default()
+        };
         let text = lower(&course.graph, &options);
         let options = CompileOptions { num_replicas: start.num_devices, ..Default::default() };
         let program =

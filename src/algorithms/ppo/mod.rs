@@ -21,13 +21,14 @@ use crate::algorithms::advantage::gae;
 use crate::algorithms::curriculum::{self, Phase};
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
+use crate::algorithms::policy::style;
 use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
 use crate::array::ArrayType;
 use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
-    Float, Int, Key, Leaves, Tree, all_gather, all_reduce, arange, concatenate, float, int, leaves, map2,
-    merge_first_axes, ravel, replica_id, scan, stack, take_tree, target, unravel, value_and_grad, vmap,
+    Features, Float, Int, Key, Leaves, Tree, all_gather, all_reduce, arange, concatenate, float, int, leaves,
+    map2, merge_first_axes, ravel, replica_id, scan, stack, take_tree, target, unravel, value_and_grad, vmap,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 use crate::runtime::DeviceKind;
@@ -111,12 +112,12 @@ struct Network<'a> {
 
 impl Policy for Network<'_> {
     fn decide(&self, view: &View) -> (Categorical, Float) {
-        let (logits, value) = self.params.apply(self.style, view.obs);
+        let (logits, value) = self.params.apply(&self.style, view.obs);
         (Categorical::new(logits, view.mask), value)
     }
 
-    fn value(&self, obs: Float) -> Float {
-        self.params.value(self.style, obs)
+    fn value(&self, obs: Features) -> Float {
+        self.params.value(&self.style, obs)
     }
 }
 
@@ -135,8 +136,7 @@ impl Ppo<'_> {
     }
 
     fn network<'a>(&self, params: &'a ActorCritic) -> Network<'a> {
-        let style = Style { activation: self.settings.activation, sparse_obs: self.env.spec().sparse_obs };
-        Network { params, style }
+        Network { params, style: style(&self.env.spec(), self.settings.activation) }
     }
 
     /// The environment's parameters in an update, and the number of their phase in a curriculum. `inputs` are those of

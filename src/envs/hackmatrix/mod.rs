@@ -156,6 +156,7 @@ impl Env for HackMatrix {
             name: "hackmatrix",
             obs_shape: vec![OBS],
             sparse_obs: true,
+            flags: layout().flags(),
             num_actions: ACTIONS,
             metrics,
             action_groups: vec![

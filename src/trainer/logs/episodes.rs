@@ -39,6 +39,7 @@ mod tests {
             name: "x",
             obs_shape: vec![1],
             sparse_obs: false,
+            flags: vec![],
             num_actions: 2,
             metrics: vec![Metric { name: "stats/highest_stage".into(), aggregate: Aggregate::Max }],
             action_groups: vec![("move", 0..1)],

@@ -46,6 +46,7 @@ impl Fake {
                 name: "fake",
                 obs_shape: vec![1],
                 sparse_obs: false,
+                flags: vec![],
                 num_actions: 2,
                 metrics: Vec::new(),
                 action_groups: Vec::new(),

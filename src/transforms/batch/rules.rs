@@ -149,37 +149,56 @@ impl Rule<'_> {
         vec![Batched { var: self.build.move_axis(product, from, to), batched: true }]
     }
 
-    /// Kernels stay kernels, since the twins cannot read squeezed rows: more rows of the sparse matrix or of an MLP's input are
-    /// one higher matrix, more columns of the other factor one wider matrix; with more of both, the examples are computed in turn.
+    /// Kernels stay kernels: more rows of the matrix, or columns to pack, are one higher matrix, more columns of the other factor
+    /// one wider matrix; with more of both, the examples are computed in turn.
     fn kernel(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
         let size = self.batching.size;
         let in_front: Vec<Var> = (0..inputs.len()).map(|i| self.in_front(inputs[i], i)).collect();
         let batched: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
-        let [height, width] = self.example(0).shape[..] else { unreachable!("x is a matrix") };
-        let result = match (kernel, &batched[..]) {
-            (Kernel::Squeeze | Kernel::SparseDot, [true, rest @ ..]) if !rest.contains(&true) => {
-                let rows = self.build.reshape(in_front[0], &[size * height, width]);
-                let results = self.build.one(Op::Kernel(kernel), &[&[rows], &in_front[1..]].concat());
-                let width = self.build.array_type(results).shape[1];
-                self.build.reshape(results, &[size, height, width])
+        // How many inputs hold the rows of the matrix.
+        let parts = match kernel {
+            Kernel::PackedDot | Kernel::PackedDotTransposed => 2,
+            _ => 1,
+        };
+        let (of_matrix, others) = batched.split_at(parts);
+        let rows_alone = !of_matrix.contains(&false) && !others.contains(&true);
+        let last_alone = batched[..batched.len() - 1].iter().all(|batched| !batched);
+        match kernel {
+            Kernel::Pack { .. } if rows_alone => {
+                let [columns, rows] = self.example(0).shape[..] else { unreachable!("x is a matrix") };
+                let side_by_side = self.build.move_axis(in_front[0], 0, 1);
+                let wide = self.build.reshape(side_by_side, &[columns, size * rows]);
+                let packed = self.build.many(Op::Kernel(kernel), &[wide, in_front[1]]);
+                packed.into_iter().map(|part| self.in_parts(part, rows)).collect()
             }
-            (Kernel::SparseDot | Kernel::SparseDotTransposed, [false, _]) => {
-                let [height, width] = self.example(1).shape[..] else { unreachable!("a matrix") };
-                let side_by_side = self.build.move_axis(in_front[1], 0, 1);
+            Kernel::SparseDot | Kernel::PackedDot | Kernel::Mlp { .. } if rows_alone => {
+                let height = self.example(0).shape[0];
+                let mut operands = in_front.clone();
+                for (i, operand) in operands.iter_mut().enumerate().take(parts) {
+                    let width = self.example(i).shape[1];
+                    *operand = self.build.reshape(*operand, &[size * height, width]);
+                }
+                let results = self.build.many(Op::Kernel(kernel), &operands);
+                results.into_iter().map(|result| self.in_parts(result, height)).collect()
+            }
+            Kernel::SparseDot
+            | Kernel::SparseDotTransposed
+            | Kernel::PackedDot
+            | Kernel::PackedDotTransposed
+                if last_alone =>
+            {
+                let last = in_front.len() - 1;
+                let [height, width] = self.example(last).shape[..] else { unreachable!("a matrix") };
+                let side_by_side = self.build.move_axis(in_front[last], 0, 1);
                 let wide = self.build.reshape(side_by_side, &[height, size * width]);
-                let product = self.build.one(Op::Kernel(kernel), &[in_front[0], wide]);
+                let product = self.build.one(Op::Kernel(kernel), &[&in_front[..last], &[wide]].concat());
                 let height = self.build.array_type(product).shape[0];
                 let products = self.build.reshape(product, &[height, size, width]);
-                self.build.move_axis(products, 1, 0)
+                let products = self.build.move_axis(products, 1, 0);
+                vec![self.behind(products)]
             }
-            (Kernel::Mlp { .. }, [true, rest @ ..]) if !rest.contains(&true) => {
-                let rows = self.build.reshape(in_front[0], &[size * height, width]);
-                let outputs = self.build.many(Op::Kernel(kernel), &[&[rows], &in_front[1..]].concat());
-                return outputs.into_iter().map(|output| self.in_parts(output, height)).collect();
-            }
-            _ => return self.kernel_in_turn(kernel, &in_front, &batched),
-        };
-        vec![self.behind(result)]
+            _ => self.kernel_in_turn(kernel, &in_front, &batched),
+        }
     }
 
     /// The parts of `height` rows of a matrix as examples.

@@ -59,7 +59,9 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
             [&active[*captures..captures + carry], &outputs[*carry..]].concat()
         }
         Op::Kernel(Kernel::Mlp { layers, .. }) => vec![true; *layers],
-        Op::Kernel(_) => vec![true; x.len()],
+        Op::Kernel(Kernel::Pack { .. }) => vec![true, false],
+        Op::Kernel(Kernel::MlpGradient { .. }) => vec![true; x.len()],
+        Op::Kernel(_) => vec![true],
         Op::Rare { body, captures } => either(&active_results(body, &x[1..]), &x[1 + captures..]),
         Op::Barrier => x.to_vec(),
         Op::Constant(_)

@@ -314,8 +314,8 @@ fn dot_side(
     b.transpose(product, &inverse(&axes))
 }
 
-/// The cotangents of a product with a sparse matrix (its own is dense and a plain product, the other factor's is sparse
-/// again), and of an MLP.
+/// The cotangents of a product with a sparse or packed matrix (its own is dense and a plain product, the other factor's is such
+/// a product again), and of an MLP.
 fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, GradError> {
     let Point { equation, x, y, cotangents, wants, .. } = *point;
     let Op::Kernel(kernel) = equation.op else { unreachable!("the rule of kernels") };
@@ -331,7 +331,20 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
             wants[0].then(|| along_width(b, x[1], g)),
             wants[1].then(|| b.one(Op::Kernel(Kernel::SparseDot), &[x[0], g])),
         ]),
-        Kernel::Squeeze => Ok(vec![Some(g)]),
+        Kernel::Pack { .. } => {
+            Err(no_rule(equation, "bits have none: differentiate by the weights, or do not pack"))
+        }
+        Kernel::PackedDot => {
+            let w = wants[0].then(|| rows_of_numbers(b, x, x[3]));
+            let op = Op::Kernel(Kernel::PackedDotTransposed);
+            let by_w = wants[3].then(|| b.one(op, &[x[0], x[1], x[2], g]));
+            Ok(vec![w.map(|w| along_width(b, g, w)), None, None, by_w])
+        }
+        Kernel::PackedDotTransposed => {
+            let rows = wants[0].then(|| rows_of_numbers(b, x, g));
+            let by_g = wants[3].then(|| b.one(Op::Kernel(Kernel::PackedDot), &[x[0], x[1], x[2], g]));
+            Ok(vec![rows.map(|rows| along_width(b, x[3], rows)), None, None, by_g])
+        }
         Kernel::Mlp { layers, activation } => {
             let (hidden, last) = (&y[..layers - 1], cotangents[layers - 1]);
             if cotangents[..layers - 1].iter().any(Option::is_some) || last.is_none() {
@@ -344,6 +357,13 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
         }
         Kernel::MlpGradient { .. } => Err(no_rule(equation, "it is a gradient itself")),
     }
+}
+
+/// The rows of `w` `[I, W]` that belong to the numbers of a packed matrix, whose parts are the first three of `x`.
+fn rows_of_numbers(b: &mut Build, x: &[Var], w: Var) -> Var {
+    let limit = vec![b.array_type(x[0]).shape[1]];
+    let columns = b.one(Op::Slice { start: vec![0], limit, stride: vec![1] }, &[x[2]]);
+    b.gather(w, columns, 0)
 }
 
 /// Adds the cotangent of each gathered entry to the entry that it was read from.

@@ -4,6 +4,7 @@
 //! They stand in `jax_env_spec/hackmatrix/layout.json`, which is compiled in and read once, so that the
 //! description of the environment and the program cannot disagree.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
@@ -161,6 +162,17 @@ impl Layout {
     /// The names of the parts of the reward, in order.
     pub fn reward_names(&self) -> Vec<&str> {
         self.rewards.iter().map(|reward| reward.name.as_str()).collect()
+    }
+
+    /// The features of an observation that are only ever 0 or 1: what has no scale, and the ownership flags.
+    pub fn flags(&self) -> Vec<Range<usize>> {
+        let flags_from = |start: usize, features: &[Feature]| -> Vec<Range<usize>> {
+            let flags = features.iter().enumerate().filter(|(_, feature)| feature.divisor == 1.0);
+            flags.map(|(i, _)| start + i..start + i + 1).collect()
+        };
+        let owned = PLAYER_FEATURES..GRID_START;
+        let cells = (GRID_START..OBS).step_by(CELL_FEATURES).flat_map(|cell| flags_from(cell, &self.cell));
+        flags_from(0, &self.player).into_iter().chain([owned]).chain(cells).collect()
     }
 
     /// The coefficient of each part of the reward under `params`.

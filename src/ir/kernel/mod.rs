@@ -1,0 +1,150 @@
+//! Kernels: mathematics that a native function computes where there is one for the device, and plain ops elsewhere.
+//!
+//! The plain ops, the kernel's twin, say what it means: the oracle runs them, and a device without the native function gets
+//! them. Gradient and vmap have rules of their own, which use kernels again.
+
+mod mlp;
+mod packed;
+
+use crate::array::{ArrayType, DType};
+pub use crate::runtime::kernels::Activation;
+
+use super::{Build, Graph, Location, Op, Var};
+
+/// A kernel. Each has a native function of the same name (`runtime::kernels`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// (x `[N, I]`, w `[I, W]`) -> `[N, W]`: the matrix product, where x is expected to be mostly zeros.
+    SparseDot,
+    /// (x `[N, I]`, g `[N, W]`) -> `[I, W]`: the product of x, transposed, and g; x as above.
+    SparseDotTransposed,
+    /// (x `[I, N]`, order i32`[I]`) -> (numbers `[N, F]`, flags u32`[N, B]`): the columns of x as rows, packed. In this order, the
+    /// first F numbers of a column of x stay what they are; of each of the others a bit says whether it is not zero, the
+    /// first in the lowest bit of the first of B words.
+    Pack { numbers: usize },
+    /// (numbers, flags, order, w `[I, W]`) -> `[N, W]`: the product of what was packed, a row for each of N, and w.
+    PackedDot,
+    /// (numbers, flags, order, g `[N, W]`) -> `[I, W]`: the product of what was packed, transposed, and g.
+    PackedDotTransposed,
+    /// (x `[N, I]`, then a kernel `[I, W]` and a bias `[W]` for each layer) -> the output `[N, W]` of each layer, which is the
+    /// input of the next: `x kernel + bias`, with the activation after all but the last.
+    Mlp { layers: usize, activation: Activation },
+    /// (the inputs of an MLP, its outputs but for the last, the cotangent of the last) -> the cotangents of its inputs, that of x
+    /// only with `input`.
+    MlpGradient { layers: usize, activation: Activation, input: bool },
+}
+
+impl Kernel {
+    /// One of each kind, the MLPs with two layers.
+    pub const ALL: [Kernel; 8] = [
+        Kernel::SparseDot,
+        Kernel::SparseDotTransposed,
+        Kernel::Pack { numbers: 1 },
+        Kernel::PackedDot,
+        Kernel::PackedDotTransposed,
+        Kernel::Mlp { layers: 2, activation: Activation::Tanh },
+        Kernel::MlpGradient { layers: 2, activation: Activation::Tanh, input: false },
+        Kernel::MlpGradient { layers: 2, activation: Activation::Relu, input: true },
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::SparseDot => "sparse_dot",
+            Kernel::SparseDotTransposed => "sparse_dot_transposed",
+            Kernel::Pack { .. } => "pack",
+            Kernel::PackedDot => "packed_dot",
+            Kernel::PackedDotTransposed => "packed_dot_transposed",
+            Kernel::Mlp { .. } => "mlp",
+            Kernel::MlpGradient { .. } => "mlp_gradient",
+        }
+    }
+
+    /// Whether the native function is for inputs of these types: f32, and for an MLP layers that are small enough to be
+    /// read from the core's own cache.
+    pub fn is_native_for(self, inputs: &[ArrayType]) -> bool {
+        /// Numbers of a matrix of weights.
+        const SMALL: usize = 1 << 18;
+        let weights = match self {
+            Kernel::Mlp { layers, .. } | Kernel::MlpGradient { layers, .. } => &inputs[1..1 + 2 * layers],
+            _ => &[],
+        };
+        inputs.iter().all(|input| !input.dtype.is_float() || input.dtype == DType::F32)
+            && weights.iter().all(|part| (1..=SMALL).contains(&part.size()))
+    }
+
+    /// What comes out for inputs of these types.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn infer(self, inputs: &[&ArrayType]) -> Result<Vec<ArrayType>, String> {
+        let name = self.name();
+        let count = match self {
+            Kernel::SparseDot | Kernel::SparseDotTransposed | Kernel::Pack { .. } => 2,
+            Kernel::PackedDot | Kernel::PackedDotTransposed => 4,
+            Kernel::Mlp { layers, .. } => 1 + 2 * layers,
+            Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
+        };
+        if inputs.len() != count {
+            return Err(format!("{name} takes {count} inputs, not {}", inputs.len()));
+        }
+        let dtype = inputs[0].dtype;
+        let may_be_int = |i: usize| match self {
+            Kernel::Pack { .. } => i == 1,
+            Kernel::PackedDot | Kernel::PackedDotTransposed => i == 1 || i == 2,
+            _ => false,
+        };
+        let wrong =
+            |(i, x): &(usize, &&ArrayType)| !may_be_int(*i) && (!x.dtype.is_float() || x.dtype != dtype);
+        if let Some((_, x)) = inputs.iter().enumerate().find(wrong) {
+            return Err(format!("{name} of {x}"));
+        }
+        match self {
+            Kernel::SparseDot | Kernel::SparseDotTransposed => {
+                let [[rows, width], [height, other]] = [matrix(name, inputs[0])?, matrix(name, inputs[1])?];
+                let (meets, out) = if self == Kernel::SparseDot { (width, rows) } else { (rows, width) };
+                match meets == height {
+                    true => Ok(vec![ArrayType::new(dtype, [out, other])]),
+                    false => Err(format!("{name} of {} and {}", inputs[0], inputs[1])),
+                }
+            }
+            Kernel::Pack { numbers } => packed::infer_pack(numbers, inputs),
+            Kernel::PackedDot => packed::infer_dot(name, inputs),
+            Kernel::PackedDotTransposed => packed::infer_dot_transposed(name, inputs),
+            Kernel::Mlp { layers, .. } => mlp::infer(name, inputs, layers),
+            Kernel::MlpGradient { layers, input, .. } => mlp::infer_gradient(name, inputs, layers, input),
+        }
+    }
+
+    /// The twin, for inputs of these types.
+    pub fn twin(self, inputs: &[ArrayType], location: Location) -> Graph {
+        let mut graph = Graph::new();
+        let inputs: Vec<Var> = inputs.iter().map(|array_type| graph.input(array_type.clone())).collect();
+        let b = &mut Build::new(&mut graph, location);
+        let outputs = match self {
+            Kernel::SparseDot => vec![dot(b, inputs[0], inputs[1], 1, 0)],
+            Kernel::SparseDotTransposed => vec![dot(b, inputs[0], inputs[1], 0, 0)],
+            Kernel::Pack { numbers } => packed::pack(b, numbers, &inputs),
+            Kernel::PackedDot => vec![packed::dot(b, &inputs)],
+            Kernel::PackedDotTransposed => vec![packed::dot_transposed(b, &inputs)],
+            Kernel::Mlp { activation, .. } => mlp::mlp(b, activation, &inputs),
+            Kernel::MlpGradient { layers, activation, input } => {
+                mlp::gradient(b, activation, layers, input, &inputs)
+            }
+        };
+        graph.outputs = outputs;
+        graph
+    }
+}
+
+/// The product over axis `i` of `a` and axis `j` of `b`.
+fn dot(build: &mut Build, a: Var, b: Var, i: usize, j: usize) -> Var {
+    build.one(Op::Dot { batch: (vec![], vec![]), contract: (vec![i], vec![j]) }, &[a, b])
+}
+
+/// Height and width.
+fn matrix(name: &str, x: &ArrayType) -> Result<[usize; 2], String> {
+    match x.shape[..] {
+        [height, width] => Ok([height, width]),
+        _ => Err(format!("{name} of {x}, which is no matrix")),
+    }
+}

@@ -1,0 +1,93 @@
+//! Rows of features, as networks read them.
+//!
+//! Much of what an agent sees is only ever 0 or 1: which piece stands on a square, whether something is visible. A [`Packing`] keeps
+//! such a feature as one bit and the others as they are, exactly, so that a rollout of HackMatrix takes a sixth of its memory.
+//! Products read packed rows themselves; nothing has to expand them first.
+
+use std::ops::Range;
+
+use crate::ir::{Kernel, Op};
+
+use super::array::{Array, Float, Int, constant};
+use super::trace::{Handle, emit};
+use super::tree::{Path, Tree};
+
+/// `N` rows of features.
+#[derive(Clone, Copy, Debug)]
+pub enum Features {
+    /// f32`[N, I]`
+    Plain(Float),
+    /// What [`Packing::pack`] made of them: numbers f32`[N, F]` and flags u32`[N, B]`, 32 in each word.
+    Packed { numbers: Float, flags: Int },
+}
+
+impl Tree for Features {
+    fn walk(&mut self, path: &Path, visit: &mut dyn FnMut(&Path, &mut Handle)) {
+        match self {
+            Features::Plain(x) => x.walk(path, visit),
+            Features::Packed { numbers, flags } => {
+                numbers.walk(path, visit);
+                flags.walk(&path.join("flags"), visit);
+            }
+        }
+    }
+    fn duplicate(&self) -> Self {
+        *self
+    }
+}
+
+/// Which features are packed as flags.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packing {
+    /// The features, those that stay numbers first.
+    order: Vec<i32>,
+    numbers: usize,
+}
+
+impl Packing {
+    /// For rows of `size` features, of which those in `flags` are 0 or 1. Panics if one does not exist or is named twice.
+    pub fn new(size: usize, flags: &[Range<usize>]) -> Packing {
+        let mut is_flag = vec![false; size];
+        for feature in flags.iter().cloned().flatten() {
+            assert!(feature < size, "flag {feature} of {size} features");
+            assert!(!std::mem::replace(&mut is_flag[feature], true), "flag {feature} is named twice");
+        }
+        let mut order: Vec<i32> = (0..size as i32).collect();
+        order.sort_by_key(|&feature| is_flag[feature as usize]);
+        Packing { order, numbers: is_flag.iter().filter(|is_flag| !**is_flag).count() }
+    }
+
+    /// Packs the columns of x f32`[I, N]`, each the features of one example. Of a flag counts whether it is not 0.
+    #[track_caller]
+    pub fn pack(&self, x: Float) -> Features {
+        let op = Op::Kernel(Kernel::Pack { numbers: self.numbers });
+        let parts = emit(op, &[x.handle, self.order().handle]);
+        Features::Packed { numbers: Array::from_handle(parts[0]), flags: Array::from_handle(parts[1]) }
+    }
+
+    /// The product of what was packed and `w` f32`[I, W]`: f32`[N, W]`.
+    #[track_caller]
+    pub fn matmul(&self, numbers: Float, flags: Int, w: Float) -> Float {
+        let inputs = [numbers.handle, flags.handle, self.order().handle, w.handle];
+        Array::from_handle(emit(Op::Kernel(Kernel::PackedDot), &inputs)[0])
+    }
+
+    #[track_caller]
+    fn order(&self) -> Int {
+        constant(&self.order)
+    }
+}
+
+impl Features {
+    /// How many rows there are.
+    pub fn num_rows(&self) -> usize {
+        self.numbers().shape()[0]
+    }
+
+    /// The features, or those that were not packed as flags: f32`[N, I]` or `[N, F]`.
+    pub fn numbers(&self) -> Float {
+        match self {
+            Features::Plain(numbers) | Features::Packed { numbers, .. } => *numbers,
+        }
+    }
+}
