@@ -84,6 +84,11 @@ impl RunDir {
         self.file(&format!("params_{update}.safetensors"))
     }
 
+    /// The checkpoint of the moment at which a phase of the curriculum ended.
+    pub fn phase_path(&self, phase: usize) -> PathBuf {
+        self.file(&format!("phase_{phase}_complete.ckpt"))
+    }
+
     /// The run's name, which is the directory's.
     pub fn name(&self) -> String {
         name_of(&self.path)
@@ -101,7 +106,8 @@ impl RunDir {
             let name = name.to_string_lossy();
             let saved =
                 numbered(&name, "checkpoint_", ".ckpt").or(numbered(&name, "params_", ".safetensors"));
-            saved.is_some_and(|saved| saved > update) || name == "final_params.safetensors"
+            saved.or_else(|| end_of_phase(&self.path, &name)).is_some_and(|saved| saved > update)
+                || name == "final_params.safetensors"
         };
         let names = entries(&self.path)?.into_iter().filter(|name| later(name)).collect::<Vec<_>>();
         let target = self.path.join("superseded");
@@ -115,6 +121,12 @@ impl RunDir {
         }
         Ok(names.len())
     }
+}
+
+/// The update at which a phase ended, if this is the checkpoint of that; a damaged one is later than all.
+fn end_of_phase(directory: &Path, name: &str) -> Option<u64> {
+    numbered(name, "phase_", "_complete.ckpt")?;
+    Some(Checkpoint::load(&directory.join(name)).map_or(u64::MAX, |checkpoint| checkpoint.progress.update))
 }
 
 impl Drop for RunDir {
