@@ -7,7 +7,7 @@ use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{AnyEnv, default_params, vector};
 use crate::lang::{
     Bool, Float, Handle, Int, Key, Leaves, below, concatenate, int, int_u64, iota, replica_id, select, trace,
-    vmap_last, while_loop,
+    traced_for, vmap_last, while_loop,
 };
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
@@ -57,6 +57,16 @@ impl RandomRollout {
     /// Compiles the program and resets `num_envs` environments, a multiple of the number of devices. With
     /// `observe`, every step computes the observations too.
     pub fn new(client: &Client, env: &dyn AnyEnv, num_envs: usize, seed: u64, observe: bool) -> Result<Self> {
+        traced_for(client.kind(), || Self::compiled(client, env, num_envs, seed, observe))
+    }
+
+    fn compiled(
+        client: &Client,
+        env: &dyn AnyEnv,
+        num_envs: usize,
+        seed: u64,
+        observe: bool,
+    ) -> Result<Self> {
         let devices = client.devices();
         let num_envs = num_envs / devices;
         let params = default_params(env);
