@@ -92,7 +92,7 @@ impl Session<'_> {
         };
         let path = self.run.phase_path(last);
         let what = format!("phase {last} of the curriculum is complete, phase {next} begins");
-        match self.checkpoint().and_then(|checkpoint| Ok(checkpoint.save(&path)?)) {
+        match self.checkpoint().and_then(|checkpoint| checkpoint.save(&path)) {
             Ok(()) => {
                 self.console.say(&format!("{what}; its end is kept in {}", path.display()));
                 self.keep_artifact(format!("phase-{last}-snapshot"), path);
