@@ -1,5 +1,6 @@
 //! A curriculum: each update is played with the parameters of its phase, whatever happens to the run on the way.
 
+use lockstep::algorithms::curriculum::Curriculum;
 use lockstep::algorithms::ppo::{PpoGroup, PpoLearner, Settings, Start};
 use lockstep::algorithms::{Group, Learner};
 use lockstep::envs::{Env, EnvSpec, Erased, Step};
@@ -63,17 +64,23 @@ impl Env for Paying {
 
 /// Updates have 32 timesteps, so the second phase begins with update 2 and the third with update 4.
 fn with_start<T>(num_devices: usize, then: impl FnOnce(&Start) -> T) -> T {
-    let settings = Settings {
+    with_settings(&Settings { curriculum: Curriculum::At(vec![64, 100]), ..small() }, num_devices, then)
+}
+
+fn small() -> Settings {
+    Settings {
         num_envs: 4,
         num_steps: 8,
         hidden_dim: 8,
         num_layers: 1,
         update_epochs: 1,
-        curriculum: vec![64, 100],
         ..Settings::default()
-    };
+    }
+}
+
+fn with_settings<T>(settings: &Settings, num_devices: usize, then: impl FnOnce(&Start) -> T) -> T {
     let env = Erased::new(Paying);
-    then(&Start { settings: &settings, env: &env, seed: 1, total_updates: 6, max_updates: 6, num_devices })
+    then(&Start { settings, env: &env, seed: 1, total_updates: 60, max_updates: 30, num_devices })
 }
 
 /// The mean reward and the number of the phase in each update.
@@ -118,4 +125,51 @@ fn each_agent_of_a_group_is_in_the_phase_of_its_own_update() {
         [paid(&members[0], &rows[0]), paid(&members[1], &rows[1])],
         [ALL[4..].to_vec(), ALL[..2].to_vec()]
     );
+}
+
+/// Episodes of 5 steps pay 5, then 10, then 15, so that each phase but the last takes 20 updates.
+#[test]
+fn a_phase_ends_when_its_return_was_good_for_some_time() {
+    let settings = Settings { curriculum: Curriculum::Return, curriculum_returns: vec![4.0, 9.0], ..small() };
+    let all: Vec<[f32; 2]> = [1.0, 2.0, 3.0].into_iter().flat_map(|phase| [[phase; 2]; 20]).collect();
+    for devices in [1, 2] {
+        with_settings(&settings, devices, |start| {
+            let mut learner = PpoLearner::new(client(), start).unwrap();
+            let first = learner.run(27).unwrap();
+            let state = learner.state().unwrap();
+            assert_eq!(learner.phase(27).unwrap(), Some(2));
+            let then = learner.run(30).unwrap();
+            assert_eq!(paid(&learner, &[first, then.clone()].concat()), all[..57]);
+            let mut resumed = PpoLearner::new(client(), start).unwrap();
+            resumed.load_state(&state).unwrap();
+            let parts = [13, 4, 13].map(|updates| resumed.run(updates).unwrap());
+            assert_eq!((parts.concat(), resumed.state().unwrap()), (then, learner.state().unwrap()));
+        });
+    }
+    with_settings(&settings, 1, |start| {
+        let mut group = PpoGroup::new(client(), start, 2).unwrap();
+        let mut members = group.members();
+        let begin = members[1].state().unwrap();
+        group.run(25).unwrap();
+        members[1].load_state(&begin).unwrap(); // as after a rollback
+        let rows = group.run(16).unwrap();
+        assert_eq!(
+            [paid(&members[0], &rows[0]), paid(&members[1], &rows[1])],
+            [all[25..41].to_vec(), all[..16].to_vec()]
+        );
+        let phases = members.iter().map(|member| member.phase(0).unwrap().unwrap());
+        assert_eq!(phases.collect::<Vec<_>>(), [3, 1]);
+    });
+}
+
+#[test]
+fn a_run_may_begin_in_a_later_phase() {
+    for curriculum in [Curriculum::At(vec![0, 64]), Curriculum::Off] {
+        let settings = Settings { curriculum, curriculum_start_phase: Some(2), ..small() };
+        with_settings(&settings, 1, |start| {
+            let mut learner = PpoLearner::new(client(), start).unwrap();
+            let rows = learner.run(2).unwrap();
+            assert_eq!(paid(&learner, &rows), [[2.0; 2]; 2]);
+        });
+    }
 }

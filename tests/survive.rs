@@ -60,6 +60,9 @@ impl Task {
                 command.args(["--env", self.env, "--run-name", "run", "--hidden-dim", "32"]);
                 command.args(["--num-envs", &self.num_envs.to_string(), "--num-steps"]);
                 command.args([self.num_steps.to_string(), "--devices".into(), self.devices.to_string()]);
+                if self.env == HACKMATRIX.env {
+                    command.args(["--curriculum", "--curriculum-returns", "-1000,-1000"]);
+                }
             }
             false => drop(command.arg("--resume").arg(&run)),
         }
@@ -140,6 +143,8 @@ struct Remains {
     /// sha256 of the final parameters and of the whole state.
     params: Vec<u8>,
     state: Vec<u8>,
+    /// The update and the sha256 of the state at which phases of a curriculum ended.
+    phases: Vec<(u64, Vec<u8>)>,
     metrics: Vec<Value>,
     table: Vec<Vec<String>>,
     /// Rows in the TensorBoard files.
@@ -149,11 +154,9 @@ struct Remains {
 fn result(run: &Path) -> Remains {
     let params = Sha256::digest(fs::read(run.join("final_params.safetensors")).unwrap()).to_vec();
     let newest = checkpoints(run).into_iter().max().unwrap();
-    let mut state = Sha256::new();
-    for (name, array) in Checkpoint::load(&run.join(format!("checkpoint_{newest}.ckpt"))).unwrap().state {
-        state.update(name.as_bytes());
-        state.update(array.to_bytes());
-    }
+    let (_, state) = state_in(&run.join(format!("checkpoint_{newest}.ckpt")));
+    let ends = [1, 2].map(|phase| run.join(format!("phase_{phase}_complete.ckpt")));
+    let phases = ends.iter().filter(|path| path.exists()).map(|path| state_in(path)).collect();
     let row = |line: &str| {
         let mut row: Value = serde_json::from_str(line).unwrap();
         for name in ["steps_per_second", "wall_seconds"] {
@@ -169,7 +172,18 @@ fn result(run: &Path) -> Remains {
     let table = fs::read_to_string(run.join("updates.csv")).unwrap().lines().map(cells).collect();
     let events =
         fs::read_dir(run.join("tensorboard")).unwrap().map(|file| events(&file.unwrap().path())).sum();
-    Remains { params, state: state.finalize().to_vec(), metrics, table, events }
+    Remains { params, state, phases, metrics, table, events }
+}
+
+/// The update of a checkpoint and the sha256 of its state.
+fn state_in(path: &Path) -> (u64, Vec<u8>) {
+    let checkpoint = Checkpoint::load(path).unwrap();
+    let mut state = Sha256::new();
+    for (name, array) in checkpoint.state {
+        state.update(name.as_bytes());
+        state.update(array.to_bytes());
+    }
+    (checkpoint.progress.update, state.finalize().to_vec())
 }
 
 /// The events in a TensorBoard file, after the one that every file begins with.
@@ -247,6 +261,26 @@ fn hackmatrix_survives_kills() {
 #[test]
 fn hackmatrix_on_two_devices_survives_kills() {
     survives(HACKMATRIX.on(2), 3);
+}
+
+/// The state at the end of a phase is that of its update, and a checkpoint like any other.
+#[test]
+fn a_run_goes_on_from_the_end_of_a_phase() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    succeeds(HACKMATRIX.train(dir.path()));
+    let before = result(&run);
+    let (update, _) = *before.phases.first().expect("phase 1 has ended");
+    assert!(update >= 20 && update.is_multiple_of(10), "{update}");
+    let phases = before.metrics.iter().map(|row| (row["update"].as_u64(), row["curriculum/phase"].as_f64()));
+    for (updates, phase) in phases {
+        assert_eq!(phase > Some(1.0), updates > Some(update), "{updates:?}");
+    }
+    let mut resumed = lockstep();
+    resumed.args(["train", "--resume"]).arg(run.join("phase_1_complete.ckpt"));
+    let said = succeeds(resumed);
+    assert!(said.contains(&format!("at update {update} ")), "{said}");
+    assert!(result(&run) == before, "the run that went on ended differently");
 }
 
 /// Minutes long.

@@ -10,11 +10,12 @@ use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::vector;
 use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{
-    Bool, Float, Handle, Int, Key, Leaves, arange, int, select, select_tree, trace, vmap_last, while_loop,
+    Bool, Float, Handle, Int, Key, Leaves, arange, int, select, select_tree, trace, traced_for, vmap_last,
+    while_loop,
 };
 use crate::lower::{self, lower};
 use crate::nn::ActorCritic;
-use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
+use crate::runtime::{Arg, Buffer, Client, CompileOptions, DeviceKind, Program};
 
 use super::policy::Policy;
 
@@ -90,16 +91,7 @@ impl Evaluator {
 
     fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
         let env_params = default_params(env);
-        let scalar = || Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
-        let seed = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
-        let bounds = Bounds { first: scalar(), episodes: scalar(), max_steps: scalar() };
-        let input = (policy.structure(), Leaves::placeholders(&env_params), seed, bounds);
-        let traced = trace(&input, |(params, env_params, seed, bounds)| {
-            Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
-                .run(Key::from_words(seed), bounds)
-        });
-        let text =
-            lower(&traced.graph, &lower::Options { kernels: client.has_kernels(), ..Default::default() });
+        let text = module(env, policy, lanes, client.kind(), client.has_kernels());
         let program =
             client.compile(&text, &CompileOptions::default()).context("compiling the evaluation")?;
         let upload = |value| client.to_device(value, 0);
@@ -147,6 +139,22 @@ impl Evaluator {
         let columns: Vec<Vec<f64>> = columns.collect::<Result<_>>()?;
         Ok((0..self.lanes).map(|lane| episode(&columns, lane, self.num_metrics)).collect())
     }
+}
+
+/// The program for devices of that kind, as StableHLO text: its inputs are the parameters of the policy and of the
+/// environment, the words of a seed and the [`Bounds`].
+fn module(env: &dyn AnyEnv, policy: &Policy, lanes: usize, kind: DeviceKind, kernels: bool) -> String {
+    let env_params = Leaves::placeholders(&default_params(env));
+    let scalar = || Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
+    let seed = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
+    let bounds = Bounds { first: scalar(), episodes: scalar(), max_steps: scalar() };
+    let traced = traced_for(kind, || {
+        trace(&(policy.structure(), env_params, seed, bounds), |(params, env_params, seed, bounds)| {
+            Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
+                .run(Key::from_words(seed), bounds)
+        })
+    });
+    lower(&traced.graph, &lower::Options { kernels, ..Default::default() })
 }
 
 /// Keys `[2, count]` of the episodes from number `first` on: for their first states, and for all their steps.
@@ -286,6 +294,7 @@ impl Evaluation<'_> {
 mod tests {
     use super::*;
     use crate::algorithms::policy::Choice;
+    use crate::envs::hackmatrix::HackMatrix;
     use crate::envs::{CartPole, Erased};
     use crate::nn::Activation;
     use crate::runtime::plugin;
@@ -309,6 +318,16 @@ mod tests {
 
     fn mean_return(episodes: &[Episode]) -> f64 {
         episodes.iter().map(|episode| episode.episode_return).sum::<f64>() / episodes.len() as f64
+    }
+
+    /// Only on cuda a rare branch has no loop over groups of the rows that take it.
+    #[test]
+    fn the_program_has_the_form_for_its_kind_of_device() {
+        let loops = |kind| {
+            let text = module(&Erased::new(HackMatrix), &Policy::random(), 8, kind, false);
+            text.matches("stablehlo.while").count()
+        };
+        assert!(loops(DeviceKind::Cuda) < loops(DeviceKind::Cpu));
     }
 
     #[test]

@@ -59,6 +59,22 @@ pub trait Learner {
     /// What a reader of the parameters needs to know: environment, network, sizes.
     fn params_metadata(&self) -> Vec<(String, String)>;
 
+    /// How many updates follow the first `update` ones until a phase of a curriculum may end. There the host looks.
+    fn updates_to_phase_end(&self, update: u64) -> u64 {
+        let _ = update;
+        u64::MAX
+    }
+
+    /// The phase of the curriculum, from 1, that the update after the first `update` ones will be in, those that were run;
+    /// `None` without a curriculum.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn phase(&self, update: u64) -> anyhow::Result<Option<usize>> {
+        let _ = update;
+        Ok(None)
+    }
+
     /// Bytes in use on the first device, where its plugin says so.
     fn device_memory(&self) -> Option<u64> {
         None

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::vector::{self, View};
 use crate::envs::{AnyEnv, default_params};
-use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, trace, vmap_last};
+use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, trace, traced_for, vmap_last};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
 
@@ -78,6 +78,10 @@ impl Playback {
     /// # Errors
     /// Whatever the compiler or the device reports.
     pub fn new(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
+        traced_for(client.kind(), || Self::compiled(client, env, policy))
+    }
+
+    fn compiled(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
         let spec = env.spec();
         let params = default_params(env);
         let int =

@@ -1,4 +1,4 @@
-//! Which device a command runs on: the flags that `eval`, `watch` and `bench` share.
+//! Which device a command runs on: the flags that the commands beside `train` share.
 
 use std::path::PathBuf;
 

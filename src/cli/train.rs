@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 
-use crate::algorithms::curriculum;
 use crate::algorithms::ppo::Timing;
 use crate::config::{self, Config, Resolved, UsageError};
 use crate::runtime::plugin;
@@ -65,8 +64,9 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
 }
 
 fn check_curriculum(config: &Config) -> Result<()> {
+    let Some(schedule) = config.ppo.schedule() else { return Ok(()) };
     let env = (find_env(&config.run.env)?.make)();
-    curriculum::check(&*env, &config.ppo.curriculum).map_err(|error| UsageError(error.to_string()).into())
+    schedule.check(&*env).map_err(|error| UsageError(error.to_string()).into())
 }
 
 /// Trains `num_seeds` agents in one program.

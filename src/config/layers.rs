@@ -14,7 +14,7 @@ use crate::algorithms::ppo;
 use crate::trainer::{self, Resumed, checkpoint};
 
 /// What cannot change when a run is resumed: the shape of its state, and what it is called.
-const FIXED: [&str; 13] = [
+const FIXED: [&str; 14] = [
     "env",
     "seed",
     "num_seeds",
@@ -25,6 +25,7 @@ const FIXED: [&str; 13] = [
     "activation",
     "separate_trunks",
     "init",
+    "curriculum_start_phase",
     "auto_scale",
     "auto_tune",
     "run_suffix",

@@ -13,6 +13,7 @@
 
 mod build;
 mod check;
+mod cumsum;
 mod graph;
 mod infer;
 mod kernel;

@@ -3,10 +3,10 @@
 use std::ops;
 
 use crate::array::DType;
-use crate::ir::{Binary, Comparison, Op, Reduction, Unary};
+use crate::ir::{Binary, Build, Comparison, Op, Reduction, Unary};
 
 use super::array::{Array, Bool, Float, Int, Kind, Numeric, Operand, iota, kind, meet};
-use super::trace::emit;
+use super::trace::{emit, emit_with};
 
 #[track_caller]
 fn binary<K: Kind>(op: Binary, a: Operand<K>, b: Operand<K>) -> Array<K> {
@@ -260,23 +260,14 @@ impl<K: Numeric> Array<K> {
         super::select(self.eq(smallest), index, none).min([axis])
     }
 
-    /// Sums of the elements up to and including each one along `axis`, in log2(size) additions.
+    /// Sums of the elements up to and including each one along `axis`.
     #[track_caller]
     pub fn cumsum(self, axis: usize) -> Self {
-        let size = self.shape()[axis];
-        let zero = self.full_like_scalar();
-        let mut sums = self;
-        let mut shift = 1;
-        while shift < size {
-            sums = sums + sums.slice(axis, 0..size - shift).pad(axis, shift, 0, zero);
-            shift *= 2;
-        }
-        sums
-    }
-
-    #[track_caller]
-    fn full_like_scalar(self) -> Self {
-        Array::constant(crate::array::HostArray::zeros(&crate::array::ArrayType::scalar(self.dtype())))
+        assert!(axis < self.rank(), "cumsum: no axis {axis} in {}", self.array_type());
+        let sums = emit_with(&[self.handle], |graph, x, location| {
+            Ok(vec![Build::new(graph, location).cumsum(x[0], axis)])
+        });
+        Array::from_handle(sums[0])
     }
 }
 
@@ -434,5 +425,42 @@ impl Bool {
     #[track_caller]
     pub fn all_all(self) -> Bool {
         self.all(self.all_axes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::{arange, constant, trace};
+
+    #[test]
+    fn a_cumsum_is_a_loop_of_sums() {
+        for size in [0, 1, 16, 17, 300] {
+            for (shape, axis, stride) in [([size, 2], 0, 2), ([2, size], 1, 1)] {
+                let traced = trace(&(), |()| arange(2 * size).reshape(shape).cumsum(axis));
+                let mut expected: Vec<i32> = (0..2 * size as i32).collect();
+                for i in 0..expected.len() {
+                    let place = i / stride % size;
+                    if place > 0 {
+                        expected[i] += expected[i - stride];
+                    }
+                }
+                let found = interpret(&traced.graph, &[]).swap_remove(0);
+                assert_eq!(found.as_slice::<i32>(), expected, "{shape:?} along axis {axis}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_reaches_only_the_sums_after_it() {
+        let traced = trace(&(), |()| {
+            let x: Float = constant([f32::INFINITY, f32::NAN]);
+            x.pad(0, 18, 20, 1.0).cumsum(0)
+        });
+        let found = interpret(&traced.graph, &[]).swap_remove(0).to_f64();
+        assert_eq!(found[..18], (1..=18).map(f64::from).collect::<Vec<f64>>());
+        assert_eq!(found[18], f64::INFINITY);
+        assert!(found[19..].iter().all(|sum| sum.is_nan()));
     }
 }

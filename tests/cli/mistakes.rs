@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 59] = [
+    let cases: [(&str, &[&str]); 62] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -41,6 +41,15 @@ fn wrong_usage_is_status_2() {
         ("train --num-seeds 2 --seed 9223372036854775807", &["seed = 9223372036854775807 leaves no room"]),
         ("train --env cartpole --curriculum 500", &["cartpole has no curriculum; leave out --curriculum"]),
         ("train --curriculum 500", &["curriculum names 1 timesteps, but hackmatrix has 3 phases"]),
+        ("train --curriculum soon", &["'--curriculum [<WHEN>]'", "expected return, off or timesteps"]),
+        (
+            "train --env cartpole --curriculum-start-phase 2",
+            &["cartpole has no curriculum; leave out --curriculum"],
+        ),
+        (
+            "train --curriculum-start-phase 4",
+            &["curriculum_start_phase is 4, but hackmatrix has the phases 1 to 3"],
+        ),
         ("train --curriculum 500,400", &["curriculum is [500, 400]; each phase must begin after"]),
         ("train --num-seeds 2 --dashboard", &["train --dashboard shows one run; leave it out"]),
         ("bench --num-seeds 0", &["num_seeds is 0; it must be at least 1"]),

@@ -309,6 +309,11 @@ fn movement() -> Vec<Case> {
             &note("with itself"),
             &[x[0].clone(), x[0].clone()],
         ));
+        if dtype != Bool {
+            let long = [plain(dtype, &[2, 20, 2])];
+            let sums = Case::new(note("cumsum"), &long, |b, x| vec![b.cumsum(x[0], 1)]);
+            cases.push(sums.with_tolerance_of(&long));
+        }
         cases.push(Case::of(Op::Reverse { axes: vec![1] }, name, x));
         cases.push(Case::of(Op::Reverse { axes: vec![0, 1] }, &note("of both axes"), x));
     }

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::algorithms::curriculum;
+use crate::algorithms::NamedArrays;
+use crate::algorithms::curriculum::{self, Schedule};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{
@@ -120,7 +121,7 @@ impl Traced {
         };
         check_divisions(settings, agents, num_devices)?;
         let ppo = Ppo { settings, env, num_devices: sharers };
-        let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
+        let env_params = curriculum::inputs(env, settings.schedule().as_ref())?;
         let params_structure = Leaves::placeholders(&env_params);
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let init = trace_init(&ppo, &params_structure, &seeds);
@@ -190,10 +191,30 @@ pub struct Facts {
     pub metadata: Vec<(String, String)>,
     pub spec: EnvSpec,
     pub activation: Activation,
+    pub schedule: Option<Schedule>,
     pub timing: Timing,
 }
 
 impl Facts {
+    /// How many updates follow the first `update` ones until a phase of the curriculum may end.
+    pub fn updates_to_phase_end(&self, update: u64) -> u64 {
+        self.schedule.as_ref().map_or(u64::MAX, |schedule| schedule.updates_to_an_end(update))
+    }
+
+    /// The phase, from 1, of the update that follows `update` others. `fetch` gives the leaves of the state with a name.
+    pub fn phase(
+        &self,
+        update: u64,
+        fetch: impl FnOnce(&str) -> Result<NamedArrays>,
+    ) -> Result<Option<usize>> {
+        let Some(schedule) = &self.schedule else { return Ok(None) };
+        if let Some(phase) = schedule.phase_at(update) {
+            return Ok(Some(phase));
+        }
+        let (_, phase) = fetch(curriculum::PHASE_LEAF)?.swap_remove(0);
+        Ok(Some(phase.as_slice::<i32>()[0] as usize + 1))
+    }
+
     fn new(start: &Start, metrics: Vec<(String, Aggregate)>, timing: Timing) -> Facts {
         let Start { settings, env, max_updates, .. } = *start;
         let spec = env.spec();
@@ -214,6 +235,7 @@ impl Facts {
             metadata: metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             spec,
             activation: settings.activation,
+            schedule: settings.schedule(),
             timing,
         }
     }

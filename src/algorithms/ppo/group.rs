@@ -207,6 +207,15 @@ impl Learner for Member {
         self.shared.facts.metadata.clone()
     }
 
+    fn updates_to_phase_end(&self, update: u64) -> u64 {
+        self.shared.facts.updates_to_phase_end(update)
+    }
+
+    fn phase(&self, update: u64) -> Result<Option<usize>> {
+        let fetch = |wanted: &str| self.shared.lanes.borrow_mut().lane(self.index, |name| name == wanted);
+        self.shared.facts.phase(update, fetch)
+    }
+
     fn device_memory(&self) -> Option<u64> {
         self.shared.lanes.borrow().engine.client.memory_in_use(0)
     }

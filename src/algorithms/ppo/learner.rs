@@ -37,7 +37,7 @@ impl PpoLearner {
     pub fn course(&self, start: &Start) -> Result<NamedArrays> {
         let Start { settings, env, num_devices, .. } = *start;
         let ppo = Ppo { settings, env, num_devices };
-        let env_params = curriculum::inputs(env, &settings.curriculum, settings.batch_size())?;
+        let env_params = curriculum::inputs(env, settings.schedule().as_ref())?;
         let env_params = Leaves::placeholders(&env_params);
         let init = trace_init(&ppo, &env_params, &ArrayType::new(DType::U32, [2]));
         let course = traced_for(self.engine.client.kind(), || {
@@ -141,6 +141,14 @@ impl Learner for PpoLearner {
 
     fn params_metadata(&self) -> Vec<(String, String)> {
         self.facts.metadata.clone()
+    }
+
+    fn updates_to_phase_end(&self, update: u64) -> u64 {
+        self.facts.updates_to_phase_end(update)
+    }
+
+    fn phase(&self, update: u64) -> Result<Option<usize>> {
+        self.facts.phase(update, |wanted| self.fetch_all(|name| name == wanted))
     }
 
     fn device_memory(&self) -> Option<u64> {

@@ -18,7 +18,7 @@ pub use learner::PpoLearner;
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
-use crate::algorithms::curriculum::{self, Phase};
+use crate::algorithms::curriculum::{self, Begins, Climb, Phase};
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::policy::style;
@@ -44,8 +44,10 @@ pub struct State {
     pub key: Key,
     /// Updates done, i32.
     pub update: Int,
+    /// With a curriculum whose phases end by return.
+    pub curriculum: Option<Climb>,
 }
-crate::tree!(State { params, optimizer, envs, key, update });
+crate::tree!(State { params, optimizer, envs, key, update, curriculum });
 
 /// Settings that are inputs of the program, f32 scalars.
 #[derive(Clone, Copy)]
@@ -141,11 +143,11 @@ impl Ppo<'_> {
 
     /// The environment's parameters in an update, and the number of their phase in a curriculum. `inputs` are those of
     /// [`curriculum::inputs`].
-    fn env_params(&self, inputs: &Leaves, update: Int) -> (Leaves, Option<Int>) {
-        match self.settings.curriculum.is_empty() {
-            true => (inputs.clone(), None),
-            false => {
-                let Phase { number, params } = curriculum::phase(inputs, update);
+    fn env_params(&self, inputs: &Leaves, update: Int, climb: Option<Climb>) -> (Leaves, Option<Int>) {
+        match self.settings.schedule() {
+            None => (inputs.clone(), None),
+            Some(_) => {
+                let Phase { number, params } = curriculum::phase(inputs, update, climb);
                 (params, Some(number))
             }
         }
@@ -153,7 +155,10 @@ impl Ppo<'_> {
 
     /// The state before the first update.
     pub fn init(&self, env_inputs: &Leaves, key: Key) -> State {
-        let (env_params, _) = self.env_params(env_inputs, int(0));
+        let by_return =
+            self.settings.schedule().is_some_and(|schedule| matches!(schedule.begins, Begins::Returns(_)));
+        let curriculum = by_return.then(|| Climb::begin(env_inputs));
+        let (env_params, _) = self.env_params(env_inputs, int(0), curriculum);
         let [params_key, envs_key, key] = key.split();
         let params = self.architecture().init(params_key);
         State {
@@ -162,13 +167,14 @@ impl Ppo<'_> {
             envs: self.world(&env_params, float(0.0)).reset(envs_key),
             key,
             update: int(0),
+            curriculum,
         }
     }
 
     /// One update: collect experience, estimate advantages, improve policy and value function. Returns
     /// the new state, the metrics, f32 `[metric_names().len()]`, and what was computed on the way.
     pub fn update(&self, hyper: &Hyper, env_inputs: &Leaves, state: State) -> (State, Float, Course) {
-        let (env_params, phase) = self.env_params(env_inputs, state.update);
+        let (env_params, phase) = self.env_params(env_inputs, state.update, state.curriculum);
         let [rollout_key, shuffle_key, key] = state.key.split();
         let world = self.world(&env_params, hyper.gamma);
         let network = self.network(&state.params);
@@ -186,7 +192,12 @@ impl Ppo<'_> {
         let mean_losses = unravel(&no_losses(), losses.mean([0]));
         let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals, phase);
         let course = Course { rollout: transitions, last_value, advantage, target, losses, grad_norm };
-        (State { params, optimizer, envs, key, update: state.update + 1 }, metrics, course)
+        let update = state.update + 1;
+        let [episodes, mean_return] =
+            ["num_episodes", "mean_episode_return"].map(|name| self.metric(metrics, name));
+        let climb = |climb: Climb| climb.after(env_inputs, update, episodes, mean_return);
+        let curriculum = state.curriculum.map(climb);
+        (State { params, optimizer, envs, key, update, curriculum }, metrics, course)
     }
 
     /// Advantages and value targets, `[T, B]` each.
@@ -326,10 +337,16 @@ impl Ppo<'_> {
         names.extend(
             spec.action_groups.iter().map(|(name, _)| (format!("actions/{name}_frac"), Aggregate::Mean)),
         );
-        if !self.settings.curriculum.is_empty() {
+        if self.settings.schedule().is_some() {
             names.push((curriculum::METRIC.to_owned(), Aggregate::Max));
         }
         names
+    }
+
+    /// The metric of that name in a row of them.
+    fn metric(&self, row: Float, name: &str) -> Float {
+        let names = self.metric_names();
+        row.index(0, names.iter().position(|(other, _)| other == name).expect("a metric of every update"))
     }
 
     /// One row of metrics, in the order of [`Ppo::metric_names`].

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
+use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
 use crate::lower::Precision;
 use crate::nn::{Activation, Init};
 
@@ -22,10 +23,19 @@ pub struct Settings {
     /// episode a state of its own. A pool makes resets cheap, but episodes share their starts, so that the gradient is noisier
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub reset_pool: usize,
-    /// Train on a curriculum: the timesteps at which each phase of the environment but the first begins, such as
-    /// 10000000,20000000 for the three of hackmatrix. The last phase is the full game, which evaluations always play
-    #[arg(long, value_name = "STEPS", value_delimiter = ',')]
-    pub curriculum: Vec<u64>,
+    /// Train on a curriculum: phases of the environment from an easy game to the full one, which evaluations always play. Alone, or
+    /// with "return": the next phase begins when the mean episode return is good enough for 20 updates in a row, or after 300 updates.
+    /// With timesteps, such as 10000000,20000000 for the three phases of hackmatrix: when each of them but the first begins
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "return")]
+    #[arg(default_value_t = Curriculum::Off, hide_default_value = true)]
+    pub curriculum: Curriculum,
+    /// Mean episode returns above which the agent has mastered each phase of a curriculum but the last
+    #[arg(long, value_name = "X,..", value_delimiter = ',', default_values_t = [-1.0, -1.2])]
+    #[arg(allow_hyphen_values = true)]
+    pub curriculum_returns: Vec<f64>,
+    /// The phase that a new run begins in, from 1; turns on the curriculum
+    #[arg(long, value_name = "N")]
+    pub curriculum_start_phase: Option<usize>,
     /// Learning rate of Adam
     #[arg(long, value_name = "X", default_value_t = 2.5e-4)]
     pub lr: f64,
@@ -93,6 +103,17 @@ impl Settings {
         self.num_envs.saturating_mul(self.num_steps)
     }
 
+    /// The schedule of the curriculum, if there is one.
+    pub fn schedule(&self) -> Option<Schedule> {
+        let update = |steps: &u64| steps.div_ceil(self.batch_size() as u64);
+        let begins = match &self.curriculum {
+            Curriculum::Off if self.curriculum_start_phase.is_none() => return None,
+            Curriculum::Off | Curriculum::Return => Begins::Returns(self.curriculum_returns.clone()),
+            Curriculum::At(timesteps) => Begins::Updates(timesteps.iter().map(update).collect()),
+        };
+        Some(Schedule { first: self.curriculum_start_phase.unwrap_or(1), begins })
+    }
+
     /// Rows of the batch per gradient step.
     pub fn minibatch_size(&self) -> usize {
         self.batch_size() / self.num_minibatches
@@ -115,10 +136,16 @@ impl Settings {
             self.reset_pool,
             1 << 20
         );
+        if let Curriculum::At(timesteps) = &self.curriculum {
+            ensure!(
+                timesteps.is_sorted() && timesteps.iter().all(|&steps| i64::try_from(steps).is_ok()),
+                "curriculum is {timesteps:?}; each phase must begin after the one before it"
+            );
+        }
         ensure!(
-            self.curriculum.is_sorted() && self.curriculum.iter().all(|&steps| i64::try_from(steps).is_ok()),
-            "curriculum is {:?}; each phase must begin after the one before it",
-            self.curriculum
+            self.curriculum_returns.iter().all(|value| value.is_finite()),
+            "curriculum_returns is {:?}; these must be finite numbers",
+            self.curriculum_returns
         );
         let batch = self.batch_size();
         ensure!(

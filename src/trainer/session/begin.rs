@@ -127,6 +127,7 @@ impl<'a> Session<'a> {
             last_heartbeat: None,
             last_row: None,
             last_return: None,
+            last_phase: None,
             health,
             snapshot: None,
             rollbacks: 0,

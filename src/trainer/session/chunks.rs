@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::Session;
+use crate::algorithms::curriculum;
 use crate::trainer::recovery::Snapshot;
 use crate::trainer::status::State;
 
@@ -57,13 +58,14 @@ impl Session<'_> {
         if evaluated.is_some() || self.progress.update.is_multiple_of(self.settings.log_interval) {
             self.log_interval(evaluated.unwrap_or_default());
         }
+        self.save_finished_phase()?;
         self.save_if_wanted();
         self.heartbeat();
         Ok(())
     }
 
     /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged,
-    /// evaluated or saved.
+    /// evaluated or saved, or where a phase of the curriculum may end.
     pub fn chunk_size(&self) -> usize {
         let update = self.progress.update;
         let paced = match self.seconds_per_update {
@@ -74,6 +76,7 @@ impl Session<'_> {
             until_multiple(update, self.settings.log_interval),
             self.settings.eval_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.settings.save_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
+            self.learner.updates_to_phase_end(update),
             self.num_updates - update,
             self.learner.max_updates() as u64,
         ];
@@ -102,6 +105,7 @@ impl Session<'_> {
         let last = rows.last().expect("a chunk has updates");
         let value = |name| self.progress.interval.value(last, name);
         self.last_return = value("mean_episode_return");
+        self.last_phase = value(curriculum::METRIC).map(|phase| phase as usize);
         self.console.progress(
             self.progress.update,
             self.steps_per_second(),

@@ -117,6 +117,8 @@ pub(super) struct Session<'a> {
     last_row: Option<Row>,
     /// The mean return of the episodes that ended in the last update.
     last_return: Option<f64>,
+    /// The phase of the curriculum that the last update was in.
+    last_phase: Option<usize>,
     health: Health,
     snapshot: Option<Snapshot>,
     rollbacks: u32,

@@ -84,6 +84,24 @@ impl Session<'_> {
         params
     }
 
+    /// Keeps a checkpoint of the moment at which a phase of the curriculum ends.
+    pub(super) fn save_finished_phase(&mut self) -> Result<()> {
+        let next = self.learner.phase(self.progress.update)?;
+        let Some((last, next)) = self.last_phase.zip(next).filter(|(last, next)| last < next) else {
+            return Ok(());
+        };
+        let path = self.run.phase_path(last);
+        let what = format!("phase {last} of the curriculum is complete, phase {next} begins");
+        match self.checkpoint().and_then(|checkpoint| checkpoint.save(&path)) {
+            Ok(()) => {
+                self.console.say(&format!("{what}; its end is kept in {}", path.display()));
+                self.keep_artifact(format!("phase-{last}-snapshot"), path);
+            }
+            Err(error) => self.console.warn(&format!("{what}; {error:#}, training continues")),
+        }
+        Ok(())
+    }
+
     /// The run as it stands.
     pub(super) fn checkpoint(&mut self) -> Result<Checkpoint> {
         self.logs.sync()?; // the checkpoint counts on it

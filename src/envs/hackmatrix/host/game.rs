@@ -1,166 +1,13 @@
 //! One complete state of the game, in the words of the rules.
 //!
-//! The serde form of [`Game`] is the state format of the golden transitions: positions are
-//! `[row, col]`, flags are 0 or 1, entities are rows of numbers in list order, and each property of
-//! the board is a list of 36 numbers by cell index.
+//! The serde form of [`Game`] is the state format of the golden transitions (see `numbers`).
 
 use std::array;
-use std::ops::{Index, IndexMut};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
-/// Cells on one side of the board.
-pub const SIDE: i32 = 6;
-/// Cells of the board.
-pub const CELLS: usize = 36;
-
-/// A position on the board: row 0 is at the bottom of the screen, both coordinates are 0..=5.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "[i32; 2]", into = "[i32; 2]")]
-pub struct Cell {
-    pub row: i32,
-    pub col: i32,
-}
-
-impl Cell {
-    /// The corners, in the order in which the rules list them.
-    pub const CORNERS: [Cell; 4] = [Cell::new(0, 0), Cell::new(0, 5), Cell::new(5, 0), Cell::new(5, 5)];
-
-    pub const fn new(row: i32, col: i32) -> Cell {
-        Cell { row, col }
-    }
-
-    /// The cell at these coordinates, if they are on the board.
-    pub fn checked(row: i32, col: i32) -> Option<Cell> {
-        let on_board = (0..SIDE).contains(&row) && (0..SIDE).contains(&col);
-        on_board.then_some(Cell { row, col })
-    }
-
-    /// All cells by index: row 0 first.
-    pub fn all() -> impl Iterator<Item = Cell> {
-        (0..CELLS).map(Cell::from_index)
-    }
-
-    /// `6 * row + col`.
-    pub fn index(self) -> usize {
-        (SIDE * self.row + self.col) as usize
-    }
-
-    pub fn from_index(index: usize) -> Cell {
-        Cell { row: index as i32 / SIDE, col: index as i32 % SIDE }
-    }
-
-    /// The cell `rows` up and `cols` to the right, if it is on the board.
-    pub fn offset(self, rows: i32, cols: i32) -> Option<Cell> {
-        Cell::checked(self.row + rows, self.col + cols)
-    }
-
-    /// The Manhattan distance.
-    pub fn distance(self, other: Cell) -> i32 {
-        (self.row - other.row).abs() + (self.col - other.col).abs()
-    }
-
-    /// Whether the two cells share a row or a column.
-    pub fn in_line_with(self, other: Cell) -> bool {
-        self.row == other.row || self.col == other.col
-    }
-}
-
-impl TryFrom<[i32; 2]> for Cell {
-    type Error = String;
-    fn try_from([row, col]: [i32; 2]) -> Result<Cell, String> {
-        Cell::checked(row, col).ok_or_else(|| format!("({row}, {col}) is outside the 6x6 board"))
-    }
-}
-
-impl From<Cell> for [i32; 2] {
-    fn from(cell: Cell) -> [i32; 2] {
-        [cell.row, cell.col]
-    }
-}
-
-/// One value for each of the 36 cells; read and written by [`Cell`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid<T>(pub [T; CELLS]);
-
-impl<T: Copy + Default> Default for Grid<T> {
-    fn default() -> Grid<T> {
-        Grid([T::default(); CELLS])
-    }
-}
-
-impl<T> Index<Cell> for Grid<T> {
-    type Output = T;
-    fn index(&self, cell: Cell) -> &T {
-        &self.0[cell.index()]
-    }
-}
-
-impl<T> IndexMut<Cell> for Grid<T> {
-    fn index_mut(&mut self, cell: Cell) -> &mut T {
-        &mut self.0[cell.index()]
-    }
-}
-
-/// What a cell can hold: numbers, and flags written as 0 or 1.
-trait Number: Copy {
-    fn to_number(self) -> i32;
-    fn from_number(number: i32) -> Result<Self, String>;
-}
-
-impl Number for i32 {
-    fn to_number(self) -> i32 {
-        self
-    }
-    fn from_number(number: i32) -> Result<i32, String> {
-        Ok(number)
-    }
-}
-
-impl Number for bool {
-    fn to_number(self) -> i32 {
-        self as i32
-    }
-    fn from_number(number: i32) -> Result<bool, String> {
-        match number {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(format!("a flag must be 0 or 1, not {number}")),
-        }
-    }
-}
-
-impl<T: Number> Serialize for Grid<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|value| value.to_number()))
-    }
-}
-
-impl<'de, T: Number> Deserialize<'de> for Grid<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Grid<T>, D::Error> {
-        let numbers = Vec::<i32>::deserialize(deserializer)?;
-        let values: Vec<T> =
-            numbers.into_iter().map(T::from_number).collect::<Result<_, _>>().map_err(de::Error::custom)?;
-        let length = values.len();
-        let values = values
-            .try_into()
-            .map_err(|_| de::Error::custom(format!("a board has 36 values, not {length}")))?;
-        Ok(Grid(values))
-    }
-}
-
-/// Flags as 0 or 1, for `#[serde(with = "bit")]`.
-mod bit {
-    use super::*;
-
-    pub fn serialize<S: Serializer>(flag: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i32(flag.to_number())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-        bool::from_number(i32::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
+use super::cell::{Cell, Grid};
+use super::numbers::bit;
 
 /// The kinds of enemies; `as i32` gives the number used in states and observations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,14 +42,6 @@ impl EnemyType {
     }
 }
 
-impl TryFrom<i32> for EnemyType {
-    type Error = String;
-    fn try_from(number: i32) -> Result<EnemyType, String> {
-        let known = usize::try_from(number).ok().and_then(|index| EnemyType::ALL.get(index));
-        known.copied().ok_or_else(|| format!("an enemy type must be 0..3, not {number}"))
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "[i32; 10]", into = "[i32; 10]")]
 pub struct Enemy {
@@ -217,41 +56,6 @@ pub struct Enemy {
     pub hint: Option<Cell>,
 }
 
-impl TryFrom<[i32; 10]> for Enemy {
-    type Error = String;
-    fn try_from(row: [i32; 10]) -> Result<Enemy, String> {
-        let [kind, at_row, at_col, hp, disabled_turns, stunned, from_siphon, from_scheduled, hint @ ..] = row;
-        Ok(Enemy {
-            kind: kind.try_into()?,
-            at: [at_row, at_col].try_into()?,
-            hp,
-            disabled_turns,
-            stunned: bool::from_number(stunned)?,
-            from_siphon: bool::from_number(from_siphon)?,
-            from_scheduled: bool::from_number(from_scheduled)?,
-            hint: if hint == [-1, -1] { None } else { Some(hint.try_into()?) },
-        })
-    }
-}
-
-impl From<Enemy> for [i32; 10] {
-    fn from(enemy: Enemy) -> [i32; 10] {
-        let hint = enemy.hint.map_or([-1, -1], <[i32; 2]>::from);
-        [
-            enemy.kind as i32,
-            enemy.at.row,
-            enemy.at.col,
-            enemy.hp,
-            enemy.disabled_turns,
-            enemy.stunned as i32,
-            enemy.from_siphon as i32,
-            enemy.from_scheduled as i32,
-            hint[0],
-            hint[1],
-        ]
-    }
-}
-
 /// An enemy on its way: it appears on its cell when `turns` runs out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "[i32; 6]", into = "[i32; 6]")]
@@ -261,33 +65,6 @@ pub struct Transmission {
     pub turns: i32,
     pub from_siphon: bool,
     pub from_scheduled: bool,
-}
-
-impl TryFrom<[i32; 6]> for Transmission {
-    type Error = String;
-    fn try_from(row: [i32; 6]) -> Result<Transmission, String> {
-        let [kind, at_row, at_col, turns, from_siphon, from_scheduled] = row;
-        Ok(Transmission {
-            kind: kind.try_into()?,
-            at: [at_row, at_col].try_into()?,
-            turns,
-            from_siphon: bool::from_number(from_siphon)?,
-            from_scheduled: bool::from_number(from_scheduled)?,
-        })
-    }
-}
-
-impl From<Transmission> for [i32; 6] {
-    fn from(transmission: Transmission) -> [i32; 6] {
-        [
-            transmission.kind as i32,
-            transmission.at.row,
-            transmission.at.col,
-            transmission.turns,
-            transmission.from_siphon as i32,
-            transmission.from_scheduled as i32,
-        ]
-    }
 }
 
 /// Values of [`Board::block_type`].

@@ -14,15 +14,18 @@
 //! Nothing here knows about tracing or devices: the environment converts its arrays to and from
 //! [`Game`], and is reached through two small traits, [`golden::Player`] and [`protocol::Table`].
 
+mod cell;
 pub mod describe;
 mod game;
 pub mod golden;
 pub mod layout;
+mod numbers;
 pub mod protocol;
 pub mod rules;
 pub mod stats;
 mod step_result;
 pub mod view;
 
-pub use game::{Board, CELLS, Cell, Enemy, EnemyType, Game, Grid, SIDE, Snapshot, Transmission, block};
+pub use cell::{CELLS, Cell, Grid, SIDE};
+pub use game::{Board, Enemy, EnemyType, Game, Snapshot, Transmission, block};
 pub use step_result::StepResult;

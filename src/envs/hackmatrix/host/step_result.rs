@@ -1,6 +1,6 @@
 //! What one step gives back, in the form in which every implementation reports it on the host.
 
-use super::game::Game;
+use super::Game;
 use super::layout::REWARDS;
 
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,8 @@
 //! cryptog and the content of a question block appear with a question mark. Lines are made of [`Piece`]s that say
 //! what they show, for those who have colours.
 
-use super::game::{Board, Cell, EnemyType, Game, SIDE, block};
 use super::layout::layout;
+use super::{Board, Cell, EnemyType, Game, SIDE, block};
 
 /// Columns inside a cell.
 const WIDTH: usize = 8;

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::envs::hackmatrix::host::game::Game;
+use crate::envs::hackmatrix::host::Game;
 use crate::envs::hackmatrix::host::layout::OBS;
 
 /// What the two bytes at the start of a gzip file are.

@@ -2,8 +2,8 @@
 
 use super::dice::Dice;
 use super::{DIRECTIONS, Deed, neighbours, programs};
-use crate::envs::hackmatrix::host::game::{Cell, Game, block};
 use crate::envs::hackmatrix::host::layout::{ACTIONS, FIRST_PROGRAM, SIPHON};
+use crate::envs::hackmatrix::host::{Cell, Game, block};
 
 /// Which of the 28 actions are valid.
 pub fn action_mask(game: &Game) -> [bool; ACTIONS] {

@@ -4,7 +4,7 @@
 //! test that wants to dictate a draw overrides that method.
 
 use super::stage::{self, Site};
-use crate::envs::hackmatrix::host::game::{Board, CELLS, Cell, EnemyType};
+use crate::envs::hackmatrix::host::{Board, CELLS, Cell, EnemyType};
 
 pub trait Dice {
     /// A uniform number below `n`, which is at least 1.

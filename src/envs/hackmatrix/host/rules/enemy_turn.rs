@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::dice::Dice;
 use super::{DIRECTIONS, neighbours};
-use crate::envs::hackmatrix::host::game::{Cell, Enemy, EnemyType, Game, Grid, Transmission};
+use crate::envs::hackmatrix::host::{Cell, Enemy, EnemyType, Game, Grid, Transmission};
 
 /// Runs the enemy turn. With STEP in effect it only ends that effect, and says false.
 pub(super) fn run(game: &mut Game, dice: &mut dyn Dice) -> bool {

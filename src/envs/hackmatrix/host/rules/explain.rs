@@ -7,8 +7,8 @@
 use super::dice::{Dice, Seeded};
 use super::stage::{Site, is_valid_layout};
 use super::{Rules, observe};
-use crate::envs::hackmatrix::host::game::{Board, Cell, EnemyType, Game};
 use crate::envs::hackmatrix::host::golden::{Outcome, differences};
+use crate::envs::hackmatrix::host::{Board, Cell, EnemyType, Game};
 use crate::envs::hackmatrix::host::{Snapshot, StepResult};
 
 /// Nothing if the oracle can come to the same result; else how the nearest of `tries` results differs.

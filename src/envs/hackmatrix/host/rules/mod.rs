@@ -22,10 +22,10 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use super::game::{Cell, Game};
 use super::golden;
 use super::layout::{ACTIONS, EnvParams, PROGRAMS};
 use super::step_result::StepResult;
+use super::{Cell, Game};
 
 pub use action::action_mask;
 pub use dice::{Bonus, Dice, Seeded};

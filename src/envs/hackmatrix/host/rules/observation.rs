@@ -1,9 +1,9 @@
 //! The observation: 10 numbers of the player, 23 ownership flags, 42 features of each of 36 cells.
 
-use crate::envs::hackmatrix::host::game::{Cell, Game, block};
 use crate::envs::hackmatrix::host::layout::{
     CELL_FEATURES, GRID_START, OBS, PLAYER_FEATURES, PROGRAMS, layout,
 };
+use crate::envs::hackmatrix::host::{Cell, Game, block};
 
 /// The observation of a game, f32 `[1545]`.
 pub fn observe(game: &Game) -> Vec<f32> {

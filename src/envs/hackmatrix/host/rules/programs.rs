@@ -2,8 +2,8 @@
 
 use super::dice::Dice;
 use super::{Deed, surroundings};
-use crate::envs::hackmatrix::host::game::{Cell, EnemyType, Game};
 use crate::envs::hackmatrix::host::layout::{STAGES, layout};
+use crate::envs::hackmatrix::host::{Cell, EnemyType, Game};
 
 // Program indices, in the order of the layout.
 const PUSH: usize = 0;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{Deed, neighbours, programs};
-use crate::envs::hackmatrix::host::game::{Board, Cell, Game, Grid};
 use crate::envs::hackmatrix::host::layout::{EnvParams, FIRST_PROGRAM, REWARDS, SIPHON, layout};
+use crate::envs::hackmatrix::host::{Board, Cell, Game, Grid};
 
 /// Everything that the reward of a valid action depends on.
 pub(super) struct Transition<'a> {

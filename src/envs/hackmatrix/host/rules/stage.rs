@@ -3,8 +3,8 @@
 use super::dice::Dice;
 use super::enemy_turn::{Origin, spawn};
 use super::{Rules, neighbours};
-use crate::envs::hackmatrix::host::game::{Board, Cell, Game, Grid, block};
 use crate::envs::hackmatrix::host::layout::{STAGES, layout};
+use crate::envs::hackmatrix::host::{Board, Cell, Game, Grid, block};
 
 /// What the board of a new stage depends on.
 #[derive(Clone, Debug)]

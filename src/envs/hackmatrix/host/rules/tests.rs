@@ -1,9 +1,9 @@
 //! Worked examples and properties of the rules. Golden records check the rest.
 
 use super::*;
-use crate::envs::hackmatrix::host::game::{Enemy, EnemyType, Transmission, block};
 use crate::envs::hackmatrix::host::golden;
 use crate::envs::hackmatrix::host::layout::{FIRST_PROGRAM, SIPHON, layout};
+use crate::envs::hackmatrix::host::{Enemy, EnemyType, Transmission, block};
 
 const SIPHON_ACTION: i32 = SIPHON as i32;
 

@@ -1,0 +1,232 @@
+//! Run directories: who is working in one, what new ones are called (`name`), and the checkpoints inside (`checkpoints`).
+//!
+//! A run is a directory. The process that trains holds an advisory lock on it, which the system drops when the
+//! process ends in whatever way; so "is it running?" has an answer even after a crash, a reboot or a reused
+//! process number. The `pid` file only says whom to signal.
+
+mod checkpoints;
+mod name;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::checkpoint::Checkpoint;
+use super::files::{self, write_atomically};
+use super::settings::Settings;
+use name::is_taken;
+
+pub use checkpoints::{Resumed, checkpoints, keep_newest};
+pub use name::{check_is_new, new_name};
+
+/// The directory of a run that this process is working on.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Makes the directory of a new run and takes it.
+    ///
+    /// # Errors
+    /// One line if the directory cannot be made, or if a run of that name is there.
+    pub fn create(settings: &Settings) -> Result<Self> {
+        let parent = &settings.checkpoint_dir;
+        let cannot = |path: &Path| {
+            format!("cannot make the run directory {}; choose another --checkpoint-dir", path.display())
+        };
+        fs::create_dir_all(parent).with_context(|| cannot(parent))?;
+        loop {
+            let name = new_name(settings)?;
+            let path = parent.join(&name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Self::take(path),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(error).with_context(|| cannot(&path));
+                }
+                // Another process took the automatic name first: the next number is free.
+                Err(_) if settings.run_name.is_none() => {}
+                Err(_) => bail!(is_taken(&path)),
+            }
+        }
+    }
+
+    /// Takes the directory of an existing run.
+    ///
+    /// # Errors
+    /// One line if another process works in it, or if it is not writable.
+    pub fn reopen(path: &Path) -> Result<Self> {
+        let run = Self::take(path.to_path_buf())?;
+        files::remove_leftovers(path).with_context(|| format!("cannot clean up {}", path.display()))?;
+        Ok(run)
+    }
+
+    fn take(path: PathBuf) -> Result<Self> {
+        let lock = lock(&path)?;
+        write_atomically(&path.join("pid"), std::process::id().to_string().as_bytes())?;
+        let _ = fs::remove_file(path.join("stop")); // a request to stop was meant for an earlier process
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub fn checkpoint_path(&self, update: u64) -> PathBuf {
+        self.file(&format!("checkpoint_{update}.ckpt"))
+    }
+
+    pub fn params_path(&self, update: u64) -> PathBuf {
+        self.file(&format!("params_{update}.safetensors"))
+    }
+
+    /// The checkpoint of the moment at which a phase of the curriculum ended.
+    pub fn phase_path(&self, phase: usize) -> PathBuf {
+        self.file(&format!("phase_{phase}_complete.ckpt"))
+    }
+
+    /// The run's name, which is the directory's.
+    pub fn name(&self) -> String {
+        name_of(&self.path)
+    }
+
+    /// Whether somebody asked the run to stop by making a file `stop`.
+    pub fn has_stop_file(&self) -> bool {
+        self.path.join("stop").exists()
+    }
+
+    /// Moves what was saved after `update` to `superseded/`, so that the directory holds one history only.
+    /// Gives the number of files moved.
+    pub fn supersede_after(&self, update: u64) -> Result<usize> {
+        let later = |name: &OsStr| {
+            let name = name.to_string_lossy();
+            let saved =
+                numbered(&name, "checkpoint_", ".ckpt").or(numbered(&name, "params_", ".safetensors"));
+            saved.or_else(|| end_of_phase(&self.path, &name)).is_some_and(|saved| saved > update)
+                || name == "final_params.safetensors"
+        };
+        let names = entries(&self.path)?.into_iter().filter(|name| later(name)).collect::<Vec<_>>();
+        let target = self.path.join("superseded");
+        if !names.is_empty() {
+            fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
+        }
+        for name in &names {
+            let from = self.path.join(name);
+            fs::rename(&from, target.join(name))
+                .with_context(|| format!("cannot move {}", from.display()))?;
+        }
+        Ok(names.len())
+    }
+}
+
+/// The update at which a phase ended, if this is the checkpoint of that; a damaged one is later than all.
+fn end_of_phase(directory: &Path, name: &str) -> Option<u64> {
+    numbered(name, "phase_", "_complete.ckpt")?;
+    Some(Checkpoint::load(&directory.join(name)).map_or(u64::MAX, |checkpoint| checkpoint.progress.update))
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path.join("pid")); // the lock, not this file, says whether the run is alive
+    }
+}
+
+/// Locks a directory for this process. Somebody who just looks (see [`is_running`]) holds it for an instant only.
+fn lock(path: &Path) -> Result<File> {
+    let directory = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    for _ in 0..20 {
+        match directory.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+            // Some network file systems know no locks; a run there is not protected.
+            Ok(()) | Err(TryLockError::Error(_)) => return Ok(directory),
+        }
+    }
+    let who = match fs::read_to_string(path.join("pid")) {
+        Ok(pid) => format!("process {}", pid.trim()),
+        Err(_) => "another process".into(),
+    };
+    bail!("the run {} is being trained by {who}; stop that first", name_of(path))
+}
+
+/// Whether a process is training in this run directory.
+pub fn is_running(path: &Path) -> bool {
+    let Ok(directory) = File::open(path) else { return false };
+    matches!(directory.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Whether a directory is that of a run.
+pub fn is_run(path: &Path) -> bool {
+    path.join("config.toml").is_file()
+}
+
+/// The names of the runs in a directory, in no order; none if there is no such directory.
+pub fn names(checkpoint_dir: &Path) -> Vec<String> {
+    let names = entries(checkpoint_dir).unwrap_or_default().into_iter();
+    names
+        .filter(|name| is_run(&checkpoint_dir.join(name)))
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The run that began last.
+///
+/// # Errors
+/// One line if there is none.
+pub fn latest(checkpoint_dir: &Path) -> Result<PathBuf> {
+    let paths = names(checkpoint_dir).into_iter().map(|name| checkpoint_dir.join(name));
+    let began = |path: &PathBuf| fs::metadata(path.join("config.toml")).and_then(|data| data.modified()).ok();
+    match paths.max_by_key(began) {
+        Some(path) => Ok(path),
+        None => bail!("there is no run in {}", checkpoint_dir.display()),
+    }
+}
+
+/// The configuration of the run in a directory.
+///
+/// # Errors
+/// One line: the file cannot be read, or is no TOML.
+pub fn config(path: &Path) -> Result<toml::Table> {
+    let path = path.join("config.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.parse().map_err(|error: toml::de::Error| {
+        anyhow!("cannot understand {}: {}", path.display(), error.message().replace('\n', ", "))
+    })
+}
+
+/// Removes a run and all its files.
+///
+/// # Errors
+/// One line: a process works on it, or a file cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
+    let _lock = lock(path)?;
+    fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// The name of the run in a directory.
+pub fn name_of(path: &Path) -> String {
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The names in a directory, in no order.
+fn entries(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
+    let listed = fs::read_dir(directory).and_then(|entries| entries.map(|e| Ok(e?.file_name())).collect());
+    listed.with_context(|| format!("cannot list {}", directory.display()))
+}
+
+/// The number in `<prefix><number><suffix>`.
+fn numbered(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
+    name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()
+}

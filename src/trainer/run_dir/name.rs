@@ -1,0 +1,66 @@
+//! What new runs are called: as the user says, or by environment, day and number.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use jiff::civil::Date;
+
+use super::{checkpoints, entries, name_of};
+use crate::trainer::settings::Settings;
+
+/// Refuses the name of a new run if there is one of that name.
+///
+/// # Errors
+/// One line that says what to do.
+pub fn check_is_new(settings: &Settings) -> Result<()> {
+    let path = settings.run_name.as_ref().map(|name| settings.checkpoint_dir.join(name));
+    match path.filter(|path| path.exists()) {
+        Some(path) => bail!(is_taken(&path)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn is_taken(path: &Path) -> String {
+    let (name, other) = (name_of(path), other_way(path));
+    format!("there is a run {name} already; choose another --run-name, or {other}")
+}
+
+/// What to do with a run that is in the way of a new one: continue it, if it has saved anything.
+fn other_way(path: &Path) -> String {
+    match checkpoints(path).is_ok_and(|found| !found.is_empty()) {
+        true => format!("continue it with --resume {}", path.display()),
+        false => format!("remove it, for it has no checkpoint: lockstep runs rm {}", path.display()),
+    }
+}
+
+/// What a new run, or group of runs, with these settings will be called.
+///
+/// # Errors
+/// One line if the directory of the runs cannot be read.
+pub fn new_name(settings: &Settings) -> Result<String> {
+    if let Some(name) = &settings.run_name {
+        return Ok(name.clone());
+    }
+    let directory = &settings.checkpoint_dir;
+    let existing = if directory.is_dir() { entries(directory)? } else { Vec::new() };
+    let existing = existing.iter().map(|name| name.to_string_lossy());
+    Ok(next_name(existing, &settings.env, jiff::Zoned::now().date(), settings.run_suffix.as_deref()))
+}
+
+/// `<env>-<mon><dd>-<yy>-<N>[-suffix]`, where N is one more than the largest number of that day.
+pub(super) fn next_name(
+    existing: impl Iterator<Item = impl AsRef<str>>,
+    env: &str,
+    date: Date,
+    suffix: Option<&str>,
+) -> String {
+    let prefix = format!("{env}-{}-", date.strftime("%b%d-%y")).to_lowercase();
+    let number = |name: &str| -> Option<u64> {
+        let rest = name.strip_prefix(&prefix)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..digits].parse().ok()
+    };
+    let largest = existing.filter_map(|name| number(name.as_ref())).max().unwrap_or(0);
+    let suffix = suffix.map(|text| format!("-{text}")).unwrap_or_default();
+    format!("{prefix}{}{suffix}", largest + 1)
+}

@@ -1,0 +1,151 @@
+use super::name::next_name;
+use super::*;
+use crate::trainer::progress::Progress;
+
+#[test]
+fn names_count_up_within_a_day() {
+    let date = jiff::civil::date(2026, 1, 5);
+    let name = |existing: &[&str], suffix| next_name(existing.iter(), "hackmatrix", date, suffix);
+    assert_eq!(name(&[], None), "hackmatrix-jan05-26-1");
+    let existing = [
+        "hackmatrix-jan05-26-1",
+        "hackmatrix-jan05-26-12-wide",
+        "hackmatrix-jan04-26-40",
+        "cartpole-jan05-26-99",
+        "hackmatrix-jan05-26-x",
+        "README.md",
+    ];
+    assert_eq!(name(&existing, None), "hackmatrix-jan05-26-13");
+    assert_eq!(name(&existing, Some("lr")), "hackmatrix-jan05-26-13-lr");
+}
+
+fn settings(dir: &Path, name: Option<&str>) -> Settings {
+    Settings {
+        checkpoint_dir: dir.join("checkpoints"),
+        run_name: name.map(String::from),
+        ..Settings::default()
+    }
+}
+
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(20);
+
+#[test]
+fn a_name_is_used_once_and_a_run_has_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = RunDir::create(&settings(dir.path(), None)).unwrap();
+    let second = RunDir::create(&settings(dir.path(), None)).unwrap();
+    assert!(first.name().ends_with("-1") && second.name().ends_with("-2"));
+    let pid = std::process::id().to_string();
+    assert_eq!(fs::read_to_string(first.file("pid")).unwrap(), pid);
+    assert!(is_running(first.path()));
+    let error = RunDir::reopen(first.path()).unwrap_err().to_string();
+    assert_eq!(error, format!("the run {} is being trained by process {pid}; stop that first", first.name()));
+
+    let path = first.path().to_path_buf();
+    drop(first);
+    assert!(!path.join("pid").exists());
+    // A process that another test is just starting holds the lock for a moment, until it becomes its program.
+    let free = || {
+        (0..100).any(|_| {
+            !is_running(&path) || {
+                std::thread::sleep(MOMENT);
+                false
+            }
+        })
+    };
+    assert!(free());
+    fs::write(path.join("stop"), "").unwrap();
+    assert!(!RunDir::reopen(&path).unwrap().has_stop_file());
+
+    let named = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap();
+    assert_eq!(named.name(), "mine");
+    let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
+    assert!(
+        error.starts_with("there is a run mine already; choose another --run-name, or remove it"),
+        "{error}"
+    );
+    save(named.path(), 3);
+    let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
+    assert!(error.ends_with(&format!("or continue it with --resume {}", named.path().display())), "{error}");
+}
+
+#[test]
+fn a_place_where_nothing_can_be_made_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("checkpoints"), "a file").unwrap();
+    let error = format!("{:#}", RunDir::create(&settings(dir.path(), None)).unwrap_err());
+    assert!(error.starts_with("cannot make the run directory"), "{error}");
+    assert!(error.contains("choose another --checkpoint-dir"), "{error}");
+}
+
+fn save(directory: &Path, update: u64) -> PathBuf {
+    fs::create_dir_all(directory).unwrap();
+    let path = directory.join(format!("checkpoint_{update}.ckpt"));
+    let progress = Progress { update, ..Progress::new(&[]) };
+    let checkpoint =
+        Checkpoint { config: String::new(), env: "x".into(), progress, state: Vec::new(), best: None };
+    checkpoint.save(&path).unwrap();
+    path
+}
+
+#[test]
+fn resume_finds_files_directories_names_and_the_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for update in [9, 10, 100] {
+        save(&root.join("a"), update);
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    save(&root.join("b"), 5);
+    fs::write(root.join("b/checkpoint_x.ckpt"), "").unwrap();
+    let update = |request: &Path| Resumed::open(request, root).unwrap().checkpoint.progress.update;
+    assert_eq!(update(&root.join("a/checkpoint_9.ckpt")), 9);
+    assert_eq!(update(&root.join("a")), 100);
+    assert_eq!(update(Path::new("a")), 100);
+    assert_eq!(update(Path::new("latest")), 5);
+    let message = |request: &str| Resumed::open(Path::new(request), root).unwrap_err().to_string();
+    assert_eq!(message("c"), "there is no checkpoint c");
+    fs::create_dir(root.join("empty")).unwrap();
+    assert!(message("empty").starts_with("there is no checkpoint in "));
+    let none = Resumed::open(Path::new("latest"), &root.join("none")).unwrap_err().to_string();
+    assert!(none.starts_with("there is no checkpoint in any run of "), "{none}");
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_names_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for update in [10, 20, 30] {
+        save(root, update);
+    }
+    for update in [20, 30] {
+        fs::write(root.join(format!("checkpoint_{update}.ckpt")), "LOCKSTEP\x01\0\0\0").unwrap();
+    }
+    let error = Resumed::open(root, root).unwrap_err().to_string();
+    let (newest, good) = (root.join("checkpoint_30.ckpt"), root.join("checkpoint_10.ckpt"));
+    assert!(error.starts_with(&format!("{} is truncated", newest.display())), "{error}");
+    assert!(error.ends_with(&format!("the one before it is {}", good.display())), "{error}");
+}
+
+#[test]
+fn later_files_are_moved_not_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&settings(dir.path(), Some("r"))).unwrap();
+    for update in [10, 20, 30] {
+        fs::write(run.checkpoint_path(update), "c").unwrap();
+        fs::write(run.params_path(update), "p").unwrap();
+    }
+    for (phase, update) in [(1, 20), (2, 30)] {
+        fs::rename(save(&dir.path().join("other"), update), run.phase_path(phase)).unwrap();
+    }
+    fs::write(run.file("final_params.safetensors"), "f").unwrap();
+    assert_eq!(run.supersede_after(20).unwrap(), 4);
+    assert!(run.phase_path(1).exists());
+    assert!(run.checkpoint_path(20).exists() && !run.checkpoint_path(30).exists());
+    for name in
+        ["checkpoint_30.ckpt", "params_30.safetensors", "phase_2_complete.ckpt", "final_params.safetensors"]
+    {
+        assert!(run.file("superseded").join(name).exists());
+    }
+    assert_eq!(run.supersede_after(20).unwrap(), 0);
+}

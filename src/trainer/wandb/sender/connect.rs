@@ -1,0 +1,177 @@
+//! Making a run known to the server, or finding where it stands there.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Map, Value, json};
+
+use super::worker::Worker;
+use crate::trainer::wandb::api::{self, Failure};
+use crate::trainer::wandb::identity::Origin;
+use crate::trainer::wandb::record::X_AXIS;
+
+/// The run as the server knows it.
+pub(super) struct Bucket {
+    pub(super) entity: String,
+    pub(super) project: String,
+    /// `entity/project/run id`, as the addresses of its files have it.
+    pub(super) path: String,
+    /// Whether the server wants to be told about uploaded files.
+    pub(super) marks_files: bool,
+}
+
+impl Worker {
+    /// Makes the run known to the server, or finds what it knows of it.
+    pub(super) fn connect(&mut self) -> Result<Bucket, Failure> {
+        self.call(api::VIEWER, json!({}))?;
+        let mut id = Value::Null;
+        match self.begin.identity.origin {
+            Origin::New => {}
+            Origin::Resumed => id = self.find()?,
+            Origin::Rewound { step } => match self.rewind(step) {
+                Ok(rewound) => id = rewound,
+                Err(Failure::Permanent(reason)) => {
+                    self.say(format!(
+                        "W&B cannot rewind ({reason}); the history goes on after its last step"
+                    ));
+                    id = self.find()?;
+                }
+                Err(failure) => return Err(failure),
+            },
+        }
+        let answer = self.call(api::UPSERT_BUCKET, self.upsert_variables(id))?;
+        let bucket = &answer["upsertBucket"]["bucket"];
+        let name = |value: &Value, otherwise: &str| value.as_str().unwrap_or(otherwise).to_string();
+        let identity = &self.begin.identity;
+        let project = name(&bucket["project"]["name"], &identity.project);
+        let entity = name(&bucket["project"]["entity"]["name"], &identity.entity);
+        let features = self.call(api::SERVER_FEATURES, json!({}))?;
+        let marks_files = features["serverInfo"]["features"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|feature| feature["name"] == "MARK_RUN_FILES_UPLOADED" && feature["isEnabled"] == true);
+        let path = [&entity, &project, &identity.run_id].map(|part| percent_encoded(part)).join("/");
+        self.say(format!("W&B: {}", page(&self.begin.base_url, &entity, &project, &identity.run_id)));
+        Ok(Bucket { entity, project, path, marks_files })
+    }
+
+    /// The server's id of a run that is there already, after taking over where it stands; null if there is none.
+    fn find(&mut self) -> Result<Value, Failure> {
+        let identity = &self.begin.identity;
+        let variables = json!({"project": identity.project, "entity": optional(&identity.entity), "name": identity.run_id});
+        let answer = self.call(api::RUN_RESUME_STATUS, variables)?;
+        let bucket = &answer["model"]["bucket"];
+        self.offset = bucket["historyLineCount"].as_u64().unwrap_or(0);
+        self.last_step = last_step(&bucket["historyTail"]);
+        if let Some(last) = self.last_step {
+            let before = self.rows.len();
+            self.rows.retain(|(step, _)| *step > last);
+            self.shared.sent.fetch_add((before - self.rows.len()) as u64, Ordering::Relaxed);
+        }
+        Ok(bucket["id"].clone())
+    }
+
+    fn rewind(&mut self, step: u64) -> Result<Value, Failure> {
+        let identity = &self.begin.identity;
+        let variables = json!({
+            "runName": identity.run_id,
+            "entity": optional(&identity.entity),
+            "project": identity.project,
+            "metricName": "_step",
+            "metricValue": step as f64,
+        });
+        let answer = self.call(api::REWIND_RUN, variables)?;
+        let run = &answer["rewindRun"]["rewoundRun"];
+        self.offset = run["historyLineCount"].as_u64().unwrap_or(0);
+        Ok(run["id"].clone())
+    }
+
+    fn upsert_variables(&self, id: Value) -> Value {
+        let identity = &self.begin.identity;
+        json!({
+            "id": id,
+            "name": identity.run_id,
+            "project": identity.project,
+            "entity": optional(&identity.entity),
+            "groupName": optional(&identity.group),
+            "displayName": identity.name,
+            "notes": optional(&identity.notes),
+            "commit": self.begin.commit,
+            "config": self.config().to_string(),
+            "host": identity.host,
+            "program": "lockstep",
+            "jobType": optional(&identity.job_type),
+            "state": null,
+            "sweep": optional(&identity.sweep),
+            "tags": (!identity.tags.is_empty()).then_some(&identity.tags),
+            "summaryMetrics": null,
+        })
+    }
+
+    /// The configuration as the server wants it, with what W&B keeps beside it: versions and the metric definitions.
+    pub(super) fn config(&self) -> Value {
+        let version = env!("CARGO_PKG_VERSION");
+        let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let mut own = json!({
+            "cli_version": version,
+            "framework": "lockstep",
+            "t": {"5": version, "12": version, "13": platform},
+            "m": [
+                {"1": X_AXIS, "6": [3], "7": []},
+                {"2": "*", "5": 1, "6": [1], "7": []},
+            ],
+        });
+        if let Origin::Rewound { step } = self.begin.identity.origin {
+            own["branch_point"] = json!({"run_id": self.begin.identity.run_id, "step": step});
+        }
+        let values = self.begin.config.iter().map(|(key, value)| (key.clone(), json!({"value": value})));
+        values.chain([("_wandb".to_string(), json!({"value": own}))]).collect::<Map<_, _>>().into()
+    }
+}
+
+/// `_step` of the last line of a `historyTail`: a JSON text of an array of JSON texts.
+fn last_step(tail: &Value) -> Option<u64> {
+    let lines: Vec<String> = serde_json::from_str(tail.as_str()?).ok()?;
+    let numbers =
+        lines.last()?.replace("NaN", "null").replace("-Infinity", "null").replace("Infinity", "null");
+    let last: Value = serde_json::from_str(&numbers).ok()?;
+    last["_step"].as_u64()
+}
+
+fn optional(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// The run's page.
+fn page(base_url: &str, entity: &str, project: &str, run: &str) -> String {
+    let site = if base_url == "https://api.wandb.ai" { "https://wandb.ai" } else { base_url };
+    let [entity, project, run] = [entity, project, run].map(percent_encoded);
+    format!("{site}/{entity}/{project}/runs/{run}")
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_of_a_history_tells_its_last_step() {
+        let tail = json!(r#"["{\"_step\":10}","{\"_step\":20,\"a\":NaN,\"b\":-Infinity}"]"#);
+        assert_eq!(last_step(&tail), Some(20));
+        assert_eq!(last_step(&json!("[]")), None);
+        assert_eq!(last_step(&Value::Null), None);
+    }
+
+    #[test]
+    fn pages_are_addresses() {
+        assert_eq!(page("https://api.wandb.ai", "a b", "p/q", "1"), "https://wandb.ai/a%20b/p%2Fq/runs/1");
+        assert_eq!(page("http://127.0.0.1:1", "a", "p", "1"), "http://127.0.0.1:1/a/p/runs/1");
+    }
+}

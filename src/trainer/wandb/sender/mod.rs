@@ -1,0 +1,161 @@
+//! Sending to W&B while the run goes on: a thread of its own with a bounded queue.
+//!
+//! Training never waits for it and never fails because of it. What cannot be sent is tried again with growing pauses;
+//! when too much waits, the history is thinned out, and what was dropped is counted and said.
+//!
+//! Here is the run's end of the queue. The thread's is in `worker`: its rhythm and the history; `connect` makes the run known
+//! to the server, `upload` sends it files.
+
+mod connect;
+mod upload;
+mod worker;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use super::api::Api;
+use super::artifact::Held;
+use super::identity::Identity;
+use super::{Alert, Artifact};
+use worker::Worker;
+
+/// What is sent.
+#[derive(Debug)]
+pub enum Event {
+    /// A row of the history, as names with JSON values.
+    Row {
+        step: u64,
+        fields: Vec<(String, String)>,
+    },
+    Alert(Alert),
+    /// A file, held until it is sent.
+    Artifact(Artifact, Held),
+    /// The last one.
+    Finish {
+        exit_code: i32,
+    },
+}
+
+/// How patient the sender is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two posts of history in the first minute; later it is up to 15 times as long.
+    pub post: Duration,
+    /// The longest silence, or the server believes that the run has crashed.
+    pub heartbeat: Duration,
+    /// The first pause after a failure; each further one is twice as long, up to 150 times.
+    pub pause: Duration,
+    /// How long the end of the run waits without any progress of the sender.
+    pub patience: Duration,
+    /// The longest time for one call.
+    pub call: Duration,
+    /// Rows that may wait before they are thinned out.
+    pub most_rows: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            post: Duration::from_secs(2),
+            heartbeat: Duration::from_secs(30),
+            pause: Duration::from_secs(2),
+            patience: Duration::from_secs(30),
+            call: Duration::from_secs(20),
+            most_rows: 10_000,
+        }
+    }
+}
+
+/// What the thread tells the run.
+#[derive(Debug, Default)]
+struct Shared {
+    notices: Mutex<Vec<String>>,
+    /// Rows offered, and rows that the server has.
+    offered: AtomicU64,
+    sent: AtomicU64,
+    /// Counts successful calls, so that the end of the run sees whether there is progress.
+    calls: AtomicU64,
+}
+
+/// The run's end of the queue.
+#[derive(Debug)]
+pub struct Sender {
+    queue: SyncSender<Event>,
+    thread: JoinHandle<()>,
+    shared: Arc<Shared>,
+    pace: Pace,
+}
+
+/// All that the thread needs to begin.
+pub struct Begin {
+    pub base_url: String,
+    pub key: String,
+    pub identity: Identity,
+    pub config: Map<String, Value>,
+    pub commit: Option<String>,
+    pub metadata: Value,
+    pub pace: Pace,
+}
+
+impl Sender {
+    /// Starts the thread, which connects by itself.
+    ///
+    /// # Errors
+    /// One line if the system has no thread or no certificates.
+    pub fn start(begin: Begin) -> anyhow::Result<Self> {
+        const QUEUE: usize = 1024;
+        let pace = begin.pace;
+        let (queue, events) = sync_channel(QUEUE);
+        let shared = Arc::new(Shared::default());
+        let api = Api::new(&begin.base_url, &begin.key, pace.call)?;
+        let worker = Worker::new(begin, api, shared.clone());
+        let thread = std::thread::Builder::new().name("wandb".into()).spawn(move || worker.work(&events))?;
+        Ok(Self { queue, thread, shared, pace })
+    }
+
+    /// Offers an event. What finds no room in the queue is dropped, and counted at the end.
+    pub fn send(&self, event: Event) {
+        if let Event::Row { .. } = event {
+            self.shared.offered.fetch_add(1, Ordering::Relaxed);
+        }
+        let _ = self.queue.try_send(event);
+    }
+
+    /// What the thread has to say since the last time.
+    pub fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.notices.lock().expect("the thread does not panic"))
+    }
+
+    /// Sends the rest, as long as there is progress; gives the last notices and the number of rows not sent.
+    pub fn finish(self, exit_code: i32) -> (Vec<String>, u64) {
+        let Self { queue, thread, shared, pace } = self;
+        let (mut calls, mut since) = (shared.calls.load(Ordering::Relaxed), Instant::now());
+        let mut finish = Some(Event::Finish { exit_code });
+        while !thread.is_finished() && since.elapsed() < pace.patience {
+            if let Some(event) = finish.take() {
+                finish = queue.try_send(event).err().map(|error| match error {
+                    std::sync::mpsc::TrySendError::Full(event)
+                    | std::sync::mpsc::TrySendError::Disconnected(event) => event,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            let now = shared.calls.load(Ordering::Relaxed);
+            if now != calls {
+                (calls, since) = (now, Instant::now());
+            }
+        }
+        let mut notices = std::mem::take(&mut *shared.notices.lock().expect("the thread does not panic"));
+        if thread.is_finished() {
+            let _ = thread.join(); // a panic of the thread has been printed; the run goes on without it
+        } else {
+            notices.push("W&B does not answer; the rest is not sent".into());
+        }
+        let unsent = shared.offered.load(Ordering::Relaxed) - shared.sent.load(Ordering::Relaxed);
+        (notices, unsent)
+    }
+}

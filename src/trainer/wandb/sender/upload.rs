@@ -1,0 +1,102 @@
+//! Files of a run: artifacts on the way, and at the end those that every run has.
+
+use std::fs::File;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::connect::Bucket;
+use super::worker::Worker;
+use crate::trainer::wandb::api::{self, Failure};
+use crate::trainer::wandb::artifact::{self, Contents};
+use crate::trainer::wandb::{Artifact, json_object};
+
+impl Worker {
+    /// Creates an artifact of one file: announce it, upload the file, then its manifest, then commit.
+    pub(super) fn artifact(&self, artifact: &Artifact, file: &Path) -> Result<(), Failure> {
+        let unreadable =
+            |error: std::io::Error| Failure::Permanent(format!("cannot read {}: {error}", file.display()));
+        let contents = Contents::of(file).map_err(unreadable)?;
+        let Bucket { entity, project, .. } = self.bucket();
+        let run = &self.begin.identity.run_id;
+        let alias = |alias: &String| json!({"artifactCollectionName": artifact.name, "alias": alias});
+        let input = json!({
+            "entityName": entity,
+            "projectName": project,
+            "runName": run,
+            "artifactTypeName": artifact.kind,
+            "artifactCollectionName": artifact.name,
+            "digest": contents.manifest_digest(),
+            "digestAlgorithm": artifact::DIGEST_ALGORITHM,
+            "enableDigestDeduplication": true,
+            "aliases": artifact.aliases.iter().map(alias).collect::<Vec<_>>(),
+            "clientID": artifact::random_id(),
+            "sequenceClientID": artifact::random_id(),
+            "metadata": artifact.metadata.to_string(),
+        });
+        let created = self.call(api::CREATE_ARTIFACT, json!({"input": input}))?;
+        let created = &created["createArtifact"]["artifact"];
+        if created["state"] == "COMMITTED" {
+            return Ok(()); // the server has it already
+        }
+        let id = created["id"].as_str().unwrap_or_default();
+        let base = &created["artifactSequence"]["latestArtifact"]["id"];
+        let manifest_variables = |digest: &str, include_upload: bool| {
+            json!({
+                "artifactID": id, "baseArtifactID": base, "name": "wandb_manifest.json", "digest": digest,
+                "entityName": entity, "projectName": project, "runName": run, "manifestType": "FULL",
+                "includeUpload": include_upload,
+            })
+        };
+        let manifest = self.call(api::CREATE_MANIFEST, manifest_variables("", false))?;
+        let manifest_id = &manifest["createArtifactManifest"]["artifactManifest"]["id"];
+        let entry = json!({"artifactID": id, "artifactManifestID": manifest_id, "md5": contents.digest,
+            "name": contents.file_name});
+        let input = json!({"artifactFiles": [entry], "storageLayout": "V2"});
+        let files = self.call(api::CREATE_ARTIFACT_FILES, json!({"input": input}))?;
+        let node = &files["createArtifactFiles"]["files"]["edges"][0]["node"];
+        // Without an address the server has a file of this content.
+        if let Some(url) = node["uploadUrl"].as_str() {
+            self.api.upload(url, &node["uploadHeaders"], File::open(file).map_err(unreadable)?)?;
+            self.succeeded();
+        }
+        let text = contents.manifest(id).to_string();
+        let manifest =
+            self.call(api::CREATE_MANIFEST, manifest_variables(&artifact::digest(text.as_bytes()), true))?;
+        let place = &manifest["createArtifactManifest"]["artifactManifest"]["file"];
+        let url = place["uploadUrl"].as_str().unwrap_or_default();
+        self.api.upload(url, &place["uploadHeaders"], text)?;
+        self.call(api::COMMIT_ARTIFACT, json!({"artifactID": id})).map(drop)
+    }
+
+    /// Uploads the files that every run has, and gives their names.
+    pub(super) fn upload_files(&self) -> Result<Vec<String>, Failure> {
+        // JSON is YAML, too: each line is a key and its value.
+        let config = self.config();
+        let config: Vec<_> =
+            config.as_object().into_iter().flatten().map(|(k, v)| format!("{k}: {v}\n")).collect();
+        let files = [
+            ("config.yaml", config.concat()),
+            ("wandb-metadata.json", self.begin.metadata.to_string()),
+            ("wandb-summary.json", json_object(&self.summary)),
+        ];
+        let names: Vec<_> = files.iter().map(|(name, _)| name.to_string()).collect();
+        let Bucket { entity, project, marks_files, .. } = self.bucket();
+        let variables =
+            json!({"entity": entity, "project": project, "run": self.begin.identity.run_id, "files": names});
+        let answer = self.call(api::CREATE_RUN_FILES, variables.clone())?;
+        let created = &answer["createRunFiles"];
+        for (name, content) in files {
+            let places = created["files"].as_array().into_iter().flatten();
+            let url = places.filter(|file| file["name"] == name).find_map(|file| file["uploadUrl"].as_str());
+            if let Some(url) = url {
+                self.api.upload(url, &created["uploadHeaders"], content)?;
+                self.succeeded();
+            }
+        }
+        if *marks_files {
+            self.call(api::MARK_UPLOADED, variables)?;
+        }
+        Ok(names)
+    }
+}
