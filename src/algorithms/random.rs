@@ -84,8 +84,9 @@ impl RandomRollout {
         let options = CompileOptions { num_replicas: devices, ..Default::default() };
         let text = lower(&init.graph, &lower::Options { num_replicas: devices, ..Default::default() });
         let init = client.compile(&text, &options)?;
-        let text =
-            lower(&run.graph, &lower::Options { donated, num_replicas: devices, ..Default::default() });
+        let kernels = client.has_kernels();
+        let lowering = lower::Options { donated, num_replicas: devices, kernels, ..Default::default() };
+        let text = lower(&run.graph, &lowering);
         let program = client.compile(&text, &options).context("compiling the random rollout")?;
         let upload = |device| params.iter().map(|(_, value)| client.to_device(value, device)).collect();
         let params = (0..devices).map(upload).collect::<Result<Vec<Vec<Buffer>>, _>>()?;
@@ -131,7 +132,7 @@ fn step(
     let step = vector::step(env, params, step_key.split_last(num_envs), state, actions, None);
     let mut sums = sums + step.reward;
     if observe {
-        sums = sums + vector::view(env, params, &step.state).obs.sum([1]);
+        sums = sums + vmap_last(step.state.clone(), |state| env.observe(params, &state).flatten().sum([0]));
     }
     (step.state, key, sums)
 }

@@ -23,17 +23,21 @@ pub enum Kernel {
     /// (the inputs of an MLP, its outputs but for the last, the cotangent of the last) -> the cotangents of its inputs, that of x
     /// only with `input`.
     MlpGradient { layers: usize, activation: Activation, input: bool },
+    /// (chosen bool`[B]`, places i32`[B]`, `arrays` arrays `[.., B]`, as many `[.., W]`) -> the arrays `[.., B]`, where each chosen
+    /// column b is now column `places[b]` of the other array: what became of a group of columns, back where they came from.
+    PutBack { arrays: usize },
 }
 
 impl Kernel {
     /// One of each kind, the MLPs with two layers.
-    pub const ALL: [Kernel; 6] = [
+    pub const ALL: [Kernel; 7] = [
         Kernel::SparseDot,
         Kernel::SparseDotTransposed,
         Kernel::Squeeze,
         Kernel::Mlp { layers: 2, activation: Activation::Tanh },
         Kernel::MlpGradient { layers: 2, activation: Activation::Tanh, input: false },
         Kernel::MlpGradient { layers: 2, activation: Activation::Relu, input: true },
+        Kernel::PutBack { arrays: 1 },
     ];
 
     pub fn name(self) -> &'static str {
@@ -43,12 +47,16 @@ impl Kernel {
             Kernel::Squeeze => "squeeze",
             Kernel::Mlp { .. } => "mlp",
             Kernel::MlpGradient { .. } => "mlp_gradient",
+            Kernel::PutBack { .. } => "put_back",
         }
     }
 
     /// Whether the native function is for inputs of these types: f32, and for an MLP layers that are small enough to be
-    /// read from the core's own cache.
+    /// read from the core's own cache. Columns of any type can be put back.
     pub fn is_native_for(self, inputs: &[ArrayType]) -> bool {
+        if let Kernel::PutBack { .. } = self {
+            return true;
+        }
         /// Numbers of a matrix of weights.
         const SMALL: usize = 1 << 18;
         let weights = match self {
@@ -70,9 +78,13 @@ impl Kernel {
             Kernel::SparseDot | Kernel::SparseDotTransposed => 2,
             Kernel::Mlp { layers, .. } => 1 + 2 * layers,
             Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
+            Kernel::PutBack { arrays } => 2 + 2 * arrays,
         };
         if inputs.len() != count {
             return Err(format!("{name} takes {count} inputs, not {}", inputs.len()));
+        }
+        if let Kernel::PutBack { arrays } = self {
+            return put_back_types(name, inputs, arrays);
         }
         if let Some(x) = inputs.iter().find(|x| !x.dtype.is_float() || x.dtype != inputs[0].dtype) {
             return Err(format!("{name} of {x}"));
@@ -107,6 +119,7 @@ impl Kernel {
                 let first = if input { 0 } else { 1 };
                 Ok(inputs[first..1 + 2 * layers].iter().map(|&part| part.clone()).collect())
             }
+            Kernel::PutBack { .. } => unreachable!("see above"),
         }
     }
 
@@ -123,10 +136,43 @@ impl Kernel {
             Kernel::MlpGradient { layers, activation, input } => {
                 mlp_gradient(b, activation, layers, input, &inputs)
             }
+            Kernel::PutBack { arrays } => put_back(b, arrays, &inputs),
         };
         graph.outputs = outputs;
         graph
     }
+}
+
+/// The types of the arrays that columns are put back into, if everything fits them.
+fn put_back_types(name: &str, inputs: &[&ArrayType], arrays: usize) -> Result<Vec<ArrayType>, String> {
+    let (rows, (all, groups)) = (&inputs[..2], inputs[2..].split_at(arrays));
+    for (&array, &group) in all.iter().zip(groups) {
+        let Some((&count, shape)) = array.shape.split_last() else {
+            return Err(format!("{name} into {array}, which has no columns"));
+        };
+        let fits =
+            group.dtype == array.dtype && group.rank() > 0 && group.shape[..group.rank() - 1] == *shape;
+        if !fits
+            || *rows[0] != ArrayType::new(DType::Bool, [count])
+            || *rows[1] != ArrayType::new(DType::I32, [count])
+        {
+            return Err(format!("{name}: {group} into {array} by {} and {}", rows[0], rows[1]));
+        }
+    }
+    Ok(all.iter().map(|&array| array.clone()).collect())
+}
+
+fn put_back(b: &mut Build, arrays: usize, inputs: &[Var]) -> Vec<Var> {
+    let (chosen, places) = (inputs[0], inputs[1]);
+    let (all, groups) = inputs[2..].split_at(arrays);
+    let one = |(&array, &group): (&Var, &Var)| {
+        let shape = b.array_type(array).shape;
+        let axis = shape.len() - 1;
+        let moved = b.gather(group, places, axis);
+        let chosen = b.broadcast(chosen, &shape, &[axis]);
+        b.select(chosen, moved, array)
+    };
+    all.iter().zip(groups).map(one).collect()
 }
 
 /// The widths of the outputs of an MLP's layers, if they fit each other.
