@@ -109,7 +109,7 @@ impl<'a> Plan<'a> {
 
     /// Moves an equation that only later stages read to the first of these, if no more bytes are handed from stage to stage
     /// then. (What many equations make of one array would otherwise all be written to memory, to wait there.) Floats stay where
-    /// they are: between the products of a network nothing is gained, and XLA compiles it half as fast.
+    /// they are: networks have no such chains.
     fn postpone(&mut self) {
         for e in (0..self.stage.len()).rev() {
             let equation = &self.graph.equations[e];
