@@ -133,6 +133,20 @@ unsafe impl Element for u32 {
 unsafe impl Element for f32 {
     const NUMBER: c_int = 11;
 }
+// SAFETY: as in the header; a flag is a byte.
+unsafe impl Element for Flag {
+    const NUMBER: c_int = 1;
+}
+
+/// A bool as XLA stores it.
+#[derive(Clone, Copy)]
+pub struct Flag(u8);
+
+impl Flag {
+    pub fn holds(self) -> bool {
+        self.0 != 0
+    }
+}
 
 /// One call of a kernel.
 pub struct Call<'a> {
@@ -144,6 +158,51 @@ pub struct Call<'a> {
 pub struct Array<'a, T> {
     pub data: &'a [T],
     pub shape: &'a [i64],
+}
+
+/// An array of any element type, row-major.
+#[derive(Clone, Copy)]
+pub struct Untyped<'a> {
+    data: *mut u8,
+    dtype: c_int,
+    pub shape: &'a [i64],
+}
+
+impl<'a> Untyped<'a> {
+    /// Bytes of an element.
+    pub fn width(&self) -> Result<usize, String> {
+        match self.dtype {
+            1 | 2 | 6 => Ok(1),
+            3 | 7 | 10 | 16 => Ok(2),
+            4 | 8 | 11 => Ok(4),
+            5 | 9 | 12 => Ok(8),
+            other => Err(format!("an array has the element type {other}")),
+        }
+    }
+
+    /// The elements, as any type of their width.
+    ///
+    /// # Safety
+    /// The type has this width and any bits are a value of it; nobody writes this array.
+    pub unsafe fn elements<T>(&self) -> &'a [T] {
+        match size(self.shape) {
+            0 => &[],
+            // SAFETY: XLA's buffers have their sizes and are aligned; the rest by contract.
+            size => unsafe { std::slice::from_raw_parts(self.data.cast(), size) },
+        }
+    }
+
+    /// The elements, to be written.
+    ///
+    /// # Safety
+    /// As for [`Untyped::elements`]; this array is a result, and nobody else has it.
+    pub unsafe fn elements_mut<T>(&mut self) -> &'a mut [T] {
+        match size(self.shape) {
+            0 => &mut [],
+            // SAFETY: as above.
+            size => unsafe { std::slice::from_raw_parts_mut(self.data.cast(), size) },
+        }
+    }
 }
 
 impl<'a> Call<'a> {
@@ -204,28 +263,37 @@ impl<'a> Call<'a> {
         self.result()
     }
 
+    /// Result number `result`, which holds operand number `index` to begin with, as in [`Call::result_in_place`].
+    pub fn untyped_in_place(&mut self, result: usize, index: usize) -> Result<Untyped<'a>, String> {
+        let from = self.untyped_operand(index)?;
+        let to = untyped("result", &self.frame.rets, result)?;
+        if from.dtype != to.dtype || from.shape != to.shape {
+            return Err(format!("operand {index} is no array as result {result}"));
+        }
+        if from.data != to.data {
+            let bytes = size(to.shape) * to.width()?;
+            // SAFETY: XLA's buffers have their sizes, and are the same or apart.
+            unsafe { std::ptr::copy_nonoverlapping(from.data, to.data, bytes) };
+        }
+        Ok(to)
+    }
+
+    /// Operand number `index`, of any element type.
+    pub fn untyped_operand(&self, index: usize) -> Result<Untyped<'a>, String> {
+        untyped("operand", &self.frame.args, index)
+    }
+
     fn buffer<T: Element>(
         &self,
         what: &str,
         list: &List,
         index: usize,
     ) -> Result<(*mut T, &'a [i64]), String> {
-        if index >= list.size as usize {
-            return Err(format!("there is no {what} {index}"));
+        let Untyped { data, dtype, shape } = untyped(what, list, index)?;
+        match dtype == T::NUMBER {
+            true => Ok((data.cast(), shape)),
+            false => Err(format!("{what} {index} has the element type {dtype}, not {}", T::NUMBER)),
         }
-        // SAFETY: the list has `size` pointers to buffers, each with `rank` sizes.
-        let (buffer, shape) = unsafe {
-            let buffer = &**list.buffers.add(index);
-            let shape: &[i64] = match buffer.rank {
-                0 => &[],
-                rank => std::slice::from_raw_parts(buffer.dims, rank as usize),
-            };
-            (buffer, shape)
-        };
-        if buffer.dtype != T::NUMBER {
-            return Err(format!("{what} {index} has the element type {}, not {}", buffer.dtype, T::NUMBER));
-        }
-        Ok((buffer.data.cast(), shape))
     }
 
     /// The i32 attribute of that name.
@@ -253,6 +321,21 @@ impl<'a> Call<'a> {
             }
         }
         Err(format!("there is no i32 attribute `{name}`"))
+    }
+}
+
+fn untyped<'a>(what: &str, list: &List, index: usize) -> Result<Untyped<'a>, String> {
+    if index >= list.size as usize {
+        return Err(format!("there is no {what} {index}"));
+    }
+    // SAFETY: the list has `size` pointers to buffers, each with `rank` sizes.
+    unsafe {
+        let buffer = &**list.buffers.add(index);
+        let shape: &[i64] = match buffer.rank {
+            0 => &[],
+            rank => std::slice::from_raw_parts(buffer.dims, rank as usize),
+        };
+        Ok(Untyped { data: buffer.data.cast(), dtype: buffer.dtype, shape })
     }
 }
 

@@ -10,6 +10,7 @@ mod lanes;
 mod mlp;
 mod mlp_calls;
 mod pack;
+mod put_back;
 mod sparse_calls;
 mod sparse_dot;
 mod transpose;
@@ -63,6 +64,9 @@ kernels! {
     MLP_GRADIENT = "lockstep_mlp_gradient" => mlp_calls::mlp_gradient;
     /// (x f32`[H, W]`) -> f32`[W, H]`.
     TRANSPOSE = "lockstep_transpose" => transpose::transpose;
+    /// (chosen bool`[B]`, places i32`[B]`, A arrays `[.., B]` of any types, A arrays `[.., W]`) -> the A arrays `[.., B]`, in place:
+    /// each chosen column b becomes column `places[b]` of the other array.
+    PUT_BACK = "lockstep_put_back" => put_back::put_back;
 }
 
 /// The i32 attribute of the calls of an MLP: which activation stands between the layers, as [`Activation`] numbers them.

@@ -55,6 +55,15 @@ fn numbers(shape: &[usize], one_in: u32, seed: u32) -> HostArray {
     HostArray::new(shape, (0..shape.iter().product()).map(number).collect())
 }
 
+/// All results of a graph.
+fn results(client: &Client, graph: &Graph, inputs: &[HostArray], kernels: bool) -> Vec<HostArray> {
+    let module = lower(graph, &Options { num_replicas: 1, kernels, ..Options::default() });
+    assert_eq!(module.contains("custom_call"), kernels);
+    let program = client.compile(&module, &CompileOptions::default()).unwrap();
+    let args: Vec<Arg> = inputs.iter().map(|array| client.to_device(array, 0).unwrap().into()).collect();
+    program.run(args).unwrap().iter().map(|result| result.to_host().unwrap()).collect()
+}
+
 fn run(client: &Client, graph: &Graph, inputs: &[HostArray], kernels: bool) -> (Vec<f64>, CacheOutcome) {
     let module = lower(graph, &Options { num_replicas: 1, kernels, ..Options::default() });
     assert_eq!(module.contains("custom_call"), kernels);
@@ -236,4 +245,35 @@ fn learning_is_the_same_with_and_without_kernels() {
         }
         assert_eq!(native, trained(env, true, devices, 1), "kernels give the same bits again");
     }
+}
+
+#[test]
+fn columns_are_put_back_whatever_their_type() {
+    let (columns, width) = (70, 9);
+    let group: Vec<(usize, i32)> = (0..width).map(|place| (7 * place + 3, place as i32)).collect();
+    let mut chosen = vec![false; columns];
+    let mut places = vec![-1; columns]; // as where nothing was counted yet
+    for &(column, place) in &group {
+        (chosen[column], places[column]) = (true, place);
+    }
+    let arrays =
+        [(DType::Bool, vec![]), (DType::U64, vec![3]), (DType::F32, vec![]), (DType::I32, vec![2, 2])];
+    let mut inputs = vec![HostArray::new(&[columns], chosen), HostArray::new(&[columns], places)];
+    for (size, first) in [(columns, 0), (width, 1)] {
+        for (dtype, shape) in &arrays {
+            let array_type = ArrayType::new(*dtype, [&shape[..], &[size]].concat());
+            let bytes = (0..array_type.byte_size()).map(|i| match dtype {
+                DType::Bool => (i + first) as u8 % 2,
+                _ => (13 * i) as u8 % 120 + first as u8,
+            });
+            inputs.push(HostArray::from_bytes(&array_type, &bytes.collect::<Vec<u8>>()).unwrap());
+        }
+    }
+    let mut graph = Graph::new();
+    let vars: Vec<_> = inputs.iter().map(|input| graph.input(input.array_type())).collect();
+    let op = Op::Kernel(Kernel::PutBack { arrays: arrays.len() });
+    graph.outputs = Build::new(&mut graph, Location::caller()).many(op, &vars);
+    let [native, plain] = [true, false].map(|kernels| results(client(), &graph, &inputs, kernels));
+    assert_eq!(native, plain);
+    assert_ne!(native, inputs[2..2 + arrays.len()]);
 }

@@ -80,13 +80,18 @@ impl Lowering<'_> {
             Kernel::Pack { .. } => (kernels::PACK, None),
             Kernel::Mlp { activation, .. } => (kernels::MLP, Some(activation)),
             Kernel::MlpGradient { activation, .. } => (kernels::MLP_GRADIENT, Some(activation)),
+            Kernel::PutBack { .. } => (kernels::PUT_BACK, None),
         };
         let inputs = match kernel {
             Kernel::SparseDot | Kernel::SparseDotTransposed => self.where_they_lie(1, inputs),
             Kernel::PackedDot | Kernel::PackedDotTransposed => self.where_they_lie(2, inputs),
             _ => inputs.to_vec(),
         };
-        let names = self.call_kernel(target, activation, &inputs, None, outputs, at);
+        let in_place: Vec<usize> = match kernel {
+            Kernel::PutBack { arrays } => (2..2 + arrays).collect(),
+            _ => vec![],
+        };
+        let names = self.call_kernel(target, activation, &inputs, &in_place, outputs, at);
         if target == kernels::SPARSE_DOT_TRANSPOSED {
             self.transposed.insert(names[0].clone(), inputs);
         }
@@ -121,7 +126,7 @@ impl Lowering<'_> {
         let x = &inputs[0].array_type;
         let matrix = permutation == [1, 0] && x.dtype == DType::F32;
         if self.options.kernels && matrix && x.size() >= LARGE {
-            return self.call_kernel(kernels::TRANSPOSE, None, inputs, None, outputs, at);
+            return self.call_kernel(kernels::TRANSPOSE, None, inputs, &[], outputs, at);
         }
         let attributes = format!(", dims = {}", list(permutation));
         vec![self.simple("transpose", &attributes, inputs, outputs, at)]
@@ -143,16 +148,16 @@ impl Lowering<'_> {
             };
         let inputs = [&product[..], std::slice::from_ref(sum)].concat();
         let target = kernels::SPARSE_DOT_TRANSPOSED_ADD;
-        Some(self.call_kernel(target, None, &inputs, Some(inputs.len() - 1), outputs, at).remove(0))
+        Some(self.call_kernel(target, None, &inputs, &[inputs.len() - 1], outputs, at).remove(0))
     }
 
-    /// Calls a native function, whose result may take the place of one of its inputs.
+    /// Calls a native function, whose results may take the places of some of its inputs: the first that of the first, ...
     fn call_kernel(
         &mut self,
         target: &str,
         activation: Option<Activation>,
         inputs: &[Value],
-        in_place: Option<usize>,
+        in_place: &[usize],
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
@@ -165,12 +170,18 @@ impl Lowering<'_> {
         let activation = activation.map_or(String::new(), |activation| {
             format!("{} = {} : i32, ", kernels::ACTIVATION, activation as i32)
         });
-        let in_place = in_place.map_or(String::new(), |index| {
+        let aliases = in_place.iter().enumerate().map(|(result, index)| {
+            let result = if outputs.len() == 1 { String::new() } else { result.to_string() };
             format!(
-                ", output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], \
-                 operand_index = {index}, operand_tuple_indices = []>]"
+                "#stablehlo.output_operand_alias<output_tuple_indices = [{result}], operand_index = {index}, \
+                 operand_tuple_indices = []>"
             )
         });
+        let aliases: Vec<String> = aliases.collect();
+        let in_place = match aliases.is_empty() {
+            true => String::new(),
+            false => format!(", output_operand_aliases = [{}]", aliases.join(", ")),
+        };
         let text = format!(
             "stablehlo.custom_call @{target}({}) {{api_version = 4 : i32, backend_config = {{{activation}{} = {} : i32}}, \
              operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",

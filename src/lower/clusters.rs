@@ -4,7 +4,9 @@
 //! cost more than the work: a step of CartPole took 70 of them. XLA can also compile a whole function into one kernel, its
 //! loops and branches included. So the equations on small arrays are gathered into such functions, here called clusters:
 //! as many equations as do not wait for something that must be a kernel of its own, which is a matrix product, a scatter, a
-//! sum over devices, or anything large. On other devices the functions are inlined and mean nothing.
+//! sum over devices, or anything large. What a function hands to the next is written to memory, so equations wait for the
+//! function that reads them where that hands over less, and long functions are cut where little is handed over. On other devices
+//! the functions are inlined and mean nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +15,10 @@ use crate::ir::{Binary, Build, Equation, Graph, Op, Var};
 
 /// Most elements of an array in a cluster. Larger ones are worth a kernel each, which XLA fuses better.
 const SMALL: usize = 1500;
+/// The same for an array of u32, the words of random keys: the rounds of their generator are small kernels, and many.
+const SMALL_WORDS: usize = 4000;
+/// Bytes from which on it pays to keep the result of an equation out of memory.
+const HEAVY: usize = 4096;
 /// Least equations that are worth a function.
 const WORTH: usize = 4;
 /// Most equations of one function, those of bodies included: the time to compile it grows faster than its length.
@@ -100,7 +106,58 @@ impl<'a> Plan<'a> {
             equation.outputs.iter().for_each(|output| plan.maker[output.0 as usize] = Some(e));
             equation.inputs.iter().for_each(|input| plan.readers[input.0 as usize].push(e));
         }
+        plan.postpone();
         plan
+    }
+
+    /// Moves an equation that only later stages read to the first of these, if no more bytes are handed from stage to stage
+    /// then. (What many equations make of one array would otherwise all be written to memory, to wait there.) What is light stays:
+    /// it waits in the first level of the cache.
+    fn postpone(&mut self) {
+        for e in (0..self.stage.len()).rev() {
+            let equation = &self.graph.equations[e];
+            let readers = equation.outputs.iter().flat_map(|&output| self.reading_stages(output, None));
+            let first = readers.min().unwrap_or(0);
+            let bytes = |var: &Var| self.graph.array_type(*var).byte_size();
+            let own: usize = equation.outputs.iter().map(bytes).sum();
+            if self.place[e] != Place::Inside || own < HEAVY || first <= self.stage[e] {
+                continue;
+            }
+            let inputs: HashSet<Var> =
+                equation.inputs.iter().flat_map(|&input| self.origins(input)).collect();
+            let waits =
+                |var: &&Var| self.reading_stages(**var, Some(e)).into_iter().all(|stage| stage < first);
+            let more: usize = inputs.iter().filter(waits).map(bytes).sum();
+            if more <= own {
+                self.stage[e] = first;
+            }
+        }
+    }
+
+    /// The stages in which equations but for `without` read `var`, directly or through views; a result counts as read in
+    /// the first.
+    fn reading_stages(&self, var: Var, without: Option<usize>) -> Vec<usize> {
+        let mut stages = if self.results.contains(&var) { vec![0] } else { vec![] };
+        for &e in self.readers[var.0 as usize].iter().filter(|&&e| Some(e) != without) {
+            match self.place[e] {
+                Place::View => {
+                    let views = &self.graph.equations[e].outputs;
+                    stages.extend(views.iter().flat_map(|&view| self.reading_stages(view, without)));
+                }
+                _ => stages.push(self.stage[e]),
+            }
+        }
+        stages
+    }
+
+    /// What `var` is, or is a view of.
+    fn origins(&self, var: Var) -> Vec<Var> {
+        match self.maker[var.0 as usize] {
+            Some(e) if self.place[e] == Place::View => {
+                self.graph.equations[e].inputs.iter().flat_map(|&input| self.origins(input)).collect()
+            }
+            _ => vec![var],
+        }
     }
 
     /// The first stage in which an equation at `place` can read `var`: what is outside comes last in its stage, one after
@@ -115,20 +172,56 @@ impl<'a> Plan<'a> {
         (0..self.place.len()).filter(|&e| self.stage[e] == stage && self.place[e] == place).collect()
     }
 
-    /// Parts of a list of equations, none too long.
+    /// Parts of a list of equations, none too long, cut where the fewest bytes are handed from one part to the next.
     fn groups(&self, equations: Vec<usize>) -> Vec<Vec<usize>> {
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        let mut length = MOST;
-        for e in equations {
-            let own = self.length(&[e]);
-            if length + own > MOST {
-                groups.push(Vec::new());
-                length = 0;
-            }
-            length += own;
-            groups.last_mut().expect("the first equation begins a group").push(e);
+        let lengths: Vec<usize> = equations.iter().map(|&e| self.length(&[e])).collect();
+        let handed = self.handed_over(&equations);
+        let mut groups = Vec::new();
+        let mut start = 0;
+        while start < equations.len() {
+            let mut length = 0;
+            let fits = |end: &usize| {
+                length += lengths[end - 1];
+                length <= MOST || *end == start + 1
+            };
+            let ends: Vec<usize> = (start + 1..=equations.len()).take_while(fits).collect();
+            let late = ends[ends.len() / 2..].iter().rev();
+            let end = match ends.last() {
+                Some(&last) if last == equations.len() => last,
+                _ => *late.min_by_key(|&&end| handed[end]).expect("one equation fits always"),
+            };
+            groups.push(equations[start..end].to_vec());
+            start = end;
         }
         groups
+    }
+
+    /// For each place in a list of equations, the bytes that equations before it make and equations from there on read.
+    fn handed_over(&self, equations: &[usize]) -> Vec<usize> {
+        let place: HashMap<usize, usize> = equations.iter().enumerate().map(|(i, &e)| (e, i)).collect();
+        let mut bytes = vec![0; equations.len() + 1];
+        for (i, &e) in equations.iter().enumerate() {
+            for &output in &self.graph.equations[e].outputs {
+                let last = self.last_reader(output, &place).unwrap_or(i);
+                let array_type = self.graph.array_type(output);
+                bytes[i + 1..=last]
+                    .iter_mut()
+                    .for_each(|sum| *sum += array_type.size() * array_type.dtype.size());
+            }
+        }
+        bytes
+    }
+
+    /// The last of the equations in `place` that reads `var`, directly or through views.
+    fn last_reader(&self, var: Var, place: &HashMap<usize, usize>) -> Option<usize> {
+        let reader = |&e: &usize| match self.place[e] {
+            Place::View => {
+                let views = &self.graph.equations[e].outputs;
+                views.iter().filter_map(|&view| self.last_reader(view, place)).max()
+            }
+            _ => place.get(&e).copied(),
+        };
+        self.readers[var.0 as usize].iter().filter_map(reader).max()
     }
 
     /// Equations, those of bodies included.
@@ -302,7 +395,11 @@ fn is_view(op: &Op) -> bool {
 
 /// Whether an equation can be a part of a cluster. Arrays without elements cannot: nothing reads them, and XLA aborts.
 fn fits(graph: &Graph, equation: &Equation) -> bool {
-    let small = |var: &Var| (1..=SMALL).contains(&graph.array_type(*var).size());
+    let small = |var: &Var| {
+        let array_type = graph.array_type(*var);
+        let most = if array_type.dtype == DType::U32 { SMALL_WORDS } else { SMALL };
+        (1..=most).contains(&array_type.size())
+    };
     match &equation.op {
         Op::Dot { .. } | Op::Kernel(_) | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => {
             false
@@ -377,6 +474,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_heavy_waits_until_it_is_read_if_that_hands_over_no_more() {
+        let (mut graph, z) = graph(32);
+        let [x, y] = [(); 2].map(|()| graph.input(ArrayType::new(DType::I32, [32, 32])));
+        let mut build = Build::new(&mut graph, location());
+        // A sum of two arrays is less than both; what is made of it waits.
+        let mut sum = build.add(x, y);
+        for _ in 0..3 {
+            sum = build.add(sum, sum);
+        }
+        let contract = (vec![1], vec![0]);
+        let product = build.one(Op::Dot { batch: (vec![], vec![]), contract }, &[z, z]);
+        let product = build.convert(product, DType::I32);
+        let all = build.add(product, sum);
+        graph.outputs = vec![build.add(all, all)];
+        assert_eq!(written(&graph), "add dot [add add add convert add add: 2 -> 1]");
+    }
+
+    #[test]
     fn what_is_large_or_too_little_stays_by_itself() {
         for (size, times, expected) in [(8, 3, "sin sin sin"), (80, 5, "sin sin sin sin sin")] {
             let (mut graph, mut x) = graph(size);
@@ -403,5 +518,19 @@ mod tests {
             })
             .collect();
         assert_eq!(lengths, [MOST, 10]);
+    }
+
+    #[test]
+    fn a_long_cluster_is_cut_where_little_is_handed_over() {
+        let (mut graph, mut x) = graph(2);
+        let mut build = Build::new(&mut graph, location());
+        let narrow = MOST - 30;
+        for _ in 0..narrow {
+            x = build.unary(Unary::Sin, x);
+        }
+        let many: Vec<Var> = (0..50).map(|_| build.unary(Unary::Cos, x)).collect();
+        graph.outputs = vec![many.into_iter().reduce(|sum, y| build.add(sum, y)).unwrap()];
+        let Step::Cluster(first) = &steps(&graph, &[])[0] else { panic!("a cluster") };
+        assert_eq!(first.graph.equations.len() - 5, narrow);
     }
 }

@@ -416,6 +416,18 @@ fn kernels() -> Vec<Case> {
             vec![b.add(sum, product)]
         }));
     }
+    // Places beyond the group are clamped; they are chosen here, unlike in its use.
+    let inputs = [
+        plain(Bool, &[7]),
+        index(&[7], -1..4),
+        input(U64, &[2, 3, 7], Values::Bits),
+        plain(F32, &[7]),
+        plain(Bool, &[2, 7]),
+        input(U64, &[2, 3, 3], Values::Bits),
+        plain(F32, &[3]),
+        plain(Bool, &[2, 3]),
+    ];
+    cases.push(Case::of(Op::Kernel(Kernel::PutBack { arrays: 3 }), "", &inputs).rough());
     cases
 }
 

@@ -5,6 +5,7 @@
 
 mod mlp;
 mod packed;
+mod put_back;
 
 use crate::array::{ArrayType, DType};
 pub use crate::runtime::kernels::Activation;
@@ -32,11 +33,14 @@ pub enum Kernel {
     /// (the inputs of an MLP, its outputs but for the last, the cotangent of the last) -> the cotangents of its inputs, that of x
     /// only with `input`.
     MlpGradient { layers: usize, activation: Activation, input: bool },
+    /// (chosen bool`[B]`, places i32`[B]`, `arrays` arrays `[.., B]`, as many `[.., W]`) -> the arrays `[.., B]`, where each chosen
+    /// column b is now column `places[b]` of the other array: what became of a group of columns, back where they came from.
+    PutBack { arrays: usize },
 }
 
 impl Kernel {
     /// One of each kind, the MLPs with two layers.
-    pub const ALL: [Kernel; 8] = [
+    pub const ALL: [Kernel; 9] = [
         Kernel::SparseDot,
         Kernel::SparseDotTransposed,
         Kernel::Pack { numbers: 1 },
@@ -45,6 +49,7 @@ impl Kernel {
         Kernel::Mlp { layers: 2, activation: Activation::Tanh },
         Kernel::MlpGradient { layers: 2, activation: Activation::Tanh, input: false },
         Kernel::MlpGradient { layers: 2, activation: Activation::Relu, input: true },
+        Kernel::PutBack { arrays: 1 },
     ];
 
     pub fn name(self) -> &'static str {
@@ -56,16 +61,18 @@ impl Kernel {
             Kernel::PackedDotTransposed => "packed_dot_transposed",
             Kernel::Mlp { .. } => "mlp",
             Kernel::MlpGradient { .. } => "mlp_gradient",
+            Kernel::PutBack { .. } => "put_back",
         }
     }
 
     /// Whether the native function is for inputs of these types: f32, and for an MLP layers that are small enough to be
-    /// read from the core's own cache.
+    /// read from the core's own cache. Columns of any type can be put back.
     pub fn is_native_for(self, inputs: &[ArrayType]) -> bool {
         /// Numbers of a matrix of weights.
         const SMALL: usize = 1 << 18;
         let weights = match self {
             Kernel::Mlp { layers, .. } | Kernel::MlpGradient { layers, .. } => &inputs[1..1 + 2 * layers],
+            Kernel::PutBack { .. } => return true,
             _ => &[],
         };
         inputs.iter().all(|input| !input.dtype.is_float() || input.dtype == DType::F32)
@@ -83,6 +90,7 @@ impl Kernel {
             Kernel::PackedDot | Kernel::PackedDotTransposed => 4,
             Kernel::Mlp { layers, .. } => 1 + 2 * layers,
             Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
+            Kernel::PutBack { arrays } => 2 + 2 * arrays,
         };
         if inputs.len() != count {
             return Err(format!("{name} takes {count} inputs, not {}", inputs.len()));
@@ -91,6 +99,7 @@ impl Kernel {
         let may_be_int = |i: usize| match self {
             Kernel::Pack { .. } => i == 1,
             Kernel::PackedDot | Kernel::PackedDotTransposed => i == 1 || i == 2,
+            Kernel::PutBack { .. } => true,
             _ => false,
         };
         let wrong =
@@ -112,6 +121,7 @@ impl Kernel {
             Kernel::PackedDotTransposed => packed::infer_dot_transposed(name, inputs),
             Kernel::Mlp { layers, .. } => mlp::infer(name, inputs, layers),
             Kernel::MlpGradient { layers, input, .. } => mlp::infer_gradient(name, inputs, layers, input),
+            Kernel::PutBack { arrays } => put_back::infer(name, inputs, arrays),
         }
     }
 
@@ -130,6 +140,7 @@ impl Kernel {
             Kernel::MlpGradient { layers, activation, input } => {
                 mlp::gradient(b, activation, layers, input, &inputs)
             }
+            Kernel::PutBack { arrays } => put_back::put_back(b, arrays, &inputs),
         };
         graph.outputs = outputs;
         graph

@@ -8,10 +8,14 @@ use super::control::select_examples;
 use super::dependence::rare_operand;
 use super::{Batched, Batching, Placement, Rule, pair};
 use crate::array::{ArrayType, DType};
-use crate::ir::{Binary, Build, Comparison, Graph, Op, Reduction, Unary, Var};
+use crate::ir::{Binary, Build, Comparison, Graph, Kernel, Op, Reduction, Unary, Var};
 
 /// A batched `rare` works on groups of this fraction of the batch.
 const RARE_GROUPS: usize = 32;
+/// From so many examples and arrays on, the results of a group are put back by a native kernel: below, the whole loop is one
+/// kernel of XLA.
+const NATIVE_BATCH: usize = 512;
+const NATIVE_ARRAYS: usize = 12;
 
 impl Batching {
     /// How many examples the batched [`Op::Rare`] works on at once.
@@ -161,14 +165,33 @@ impl Rule<'_> {
         let (position, in_group) = positions_in_group(&mut build, pending, ranks, width);
         let later = build.unary(Unary::Not, in_group);
         let mut outputs = vec![build.binary(Binary::And, pending, later)];
-        for (&before, result) in writes_in.iter().zip(results) {
-            let spread = batching.take_rows(&mut build, result, position);
-            outputs.push(select_examples(build.graph, batching, in_group, spread, before, location));
-        }
+        outputs.extend(self.put_back(&mut build, in_group, position, writes_in, &results));
         step.outputs = outputs;
         let (cond, body) = (Box::new(go_on), Box::new(step));
         let op = Op::While { cond, body, cond_captures: 0, body_captures: reads.len() };
         self.build.many(op, &inputs)[1..].to_vec()
+    }
+
+    /// The arrays `before`, but with the rows that are in the group as the group's `results` say, each at its position there.
+    fn put_back(
+        &self,
+        build: &mut Build,
+        in_group: Var,
+        position: Var,
+        before: &[Var],
+        results: &[Var],
+    ) -> Vec<Var> {
+        let (batching, location) = (self.batching, self.equation.location);
+        let arrays = before.len();
+        if batching.placement == Placement::Last && batching.size >= NATIVE_BATCH && arrays >= NATIVE_ARRAYS {
+            let inputs = [&[in_group, position], before, results].concat();
+            return build.many(Op::Kernel(Kernel::PutBack { arrays }), &inputs);
+        }
+        let one = |(&before, &result): (&Var, &Var)| {
+            let spread = batching.take_rows(build, result, position);
+            select_examples(build.graph, batching, in_group, spread, before, location)
+        };
+        before.iter().zip(results).map(one).collect()
     }
 }
 

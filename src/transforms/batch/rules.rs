@@ -153,6 +153,11 @@ impl Rule<'_> {
     /// one wider matrix; with more of both, the examples are computed in turn.
     fn kernel(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
         let size = self.batching.size;
+        if let Kernel::PutBack { .. } = kernel {
+            let types: Vec<ArrayType> = (0..inputs.len()).map(|i| self.example(i)).collect();
+            let twin = kernel.twin(&types, self.equation.location);
+            return self.batching.apply(self.build.graph, &twin, inputs);
+        }
         let in_front: Vec<Var> = (0..inputs.len()).map(|i| self.in_front(inputs[i], i)).collect();
         let batched: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
         // How many inputs hold the rows of the matrix.

@@ -356,6 +356,7 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
             Ok(first.into_iter().chain(gradients).collect())
         }
         Kernel::MlpGradient { .. } => Err(no_rule(equation, "it is a gradient itself")),
+        Kernel::PutBack { .. } => Err(no_rule(equation, "it belongs to a loop, which has none")),
     }
 }
 
