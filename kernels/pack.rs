@@ -124,7 +124,7 @@ mod tests {
             [(71, 33, 5), (96, 16, 0), (40, 7, 40), (1545, 50, 226), (33, 1, 1)]
         {
             // 7 has no factor in common with the numbers of columns: a permutation.
-            let order: Vec<i32> = (0..columns).map(|i| (i * 7 % columns) as i32).collect();
+            let order: Vec<i32> = (0..columns).map(|i| i * 7 % columns).collect();
             let case = Case { count, order, num_numbers };
             for (kind, (numbers, flags)) in run_with_every(&case) {
                 let words = flags.len() / count;

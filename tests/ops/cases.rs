@@ -368,7 +368,11 @@ fn kernels() -> Vec<Case> {
             });
             let packed = [plain(dtype, &[rows, numbers]), flags, order];
             for (kernel, other) in [(Kernel::PackedDot, &w), (Kernel::PackedDotTransposed, &g)] {
-                cases.push(Case::of(Op::Kernel(kernel), &note, &[&packed[..], &[other.clone()]].concat()));
+                cases.push(Case::of(
+                    Op::Kernel(kernel),
+                    &note,
+                    &[&packed[..], std::slice::from_ref(other)].concat(),
+                ));
             }
             cases.push(Case::of(Op::Kernel(Kernel::SparseDot), &note, &[x.clone(), w]));
             cases.push(Case::of(Op::Kernel(Kernel::SparseDotTransposed), &note, &[x, g]));
