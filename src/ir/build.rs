@@ -1,5 +1,7 @@
 //! Shorthand for passes that write equations: one method per op, over a graph and a location.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use crate::array::{ArrayType, DType, HostArray};
@@ -126,6 +128,23 @@ impl<'a> Build<'a> {
             return x;
         }
         self.one(Op::Reduce { kind, axes: axes.to_vec() }, &[x])
+    }
+
+    /// A part of one axis.
+    pub fn slice_axis(&mut self, x: Var, axis: usize, range: Range<usize>) -> Var {
+        let mut limit = self.array_type(x).shape;
+        let (mut start, stride) = (vec![0; limit.len()], vec![1; limit.len()]);
+        (start[axis], limit[axis]) = (range.start, range.end);
+        self.one(Op::Slice { start, limit, stride }, &[x])
+    }
+
+    /// Zeros before and after the elements of one axis.
+    pub fn pad_axis(&mut self, x: Var, axis: usize, before: usize, after: usize) -> Var {
+        let array_type = self.array_type(x);
+        let (mut low, mut high) = (vec![0; array_type.rank()], vec![0; array_type.rank()]);
+        (low[axis], high[axis]) = (before, after);
+        let zero = self.scalar(0.0, array_type.dtype);
+        self.one(Op::Pad { interior: vec![0; low.len()], low, high }, &[x, zero])
     }
 
     pub fn gather(&mut self, x: Var, indices: Var, axis: usize) -> Var {

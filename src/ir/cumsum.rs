@@ -8,7 +8,7 @@
 use crate::array::DType;
 
 use super::build::Build;
-use super::{Comparison, Op, Reduction, Var};
+use super::{Comparison, Reduction, Var};
 
 /// How many neighbours are summed directly.
 const BLOCK: usize = 16;
@@ -56,20 +56,5 @@ impl Build<'_> {
         let none = self.full_like(terms, 0.0);
         let terms = self.select(up_to, terms, none);
         self.reduce(Reduction::Sum, terms, &[axis + 1])
-    }
-
-    fn pad_axis(&mut self, x: Var, axis: usize, before: usize, after: usize) -> Var {
-        let array_type = self.array_type(x);
-        let (mut low, mut high) = (vec![0; array_type.rank()], vec![0; array_type.rank()]);
-        (low[axis], high[axis]) = (before, after);
-        let zero = self.scalar(0.0, array_type.dtype);
-        self.one(Op::Pad { interior: vec![0; low.len()], low, high }, &[x, zero])
-    }
-
-    fn slice_axis(&mut self, x: Var, axis: usize, range: std::ops::Range<usize>) -> Var {
-        let mut limit = self.array_type(x).shape;
-        let (mut start, stride) = (vec![0; limit.len()], vec![1; limit.len()]);
-        (start[axis], limit[axis]) = (range.start, range.end);
-        self.one(Op::Slice { start, limit, stride }, &[x])
     }
 }

@@ -53,15 +53,13 @@ pub fn pack(b: &mut Build, numbers: usize, inputs: &[Var]) -> Vec<Var> {
     let [columns, rows] = b.array_type(x).shape[..] else { unreachable!("a matrix") };
     let words = (columns - numbers).div_ceil(WORD);
     let ordered = b.gather(x, order, 0);
-    let kept = slice(b, ordered, 0, 0..numbers);
+    let kept = b.slice_axis(ordered, 0, 0..numbers);
 
-    let rest = slice(b, ordered, 0, numbers..columns);
+    let rest = b.slice_axis(ordered, 0, numbers..columns);
     let zero = b.full_like(rest, 0.0);
     let set = b.compare(Comparison::Ne, rest, zero);
     let set = b.convert(set, DType::U32);
-    let fill = b.scalar(0.0, DType::U32);
-    let (low, high) = (vec![0, 0], vec![words * WORD - (columns - numbers), 0]);
-    let whole = b.one(Op::Pad { low, high, interior: vec![0, 0] }, &[set, fill]);
+    let whole = b.pad_axis(set, 0, 0, words * WORD - (columns - numbers));
     let bits = b.reshape(whole, &[words, WORD, rows]);
     let shifts = b.iota(DType::U32, &[words, WORD, rows], 1);
     let shifted = b.binary(Binary::ShiftLeft, bits, shifts);
@@ -112,16 +110,8 @@ fn unpack(b: &mut Build, inputs: &[Var]) -> Packed {
     let bits = b.reshape(bits, &[rows, num_words * WORD]);
     Packed {
         numbers,
-        flags: slice(b, bits, 1, 0..columns - num_numbers),
-        of_numbers: slice(b, order, 0, 0..num_numbers),
-        of_flags: slice(b, order, 0, num_numbers..columns),
+        flags: b.slice_axis(bits, 1, 0..columns - num_numbers),
+        of_numbers: b.slice_axis(order, 0, 0..num_numbers),
+        of_flags: b.slice_axis(order, 0, num_numbers..columns),
     }
-}
-
-fn slice(b: &mut Build, x: Var, axis: usize, range: std::ops::Range<usize>) -> Var {
-    let limits = b.array_type(x).shape;
-    let (mut start, mut limit) = (vec![0; limits.len()], limits);
-    (start[axis], limit[axis]) = (range.start, range.end);
-    let stride = vec![1; limit.len()];
-    b.one(Op::Slice { start, limit, stride }, &[x])
 }

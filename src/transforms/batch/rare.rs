@@ -202,9 +202,7 @@ fn inclusive_counts(build: &mut Build, flags: Var) -> Var {
     let size = build.array_type(flags).shape[0];
     let words = size.div_ceil(64);
     let shape = [words, 64];
-    let no = build.scalar(0.0, DType::Bool);
-    let op = Op::Pad { low: vec![0], high: vec![words * 64 - size], interior: vec![0] };
-    let padded = build.one(op, &[flags, no]);
+    let padded = build.pad_axis(flags, 0, 0, words * 64 - size);
     let bits = build.reshape(padded, &shape);
     let bits = build.convert(bits, DType::U64);
     let place = build.iota(DType::U64, &shape, 1);
@@ -235,7 +233,7 @@ fn inclusive_counts(build: &mut Build, flags: Var) -> Var {
 
     let all = build.add(before, inside);
     let all = build.reshape(all, &[words * 64]);
-    build.one(Op::Slice { start: vec![0], limit: vec![size], stride: vec![1] }, &[all])
+    build.slice_axis(all, 0, 0..size)
 }
 
 /// The indices of the first `width` set rows (past the last: some valid index), by binary search in the counts.

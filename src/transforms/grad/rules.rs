@@ -362,8 +362,8 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
 
 /// The rows of `w` `[I, W]` that belong to the numbers of a packed matrix, whose parts are the first three of `x`.
 fn rows_of_numbers(b: &mut Build, x: &[Var], w: Var) -> Var {
-    let limit = vec![b.array_type(x[0]).shape[1]];
-    let columns = b.one(Op::Slice { start: vec![0], limit, stride: vec![1] }, &[x[2]]);
+    let numbers = b.array_type(x[0]).shape[1];
+    let columns = b.slice_axis(x[2], 0, 0..numbers);
     b.gather(w, columns, 0)
 }
 
