@@ -488,7 +488,7 @@ mod tests {
         let product = build.convert(product, DType::I32);
         let all = build.add(product, sum);
         graph.outputs = vec![build.add(all, all)];
-        assert_eq!(written(&graph), "add dot [add add add convert add add: 2 -> 1]");
+        assert_eq!(written(&graph), "add dot [add add add convert_i32 add add: 2 -> 1]");
     }
 
     #[test]
