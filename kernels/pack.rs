@@ -6,6 +6,7 @@
 
 use super::call::Call;
 use super::lanes::{Lanes, best_lanes};
+use super::sparse_dot::check_packed;
 use super::transpose::turn;
 
 /// Observations that are packed together.
@@ -23,10 +24,10 @@ pub fn pack(call: &mut Call) -> Result<(), String> {
         return Ok(());
     }
     let (num_numbers, num_words) = (numbers.len() / count, flags.len() / count);
-    let fits = order.len() == columns && num_words == columns.saturating_sub(num_numbers).div_ceil(WORD);
-    if !fits || order.iter().any(|&column| column as usize >= columns) {
-        return Err(format!("{num_numbers} numbers and {num_words} words do not make {columns} columns"));
+    if order.len() != columns {
+        return Err(format!("an order of {} for {columns} columns", order.len()));
     }
+    check_packed(num_numbers, num_words, order)?;
     pack_rows(x.data, count, order, numbers, flags);
     Ok(())
 }

@@ -18,7 +18,7 @@ mod rows;
 
 use super::lanes::{Lanes, best_lanes};
 use rows::NonZeros;
-pub use rows::{Matrix, Rows};
+pub use rows::{Matrix, Rows, check_packed};
 
 /// Rows of which one in this many numbers is not zero are multiplied as they are.
 const DENSE: usize = 3;

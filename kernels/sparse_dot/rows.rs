@@ -41,6 +41,16 @@ pub enum Matrix<'a> {
     },
 }
 
+/// Checks that so many numbers and words of bits are a row of the columns in `order`, each of which exists.
+pub fn check_packed(num_numbers: usize, num_words: usize, order: &[i32]) -> Result<(), String> {
+    let columns = order.len();
+    let fits = num_words == columns.saturating_sub(num_numbers).div_ceil(WORD);
+    if !fits || order.iter().any(|&column| column as usize >= columns) {
+        return Err(format!("{num_numbers} numbers and {num_words} words do not make {columns} columns"));
+    }
+    Ok(())
+}
+
 impl<'a> Matrix<'a> {
     /// A packed matrix of `height` rows.
     ///
@@ -52,16 +62,13 @@ impl<'a> Matrix<'a> {
         flags: &'a [u32],
         order: &'a [i32],
     ) -> Result<Matrix<'a>, String> {
+        let (num_numbers, num_words) = match height {
+            0 => (order.len(), 0), // no row says
+            _ => (numbers.len() / height, flags.len() / height),
+        };
+        check_packed(num_numbers, num_words, order)?;
         // SAFETY: the types have one size and alignment, and any bits are a u32.
         let order = unsafe { std::slice::from_raw_parts(order.as_ptr().cast::<u32>(), order.len()) };
-        let (num_numbers, num_words) = (numbers.len() / height.max(1), flags.len() / height.max(1));
-        let fits = height == 0 || num_words == order.len().saturating_sub(num_numbers).div_ceil(WORD);
-        if !fits || order.iter().any(|&column| column as usize >= order.len()) {
-            return Err(format!(
-                "{num_numbers} numbers and {num_words} words do not make {} columns",
-                order.len()
-            ));
-        }
         Ok(Matrix::Packed { numbers, num_numbers, flags, num_words, order })
     }
 }

@@ -12,7 +12,7 @@ pub use crate::runtime::kernels::Activation;
 
 use super::{Build, Graph, Location, Op, Var};
 
-/// A kernel. Each has a native function of the same name (`runtime::kernels`).
+/// A kernel. Each has a native function (`runtime::kernels`), plain and packed products the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// (x `[N, I]`, w `[I, W]`) -> `[N, W]`: the matrix product, where x is expected to be mostly zeros.
