@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::interpret::interpret;
 use lockstep::ir::{Graph, Var, check};
-use lockstep::lang::{Handle, Int, all_gather, arange, constant, replica_id, scan_range, stack, trace};
+use lockstep::lang::{
+    Float, Handle, Int, all_gather, arange, constant, replica_id, scan_range, stack, trace,
+};
 use lockstep::lower::{Options, lower};
 use lockstep::runtime::{Client, CompileOptions, DeviceKind, ProgramCache, plugin};
 
@@ -57,9 +59,8 @@ fn run_together<'a>(client: &Client, cases: &'a [Case]) -> BTreeMap<&'a str, Vec
 fn small_equations_can_read_what_xla_computes_early() {
     let start = Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
     let traced = trace(&start, |start| {
-        let table = (arange(5000).as_f32() * 0.5).sqrt();
-        let (small, big) =
-            (arange(40) * 3, constant::<_, f32>((0..3000).map(|i| i as f32).collect::<Vec<_>>()));
+        let numbers = |count: i32| -> Float { constant((0..count).map(|i| i as f32).collect::<Vec<_>>()) };
+        let (table, big, small) = ((numbers(5000) * 0.5).sqrt(), numbers(3000), arange(40) * 3);
         let look = |i: Int| {
             let from_table = table.take(i * 2, 0) + big.take(i + 7, 0);
             (from_table * 2.0 + 1.0).abs() - small.take(i, 0).as_f32()
