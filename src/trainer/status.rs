@@ -13,6 +13,9 @@ use super::files::write_atomically;
 /// What a run says of itself while it lives.
 pub const STATUS: &str = "status.json";
 
+/// Where a run comes from.
+pub const META: &str = "meta.json";
+
 /// What a run is doing, as it says itself. A run that says `running` may be dead: see `run_dir::is_running`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,11 +79,12 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
-/// Writes `meta.json` of a new run: where it comes from. `facts` adds what the caller knows of the device and
-/// the program.
-pub fn write_meta(run: &Path, seed: u64, facts: &[(String, Value)]) -> Result<()> {
+/// Writes `meta.json` of a new run: its id and where it comes from. `facts` adds what the caller knows of the device
+/// and the program.
+pub fn write_meta(run: &Path, id: &str, seed: u64, facts: &[(String, Value)]) -> Result<()> {
     let (git_commit, git_dirty) = git_state();
     let mut meta = Map::new();
+    meta.insert("id".into(), id.into());
     meta.insert("command".into(), command_line().into());
     meta.insert("git_commit".into(), json!(git_commit));
     meta.insert("git_dirty".into(), git_dirty.into());
@@ -88,14 +92,15 @@ pub fn write_meta(run: &Path, seed: u64, facts: &[(String, Value)]) -> Result<()
     meta.insert("lockstep_version".into(), env!("CARGO_PKG_VERSION").into());
     meta.insert("start_time_iso".into(), now().into());
     meta.extend(facts.iter().cloned());
-    write_atomically(&run.join("meta.json"), &serde_json::to_vec_pretty(&meta)?)
+    write_atomically(&run.join(META), &serde_json::to_vec_pretty(&meta)?)
 }
 
-/// Adds to `meta.json` that the run was continued from `update`.
-pub fn add_resume_to_meta(run: &Path, update: u64, facts: &[(String, Value)]) -> Result<()> {
-    let path = run.join("meta.json");
+/// Adds to `meta.json` that the run `id` was continued from `update`.
+pub fn add_resume_to_meta(run: &Path, id: &str, update: u64, facts: &[(String, Value)]) -> Result<()> {
+    let path = run.join(META);
     let text = fs::read_to_string(&path).unwrap_or_default(); // a checkpoint may lie in a directory of its own
     let mut meta: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    meta.insert("id".into(), id.into());
     let mut resume = Map::new();
     resume.insert("update".into(), update.into());
     resume.insert("command".into(), command_line().into());
@@ -168,12 +173,12 @@ mod tests {
     #[test]
     fn meta_remembers_every_start() {
         let dir = tempfile::tempdir().unwrap();
-        write_meta(dir.path(), 7, &[("device".into(), "cpu".into())]).unwrap();
-        add_resume_to_meta(dir.path(), 10, &[]).unwrap();
-        add_resume_to_meta(dir.path(), 20, &[("device".into(), "cuda".into())]).unwrap();
+        write_meta(dir.path(), "abc", 7, &[("device".into(), "cpu".into())]).unwrap();
+        add_resume_to_meta(dir.path(), "abc", 10, &[]).unwrap();
+        add_resume_to_meta(dir.path(), "abc", 20, &[("device".into(), "cuda".into())]).unwrap();
         let text = fs::read_to_string(dir.path().join("meta.json")).unwrap();
         let meta: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(meta["seed"], 7);
+        assert_eq!((&meta["id"], &meta["seed"]), (&"abc".into(), &7.into()));
         assert_eq!(meta["device"], "cpu");
         assert_eq!(meta["resumes"][0]["update"], 10);
         assert_eq!(meta["resumes"][1]["device"], "cuda");

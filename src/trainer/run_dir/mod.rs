@@ -21,6 +21,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::checkpoint::Checkpoint;
 use super::files::{self, write_atomically};
 use super::settings::Settings;
+use super::status::META;
 use name::is_taken;
 
 pub use checkpoints::{Resumed, checkpoints, keep_newest};
@@ -30,6 +31,7 @@ pub use name::{check_is_new, new_name};
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    id: String,
     _lock: File,
 }
 
@@ -48,7 +50,7 @@ impl RunDir {
             let name = new_name(settings)?;
             let path = parent.join(&name);
             match fs::create_dir(&path) {
-                Ok(()) => return Self::take(path),
+                Ok(()) => return Self::take(path, new_id()?),
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(error).with_context(|| cannot(&path));
                 }
@@ -64,16 +66,24 @@ impl RunDir {
     /// # Errors
     /// One line if another process works in it, or if it is not writable.
     pub fn reopen(path: &Path) -> Result<Self> {
-        let run = Self::take(path.to_path_buf())?;
+        // A run from before there were ids gets one now.
+        let id = id_of(path).map_or_else(new_id, Ok)?;
+        let run = Self::take(path.to_path_buf(), id)?;
         files::remove_leftovers(path).with_context(|| format!("cannot clean up {}", path.display()))?;
         Ok(run)
     }
 
-    fn take(path: PathBuf) -> Result<Self> {
+    fn take(path: PathBuf, id: String) -> Result<Self> {
         let lock = lock(&path)?;
         write_atomically(&path.join("pid"), std::process::id().to_string().as_bytes())?;
         let _ = fs::remove_file(path.join("stop")); // a request to stop was meant for an earlier process
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, id, _lock: lock })
+    }
+
+    /// What tells this run from all others, also from those of its name in other directories and on other machines:
+    /// `id` in `meta.json`, made when the run began and kept for ever.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     pub fn path(&self) -> &Path {
@@ -212,6 +222,26 @@ pub fn config(path: &Path) -> Result<toml::Table> {
 pub fn remove(path: &Path) -> Result<()> {
     let _lock = lock(path)?;
     fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// The id of the run in a directory, as its `meta.json` says.
+pub fn id_of(path: &Path) -> Option<String> {
+    let meta: serde_json::Value = serde_json::from_slice(&fs::read(path.join(META)).ok()?).ok()?;
+    let id = meta.get("id")?.as_str()?;
+    let is_plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_plain.then(|| id.into())
+}
+
+/// An id that no other run has: 12 letters and digits, from the system's random numbers.
+fn new_id() -> Result<String> {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut number = getrandom::u64().context("the system gives no random numbers")?;
+    let mut digit = || {
+        let digit = DIGITS[(number % 36) as usize];
+        number /= 36;
+        char::from(digit)
+    };
+    Ok((0..12).map(|_| digit()).collect())
 }
 
 /// The name of the run in a directory.

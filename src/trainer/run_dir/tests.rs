@@ -19,6 +19,20 @@ fn names_count_up_within_a_day() {
     assert_eq!(name(&existing, Some("lr")), "hackmatrix-jan05-26-13-lr");
 }
 
+#[test]
+fn a_run_has_an_id_that_it_keeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|place| {
+        let run = RunDir::create(&settings(&dir.path().join(place), Some("same"))).unwrap();
+        crate::trainer::status::write_meta(run.path(), run.id(), 0, &[]).unwrap();
+        (run.path().to_path_buf(), run.id().to_string())
+    });
+    assert_ne!(a.1, b.1, "the same name in two places");
+    assert_eq!(RunDir::reopen(&a.0).unwrap().id(), a.1);
+    assert_eq!(id_of(&b.0), Some(b.1));
+    assert!(a.1.len() == 12 && a.1.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", a.1);
+}
+
 fn settings(dir: &Path, name: Option<&str>) -> Settings {
     Settings {
         checkpoint_dir: dir.join("checkpoints"),

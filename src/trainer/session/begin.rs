@@ -37,7 +37,7 @@ impl<'a> Session<'a> {
     pub fn begin(job: Job<'a>, ears: impl FnOnce(u64, u64) -> Ears) -> Result<Self> {
         let progress = Progress::new(job.learner.metric_names());
         let run = RunDir::create(job.settings)?;
-        status::write_meta(run.path(), job.settings.seed, job.facts)?;
+        status::write_meta(run.path(), run.id(), job.settings.seed, job.facts)?;
         let known = Known { origin: Origin::New, logged_step: 0 };
         Self::new(job, ears, run, progress, known)
     }
@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
         let mut progress = checkpoint.progress;
         evaluation::restore(run.path(), checkpoint.best.as_ref(), learner.params_metadata())?;
         let moved = run.supersede_after(progress.update)?;
-        status::add_resume_to_meta(run.path(), progress.update, facts)?;
+        status::add_resume_to_meta(run.path(), run.id(), progress.update, facts)?;
         let other_metrics = progress.interval.names() != learner.metric_names();
         if other_metrics {
             progress.interval = Interval::new(learner.metric_names());
@@ -201,6 +201,7 @@ fn begin_wandb(
         settings,
         config: values,
         run: run.path(),
+        run_id: run.id(),
         run_name: &run.name(),
         origin: known.origin,
         commit: status::git_state().0,

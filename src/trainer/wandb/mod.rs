@@ -72,6 +72,8 @@ pub struct Description<'a> {
     pub config: Map<String, Value>,
     /// The run directory.
     pub run: &'a Path,
+    /// The run's own id, which no other run has: `id` in its `meta.json`.
+    pub run_id: &'a str,
     pub run_name: &'a str,
     pub origin: Origin,
     pub commit: Option<String>,
@@ -124,7 +126,7 @@ impl Wandb {
     }
 
     fn open(description: &Description, environment: &Environment, mode: Mode, pace: Pace) -> Result<Self> {
-        let Description { settings, ref config, run, run_name, origin, ref commit, logged_step } =
+        let Description { settings, ref config, run, run_name, origin, ref commit, logged_step, .. } =
             *description;
         let identity = Identity::new(settings, environment, run_name, origin);
         let start = jiff::Timestamp::now();

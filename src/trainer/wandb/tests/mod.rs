@@ -50,6 +50,7 @@ fn begin(dir: &Path, url: Option<&str>, origin: Origin) -> Wandb {
         settings: &settings,
         config,
         run: dir,
+        run_id: "k3v9x0q2m1zz",
         run_name: "cartpole-jan05-26-1",
         origin,
         commit: Some("c0ffee".into()),
