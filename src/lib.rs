@@ -22,6 +22,8 @@
 
 pub mod cli;
 
+pub use cli::App;
+
 pub mod config;
 
 pub mod trainer;

@@ -1,5 +1,7 @@
 use std::process::ExitCode;
 
+use lockstep::{App, envs};
+
 fn main() -> ExitCode {
-    lockstep::cli::main(std::env::args_os())
+    App::new("lockstep").envs(envs::builtin()).main()
 }

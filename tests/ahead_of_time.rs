@@ -3,7 +3,7 @@
 //! A test is skipped where its plugin is not found (`lockstep plugin install cuda12` or `tpu` installs it);
 //! `LOCKSTEP_REQUIRE_CUDA=1` and `LOCKSTEP_REQUIRE_TPU=1` make that a failure.
 
-use lockstep::envs::registry::ENVS;
+use lockstep::envs::builtin;
 use lockstep::runtime::{DeviceKind, plugin};
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ fn takes_all(kind: DeviceKind, required: &str, topology: &str, device_kind: &str
         println!("skipped: no plugin for {kind} is found; `lockstep plugin install` installs one");
         return;
     };
-    for env in ENVS {
+    for env in builtin() {
         let output = lockstep()
             .args(["compile", "--topology", topology, "--devices", "2", "--json"])
             .args(["--env", env.name, "--num-envs", "64", "--num-steps", "16"])

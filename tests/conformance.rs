@@ -2,7 +2,7 @@
 
 use lockstep::algorithms::random::random_action;
 use lockstep::array::{ArrayType, DType, HostArray};
-use lockstep::envs::registry::ENVS;
+use lockstep::envs::builtin;
 use lockstep::envs::{Aggregate, AnyEnv, default_params, vector};
 use lockstep::lang::{Handle, Int, Key, Leaves, Tree, leaf_types, scan_range, trace, traced_for, vmap_last};
 use lockstep::runtime::DeviceKind;
@@ -70,7 +70,7 @@ fn episodes(env: &dyn AnyEnv, params: &Leaves, state: Leaves, key: Key) -> (Leav
 
 #[test]
 fn every_environment_keeps_the_contract() {
-    for entry in ENVS {
+    for entry in builtin() {
         let name = entry.name;
         let env = (entry.make)();
         let spec = env.spec();

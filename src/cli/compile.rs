@@ -15,7 +15,8 @@ use crate::config::{UsageError, check_devices};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
 
-use super::learner::{MAX_UPDATES, find_env};
+use super::App;
+use super::learner::MAX_UPDATES;
 use super::workload::Workload;
 
 /// What to compile, and for what.
@@ -38,8 +39,9 @@ struct Compile {
     json: bool,
 }
 
-pub fn command() -> Command {
+pub fn command(env: &'static str) -> Command {
     Compile::augment_args(Command::new("compile"))
+        .mut_arg("env", |arg| arg.default_value(env))
         .about("Compile the training programs for GPUs or TPUs that this machine need not have")
         .after_help("It needs the plugin: `lockstep plugin install cuda12` for GPUs, `lockstep plugin install tpu` for TPUs.")
 }
@@ -48,10 +50,10 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// One line; a [`UsageError`] if the sizes make no sense.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let compile = Compile::from_arg_matches(matches)?;
     let Workload { env, precision, deterministic, .. } = &compile.workload;
-    let settings = compile.workload.settings()?;
+    let settings = compile.workload.settings(app)?;
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
@@ -65,7 +67,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
     let start = Start {
         settings: &settings,
-        env: &*(find_env(env)?.make)(),
+        env: &*(app.find_env(env)?.make)(),
         seed: 0,
         total_updates: 1,
         max_updates: MAX_UPDATES,

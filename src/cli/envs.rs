@@ -8,11 +8,9 @@ use toml::Table;
 use crate::algorithms::ppo;
 use crate::array::HostArray;
 use crate::envs::description::Group;
-use crate::envs::registry::{ENVS, Entry};
-use crate::envs::{Description, EnvSpec, default_params};
+use crate::envs::{Description, Entry, EnvSpec, default_params};
 
-use super::learner::{env_defaults, find_env};
-use super::{print, print_line};
+use super::{App, print, print_line};
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -33,18 +31,18 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// An unknown name: one line with the nearest one.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let Envs { name, json } = Envs::from_arg_matches(matches)?;
     match (name, json) {
-        (None, false) => print(&table()),
-        (None, true) => print_line(Value::from_iter(ENVS.iter().map(row))),
-        (Some(name), false) => print(&Facts::of(find_env(&name)?)?.to_text()),
-        (Some(name), true) => print_line(Facts::of(find_env(&name)?)?.to_json()),
+        (None, false) => print(&table(app)),
+        (None, true) => print_line(Value::from_iter(app.entries().iter().map(row))),
+        (Some(name), false) => print(&Facts::of(app, app.find_env(&name)?)?.to_text()),
+        (Some(name), true) => print_line(Facts::of(app, app.find_env(&name)?)?.to_json()),
     }
 }
 
 fn row(entry: &Entry) -> Value {
-    let spec = (entry.make)().spec();
+    let spec = entry.spec();
     json!({
         "name": entry.name,
         "summary": entry.summary,
@@ -53,10 +51,10 @@ fn row(entry: &Entry) -> Value {
     })
 }
 
-fn table() -> String {
+fn table(app: &App) -> String {
     let mut text = format!("{:<14}{:>8}{:>10}  summary\n", "name", "obs", "actions");
-    for entry in ENVS {
-        let spec = (entry.make)().spec();
+    for entry in app.entries() {
+        let spec = entry.spec();
         let (name, summary) = (entry.name, entry.summary);
         text += &format!("{name:<14}{:>8}{:>10}  {summary}\n", spec.obs_size(), spec.num_actions);
     }
@@ -65,7 +63,7 @@ fn table() -> String {
 
 /// All about one environment.
 struct Facts {
-    entry: &'static Entry,
+    entry: Entry,
     spec: EnvSpec,
     description: Description,
     params: Vec<(String, HostArray)>,
@@ -75,21 +73,21 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(entry: &'static Entry) -> Result<Facts> {
+    fn of(app: &App, entry: Entry) -> Result<Facts> {
         let env = (entry.make)();
         Ok(Facts {
             entry,
             spec: env.spec(),
-            description: (entry.describe)(),
+            description: entry.description(),
             params: default_params(&*env),
-            settings: Table::try_from(env_defaults(entry.name)?)?,
+            settings: Table::try_from(app.env_defaults(entry.name)?)?,
             general: Table::try_from(ppo::Settings::default())?,
         })
     }
 
     fn to_json(&self) -> Value {
         let params = self.params.iter().map(|(name, value)| (name.clone(), number(value)));
-        let mut object = row(self.entry);
+        let mut object = row(&self.entry);
         object["observation"] = json!(self.description.observation);
         object["actions"] = json!(self.description.actions);
         object["rewards"] = json!(self.description.rewards);

@@ -13,8 +13,8 @@ use crate::algorithms::report::{Report, Spread};
 use crate::config::UsageError;
 
 use super::device::Device;
-use super::player::Player;
-use super::{print, print_line};
+use super::player::{Player, env_help};
+use super::{App, print, print_line};
 
 /// What to evaluate, and how.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ struct Eval {
     /// A file of parameters, a directory (its newest file), or `random` for uniformly random valid actions
     #[arg(value_name = "PARAMS")]
     params: String,
-    /// Environment [default: the one that the file names; hackmatrix for `random`]
+    /// Environment
     #[arg(long, value_name = "NAME")]
     env: Option<String>,
     /// Episodes to play
@@ -44,8 +44,9 @@ struct Eval {
     json: bool,
 }
 
-pub fn command() -> Command {
+pub fn command(env: &str) -> Command {
     Eval::augment_args(Command::new("eval"))
+        .mut_arg("env", |arg| arg.help(env_help(env)))
         .about("Evaluate trained parameters, or random play")
         .after_help("Each episode counts once, however long it is. The same seed plays the same episodes.")
 }
@@ -54,10 +55,10 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// One line; a [`UsageError`] if the numbers make no sense.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let eval = Eval::from_arg_matches(matches)?;
     eval.check().map_err(|error| UsageError(error.to_string()))?;
-    let player = eval.player()?;
+    let player = eval.player(app)?;
     let env = (player.env.make)();
     let client = eval.device.open()?;
     let evaluator = Evaluator::new(&client, &*env, &player.policy, eval.episodes)?;
@@ -83,9 +84,9 @@ impl Eval {
         Ok(())
     }
 
-    fn player(&self) -> Result<Player> {
+    fn player(&self, app: &App) -> Result<Player> {
         let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
-        Player::named(Path::new(&self.params), self.env.as_deref(), choice)
+        Player::named(app, Path::new(&self.params), self.env.as_deref(), choice)
     }
 
     /// How actions are chosen, in a word.

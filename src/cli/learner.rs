@@ -4,30 +4,18 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::algorithms::ppo::{self, PpoGroup, PpoLearner, Start, Timing};
-use crate::config::{self, UsageError};
-use crate::envs::AnyEnv;
-use crate::envs::registry::{self, Entry};
+use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
-
-/// The environment of that name.
-///
-/// # Errors
-/// A [`UsageError`] with the nearest known name.
-pub fn find_env(name: &str) -> Result<&'static Entry> {
-    registry::find(name).map_err(|error| UsageError(error.to_string()).into())
-}
-
-/// The default settings for the environment of that name.
-pub fn env_defaults(name: &str) -> Result<ppo::Settings> {
-    config::ppo_defaults(find_env(name)?.defaults)
-}
+use crate::trainer::status;
 
 /// The most updates in one chunk of training. Chunks aim at about a second, so this only bounds the table of metrics.
 pub const MAX_UPDATES: usize = 1024;
 
 /// What to compile, beside the settings of PPO.
 pub struct Plan<'a> {
-    pub env: &'a str,
+    /// The program that plays what is learned.
+    pub program: &'static str,
+    pub env: &'a Entry,
     pub seed: u64,
     pub total_updates: u64,
     pub max_updates: usize,
@@ -52,6 +40,7 @@ impl Plan<'_> {
 
     fn facts(&self, client: &Client, timing: Timing) -> Facts {
         let facts = [
+            (status::PROGRAM, json!(self.program)),
             ("platform", json!(client.platform())),
             ("device_kind", json!(client.device_kind())),
             ("devices", json!(self.devices)),
@@ -70,7 +59,7 @@ pub type Facts = Vec<(String, Value)>;
 
 /// The compiled learner.
 pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Facts)> {
-    let env = (find_env(plan.env)?.make)();
+    let env = (plan.env.make)();
     let client = plan.client()?;
     let learner = PpoLearner::new(&client, &plan.start(settings, &*env))?;
     let facts = plan.facts(&client, learner.timing());
@@ -79,7 +68,7 @@ pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Facts
 
 /// The compiled group of `num_seeds` learners, the first with the seed of the plan.
 pub fn build_group(settings: &ppo::Settings, plan: &Plan, num_seeds: usize) -> Result<(PpoGroup, Facts)> {
-    let env = (find_env(plan.env)?.make)();
+    let env = (plan.env.make)();
     let client = plan.client()?;
     let group = PpoGroup::new(&client, &plan.start(settings, &*env), num_seeds)?;
     let mut facts = plan.facts(&client, group.timing());

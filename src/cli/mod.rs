@@ -15,6 +15,7 @@ use clap::{ArgMatches, Command};
 use crate::config::{UsageError, train_command};
 use crate::trainer::tell;
 
+mod app;
 mod bench;
 mod compile;
 mod dashboard;
@@ -31,6 +32,8 @@ mod verify;
 mod watch;
 mod workload;
 
+pub use app::App;
+
 /// A failure of which everything has been said.
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
@@ -40,30 +43,31 @@ const FAILED: u8 = 1;
 const WRONG_USAGE: u8 = 2;
 
 /// The whole program: parses `args`, does what they say, and gives the exit status.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = Command::new("lockstep")
+fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let env = app.default_env();
+    let command = Command::new(app.name())
         .version(env!("CARGO_PKG_VERSION"))
         .about("Train reinforcement-learning agents in programs compiled by XLA")
         .subcommands([
-            train_command(),
-            eval::command(),
-            watch::command(),
+            train_command(env),
+            eval::command(env),
+            watch::command(env),
             runs::command(),
             envs::command(),
-            bench::command(),
-            compile::command(),
+            bench::command(env),
+            compile::command(env),
             verify::command(),
             serve::command(),
             plugin::command(),
         ]);
     run(command, args, |name, matches| match name {
-        "train" => train::run(matches),
-        "eval" => eval::run(matches),
-        "watch" => watch::run(matches),
-        "envs" => envs::run(matches),
-        "bench" => bench::run(matches),
-        "compile" => compile::run(matches),
-        "runs" => runs::run(matches),
+        "train" => train::run(app, matches),
+        "eval" => eval::run(app, matches),
+        "watch" => watch::run(app, matches),
+        "envs" => envs::run(app, matches),
+        "bench" => bench::run(app, matches),
+        "compile" => compile::run(app, matches),
+        "runs" => runs::run(app, matches),
         "verify" => verify::run(matches),
         "serve" => serve::run(matches),
         "plugin" => plugin::run(matches),
@@ -149,7 +153,7 @@ mod tests {
     /// The exit status, and what the error said in one line.
     fn outcome(args: &[&str], result: Result<()>) -> String {
         let args = ["lockstep"].iter().chain(args).map(OsString::from).collect::<Vec<_>>();
-        let code = run(Command::new("lockstep").subcommand(train_command()), args, |_, _| result);
+        let code = run(Command::new("lockstep").subcommand(train_command("cartpole")), args, |_, _| result);
         format!("{code:?}")
     }
 
@@ -168,7 +172,8 @@ mod tests {
     #[test]
     fn mistakes_are_one_line_with_a_tip() {
         let message = |args: &[&str]| {
-            let error = train_command().no_binary_name(true).try_get_matches_from(args).unwrap_err();
+            let error =
+                train_command("cartpole").no_binary_name(true).try_get_matches_from(args).unwrap_err();
             one_line(&error.render().to_string())
         };
         assert_eq!(

@@ -2,46 +2,46 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 
 use crate::algorithms::policy::{Choice, Policy};
-use crate::envs::registry::Entry;
+use crate::envs::Entry;
 use crate::nn::Activation;
-use crate::trainer::{find_params, load_params};
+use crate::trainer::{find_params, load_params, status};
 
-use super::learner::find_env;
+use super::App;
 
 /// A policy, and the environment it plays in.
 pub struct Player {
-    pub env: &'static Entry,
+    pub env: Entry,
     pub policy: Policy,
 }
 
 impl Player {
     /// The policy that chooses at random.
-    pub fn random(env: &str) -> Result<Player> {
-        Ok(Player { env: find_env(env)?, policy: Policy::random() })
+    pub fn random(app: &App, env: &str) -> Result<Player> {
+        Ok(Player { env: app.find_env(env)?, policy: Policy::random() })
     }
 
     /// What the user names: `random`, a file of parameters, or a directory with some.
     ///
     /// # Errors
     /// As [`Player::load`]; nothing of that name.
-    pub fn named(request: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
+    pub fn named(app: &App, request: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
         if request == Path::new("random") {
-            return Player::random(env.unwrap_or("hackmatrix"));
+            return Player::random(app, env.unwrap_or(app.default_env()));
         }
-        let env = env.map(find_env).transpose()?.map(|entry| entry.name); // a misspelt name is told first
-        Player::load(&params_file(request)?, env, choice)
+        let env = env.map(|name| app.find_env(name)).transpose()?.map(|entry| entry.name); // a misspelt name is told first
+        Player::load(app, &params_file(request)?, env, choice)
     }
 
     /// The policy in a file of parameters. The file says its environment; `env` is what the user says of it.
     ///
     /// # Errors
     /// One line: an unreadable file, or parameters of another environment or network.
-    pub fn load(path: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
-        let env = env.map(find_env).transpose()?;
+    pub fn load(app: &App, path: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
+        let env = env.map(|name| app.find_env(name)).transpose()?;
         let (params, metadata) = load_params(path)?;
         let file = path.display();
         let env = match (metadata.get("env"), env) {
@@ -50,9 +50,16 @@ impl Player {
                 env.name
             ),
             (_, Some(env)) => env,
-            (Some(trained), None) => find_env(trained).map_err(|_| {
-                anyhow::anyhow!("{file} was trained on {trained}, which this lockstep does not know")
-            })?,
+            (Some(trained), None) => {
+                let program = metadata.get(status::PROGRAM).map_or("another program", String::as_str);
+                app.find_env(trained).map_err(|_| {
+                    anyhow!(
+                        "{file} was trained on {trained}, an environment of the program {program}; \
+                         run that program instead of {}",
+                        app.name()
+                    )
+                })?
+            }
             (None, None) => bail!("{file} does not say its environment; add --env NAME"),
         };
         let said = metadata.get("activation").map(String::as_str);
@@ -63,6 +70,11 @@ impl Player {
             .with_context(|| format!("{file} cannot play {}", env.name))?;
         Ok(Player { env, policy })
     }
+}
+
+/// The help of the flag --env where a file may name the environment; `env` is the default of random play.
+pub fn env_help(env: &str) -> String {
+    format!("Environment [default: the one that the file names; {env} for `random`]")
 }
 
 /// The newest parameters in a directory of runs.

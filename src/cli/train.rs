@@ -5,19 +5,21 @@ use clap::ArgMatches;
 
 use crate::algorithms::ppo::Timing;
 use crate::config::{self, Config, Resolved, UsageError};
+use crate::envs::Entry;
 use crate::runtime::plugin;
 use crate::trainer::{self, Failure, evaluation, tell, thousands};
 
+use super::App;
 use super::dashboard::{self, Screen};
-use super::learner::{MAX_UPDATES, Plan, build, build_group, env_defaults, find_env};
+use super::learner::{MAX_UPDATES, Plan, build, build_group};
 
 /// Trains.
 ///
 /// # Errors
 /// One line; a [`config::UsageError`] if the settings are wrong.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
-        config::resolve(matches, env_defaults)?;
+        config::resolve(matches, |env| app.env_defaults(env))?;
     if dashboard && config.run.num_seeds > 1 {
         let advice = "train --dashboard shows one run; leave it out with --num-seeds, and see a run of the group \
                       with `lockstep runs watch RUN`";
@@ -26,7 +28,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     if dashboard {
         dashboard::check_terminal("train --dashboard", "without it, the run is told in lines")?;
     }
-    check_curriculum(&config)?;
+    let entry = app.find_env(&config.run.env)?;
+    check_curriculum(&config, &entry)?;
     if let Some(resumed) = &mut resumed {
         resumed.rewind = rewind;
     }
@@ -35,7 +38,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         tell(&line);
     }
     let plan = Plan {
-        env: &config.run.env,
+        program: app.name(),
+        env: &entry,
         seed: config.run.seed,
         total_updates: config.run.total_timesteps / config.ppo.batch_size() as u64,
         max_updates: MAX_UPDATES,
@@ -49,7 +53,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     }
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     if config.run.eval_interval.is_some() {
-        let env = (find_env(&config.run.env)?.make)();
+        let env = (entry.make)();
         learner.prepare_evaluation(&*env, evaluation::choice(&config.run), config.run.eval_episodes)?;
     }
     tell_timing(learner.timing());
@@ -63,9 +67,9 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-fn check_curriculum(config: &Config) -> Result<()> {
+fn check_curriculum(config: &Config, entry: &Entry) -> Result<()> {
     let Some(schedule) = config.ppo.schedule() else { return Ok(()) };
-    let env = (find_env(&config.run.env)?.make)();
+    let env = (entry.make)();
     schedule.check(&*env).map_err(|error| UsageError(error.to_string()).into())
 }
 
@@ -79,7 +83,7 @@ fn train_group(config: &Config, plan: &Plan, json: bool) -> Result<()> {
     let (mut group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
     facts.push(("group".into(), name.as_str().into()));
     if run.eval_interval.is_some() {
-        let env = (find_env(&run.env)?.make)();
+        let env = (plan.env.make)();
         group.prepare_evaluation(&*env, evaluation::choice(run), run.eval_episodes)?;
     }
     tell_timing(group.timing());

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::learner::env_defaults;
+use super::App;
 use crate::algorithms::ppo;
 use crate::lower::Precision;
 
@@ -11,7 +11,7 @@ use crate::lower::Precision;
 #[derive(Debug, Args)]
 pub struct Workload {
     /// Environment
-    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
+    #[arg(long, value_name = "NAME", default_value = "")]
     pub env: String,
     /// Environments that step in lockstep [default: the environment's]
     #[arg(long, value_name = "N")]
@@ -32,8 +32,8 @@ impl Workload {
     ///
     /// # Errors
     /// There is no such environment.
-    pub fn settings(&self) -> Result<ppo::Settings> {
-        let defaults = env_defaults(&self.env)?;
+    pub fn settings(&self, app: &App) -> Result<ppo::Settings> {
+        let defaults = app.env_defaults(&self.env)?;
         Ok(ppo::Settings {
             num_envs: self.num_envs.unwrap_or(defaults.num_envs),
             num_steps: self.num_steps.unwrap_or(defaults.num_steps),

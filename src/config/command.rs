@@ -30,16 +30,17 @@ pub struct Invocation {
     pub json: bool,
 }
 
-/// The subcommand `train` with all settings as flags.
-pub fn train_command() -> Command {
+/// The subcommand `train` with all settings as flags, for a program whose default environment is `env`.
+pub fn train_command(env: &'static str) -> Command {
     let command = Invocation::augment_args(Command::new("train"));
     let command = trainer::Settings::augment_args(command);
     let command = ppo::Settings::augment_args(command);
-    with_variables(command).about("Train an agent").long_about(None).after_help(
-        "The defaults are those of hackmatrix; `lockstep envs NAME` shows those of another environment. Every flag \
-         can be given as an environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command, as a key \
-         of the file (num_envs = 64). Flags win over variables, variables over the file, the file over the defaults.",
-    )
+    let command = command.mut_arg("env", |arg| arg.default_value(env));
+    with_variables(command).about("Train an agent").long_about(None).after_help(format!(
+        "The defaults are those of {env}; `envs NAME` shows those of another environment. Every flag can be given as an \
+         environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command, as a key of the file \
+         (num_envs = 64). Flags win over variables, variables over the file, the file over the defaults.",
+    ))
 }
 
 /// Gives every flag its environment variable, and every switch an optional value (`--anneal-lr false`), so that a

@@ -5,7 +5,7 @@ use super::*;
 use crate::trainer::{Checkpoint, Progress};
 
 fn try_resolve(args: &[&str]) -> Result<Resolved> {
-    let matches = train_command().no_binary_name(true).try_get_matches_from(args)?;
+    let matches = train_command("hackmatrix").no_binary_name(true).try_get_matches_from(args)?;
     resolve(&matches, |env| match env {
         "hackmatrix" => Ok(ppo::Settings::default()),
         "cartpole" => Ok(ppo::Settings {

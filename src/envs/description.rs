@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::EnvSpec;
+
 /// The observation, the actions and the reward in names.
 #[derive(Clone, Debug, Serialize)]
 pub struct Description {
@@ -55,6 +57,25 @@ impl Group {
 }
 
 impl Description {
+    /// Numbers in place of names, for an environment that brings none.
+    pub fn numbered(spec: &EnvSpec) -> Description {
+        let feature = |i| Feature { name: format!("obs {i}"), is: String::new() };
+        let action = |i| Action { name: format!("action {i}"), does: String::new() };
+        let reward = |metric: &super::Metric| {
+            let name = metric.name.strip_prefix("reward/")?.to_owned();
+            Some(Reward { name, pays: "?".into(), per: "step".into() })
+        };
+        Description {
+            observation: vec![Group {
+                name: "observation".into(),
+                count: 1,
+                features: (0..spec.obs_size()).map(feature).collect(),
+            }],
+            actions: (0..spec.num_actions).map(action).collect(),
+            rewards: spec.metrics.iter().filter_map(reward).collect(),
+        }
+    }
+
     /// The name of an action.
     pub fn action(&self, index: usize) -> &str {
         self.actions.get(index).map_or("?", |action| &action.name)

@@ -12,6 +12,7 @@ pub use cartpole::CartPole;
 pub use description::Description;
 pub use env::{Aggregate, Env, EnvSpec, Metric, Step};
 pub use erased::{AnyEnv, Erased};
+pub use registry::{Entry, boxed, builtin};
 
 use crate::array::HostArray;
 use crate::interpret::interpret;

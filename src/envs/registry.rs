@@ -1,51 +1,117 @@
-//! The table of environments: a new one is a module and one line here.
+//! Environments by name, with all that the commands need to know of each.
+//!
+//! A program is an [`App`](crate::App) with a [`Registry`] of its own: the entries of [`builtin`], those of the crate that
+//! makes the program, or both. A new environment is a module and one entry.
 
 use super::cartpole::{self, CartPole};
 use super::hackmatrix::{self, HackMatrix};
-use super::{AnyEnv, Description, Erased};
+use super::{AnyEnv, Description, Env, EnvSpec, Erased};
 
 /// An environment by name.
+#[derive(Clone, Copy)]
 pub struct Entry {
     pub name: &'static str,
     pub summary: &'static str,
     pub make: fn() -> Box<dyn AnyEnv>,
-    /// The meaning of its numbers.
-    pub describe: fn() -> Description,
     /// Settings of training that differ from the general defaults, as lines of a configuration file.
     pub defaults: &'static str,
+    describe: Option<fn() -> Description>,
 }
 
-pub const ENVS: &[Entry] = &[
-    Entry {
-        name: "hackmatrix",
-        summary: "a turn-based hacking game on a 6x6 board",
-        make: || Box::new(Erased::new(HackMatrix)),
-        describe: hackmatrix::host::describe::description,
-        defaults: include_str!("../../jax_env_spec/hackmatrix/defaults.toml"),
-    },
-    Entry {
-        name: "cartpole",
-        summary: "balance a pole on a cart (Gymnasium CartPole-v1)",
-        make: || Box::new(Erased::new(CartPole)),
-        describe: cartpole::description,
-        defaults: include_str!("../../jax_env_spec/cartpole/defaults.toml"),
-    },
-];
+impl Entry {
+    /// An environment whose numbers have no names yet, with the general defaults.
+    pub const fn new(name: &'static str, summary: &'static str, make: fn() -> Box<dyn AnyEnv>) -> Entry {
+        Entry { name, summary, make, defaults: "", describe: None }
+    }
 
-/// The entry of that name, or the nearest known name.
-pub fn find(name: &str) -> Result<&'static Entry, UnknownEnv> {
-    ENVS.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let distance = |entry: &&Entry| strsim::damerau_levenshtein(entry.name, name);
-        let nearest = ENVS.iter().min_by_key(distance).expect("the table is not empty").name;
-        UnknownEnv { name: name.to_owned(), nearest }
-    })
+    /// Settings of training that differ from the general defaults, as lines of a configuration file: `num_envs = 64`.
+    pub const fn defaults(self, lines: &'static str) -> Entry {
+        Entry { defaults: lines, ..self }
+    }
+
+    /// The names of its observation, actions and rewards.
+    pub const fn described(self, describe: fn() -> Description) -> Entry {
+        Entry { describe: Some(describe), ..self }
+    }
+
+    pub fn spec(&self) -> EnvSpec {
+        (self.make)().spec()
+    }
+
+    /// The meaning of its numbers; without names of its own they are numbered.
+    pub fn description(&self) -> Description {
+        match self.describe {
+            Some(describe) => describe(),
+            None => Description::numbered(&self.spec()),
+        }
+    }
+}
+
+/// An environment of that type, for [`Entry::new`].
+pub fn boxed<E: Env + 'static>(env: E) -> Box<dyn AnyEnv> {
+    Box::new(Erased::new(env))
+}
+
+/// The environments that come with lockstep.
+pub const fn builtin() -> [Entry; 2] {
+    [
+        Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
+            .described(hackmatrix::host::describe::description)
+            .defaults(include_str!("../../jax_env_spec/hackmatrix/defaults.toml")),
+        Entry::new("cartpole", "balance a pole on a cart (Gymnasium CartPole-v1)", || boxed(CartPole))
+            .described(cartpole::description)
+            .defaults(include_str!("../../jax_env_spec/cartpole/defaults.toml")),
+    ]
+}
+
+/// The environments of a program. The first one is the default.
+#[derive(Clone, Default)]
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+impl Registry {
+    /// Adds an environment.
+    ///
+    /// # Panics
+    /// There is one of that name already, or the name is not what its spec says.
+    #[track_caller]
+    pub fn add(&mut self, entry: Entry) {
+        let name = entry.name;
+        assert!(self.entries.iter().all(|other| other.name != name), "two environments are called `{name}`");
+        let said = entry.spec().name;
+        assert!(said == name, "the environment `{name}` is called `{said}` in its spec");
+        self.entries.push(entry);
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry of that name, or the nearest known name.
+    pub fn find(&self, name: &str) -> Result<Entry, UnknownEnv> {
+        self.entries.iter().find(|entry| entry.name == name).copied().ok_or_else(|| {
+            let distance = |entry: &&Entry| strsim::damerau_levenshtein(entry.name, name);
+            let nearest = self.entries.iter().min_by_key(distance).map(|entry| entry.name);
+            UnknownEnv { name: name.to_owned(), nearest }
+        })
+    }
+}
+
+/// The entry of that name among those that come with lockstep.
+pub fn find(name: &str) -> Result<Entry, UnknownEnv> {
+    Registry { entries: builtin().to_vec() }.find(name)
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("unknown environment `{name}`; did you mean `{nearest}`? (`lockstep envs` lists all)")]
+#[error("unknown environment `{name}`; {}`envs` lists all", hint(*nearest))]
 pub struct UnknownEnv {
     pub name: String,
-    pub nearest: &'static str,
+    pub nearest: Option<&'static str>,
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |name| format!("did you mean `{name}`? "))
 }
 
 #[cfg(test)]
@@ -54,8 +120,8 @@ mod tests {
 
     #[test]
     fn every_environment_is_described_in_full() {
-        for entry in ENVS {
-            let (spec, description) = ((entry.make)().spec(), (entry.describe)());
+        for entry in builtin() {
+            let (spec, description) = (entry.spec(), entry.description());
             assert_eq!(spec.name, entry.name);
             assert_eq!(description.observation_names().len(), spec.obs_size(), "{}", entry.name);
             assert_eq!(description.actions.len(), spec.num_actions, "{}", entry.name);
@@ -77,5 +143,27 @@ mod tests {
             message.starts_with("unknown environment `cart-pole`; did you mean `cartpole`?"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn numbers_without_names_are_numbered() {
+        let entry = Entry::new("cartpole", "", || boxed(CartPole));
+        let description = entry.description();
+        assert_eq!(description.observation_names(), ["obs 0", "obs 1", "obs 2", "obs 3"]);
+        assert_eq!(description.action(1), "action 1");
+    }
+
+    #[test]
+    #[should_panic(expected = "two environments are called `cartpole`")]
+    fn names_are_unique() {
+        let mut registry = Registry::default();
+        registry.add(find("cartpole").unwrap());
+        registry.add(find("cartpole").unwrap());
+    }
+
+    #[test]
+    #[should_panic(expected = "the environment `pole` is called `cartpole` in its spec")]
+    fn an_entry_has_the_name_of_its_spec() {
+        Registry::default().add(Entry::new("pole", "", || boxed(CartPole)));
     }
 }

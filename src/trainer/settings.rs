@@ -29,7 +29,7 @@ pub enum OnNan {
 #[group(skip)]
 pub struct Settings {
     /// Environment to train in
-    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
+    #[arg(long, value_name = "NAME", default_value = "")]
     pub env: String,
     /// Environment steps of the whole run, also when it is resumed
     #[arg(long, value_name = "N", default_value_t = 10_000_000)]

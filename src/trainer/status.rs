@@ -79,6 +79,9 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
+/// The key in `meta.json` and in files of parameters of the program that trained them.
+pub const PROGRAM: &str = "program";
+
 /// Writes `meta.json` of a new run: its id and where it comes from. `facts` adds what the caller knows of the device
 /// and the program.
 pub fn write_meta(run: &Path, id: &str, seed: u64, facts: &[(String, Value)]) -> Result<()> {

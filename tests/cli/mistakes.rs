@@ -285,7 +285,17 @@ fn parameters_that_do_not_fit_are_refused() {
     eval().fails_in_one_line(1, &["maps 4 numbers to 2 actions, but hackmatrix has 1545 and 28"]);
     changed.insert("env".into(), "chess".into());
     save_params(&path, &arrays, &changed).unwrap();
-    eval().fails_in_one_line(1, &["was trained on chess, which this lockstep does not know"]);
+    eval().fails_in_one_line(
+        1,
+        &["was trained on chess, an environment of the program", "instead of lockstep"],
+    );
+    changed.insert("program".into(), "mygame".into());
+    save_params(&path, &arrays, &changed).unwrap();
+    eval().fails_in_one_line(
+        1,
+        &["was trained on chess, an environment of the program mygame; run that program"],
+    );
+    changed.remove("program");
     save_params(&path, &arrays[1..], &metadata).unwrap();
     eval().fails_in_one_line(1, &["no network", "params.actor.0.bias"]);
     save_params(&path, &arrays, &Default::default()).unwrap();

@@ -17,12 +17,14 @@ use serde_json::{Map, Value, json};
 use crate::algorithms::random::RandomRollout;
 use crate::algorithms::{Group, Learner, ppo};
 use crate::config::{UsageError, auto_devices, check_devices};
+use crate::envs::Entry;
 use crate::runtime::Client;
 
 use self::baseline::Baseline;
 use self::logs::Cost;
+use super::App;
 use super::device::Device;
-use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group, find_env};
+use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group};
 use super::workload::Workload;
 
 /// What to time.
@@ -61,18 +63,20 @@ struct Bench {
     json: bool,
 }
 
-pub fn command() -> Command {
-    Bench::augment_args(Command::new("bench")).about("Time training and the environment alone")
+pub fn command(env: &'static str) -> Command {
+    let command = Bench::augment_args(Command::new("bench")).mut_arg("env", |arg| arg.default_value(env));
+    command.about("Time training and the environment alone")
 }
 
 /// Times and prints.
 ///
 /// # Errors
 /// One line; a [`UsageError`] if the sizes make no sense.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let bench = Bench::from_arg_matches(matches)?;
+    let entry = app.find_env(&bench.workload.env)?;
     let Workload { env, precision, deterministic, .. } = &bench.workload;
-    let settings = ppo::Settings { reset_pool: bench.reset_pool, ..bench.workload.settings()? };
+    let settings = ppo::Settings { reset_pool: bench.reset_pool, ..bench.workload.settings(app)? };
     settings
         .check()
         .and_then(|()| settings.check_minibatches())
@@ -99,7 +103,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     add("precision", json!(precision));
     if !bench.env_only {
         let plan = Plan {
-            env,
+            program: app.name(),
+            env: &entry,
             seed: bench.seed,
             total_updates: 1_000_000, // so that the learning rate stays
             max_updates: MAX_UPDATES,
@@ -115,7 +120,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     if bench.num_seeds == 1 {
         let client = Client::open(&plugin, devices)?.deterministic(*deterministic);
         add("platform", json!(client.platform()));
-        for (key, steps_per_second) in bench.time_env(&settings, &client)? {
+        for (key, steps_per_second) in bench.time_env(&entry, &settings, &client)? {
             add(key, json!(steps_per_second.round()));
         }
     }
@@ -146,8 +151,13 @@ impl Bench {
     }
 
     /// Steps per second of the environment alone, without and with observations.
-    fn time_env(&self, settings: &ppo::Settings, client: &Client) -> Result<Vec<(&'static str, f64)>> {
-        let env = (find_env(&self.workload.env)?.make)();
+    fn time_env(
+        &self,
+        entry: &Entry,
+        settings: &ppo::Settings,
+        client: &Client,
+    ) -> Result<Vec<(&'static str, f64)>> {
+        let env = (entry.make)();
         let rate = |(key, observe)| {
             let mut rollout = RandomRollout::new(client, &*env, settings.num_envs, self.seed, observe)?;
             let seconds = time(self.updates, || rollout.run(settings.num_steps))?;

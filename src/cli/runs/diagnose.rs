@@ -9,7 +9,8 @@ use clap::Args;
 use crate::algorithms::ppo::Trouble;
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{DType, HostArray};
-use crate::cli::learner::{Plan, build, find_env};
+use crate::cli::App;
+use crate::cli::learner::{Plan, build};
 use crate::config::Config;
 use crate::runtime::plugin;
 use crate::trainer::Checkpoint;
@@ -27,14 +28,16 @@ pub struct Diagnose {
 }
 
 impl Diagnose {
-    pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
+    pub fn run(&self, app: &App, checkpoint_dir: &Path) -> Result<()> {
         let path = newest_kept(&find(&self.run, checkpoint_dir)?)?;
         let mut checkpoint = Checkpoint::load(&path)?;
         let config = Config::stored(&checkpoint.config)?;
         let (run, ppo) = (&config.run, &config.ppo);
         let plugin = plugin::find(run.device, self.plugin.as_deref().or(run.plugin.as_deref()))?;
+        let entry = app.find_env(&run.env)?;
         let plan = Plan {
-            env: &run.env,
+            program: app.name(),
+            env: &entry,
             seed: run.seed,
             total_updates: run.total_timesteps / ppo.batch_size() as u64,
             max_updates: 1,
@@ -46,7 +49,7 @@ impl Diagnose {
         let (mut learner, _) = build(ppo, &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;
         learner.load_state(&checkpoint.state)?;
-        let env = (find_env(&run.env)?.make)();
+        let env = (entry.make)();
         let first = Trouble::first_in(&learner.course(&plan.start(ppo, &*env))?);
         let metrics = learner.run(1)?.remove(0);
         let update = checkpoint.progress.update;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
+use crate::cli::App;
 use crate::config::{UsageError, nearest};
 use crate::trainer::run_dir;
 
@@ -59,7 +60,7 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// One line; a [`UsageError`] for a name that is no run.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let Runs { checkpoint_dir, action } = Runs::from_arg_matches(matches)?;
     match action {
         Action::List(list) => list.run(&checkpoint_dir),
@@ -68,7 +69,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         Action::Watch(watch) => watch.run(&checkpoint_dir),
         Action::Stop(stop) => stop.run(&checkpoint_dir),
         Action::Rm(remove) => remove.run(&checkpoint_dir),
-        Action::Diagnose(diagnose) => diagnose.run(&checkpoint_dir),
+        Action::Diagnose(diagnose) => diagnose.run(app, &checkpoint_dir),
         Action::Plot(plot) => plot.run(&checkpoint_dir),
     }
 }

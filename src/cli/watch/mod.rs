@@ -20,8 +20,9 @@ use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::Choice;
 use crate::config::UsageError;
 
+use super::App;
 use super::device::Device;
-use super::player::{Player, newest_params};
+use super::player::{Player, env_help, newest_params};
 use session::Session;
 
 /// What to watch, and how.
@@ -36,7 +37,7 @@ struct Watch {
     /// Directory that holds the run directories, for --latest
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     checkpoint_dir: PathBuf,
-    /// Environment [default: the one that the file names; hackmatrix for `random`]
+    /// Environment
     #[arg(long, value_name = "NAME")]
     env: Option<String>,
     /// Episodes to play
@@ -58,8 +59,8 @@ struct Watch {
     device: Device,
 }
 
-pub fn command() -> Command {
-    Watch::augment_args(Command::new("watch")).about("Watch a policy play in the terminal").after_help(
+pub fn command(env: &str) -> Command {
+    Watch::augment_args(Command::new("watch")).mut_arg("env", |arg| arg.help(env_help(env))).about("Watch a policy play in the terminal").after_help(
         "Keys: space pauses, n or the right arrow does one step, + and - change the speed, q quits. Where the output is \
          no terminal, every step is a block of plain text.",
     )
@@ -69,15 +70,15 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// One line; a [`UsageError`] if the numbers make no sense.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let watch = Watch::from_arg_matches(matches)?;
     watch.check().map_err(|error| UsageError(error.to_string()))?;
-    let player = watch.player()?;
+    let player = watch.player(app)?;
     let env = (player.env.make)();
     let client = watch.device.open()?;
     let playback = Playback::new(&client, &*env, &player.policy)?;
-    let mut session = Session::new(playback, player.env, watch.seed, watch.episodes, watch.max_steps)?;
-    let painter = painter::of(player.env);
+    let mut session = Session::new(playback, &player.env, watch.seed, watch.episodes, watch.max_steps)?;
+    let painter = painter::of(&player.env);
     if io::stdout().is_terminal() {
         screen::run(&mut session, &*painter, watch.speed)?;
         super::print(&plain::summary(&session))
@@ -107,15 +108,15 @@ impl Watch {
         Ok(())
     }
 
-    fn player(&self) -> Result<Player> {
+    fn player(&self, app: &App) -> Result<Player> {
         let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
         match &self.params {
             None => {
                 let newest = newest_params(&self.checkpoint_dir)?;
                 eprintln!("watching {}", newest.display());
-                Player::load(&newest, self.env.as_deref(), choice)
+                Player::load(app, &newest, self.env.as_deref(), choice)
             }
-            Some(request) => Player::named(request, self.env.as_deref(), choice),
+            Some(request) => Player::named(app, request, self.env.as_deref(), choice),
         }
     }
 }

@@ -4,8 +4,7 @@ use ratatui::text::Line;
 
 use super::{cartpole, hackmatrix};
 use crate::algorithms::playback::Moment;
-use crate::envs::Description;
-use crate::envs::registry::Entry;
+use crate::envs::{Description, Entry};
 
 /// What a state looks like.
 pub struct Picture {
@@ -27,7 +26,7 @@ pub trait Painter {
 
 /// The painter for an environment; one for all shows the observation.
 pub fn of(env: &Entry) -> Box<dyn Painter> {
-    let description = (env.describe)();
+    let description = env.description();
     match env.name {
         "hackmatrix" => Box::new(hackmatrix::HackMatrixPainter::new()),
         "cartpole" => Box::new(cartpole::CartPolePainter { description }),

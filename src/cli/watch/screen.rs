@@ -257,7 +257,7 @@ mod tests {
         let spec = (entry.make)().spec();
         Scene {
             spec,
-            description: (entry.describe)(),
+            description: entry.description(),
             episode: 1,
             episodes: 3,
             steps: 12,
@@ -277,7 +277,7 @@ mod tests {
     }
 
     fn shown(scene: &Scene, control: &Control, width: u16, height: u16) -> String {
-        let painter = painter::of(find("cartpole").unwrap());
+        let painter = painter::of(&find("cartpole").unwrap());
         let picture = painter.paint(&scene.moment);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, scene, &picture, control)).unwrap();

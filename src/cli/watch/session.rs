@@ -5,8 +5,7 @@ use std::fmt;
 use anyhow::Result;
 
 use crate::algorithms::playback::{Moment, Outcome, Playback};
-use crate::envs::registry::Entry;
-use crate::envs::{Aggregate, Description, EnvSpec};
+use crate::envs::{Aggregate, Description, Entry, EnvSpec};
 
 /// Plays episodes of one policy.
 pub struct Session {
@@ -73,7 +72,7 @@ impl Session {
         let scene = Scene {
             totals: Scene::no_totals(&spec),
             spec,
-            description: (env.describe)(),
+            description: env.description(),
             episode: 0,
             episodes,
             steps: 0,

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{Ears, Job, Session};
+use super::{Ears, Job, Session, params_metadata};
 use crate::algorithms::Learner;
 use crate::trainer::console::{Console, thousands};
 use crate::trainer::evaluation;
@@ -62,7 +62,7 @@ impl<'a> Session<'a> {
         learner.load_state(&checkpoint.state).with_context(|| format!("cannot load {}", path.display()))?;
         let run = RunDir::reopen(&directory)?;
         let mut progress = checkpoint.progress;
-        evaluation::restore(run.path(), checkpoint.best.as_ref(), learner.params_metadata())?;
+        evaluation::restore(run.path(), checkpoint.best.as_ref(), params_metadata(&**learner, facts))?;
         let moved = run.supersede_after(progress.update)?;
         status::add_resume_to_meta(run.path(), run.id(), progress.update, facts)?;
         let other_metrics = progress.interval.names() != learner.metric_names();
@@ -107,6 +107,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             settings,
             config,
+            facts,
             learner,
             run,
             columns,

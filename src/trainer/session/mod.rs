@@ -38,6 +38,7 @@ use super::recovery::Snapshot;
 use super::run_dir::{Resumed, RunDir};
 use super::settings::Settings;
 use super::signals::StopSignal;
+use super::status;
 use super::wandb::Wandb;
 use crate::algorithms::Learner;
 
@@ -91,6 +92,7 @@ pub(super) struct Ears {
 pub(super) struct Session<'a> {
     settings: &'a Settings,
     config: &'a str,
+    facts: &'a [(String, Value)],
     learner: &'a mut dyn Learner,
     run: RunDir,
     /// The names of all columns of the logs.
@@ -137,9 +139,21 @@ impl Session<'_> {
         self.last_return
     }
 
+    /// What files of parameters say of themselves.
+    fn params_metadata(&self) -> Vec<(String, String)> {
+        params_metadata(self.learner, self.facts)
+    }
+
     /// Environment steps per second since this process began to train.
     fn steps_per_second(&self) -> f64 {
         let steps = self.progress.timesteps.saturating_sub(self.timesteps_before);
         steps as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
     }
+}
+
+/// What files of parameters say of themselves: what the learner knows, and the program that plays them.
+fn params_metadata(learner: &dyn Learner, facts: &[(String, Value)]) -> Vec<(String, String)> {
+    let program = facts.iter().find(|(key, _)| key == status::PROGRAM);
+    let program = program.and_then(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    learner.params_metadata().into_iter().chain(program).collect()
 }

@@ -47,8 +47,8 @@ impl Session<'_> {
     fn keep_best(&mut self, mean_return: f64) -> Result<()> {
         let Progress { update, timesteps, .. } = self.progress;
         let best = Best { update, timesteps, mean_return, params: self.learner.params()? };
-        let best = self.best.insert(best);
-        best.save(self.run.path(), self.learner.params_metadata())
+        let metadata = self.params_metadata();
+        self.best.insert(best).save(self.run.path(), metadata)
     }
 
     /// Logs the interval that ends here with the numbers of an evaluation, and begins the next.

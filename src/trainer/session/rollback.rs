@@ -62,7 +62,7 @@ impl Session<'_> {
             wandb.skip_to(row.update);
         }
         self.progress = checkpoint.progress;
-        evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.learner.params_metadata())?;
+        evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.params_metadata())?;
         self.best = checkpoint.best;
         self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
         self.health = health_of(&self.run)?;

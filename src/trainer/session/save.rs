@@ -127,7 +127,7 @@ impl Session<'_> {
     pub(super) fn save_params(&self, path: &Path) -> Result<()> {
         let Progress { update, timesteps, .. } = self.progress;
         let counters = [("update".into(), update.to_string()), ("timesteps".into(), timesteps.to_string())];
-        let metadata = self.learner.params_metadata().into_iter().chain(counters).collect();
+        let metadata = self.params_metadata().into_iter().chain(counters).collect();
         params::save_params(path, &self.learner.params()?, &metadata)
     }
 }
