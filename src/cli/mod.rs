@@ -27,6 +27,7 @@ mod player;
 mod plugin;
 mod runs;
 mod serve;
+mod terminal;
 mod train;
 mod verify;
 mod watch;

@@ -18,6 +18,7 @@ use super::learner::{MAX_UPDATES, Plan, build, build_group};
 /// # Errors
 /// One line; a [`config::UsageError`] if the settings are wrong.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
+    trainer::listen()?;
     let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
         config::resolve(matches, |env| app.env_defaults(env))?;
     if dashboard && config.run.num_seeds > 1 {
@@ -79,7 +80,7 @@ fn train_group(config: &Config, plan: &Plan, json: bool) -> Result<()> {
     let name = trainer::run_dir::new_name(run)?;
     let member = |agent: Config| Ok(trainer::Member { config: agent.to_toml()?, settings: agent.run });
     let members = config.agents(&name).into_iter().map(member).collect::<Result<Vec<_>>>()?;
-    members.iter().try_for_each(|member| trainer::run_dir::check_is_new(&member.settings))?;
+    trainer::check_group(&members)?;
     let (mut group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
     facts.push(("group".into(), name.as_str().into()));
     if run.eval_interval.is_some() {

@@ -74,10 +74,14 @@ pub fn resolve(
     let defaults: Table =
         table(&trainer::Settings::default())?.into_iter().chain(table(&env_settings)?).collect();
     base.check(&defaults)?;
+    let given_name = given.get("run_name").and_then(Value::as_str).map(String::from);
     let notes = if resumed.is_some() { changes(&base.values, &given) } else { Vec::new() };
 
     let merged: Table = [defaults, base.values, given].into_iter().flatten().collect();
     let mut config = Config { run: merged.clone().try_into()?, ppo: merged.try_into()? };
+    if resumed.as_ref().is_some_and(|resumed| !resumed.is_in_run()) {
+        config.run.run_name = given_name; // another directory than that of the name in the checkpoint
+    }
     check(&config.run, &config.ppo)?;
     config.run.check_together().map_err(|error| UsageError(error.to_string()))?;
     if config.ppo.num_minibatches != env_settings.num_minibatches {
@@ -206,7 +210,8 @@ pub fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
 /// Refuses changes that the state of a resumed run does not allow.
 fn check_fixed(resumed: &Resumed, stored: &Table, given: &Table) -> Result<()> {
     let run = trainer::run_dir::name_of(resumed.directory());
-    if let Some(Value::String(name)) = given.get("run_name").filter(|name| name.as_str() != Some(&run)) {
+    let other_name = given.get("run_name").filter(|name| name.as_str() != Some(&run) && resumed.is_in_run());
+    if let Some(Value::String(name)) = other_name {
         return Err(
             UsageError(format!("a resumed run keeps its name {run}; leave out --run-name {name}")).into()
         );

@@ -199,6 +199,7 @@ fn checkpoint(dir: &Path, args: &[&str]) -> String {
         best: None,
     };
     checkpoint.save(&run.join("checkpoint_0.ckpt")).unwrap();
+    std::fs::write(run.join("meta.json"), r#"{"id": "abc"}"#).unwrap(); // the mark of a run
     dir.to_str().unwrap().to_string()
 }
 
@@ -238,6 +239,12 @@ fn a_resumed_run_keeps_its_configuration() {
         usage_error(&with(&["--run-name", "other"])),
         "a resumed run keeps its name first; leave out --run-name other"
     );
+
+    // A checkpoint that lies in no run goes on as a run of another name, or of one that is given.
+    std::fs::remove_file(dir.path().join("first/meta.json")).unwrap();
+    let named = try_resolve(&with(&["--run-name", "other"])).unwrap().config.run;
+    assert_eq!(named.run_name.as_deref(), Some("other"));
+    assert_eq!(try_resolve(&flags).unwrap().config.run.run_name, None);
 }
 
 /// The environment belongs to the process, so the test asks for a process of its own.

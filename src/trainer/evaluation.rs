@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::files::make_own_directory;
 use super::params::{Metadata, load_params, save_params};
 use super::settings::Settings;
 use crate::algorithms::evaluation::{Episode, Plan};
@@ -141,8 +142,9 @@ pub fn restore(run: &Path, best: Option<&Best>, metadata: Vec<(String, String)>)
     }
     if path.exists() {
         let target = run.join("superseded");
-        let moved = fs::create_dir_all(&target).and_then(|()| fs::rename(&path, target.join(BEST_PARAMS)));
-        moved.with_context(|| format!("cannot move {}", path.display()))?;
+        make_own_directory(&target)?;
+        fs::rename(&path, target.join(BEST_PARAMS))
+            .with_context(|| format!("cannot move {}", path.display()))?;
     }
     best.map_or(Ok(()), |best| best.save(run, metadata))
 }

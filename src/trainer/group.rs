@@ -11,10 +11,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::console::{Console, thousands};
+use super::open_files;
 use super::run_dir;
-use super::session::{Ears, Job, Outcome, Session};
+use super::session::{Ears, Ended, Job, Outcome, SENDING, Session};
 use super::settings::Settings;
-use super::signals::StopSignal;
+use super::signals::Signals;
 use super::status::State;
 use crate::algorithms::{Group, Learner};
 
@@ -47,6 +48,18 @@ pub struct Failure {
     pub error: String,
 }
 
+/// Checks that these runs can begin together, before anything is made or compiled.
+///
+/// # Errors
+/// One line: a name is taken or too long, or so many runs need more open files than the system allows.
+pub fn check_group(members: &[Member]) -> Result<()> {
+    for Member { settings, .. } in members {
+        settings.check()?;
+        run_dir::check_is_new(settings)?;
+    }
+    open_files::reserve(members.len())
+}
+
 /// Trains the runs of the group `name`, each until its `total_timesteps`, or until a signal or a file `stop` asks it to
 /// end early. The learners are those of `group`, in the order of `members`; `facts` go into every `meta.json`.
 ///
@@ -60,16 +73,16 @@ pub fn train_group(
     group: &mut dyn Group,
     learners: &mut [impl Learner],
 ) -> Result<GroupOutcome> {
-    members.iter().try_for_each(|member| run_dir::check_is_new(&member.settings))?;
+    check_group(members)?;
     let Some((first, learner)) = members.first().zip(learners.first()) else { bail!("a group of no agents") };
     let batch = learner.timesteps_per_update();
     let num_updates = first.settings.total_timesteps / batch;
     let console = Console::new(num_updates, 0, None);
-    let stop = Rc::new(StopSignal::listen(true)?);
+    let signals = Rc::new(Signals::begin(true)?);
     let mut going = Vec::new();
     for (index, (Member { settings, config }, learner)) in members.iter().zip(learners).enumerate() {
         let name = settings.run_name.clone().unwrap_or_default();
-        let ears = |_, _| Ears { console: console.of_member(name), stop: stop.clone() };
+        let ears = |_, _| Ears { console: console.of_member(name), signals: signals.clone() };
         going.push((index, Session::begin(Job { settings, config, facts, learner }, ears)?));
     }
     let (count, steps, updates) = (going.len(), thousands(batch), thousands(num_updates));
@@ -85,9 +98,11 @@ pub fn train_group(
         failures: Vec::new(),
     };
     let log_interval = first.settings.log_interval;
-    let mut training = Training { console, going, outcome, batch, log_interval, start: Instant::now() };
-    training.work(group)?;
-    Ok(training.outcome)
+    let start = Instant::now();
+    let mut training = Training { console, going, ended: Vec::new(), outcome, batch, log_interval, start };
+    let worked = training.work(group);
+    training.wait();
+    worked.map(|()| training.outcome)
 }
 
 /// A group at work.
@@ -95,6 +110,8 @@ struct Training<'a> {
     console: Console,
     /// The runs that have not ended, each with its place in the group.
     going: Vec<(usize, Session<'a>)>,
+    /// Those that have, in this order, each with its name.
+    ended: Vec<(String, Ended)>,
     outcome: GroupOutcome,
     /// Timesteps of one update of one run.
     batch: u64,
@@ -130,7 +147,7 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Closes the runs for which `ending` says how they end.
+    /// Closes the runs for which `ending` says how they end. None waits for a server, so all are saved soon.
     fn end_where(&mut self, mut ending: impl FnMut(usize, &mut Session<'a>) -> Option<Result<State>>) {
         for (index, mut session) in std::mem::take(&mut self.going) {
             let Some(result) = ending(index, &mut session) else {
@@ -138,13 +155,21 @@ impl<'a> Training<'a> {
                 continue;
             };
             let run = session.name();
-            match session.close(result) {
+            let ended = session.close(result);
+            if let Some(error) = ended.error() {
+                self.console.warn(&format!("{run} has failed: {error:#}"));
+            }
+            self.ended.push((run, ended));
+        }
+    }
+
+    /// Waits for what the runs that have ended still send, all of them together: every run is saved by now.
+    fn wait(&mut self) {
+        let deadline = Instant::now() + SENDING;
+        for (run, ended) in self.ended.drain(..) {
+            match ended.wait(deadline) {
                 Ok(outcome) => self.outcome.runs.push(outcome),
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    self.console.warn(&format!("{run} has failed: {error}"));
-                    self.outcome.failures.push(Failure { run, error });
-                }
+                Err(error) => self.outcome.failures.push(Failure { run, error: format!("{error:#}") }),
             }
         }
     }

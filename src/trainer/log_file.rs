@@ -1,10 +1,12 @@
 //! Append-only log files that can be cut back to an earlier moment, and that outlive a full disk.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+use super::files::open_own;
 
 /// A log file of a run. What cannot be written now is kept and written with the next entry.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl LogFile {
     /// One line that names the file.
     pub fn open(path: &Path, offset: u64) -> Result<Self> {
         let open = || -> io::Result<(File, u64)> {
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            let mut file = open_own(path)?;
             let length = file.metadata()?.len().min(offset);
             file.set_len(length)?;
             file.seek(SeekFrom::Start(length))?;

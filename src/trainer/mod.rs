@@ -22,6 +22,7 @@ pub mod live;
 mod log_file;
 mod logs;
 pub mod metrics;
+mod open_files;
 pub mod overview;
 pub mod params;
 mod progress;
@@ -37,15 +38,15 @@ pub mod wandb;
 
 pub use checkpoint::Checkpoint;
 pub use console::{tell, thousands};
-pub use group::{Failure, GroupOutcome, Member, train_group};
+pub use group::{Failure, GroupOutcome, Member, check_group, train_group};
 pub use history::History;
 pub use logs::METRICS;
 pub use params::{find_params, load_params, save_params};
 pub use progress::Progress;
-pub use run_dir::{Resumed, RunDir};
-pub use session::{CHUNK_SECONDS, Outcome, SAVE_FILE, train};
+pub use run_dir::{Resumed, RunDir, SAVE_FILE};
+pub use session::{CHUNK_SECONDS, Outcome, train};
 pub use settings::{OnNan, Settings};
-pub use signals::INTERRUPTED;
+pub use signals::{INTERRUPTED, listen};
 
 #[cfg(doc)]
 use crate::algorithms::Learner;

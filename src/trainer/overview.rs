@@ -4,11 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use serde::Serialize;
 
-use super::run_dir::{is_running, name_of};
-use super::status::{State, Status};
+use super::run_dir::{Owner, name_of, presence};
+use super::status::{State, Status, seconds_since};
 
 /// A process without a heartbeat for longer than this hangs, or its machine does.
 const STALE_SECONDS: f64 = 120.0;
@@ -63,8 +62,10 @@ pub struct Overview {
     pub run: String,
     pub directory: PathBuf,
     pub life: Life,
-    /// The process that works, or last worked, on it, if its file is there.
+    /// The process that works on it, or was killed when it did.
     pub pid: Option<u32>,
+    /// The machine of that process.
+    pub host: Option<String>,
     /// Seconds from the start of its last process to now, or to the last heartbeat if it has ended.
     pub duration_seconds: f64,
     /// Seconds since the last heartbeat.
@@ -80,18 +81,22 @@ impl Overview {
     /// One line: there is no status, or it cannot be understood.
     pub fn of(directory: &Path) -> Result<Self> {
         let status = Status::read(directory)?;
-        let has_process = is_running(directory);
+        let presence = presence(directory);
+        let has_process = presence.may_be_alive();
         // Once more, for a run may have ended between the two looks.
         let status = if has_process { status } else { Status::read(directory)? };
-        let silence = seconds_since(&status.last_heartbeat);
+        let since = |time: &str| seconds_since(time).map_or(0.0, |seconds| seconds.max(0.0));
+        let silence = since(&status.last_heartbeat);
         let life = Life::of(status.state, has_process, silence);
-        let age = seconds_since(&status.start_time);
-        let pid = fs::read_to_string(directory.join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
+        let age = since(&status.start_time);
+        // Of a process that was killed the record is still there.
+        let process = presence.owner().cloned().or_else(|| Owner::read(directory)).map(|owner| owner.process);
         Ok(Self {
             run: name_of(directory),
             directory: directory.to_path_buf(),
             life,
-            pid,
+            pid: process.as_ref().map(|process| process.pid),
+            host: process.map(|process| process.host),
             duration_seconds: if life.is_live() { age } else { (age - silence).max(0.0) },
             silence_seconds: silence,
             status,
@@ -116,12 +121,6 @@ impl Overview {
     pub fn progress(&self) -> f64 {
         self.status.timesteps as f64 / (self.status.total_timesteps as f64).max(1.0)
     }
-}
-
-/// Seconds from a moment in ISO 8601 to now; 0 if it cannot be understood.
-fn seconds_since(time: &str) -> f64 {
-    let time: Option<Timestamp> = time.parse().ok();
-    time.map_or(0.0, |time| Timestamp::now().duration_since(time).as_secs_f64().max(0.0))
 }
 
 #[cfg(test)]

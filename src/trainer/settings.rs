@@ -13,6 +13,9 @@ use crate::runtime::DeviceKind;
 /// The most agents in one program.
 const MAX_SEEDS: usize = 4096;
 
+/// The most characters in the name of a run.
+const LONGEST_NAME: usize = 200;
+
 /// What to do when a metric is not a finite number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -191,9 +194,11 @@ fn check_count(name: &str, value: u64) -> Result<()> {
 fn check_file_name(setting: &str, name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+=@".contains(c);
     ensure!(
-        !name.is_empty() && !name.starts_with('.') && name.len() <= 200 && name.chars().all(plain),
-        "{setting} is {name:?}; use letters, digits and - _ . only, at most 200, not beginning with a dot"
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(plain),
+        "{setting} is {name:?}; use letters, digits and - _ . only, at most {LONGEST_NAME}, not beginning with a dot"
     );
+    let length = name.len();
+    ensure!(length <= LONGEST_NAME, "{setting} has {length} characters, more than {LONGEST_NAME}: {name}");
     Ok(())
 }
 
@@ -230,6 +235,7 @@ mod tests {
         assert!(complaint(|s| s.devices = Some(0)).contains("devices is 0"));
         assert!(complaint(|s| s.num_seeds = 0).contains("num_seeds is 0; it must be from 1"));
         assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
+        assert!(complaint(|s| s.run_name = Some("a".repeat(201))).starts_with("run_name has 201 characters"));
         assert!(complaint(|s| s.run_suffix = Some(String::new())).contains("run_suffix"));
     }
 }

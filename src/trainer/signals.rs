@@ -1,15 +1,25 @@
-//! SIGINT and SIGTERM: the first asks the run to stop cleanly, a later one leaves at once.
+//! What signals ask of the runs of this process.
+//!
+//! - SIGINT, SIGTERM and SIGHUP: the first asks all runs to stop cleanly, a later one leaves at once. Before a run has begun
+//!   there is nothing to save, so the first one leaves at once. One that is ignored when the process begins (`nohup`,
+//!   a background job of a script) stays ignored.
+//! - SIGUSR1, by which clusters warn of the end of a job's time: asks all runs for a checkpoint.
+//! - SIGXFSZ, for a file beyond the user's limit: is caught, so that the write fails as it does on a full disk.
 //!
 //! One press of Ctrl-C, or one `timeout`, may send the signal twice, to the process and to its group; so what comes right
 //! after the first means nothing.
+//!
+//! The first process of a container gets no signal for which it has no handler, so [`listen`] comes before anything
+//! that takes long.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fs;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use signal_hook::SigId;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use anyhow::{Result, anyhow};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook::low_level::{exit, register};
 
 /// The exit status after a second signal.
 pub const INTERRUPTED: i32 = 130;
@@ -19,46 +29,88 @@ const TOGETHER: u64 = 300;
 /// No signal has come.
 const NEVER: u64 = u64::MAX;
 
-/// Listens to both signals as long as it lives.
+/// When the first signal to stop came, in milliseconds from the start of listening.
+static FIRST: AtomicU64 = AtomicU64::new(NEVER);
+/// How often a checkpoint was asked for.
+static SAVES: AtomicU64 = AtomicU64::new(0);
+/// How many [`Signals`] there are: none before a run has begun.
+static LISTENERS: AtomicUsize = AtomicUsize::new(0);
+/// Whether a second signal ends the process here, or is left to somebody who has a terminal to restore.
+static LEAVE: AtomicBool = AtomicBool::new(true);
+
+/// Installs the handlers, once for the process.
+///
+/// # Errors
+/// One line: the system does not allow it.
+pub fn listen() -> Result<()> {
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| install().map_err(|error| error.to_string()));
+    installed.clone().map_err(|error| anyhow!("cannot listen to signals: {error}"))
+}
+
+fn install() -> std::io::Result<()> {
+    let start = Instant::now();
+    let stop = move |signal: i32| {
+        if LISTENERS.load(SeqCst) == 0 {
+            exit(128 + signal);
+        }
+        let now = start.elapsed().as_millis() as u64;
+        let before = FIRST.compare_exchange(NEVER, now, SeqCst, SeqCst);
+        if LEAVE.load(SeqCst) && before.is_err_and(|before| now.saturating_sub(before) > TOGETHER) {
+            exit(INTERRUPTED);
+        }
+    };
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
+        // SAFETY: reading the clock, atomic numbers and leaving are allowed in a signal handler.
+        unsafe { register(signal, move || stop(signal)) }?;
+    }
+    let save = || {
+        SAVES.fetch_add(1, SeqCst);
+    };
+    // SAFETY: an atomic number is allowed, too.
+    unsafe { register(SIGUSR1, save) }?;
+    // SAFETY: nothing is done.
+    unsafe { register(SIGXFSZ, || {}) }?;
+    Ok(())
+}
+
+/// Whether this process ignores a signal, where the system says so.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+/// As long as it lives, a run would lose something, so the first signal only asks it to stop.
 #[derive(Debug)]
-pub struct StopSignal {
-    /// When the first signal came, in milliseconds from the start.
-    first: Arc<AtomicU64>,
-    handlers: Vec<SigId>,
-}
+pub struct Signals(());
 
-impl StopSignal {
+impl Signals {
     /// Without `leave`, a second signal is left to somebody else, who has a terminal to restore.
-    pub fn listen(leave: bool) -> Result<Self> {
-        let first = Arc::new(AtomicU64::new(NEVER));
-        let start = Instant::now();
-        let mut handlers = Vec::new();
-        for signal in [SIGINT, SIGTERM] {
-            let first = first.clone();
-            let handler = move || {
-                let now = start.elapsed().as_millis() as u64;
-                let before = first.compare_exchange(NEVER, now, Ordering::SeqCst, Ordering::SeqCst);
-                if leave && before.is_err_and(|before| now.saturating_sub(before) > TOGETHER) {
-                    signal_hook::low_level::exit(INTERRUPTED);
-                }
-            };
-            // SAFETY: reading the clock, an atomic number and leaving are allowed in a signal handler.
-            let handler = unsafe { signal_hook::low_level::register(signal, handler) };
-            handlers.push(handler.context("cannot listen to signals")?);
-        }
-        Ok(Self { first, handlers })
+    ///
+    /// # Errors
+    /// As [`listen`].
+    pub fn begin(leave: bool) -> Result<Self> {
+        listen()?;
+        LEAVE.store(leave, SeqCst);
+        LISTENERS.fetch_add(1, SeqCst);
+        Ok(Self(()))
     }
 
-    /// Whether a signal has come.
-    pub fn requested(&self) -> bool {
-        self.first.load(Ordering::SeqCst) != NEVER
+    /// Whether a signal to stop has come.
+    pub fn stop_is_asked(&self) -> bool {
+        FIRST.load(SeqCst) != NEVER
+    }
+
+    /// How often a checkpoint was asked for, by anybody, since the process began.
+    pub fn saves_asked(&self) -> u64 {
+        SAVES.load(SeqCst)
     }
 }
 
-impl Drop for StopSignal {
+impl Drop for Signals {
     fn drop(&mut self) {
-        for handler in self.handlers.drain(..) {
-            signal_hook::low_level::unregister(handler);
-        }
+        LISTENERS.fetch_sub(1, SeqCst);
     }
 }

@@ -16,7 +16,7 @@ pub const STATUS: &str = "status.json";
 /// Where a run comes from.
 pub const META: &str = "meta.json";
 
-/// What a run is doing, as it says itself. A run that says `running` may be dead: see `run_dir::is_running`.
+/// What a run is doing, as it says itself. A run that says `running` may be dead: see `run_dir::presence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -81,6 +81,12 @@ pub fn now() -> String {
 
 /// The key in `meta.json` and in files of parameters of the program that trained them.
 pub const PROGRAM: &str = "program";
+
+/// Seconds from a moment in ISO 8601 to now, negative if it is to come; nothing if it cannot be understood.
+pub fn seconds_since(time: &str) -> Option<f64> {
+    let time: jiff::Timestamp = time.parse().ok()?;
+    Some(jiff::Timestamp::now().duration_since(time).as_secs_f64())
+}
 
 /// Writes `meta.json` of a new run: its id and where it comes from. `facts` adds what the caller knows of the device
 /// and the program.

@@ -12,12 +12,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
 
 pub use draw::draw;
 pub use screen::Screen;
 
 use super::runs::chart;
+use super::terminal::next_event;
 use crate::config::UsageError;
 use crate::trainer::History;
 use crate::trainer::history::Follower;
@@ -112,10 +113,8 @@ enum Key {
 
 /// The next key, if one comes in time.
 fn next_key(timeout: Duration) -> Result<Option<Key>> {
-    if !event::poll(timeout)? {
-        return Ok(None);
-    }
-    Ok(match event::read()? {
+    let Some(event) = next_event(timeout)? else { return Ok(None) };
+    Ok(match event {
         Event::Key(key) if key.kind == KeyEventKind::Release => None,
         Event::Key(key) => match key.code {
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Interrupt),

@@ -5,13 +5,13 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
 use crate::cli::dashboard;
-use crate::trainer::SAVE_FILE;
 use crate::trainer::overview::Overview;
+use crate::trainer::run_dir::{self, SAVE_FILE};
 
 use super::{find, stop};
 
@@ -51,8 +51,7 @@ fn ask(key: char, overview: &Overview) -> Result<Option<String>> {
         'x' => stop::ask(overview).map(Some),
         's' if !overview.life.is_live() => Ok(Some("the run is not running".into())),
         's' => {
-            let file = overview.directory.join(SAVE_FILE);
-            fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
+            run_dir::ask_by_file(&overview.directory, SAVE_FILE)?;
             Ok(Some("the run saves after its chunk".into()))
         }
         _ => Ok(None),

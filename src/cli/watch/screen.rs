@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::painter::{Painter, Picture};
 use super::session::{Paid, Scene, Session};
+use crate::cli::terminal::next_event;
 
 /// Longest time between two looks at the keys.
 const TICK: Duration = Duration::from_millis(50);
@@ -86,12 +87,10 @@ impl Control {
     fn wait(&mut self, due: Instant) -> Result<Option<Wish>> {
         let left = due.saturating_duration_since(Instant::now());
         let timeout = if self.paused { TICK } else { left.min(TICK) };
-        if !event::poll(timeout)? {
-            return Ok(None);
-        }
-        match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => Ok(Some(self.press(key))),
-            _ => Ok(Some(Wish::Nothing)), // a new size: draw again
+        match next_event(timeout)? {
+            None => Ok(None),
+            Some(Event::Key(key)) if key.kind != KeyEventKind::Release => Ok(Some(self.press(key))),
+            Some(_) => Ok(Some(Wish::Nothing)), // a new size: draw again
         }
     }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::files::make_own_directory;
 use super::history::History;
 use super::log_file::LogFile;
 use super::metrics::Row;
@@ -78,7 +79,7 @@ impl Logs {
         logs.begin_with(&header)?;
 
         let directory = run.join(TENSORBOARD);
-        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        make_own_directory(&directory)?;
         logs.cut_event_files(run, offsets)?;
         let name = format!("{TENSORBOARD}/{}", tensorboard::free_file_name(&directory));
         logs.add(run, &name, 0, tensorboard::encode)?;

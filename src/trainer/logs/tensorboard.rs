@@ -4,6 +4,7 @@
 //! frame: length of the data, u64 | masked crc32c of the length | data | masked crc32c of the data
 //! ```
 
+use std::fs;
 use std::path::Path;
 
 use crate::trainer::metrics::Row;
@@ -11,14 +12,24 @@ use crate::trainer::protobuf::Message;
 
 const PREFIX: &str = "events.out.tfevents.";
 
-/// A name that no file in `directory` has, and that sorts after all of them: TensorBoard reads them in that order.
+/// A name that sorts after those of all files in `directory`: TensorBoard reads them in that order. So a file may be
+/// named by a later second than it was made in, where the clock was set back or another file was made just before.
 pub fn free_file_name(directory: &Path) -> String {
     let host = crate::trainer::status::host_name();
-    let name = |second: i64| format!("{PREFIX}{second:010}.{host}");
-    let taken = |second: &i64| directory.join(name(*second)).exists();
+    let listed = fs::read_dir(directory).into_iter().flatten().flatten();
+    let last = listed.filter_map(|entry| second_of(&entry.file_name().to_string_lossy())).max();
     let now = jiff::Timestamp::now().as_second();
-    (now..).find(|second| !taken(second)).map(name).expect("seconds do not end")
+    let second = last.map_or(now, |last| now.max(last.saturating_add(1)));
+    format!("{PREFIX}{second:010}.{host}")
 }
+
+/// The second in the name of an event file.
+fn second_of(name: &str) -> Option<i64> {
+    name.strip_prefix(PREFIX)?.split('.').next()?.parse().ok().filter(|second| *second < LAST_SECOND)
+}
+
+/// Seconds with more digits do not sort as numbers do.
+const LAST_SECOND: i64 = 9_999_999_999;
 
 /// Whether a path names an event file.
 pub fn is_event_file(name: &str) -> bool {
@@ -66,7 +77,8 @@ mod tests {
     #[test]
     fn names_are_free_and_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let mut names = Vec::new();
+        let mut names = vec![format!("{PREFIX}4000000000.another-host")]; // when the clock was decades ahead
+        std::fs::write(dir.path().join(&names[0]), "").unwrap();
         for _ in 0..3 {
             let name = free_file_name(dir.path());
             assert!(is_event_file(&name));

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-use super::{entries, numbered};
+use super::{entries, has_marks, numbered};
 use crate::trainer::checkpoint::{self, Checkpoint};
 use crate::trainer::files::directory_of;
 
@@ -70,9 +70,15 @@ impl Resumed {
         }
     }
 
-    /// The directory of the run.
+    /// The directory that holds the checkpoint.
     pub fn directory(&self) -> &Path {
         directory_of(&self.path)
+    }
+
+    /// Whether that is the directory of a run, which then goes on there. From one that lies anywhere else a run goes on
+    /// in a directory of its own, and nothing beside the checkpoint is touched.
+    pub fn is_in_run(&self) -> bool {
+        has_marks(self.directory())
     }
 }
 

@@ -1,11 +1,15 @@
-//! Run directories: who is working in one, what new ones are called (`name`), and the checkpoints inside (`checkpoints`).
+//! Run directories: who is working in one (`owner`), what new ones are called (`name`), what in them is a run's own
+//! (`marks`), and the checkpoints inside (`checkpoints`).
 //!
 //! A run is a directory. The process that trains holds an advisory lock on it, which the system drops when the
 //! process ends in whatever way; so "is it running?" has an answer even after a crash, a reboot or a reused
-//! process number. The `pid` file only says whom to signal.
+//! process number. For those who do not see the lock, it keeps a record of itself. The `pid` file is for people and
+//! scripts only.
 
 mod checkpoints;
+mod marks;
 mod name;
+mod owner;
 #[cfg(test)]
 mod tests;
 
@@ -23,15 +27,25 @@ use super::files::{self, write_atomically};
 use super::settings::Settings;
 use super::status::META;
 use name::is_taken;
+use owner::{Claim, Lock, judge};
 
 pub use checkpoints::{Resumed, checkpoints, keep_newest};
+pub use marks::{has_marks, is_vacant};
 pub use name::{check_is_new, new_name};
+pub use owner::{OWNER, Owner, Presence, Process, presence, terminate};
+
+/// A file of this name in its directory asks a run to save and end.
+pub const STOP_FILE: &str = "stop";
+/// A file of this name in its directory asks a run for a checkpoint.
+pub const SAVE_FILE: &str = "save";
 
 /// The directory of a run that this process is working on.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
     id: String,
+    /// Dropped before the lock is: nobody finds the record of a process that has let the run go.
+    _claim: Claim,
     _lock: File,
 }
 
@@ -49,13 +63,19 @@ impl RunDir {
         loop {
             let name = new_name(settings)?;
             let path = parent.join(&name);
+            let shared = settings.group.is_some();
             match fs::create_dir(&path) {
-                Ok(()) => return Self::take(path, new_id()?),
+                Ok(()) => return Self::take(path, Some(new_id()?), shared),
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(error).with_context(|| cannot(&path));
                 }
                 // Another process took the automatic name first: the next number is free.
                 Err(_) if settings.run_name.is_none() => {}
+                Err(_) if is_vacant(&path) => {
+                    let lock = lock(&path)?;
+                    marks::clear(&path)?;
+                    return Self::claim(path, lock, new_id()?, shared);
+                }
                 Err(_) => bail!(is_taken(&path)),
             }
         }
@@ -64,20 +84,25 @@ impl RunDir {
     /// Takes the directory of an existing run.
     ///
     /// # Errors
-    /// One line if another process works in it, or if it is not writable.
+    /// One line if it is not the directory of a run, if another process works in it or may, or if it is not writable.
     pub fn reopen(path: &Path) -> Result<Self> {
-        // A run from before there were ids gets one now.
-        let id = id_of(path).map_or_else(new_id, Ok)?;
-        let run = Self::take(path.to_path_buf(), id)?;
-        files::remove_leftovers(path).with_context(|| format!("cannot clean up {}", path.display()))?;
+        marks::check_is_run(path)?;
+        let run = Self::take(path.to_path_buf(), id_of(path), false)?;
+        marks::remove_leftovers(path)?;
         Ok(run)
     }
 
-    fn take(path: PathBuf, id: String) -> Result<Self> {
+    /// Takes a directory for the run `id`. One from before there were ids gets one now.
+    fn take(path: PathBuf, id: Option<String>, shared: bool) -> Result<Self> {
         let lock = lock(&path)?;
+        Self::claim(path, lock, id.map_or_else(new_id, Ok)?, shared)
+    }
+
+    fn claim(path: PathBuf, lock: File, id: String, shared: bool) -> Result<Self> {
+        let claim = Claim::make(&path, &id, shared)?;
         write_atomically(&path.join("pid"), std::process::id().to_string().as_bytes())?;
-        let _ = fs::remove_file(path.join("stop")); // a request to stop was meant for an earlier process
-        Ok(Self { path, id, _lock: lock })
+        let _ = fs::remove_file(path.join(STOP_FILE)); // a request to stop was meant for an earlier process
+        Ok(Self { path, id, _claim: claim, _lock: lock })
     }
 
     /// What tells this run from all others, also from those of its name in other directories and on other machines:
@@ -114,7 +139,7 @@ impl RunDir {
 
     /// Whether somebody asked the run to stop by making a file `stop`.
     pub fn has_stop_file(&self) -> bool {
-        self.path.join("stop").exists()
+        self.path.join(STOP_FILE).exists()
     }
 
     /// Moves what was saved after `update` to `superseded/`, so that the directory holds one history only.
@@ -130,7 +155,7 @@ impl RunDir {
         let names = entries(&self.path)?.into_iter().filter(|name| later(name)).collect::<Vec<_>>();
         let target = self.path.join("superseded");
         if !names.is_empty() {
-            fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
+            files::make_own_directory(&target)?;
         }
         for name in &names {
             let from = self.path.join(name);
@@ -153,30 +178,48 @@ impl Drop for RunDir {
     }
 }
 
-/// Locks a directory for this process. Somebody who just looks (see [`is_running`]) holds it for an instant only.
+/// Locks a directory for this process. Somebody who just looks (see [`presence`]) holds it for an instant only.
 fn lock(path: &Path) -> Result<File> {
     let directory = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut lock = Lock::Held;
     for _ in 0..20 {
         match directory.try_lock() {
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
-            // Some network file systems know no locks; a run there is not protected.
-            Ok(()) | Err(TryLockError::Error(_)) => return Ok(directory),
+            Ok(()) => lock = Lock::Free,
+            Err(TryLockError::Error(_)) => lock = Lock::Unknown,
+        }
+        if lock != Lock::Held {
+            break;
         }
     }
-    let who = match fs::read_to_string(path.join("pid")) {
-        Ok(pid) => format!("process {}", pid.trim()),
-        Err(_) => "another process".into(),
-    };
-    bail!("the run {} is being trained by {who}; stop that first", name_of(path))
+    let run = name_of(path);
+    match judge(lock, Owner::read(path), &Process::current()) {
+        Presence::Gone => Ok(directory),
+        presence @ Presence::Alive(_) => {
+            bail!("the run {run} is being trained by {}; stop that first", presence.describe())
+        }
+        Presence::MayLive(owner) => bail!(
+            "the run {run} may still be trained by process {} on {}, which has given a sign of life {:.0} s ago; stop \
+             that first, or wait until it has been silent for {:.0} s",
+            owner.process.pid,
+            owner.process.host,
+            owner.silence(),
+            owner::FRESH_SECONDS
+        ),
+    }
 }
 
-/// Whether a process is training in this run directory.
-pub fn is_running(path: &Path) -> bool {
-    let Ok(directory) = File::open(path) else { return false };
-    matches!(directory.try_lock_shared(), Err(TryLockError::WouldBlock))
+/// Asks the process that works on a run for something, by making a file that it looks for after each chunk.
+///
+/// # Errors
+/// One line: the file cannot be made.
+pub fn ask_by_file(run: &Path, name: &str) -> Result<PathBuf> {
+    let path = run.join(name);
+    write_atomically(&path, b"")?;
+    Ok(path)
 }
 
-/// Whether a directory is that of a run.
+/// Whether a directory is that of a run that has begun.
 pub fn is_run(path: &Path) -> bool {
     path.join("config.toml").is_file()
 }
@@ -218,8 +261,9 @@ pub fn config(path: &Path) -> Result<toml::Table> {
 /// Removes a run and all its files.
 ///
 /// # Errors
-/// One line: a process works on it, or a file cannot be removed.
+/// One line: it is no run, a process works on it or may, or a file cannot be removed.
 pub fn remove(path: &Path) -> Result<()> {
+    marks::check_is_run(path)?;
     let _lock = lock(path)?;
     fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use jiff::civil::Date;
 
-use super::{checkpoints, entries, name_of};
+use super::{checkpoints, entries, has_marks, is_vacant, name_of, presence};
 use crate::trainer::settings::Settings;
 
 /// Refuses the name of a new run if there is one of that name.
@@ -14,23 +14,23 @@ use crate::trainer::settings::Settings;
 /// One line that says what to do.
 pub fn check_is_new(settings: &Settings) -> Result<()> {
     let path = settings.run_name.as_ref().map(|name| settings.checkpoint_dir.join(name));
-    match path.filter(|path| path.exists()) {
+    match path.filter(|path| path.exists() && !is_vacant(path)) {
         Some(path) => bail!(is_taken(&path)),
         None => Ok(()),
     }
 }
 
+/// Why a new run cannot have this directory, and what to do.
 pub(super) fn is_taken(path: &Path) -> String {
-    let (name, other) = (name_of(path), other_way(path));
-    format!("there is a run {name} already; choose another --run-name, or {other}")
-}
-
-/// What to do with a run that is in the way of a new one: continue it, if it has saved anything.
-fn other_way(path: &Path) -> String {
-    match checkpoints(path).is_ok_and(|found| !found.is_empty()) {
-        true => format!("continue it with --resume {}", path.display()),
-        false => format!("remove it, for it has no checkpoint: lockstep runs rm {}", path.display()),
-    }
+    let (name, shown) = (name_of(path), path.display());
+    let has_checkpoint = || checkpoints(path).is_ok_and(|found| !found.is_empty());
+    let other_way = match has_marks(path) {
+        false => return format!("{shown} is there already, and is no run; choose another --run-name"),
+        true if presence(path).may_be_alive() => "wait until it has ended".into(),
+        true if has_checkpoint() => format!("continue it with --resume {shown}"),
+        true => format!("remove it, for it has no checkpoint: lockstep runs rm {shown}"),
+    };
+    format!("there is a run {name} already; choose another --run-name, or {other_way}")
 }
 
 /// What a new run, or group of runs, with these settings will be called.

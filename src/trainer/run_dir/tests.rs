@@ -51,7 +51,7 @@ fn a_name_is_used_once_and_a_run_has_one_process() {
     assert!(first.name().ends_with("-1") && second.name().ends_with("-2"));
     let pid = std::process::id().to_string();
     assert_eq!(fs::read_to_string(first.file("pid")).unwrap(), pid);
-    assert!(is_running(first.path()));
+    assert!(presence(first.path()).may_be_alive());
     let error = RunDir::reopen(first.path()).unwrap_err().to_string();
     assert_eq!(error, format!("the run {} is being trained by process {pid}; stop that first", first.name()));
 
@@ -61,26 +61,36 @@ fn a_name_is_used_once_and_a_run_has_one_process() {
     // A process that another test is just starting holds the lock for a moment, until it becomes its program.
     let free = || {
         (0..100).any(|_| {
-            !is_running(&path) || {
+            !presence(&path).may_be_alive() || {
                 std::thread::sleep(MOMENT);
                 false
             }
         })
     };
     assert!(free());
+    crate::trainer::status::write_meta(&path, "abc", 0, &[]).unwrap();
     fs::write(path.join("stop"), "").unwrap();
     assert!(!RunDir::reopen(&path).unwrap().has_stop_file());
 
     let named = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap();
     assert_eq!(named.name(), "mine");
     let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
+    assert!(error.ends_with("choose another --run-name, or wait until it has ended"), "{error}");
+    let named = {
+        let path = named.path().to_path_buf();
+        drop(named);
+        path
+    };
+    crate::trainer::status::write_meta(&named, "abc", 0, &[]).unwrap();
+    fs::write(named.join("metrics.jsonl"), "{}\n").unwrap();
+    let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
     assert!(
         error.starts_with("there is a run mine already; choose another --run-name, or remove it"),
         "{error}"
     );
-    save(named.path(), 3);
+    save(&named, 3);
     let error = RunDir::create(&settings(dir.path(), Some("mine"))).unwrap_err().to_string();
-    assert!(error.ends_with(&format!("or continue it with --resume {}", named.path().display())), "{error}");
+    assert!(error.ends_with(&format!("or continue it with --resume {}", named.display())), "{error}");
 }
 
 #[test]
@@ -162,4 +172,96 @@ fn later_files_are_moved_not_deleted() {
         assert!(run.file("superseded").join(name).exists());
     }
     assert_eq!(run.supersede_after(20).unwrap(), 0);
+}
+
+/// A run that was trained, and is not any more.
+fn past_run(dir: &Path, name: &str) -> PathBuf {
+    let run = RunDir::create(&settings(dir, Some(name))).unwrap();
+    crate::trainer::status::write_meta(run.path(), run.id(), 0, &[]).unwrap();
+    save(run.path(), 3);
+    run.path().to_path_buf()
+}
+
+/// The record of a process on another machine, which has given a sign of life so many seconds ago.
+fn claim_from_elsewhere(run: &Path, silence: i64) {
+    let heartbeat = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(silence);
+    let record = serde_json::json!({
+        "run": id_of(run), "host": "node7", "boot": "b", "pid_namespace": "pid:[1]", "pid": 42, "started": 1,
+        "shared": false, "heartbeat": heartbeat.to_string(),
+    });
+    fs::write(run.join(OWNER), record.to_string()).unwrap();
+}
+
+#[test]
+fn a_run_that_another_machine_may_be_training_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = past_run(dir.path(), "r");
+    claim_from_elsewhere(&run, 20);
+    let refusal = "the run r may still be trained by process 42 on node7, which has given a sign of life 2";
+    for refused in [RunDir::reopen(&run).map(drop), remove(&run)] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.starts_with(refusal) && error.contains("stop that first, or wait"), "{error}");
+    }
+    assert_eq!(presence(&run).describe(), "process 42 on node7");
+    let error = RunDir::create(&settings(dir.path(), Some("r"))).unwrap_err().to_string();
+    assert!(error.ends_with("choose another --run-name, or wait until it has ended"), "{error}");
+    claim_from_elsewhere(&run, 1000);
+    drop(RunDir::reopen(&run).unwrap());
+    remove(&run).unwrap();
+    assert!(!run.exists());
+}
+
+#[test]
+fn only_a_run_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("project");
+    fs::create_dir(&folder).unwrap();
+    for name in ["config.toml", "meta.json", "status.json", "thesis.tex"] {
+        fs::write(folder.join(name), "{\"name\": \"mine\"}").unwrap();
+    }
+    let error = remove(&folder).unwrap_err().to_string();
+    assert!(error.contains("project is not the directory of a run"), "{error}");
+    assert!(folder.join("thesis.tex").exists());
+}
+
+#[test]
+fn an_empty_or_half_begun_directory_does_not_block_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoints/r");
+    let begin = || RunDir::create(&settings(dir.path(), Some("r")));
+    fs::create_dir_all(&path).unwrap();
+    check_is_new(&settings(dir.path(), Some("r"))).unwrap();
+    drop(begin().unwrap());
+    // What a process leaves that is killed before it has anything to keep.
+    for name in ["config.toml", "meta.json", "metrics.jsonl", "updates.csv", ".status.json.tmp", "owner.json"]
+    {
+        fs::write(path.join(name), "").unwrap();
+    }
+    fs::create_dir(path.join("tensorboard")).unwrap();
+    let run = begin().unwrap();
+    assert!(!path.join("config.toml").exists() && path.join(OWNER).exists());
+    // Not while somebody works on it, nor if there is anything in it.
+    assert!(begin().is_err());
+    drop(run);
+    fs::write(path.join("notes.txt"), "").unwrap();
+    let error = begin().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!("{} is there already, and is no run; choose another --run-name", path.display())
+    );
+    fs::remove_file(path.join("notes.txt")).unwrap();
+    fs::write(path.join("metrics.jsonl"), "{\"update\":1}\n").unwrap();
+    assert!(check_is_new(&settings(dir.path(), Some("r"))).is_err());
+}
+
+#[test]
+fn only_what_a_run_wrote_is_cleaned_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = past_run(dir.path(), "r");
+    let [own, others] = [".checkpoint_9.ckpt.tmp", ".thesis.tex.tmp"].map(|name| run.join(name));
+    for path in [&own, &others] {
+        fs::write(path, "half").unwrap();
+    }
+    RunDir::reopen(&run).unwrap();
+    assert!(!own.exists() && others.exists());
 }

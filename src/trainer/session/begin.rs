@@ -13,7 +13,7 @@ use super::{Ears, Job, Session, params_metadata};
 use crate::algorithms::Learner;
 use crate::trainer::console::{Console, thousands};
 use crate::trainer::evaluation;
-use crate::trainer::files::write_atomically;
+use crate::trainer::files::{directory_of, write_atomically};
 use crate::trainer::health::Health;
 use crate::trainer::history::{self, History};
 use crate::trainer::logs::Logs;
@@ -50,6 +50,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let Job { settings, facts, ref mut learner, .. } = job;
         let directory = resumed.directory().to_path_buf();
+        let resumed_in_place = resumed.is_in_run();
         let Resumed { path, mut checkpoint, rewind } = resumed;
         ensure!(
             checkpoint.env == settings.env,
@@ -60,8 +61,15 @@ impl<'a> Session<'a> {
         );
         checkpoint.match_state(&path, &learner.state_types())?;
         learner.load_state(&checkpoint.state).with_context(|| format!("cannot load {}", path.display()))?;
-        let run = RunDir::reopen(&directory)?;
         let mut progress = checkpoint.progress;
+        let run = if resumed_in_place {
+            RunDir::reopen(&directory)?
+        } else {
+            progress.offsets.clear(); // its logs are elsewhere
+            let run = RunDir::create(settings)?;
+            status::write_meta(run.path(), run.id(), settings.seed, facts)?;
+            run
+        };
         evaluation::restore(run.path(), checkpoint.best.as_ref(), params_metadata(&**learner, facts))?;
         let moved = run.supersede_after(progress.update)?;
         status::add_resume_to_meta(run.path(), run.id(), progress.update, facts)?;
@@ -70,7 +78,11 @@ impl<'a> Session<'a> {
             progress.interval = Interval::new(learner.metric_names());
         }
         let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
-        let origin = if rewind { Origin::Rewound { step: logged_before } } else { Origin::Resumed };
+        let origin = match (resumed_in_place, rewind) {
+            (false, _) => Origin::New,
+            (true, true) => Origin::Rewound { step: logged_before },
+            (true, false) => Origin::Resumed,
+        };
         let known = Known { origin, logged_step };
         let mut session = Self::new(job, ears, run, progress, known)?;
         session.best = checkpoint.best;
@@ -101,7 +113,7 @@ impl<'a> Session<'a> {
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let health = health_of(&run)?;
-        let Ears { console, stop } = ears(num_updates, progress.update);
+        let Ears { console, signals } = ears(num_updates, progress.update);
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
@@ -114,7 +126,8 @@ impl<'a> Session<'a> {
             logs,
             wandb,
             console,
-            stop,
+            saves_asked: signals.saves_asked(),
+            signals,
             num_updates,
             timesteps_before: progress.timesteps,
             progress,
@@ -139,6 +152,12 @@ impl<'a> Session<'a> {
         let Progress { update, timesteps, .. } = self.progress;
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
+        if directory_of(checkpoint) != self.run.path() {
+            self.console.say(&format!(
+                "it lies in no run's directory, so the run goes on in {}",
+                self.run.path().display()
+            ));
+        }
         if moved > 0 {
             let files = if moved == 1 {
                 "1 file saved after it was".into()

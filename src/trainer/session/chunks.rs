@@ -35,7 +35,8 @@ impl Session<'_> {
         if self.progress.update >= self.num_updates {
             return Some(State::Completed);
         }
-        let is_asked = self.stop.requested() || self.console.stop_is_asked() || self.run.has_stop_file();
+        let is_asked =
+            self.signals.stop_is_asked() || self.console.stop_is_asked() || self.run.has_stop_file();
         is_asked.then_some(State::Stopped)
     }
 

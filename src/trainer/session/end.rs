@@ -1,16 +1,18 @@
 //! How a run ends: what must not be lost is saved, and people are told what became of it.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Session;
-use crate::trainer::console::thousands;
+use crate::trainer::console::{Console, thousands};
 use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::metrics::Row;
+use crate::trainer::run_dir::RunDir;
 use crate::trainer::status::State;
-use crate::trainer::summary;
+use crate::trainer::{summary, wandb};
 
 /// What became of a run; `train --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -35,26 +37,48 @@ pub struct Outcome {
     pub metrics: Option<Row>,
 }
 
+/// How long a process waits, once everything is saved, for what is still to be sent: a cluster may kill it half a minute
+/// after its signal.
+pub const SENDING: Duration = Duration::from_secs(10);
+
+/// A run that has ended: everything is saved and its status is final. Only what is sent to a server may not be there yet.
+#[must_use = "what is sent is lost unless it is waited for"]
+pub struct Ended {
+    result: Result<Outcome>,
+    wandb: Option<wandb::Ending>,
+    console: Console,
+    /// Taken until the last file in it is written.
+    _run: RunDir,
+}
+
+impl Ended {
+    /// Why the run failed, if it did.
+    pub fn error(&self) -> Option<&anyhow::Error> {
+        self.result.as_ref().err()
+    }
+
+    /// Waits for what is being sent, until `deadline`, and gives what became of the run.
+    pub fn wait(self, deadline: Instant) -> Result<Outcome> {
+        let notices = self.wandb.map_or(Vec::new(), |wandb| wandb.wait(deadline));
+        notices.iter().for_each(|notice| self.console.say(notice));
+        self.result
+    }
+}
+
 impl Session<'_> {
-    /// Saves what there is to save and tells what became of the run.
-    pub fn close(mut self, result: Result<State>) -> Result<Outcome> {
+    /// Saves what there is to save and tells what became of the run, before anything waits for a server.
+    pub fn close(mut self, result: Result<State>) -> Ended {
         let result = result.and_then(|state| self.end(state));
         self.console.finish();
-        if let Some(wandb) = self.wandb.take() {
-            let notices = wandb.finish(result.is_err() as i32);
-            notices.iter().for_each(|notice| self.console.say(notice));
-        }
-        match result {
+        match &result {
             Ok(outcome) => {
                 self.write_status(outcome.state, None);
-                self.say_goodbye(&outcome);
-                Ok(outcome)
+                self.say_goodbye(outcome);
             }
-            Err(error) => {
-                self.write_status(State::Failed, Some(format!("{error:#}")));
-                Err(error)
-            }
+            Err(error) => self.write_status(State::Failed, Some(format!("{error:#}"))),
         }
+        let wandb = self.wandb.take().map(|wandb| wandb.end(result.is_err() as i32));
+        Ended { result, wandb, console: self.console, _run: self.run }
     }
 
     /// Saves what must not be lost.

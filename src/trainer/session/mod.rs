@@ -25,7 +25,7 @@ use serde_json::Value;
 
 pub use chunks::CHUNK_SECONDS;
 pub use end::Outcome;
-pub use save::SAVE_FILE;
+pub(super) use end::{Ended, SENDING};
 
 use super::console::Console;
 use super::evaluation::Best;
@@ -37,7 +37,7 @@ use super::progress::Progress;
 use super::recovery::Snapshot;
 use super::run_dir::{Resumed, RunDir};
 use super::settings::Settings;
-use super::signals::StopSignal;
+use super::signals::Signals;
 use super::status;
 use super::wandb::Wandb;
 use crate::algorithms::Learner;
@@ -60,8 +60,8 @@ pub fn train(
     resumed: Option<Resumed>,
     live: Option<Live>,
 ) -> Result<Outcome> {
-    let stop = Rc::new(StopSignal::listen(live.is_none())?);
-    let ears = |num_updates, done| Ears { console: Console::new(num_updates, done, live), stop };
+    let signals = Rc::new(Signals::begin(live.is_none())?);
+    let ears = |num_updates, done| Ears { console: Console::new(num_updates, done, live), signals };
     let job = Job { settings, config, facts, learner };
     let mut session = match resumed {
         None => Session::begin(job, ears)?,
@@ -69,7 +69,7 @@ pub fn train(
     };
     session.open();
     let result = session.run_chunks();
-    session.close(result)
+    session.close(result).wait(Instant::now() + SENDING)
 }
 
 /// What a session is to do.
@@ -85,7 +85,7 @@ pub(super) struct Job<'a> {
 /// Through what a run and people hear of each other while it runs.
 pub(super) struct Ears {
     pub console: Console,
-    pub stop: Rc<StopSignal>,
+    pub signals: Rc<Signals>,
 }
 
 /// A run while a process works on it.
@@ -100,7 +100,9 @@ pub(super) struct Session<'a> {
     logs: Logs,
     wandb: Option<Wandb>,
     console: Console,
-    stop: Rc<StopSignal>,
+    signals: Rc<Signals>,
+    /// The checkpoints that signals had asked for when one was last saved for them.
+    saves_asked: u64,
 
     progress: Progress,
     best: Option<Best>,

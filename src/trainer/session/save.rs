@@ -12,11 +12,8 @@ use super::Session;
 use crate::trainer::checkpoint::Checkpoint;
 use crate::trainer::params;
 use crate::trainer::progress::Progress;
-use crate::trainer::run_dir;
+use crate::trainer::run_dir::{self, SAVE_FILE};
 use crate::trainer::wandb::Artifact;
-
-/// A file of this name in its directory asks a run for a checkpoint.
-pub const SAVE_FILE: &str = "save";
 
 impl Session<'_> {
     /// Saves if somebody asks for it, or the settings do.
@@ -35,10 +32,14 @@ impl Session<'_> {
         }
     }
 
-    /// Whether somebody wants a checkpoint now: the screen of this process, or, with a file `save`, anybody else.
-    fn save_is_asked(&self) -> bool {
+    /// Whether somebody wants a checkpoint now: the screen of this process, or, with a signal or a file `save`, anybody
+    /// else.
+    fn save_is_asked(&mut self) -> bool {
         let by_screen = self.console.take_save();
-        fs::remove_file(self.run.file(SAVE_FILE)).is_ok() || by_screen
+        let by_file = fs::remove_file(self.run.file(SAVE_FILE)).is_ok();
+        let asked = self.signals.saves_asked();
+        let by_signal = std::mem::replace(&mut self.saves_asked, asked) != asked;
+        by_screen || by_file || by_signal
     }
 
     fn save_as_asked(&mut self) {
@@ -59,8 +60,11 @@ impl Session<'_> {
     }
 
     pub(super) fn what_is_kept(&self) -> String {
+        let is_there = |update: &u64| self.run.checkpoint_path(*update).exists();
         match self.saved_update {
-            Some(update) => format!("checkpoint_{update}.ckpt is kept"),
+            Some(update) if is_there(&update) => format!("checkpoint_{update}.ckpt is kept"),
+            _ if !self.run.path().exists() => "the run directory is gone, and all that was in it".into(),
+            Some(update) => format!("checkpoint_{update}.ckpt is gone"),
             None => "there is no checkpoint yet".into(),
         }
     }

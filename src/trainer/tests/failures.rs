@@ -82,3 +82,20 @@ fn a_learner_that_fails_fails_the_run_and_leaves_the_checkpoint() {
     let outcome = resume(&settings(dir.path(), 47), Path::new("run"), Fake::new()).unwrap();
     assert_same_run(&uninterrupted(dir.path()), &outcome.directory);
 }
+
+#[test]
+fn a_run_whose_directory_is_gone_does_not_say_that_a_checkpoint_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let saving = Settings { save_interval: Some(11), ..settings(dir.path(), 47) };
+    let directory = dir.path().join("run");
+    let mut learner = Fake::with_max_updates(11).before_chunk(move |done| {
+        if done == 22 {
+            fs::remove_dir_all(&directory).unwrap();
+        }
+    });
+    let error = format!("{:#}", train(&saving, "", &[], &mut learner, None, None).unwrap_err());
+    assert!(
+        error.starts_with("the last save failed (the run directory is gone, and all that was in it)"),
+        "{error}"
+    );
+}

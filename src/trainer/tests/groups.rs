@@ -62,7 +62,7 @@ impl Group for FakeGroup {
 }
 
 /// Trains the runs `run-s0`, `run-s1`, ..., each with these settings.
-fn train_fakes(settings: &Settings, fakes: Vec<Fake>) -> anyhow::Result<GroupOutcome> {
+pub fn train_fakes(settings: &Settings, fakes: Vec<Fake>) -> anyhow::Result<GroupOutcome> {
     let member = |index| {
         let settings = Settings { run_name: Some(format!("run-s{index}")), ..settings.clone() };
         Member { settings, config: "env = \"fake\"\n".into() }
@@ -108,6 +108,31 @@ fn a_run_of_a_group_is_rolled_back_alone() {
     assert!(dir.path().join("run-s1/nonfinite_27.ckpt").exists());
     let [Failure { run, error }] = &outcome.failures[..] else { panic!("{:?}", outcome.failures) };
     assert_eq!((run.as_str(), error.as_str()), ("run-s2", "there is no checkpoint to go back to"));
+}
+
+#[test]
+fn one_run_of_a_group_is_stopped_by_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run-s1").join(run_dir::STOP_FILE);
+    let stopping = Fake::new().before_chunk(move |done| {
+        if done == 20 {
+            fs::write(&file, "").unwrap();
+        }
+    });
+    let outcome = train_fakes(&settings(dir.path(), 47), vec![Fake::new(), stopping]).unwrap();
+    let ends: Vec<_> = outcome.runs.iter().map(|run| (run.run.as_str(), run.state, run.update)).collect();
+    let [stopped, completed] = [status::State::Stopped, status::State::Completed];
+    assert_eq!(ends, [("run-s1", stopped, 30), ("run-s0", completed, 47)]);
+}
+
+#[test]
+fn a_name_that_could_not_be_resumed_is_refused_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = Settings { run_name: Some("a".repeat(201)), ..settings(dir.path(), 47) };
+    let members = [Member { settings: long, config: String::new() }];
+    let error = check_group(&members).unwrap_err().to_string();
+    assert!(error.starts_with("run_name has 201 characters, more than 200"), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::{ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGKILL, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1};
 
 use super::*;
 
@@ -35,7 +35,9 @@ fn child() {
     let mode = std::env::var("TEST_MODE").unwrap();
     let send = |signal| signal_hook::low_level::raise(signal).unwrap();
     let signals = move |mode: &str, done| match (mode, done) {
-        ("interrupt", 22) => send(SIGINT),
+        ("interrupt" | "ignored", 22) => send(SIGINT),
+        ("hangup", 22) => send(SIGHUP),
+        ("warning", 22) => send(SIGUSR1),
         ("terminate", 22) => send(SIGTERM),
         ("together", 22) => [SIGINT, SIGINT, SIGTERM].into_iter().for_each(send),
         ("twice", 22) => {
@@ -46,6 +48,10 @@ fn child() {
         ("kill", 38) => send(SIGKILL),
         _ => {}
     };
+    if mode == "early" {
+        listen().unwrap();
+        send(SIGTERM); // while programs are compiled, say
+    }
     let mut learner = match mode.as_str() {
         "full disk" => Fake::with_ballast(),
         _ => Fake::with_max_updates(5),
@@ -64,7 +70,7 @@ fn child() {
 fn the_first_signal_finishes_the_chunk_and_saves() {
     let dir = tempfile::tempdir().unwrap();
     let whole = uninterrupted(dir.path());
-    for mode in ["interrupt", "terminate", "together"] {
+    for mode in ["interrupt", "terminate", "hangup", "together"] {
         let parent = dir.path().join(mode);
         let (exit, said) = run_child(&parent, mode, "");
         assert_eq!(exit.code(), Some(0), "{said}");
@@ -77,6 +83,80 @@ fn the_first_signal_finishes_the_chunk_and_saves() {
         assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Stopped);
         assert_same_run(&whole, &resume(&settings(&parent, 47), &directory, Fake::new()).unwrap().directory);
     }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, said) = run_child(dir.path(), "ignored", "trap '' INT HUP;");
+    assert_eq!(exit.code(), Some(0), "{said}");
+    assert!(said.contains("completed at update 47"), "{said}");
+}
+
+/// The first process of a container is not ended by a signal that it has no handler for.
+#[test]
+fn before_a_run_has_begun_a_signal_leaves_at_once_through_a_handler() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, said) = run_child(dir.path(), "early", "");
+    assert_eq!(exit.code(), Some(128 + SIGTERM), "{said}");
+    assert!(!dir.path().join("run").exists());
+}
+
+#[test]
+fn a_warning_of_the_cluster_saves_and_the_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (exit, said) = run_child(dir.path(), "warning", "");
+    assert_eq!(exit.code(), Some(0), "{said}");
+    assert_eq!(saved(&dir.path().join("run")), [11, 22, 27, 33, 44, 47]);
+    assert!(said.contains("saved ") && said.contains("completed at update 47"), "{said}");
+}
+
+/// The runs of a group with W&B out of reach, which is asked to stop.
+#[test]
+#[ignore = "the child of another test"]
+fn group_child() {
+    let Some(dir) = std::env::var_os("TEST_DIR") else { return };
+    let mode = Some(wandb::Mode::Online);
+    let settings = Settings { no_wandb: false, wandb: mode, ..settings(Path::new(&dir), 47) };
+    let stop = |done| {
+        if done == 22 {
+            signal_hook::low_level::raise(SIGTERM).unwrap();
+        }
+    };
+    let fakes = (0..3).map(|_| Fake::with_max_updates(1).before_chunk(stop)).collect();
+    super::groups::train_fakes(&settings, fakes).unwrap();
+    std::process::exit(0);
+}
+
+#[test]
+fn all_runs_of_a_group_are_saved_and_final_before_any_waits_for_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "trainer::tests::processes::group_child", "--ignored"])
+        .env("TEST_DIR", dir.path())
+        .envs([("WANDB_API_KEY", "0123456789012345678901234567890123456789")])
+        .env("WANDB_BASE_URL", "http://127.0.0.1:9")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let runs = ["run-s0", "run-s1", "run-s2"].map(|run| dir.path().join(run));
+    let is_final = |run: &PathBuf| {
+        let status = status::Status::read(run);
+        status.is_ok_and(|status| status.state == status::State::Stopped)
+    };
+    while !runs.iter().all(is_final) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before all runs were final");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it does not wait for the server");
+    runs.iter().for_each(|run| assert_eq!(saved(run), [23], "{}", run.display()));
+    // A second signal ends the waiting and changes nothing.
+    thread::sleep(Duration::from_millis(400));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(INTERRUPTED));
+    assert!(runs.iter().all(is_final));
 }
 
 #[test]
@@ -96,7 +176,7 @@ fn a_killed_run_is_dead_and_continues_from_its_checkpoint() {
     assert_eq!(exit.code(), None);
     let directory = dir.path().join("run");
     assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Running);
-    assert!(directory.join("pid").exists() && !run_dir::is_running(&directory));
+    assert!(directory.join("pid").exists() && !run_dir::presence(&directory).may_be_alive());
     fs::write(directory.join(".checkpoint_38.ckpt.tmp"), "half of a checkp").unwrap();
     resume(&settings(dir.path(), 47), Path::new("latest"), Fake::new()).unwrap();
     assert_same_run(&whole, &directory);
@@ -133,7 +213,8 @@ fn a_run_killed_anywhere_ends_as_if_it_had_not_been() {
             .spawn()
             .unwrap();
         delay = (delay * 31 + 17) % 97; // milliseconds, in no order
-        thread::sleep(Duration::from_millis(30 + delay));
+        // However slow the machine is, a process lives long enough at some time.
+        thread::sleep(Duration::from_millis(30 + delay + kills));
         if let Some(exit) = child.try_wait().unwrap() {
             assert!(exit.success());
             break;
@@ -153,8 +234,8 @@ fn a_full_disk_costs_no_checkpoint_that_was_there() {
     let first = run(&settings(dir.path(), 15), Fake::with_ballast());
     let checkpoint = first.checkpoint.unwrap();
     let good = hash(&checkpoint);
-    // No file may grow beyond 64 blocks; without the trap the process would be killed for trying.
-    let (exit, said) = run_child(dir.path(), "full disk", "trap '' XFSZ; ulimit -f 64;");
+    // No file may grow beyond 64 blocks. A process that does not listen would be killed for trying, without a word.
+    let (exit, said) = run_child(dir.path(), "full disk", "ulimit -f 64;");
     assert_eq!(exit.code(), Some(1), "{said}");
     let warning = said.lines().find(|line| line.starts_with("warning:")).unwrap();
     assert!(

@@ -98,3 +98,53 @@ fn a_checkpoint_of_something_else_is_refused_before_anything_is_touched() {
     assert!(error.ends_with("checkpoint_15.ckpt was trained in fake, not in cartpole"), "{error}");
     assert_eq!(metrics(&first.directory), before);
 }
+
+/// A checkpoint that was copied out of its run, among files of the user's own with the names of a run's.
+#[test]
+fn a_checkpoint_that_lies_in_no_run_goes_on_in_a_directory_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = uninterrupted(dir.path());
+    let first = run(&settings(&dir.path().join("first"), 25), Fake::new());
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let own =
+        ["metrics.jsonl", "final_params.safetensors", "updates.csv", "params_47.safetensors", ".notes.tmp"];
+    own.iter().for_each(|name| fs::write(folder.join(name), "mine\n").unwrap());
+    let checkpoint = folder.join("x.ckpt");
+    fs::copy(first.checkpoint.unwrap(), &checkpoint).unwrap();
+    let before = hash(&checkpoint);
+
+    let outcome = resume(&settings(&dir.path().join("second"), 47), &checkpoint, Fake::new()).unwrap();
+    assert_eq!(outcome.directory, dir.path().join("second/run"));
+    assert_eq!(metrics(&outcome.directory), metrics(&whole)[2..]);
+    let [ours, theirs] = [&outcome.directory, &whole].map(|run| hash(&run.join("final_params.safetensors")));
+    assert_eq!(ours, theirs);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), own.len() + 1);
+    own.iter().for_each(|name| assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), "mine\n"));
+    assert_eq!(hash(&checkpoint), before);
+    assert_ne!(run_dir::id_of(&outcome.directory), run_dir::id_of(&first.directory));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_log_that_is_a_link_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = run(&settings(dir.path(), 25), Fake::new()).directory;
+    let precious = dir.path().join("precious");
+    fs::write(&precious, "text".repeat(1000)).unwrap();
+    for name in ["metrics.jsonl", "warnings.jsonl", "tensorboard"] {
+        let path = first.join(name);
+        fs::rename(&path, dir.path().join("aside")).unwrap();
+        std::os::unix::fs::symlink(&precious, &path).unwrap();
+        let error = resume(&settings(dir.path(), 47), &first, Fake::new()).unwrap_err();
+        assert!(format!("{error:#}").contains("is a link"), "{error:#}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "text".repeat(1000));
+        fs::remove_file(&path).unwrap();
+        fs::rename(dir.path().join("aside"), &path).unwrap();
+    }
+    // A table with other columns, as this is, is put aside.
+    fs::remove_file(first.join("updates.csv")).unwrap();
+    std::os::unix::fs::symlink(&precious, first.join("updates.csv")).unwrap();
+    resume(&settings(dir.path(), 47), &first, Fake::new()).unwrap();
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "text".repeat(1000));
+}

@@ -15,7 +15,7 @@ mod sender;
 mod transaction_log;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use anyhow::{Context, Result};
@@ -245,8 +245,8 @@ impl Wandb {
         notices
     }
 
-    /// Ends the run with an exit status and waits a while for the sender. Gives the last lines to tell.
-    pub fn finish(mut self, exit_code: i32) -> Vec<String> {
+    /// Ends the run with an exit status: completes the log, and has the sender send what is left.
+    pub fn end(mut self, exit_code: i32) -> Ending {
         let held_back = std::mem::take(&mut self.held_back);
         let left = held_back.iter().filter(|artifact| artifact.path.exists());
         left.for_each(|artifact| self.log_artifact(artifact));
@@ -255,18 +255,40 @@ impl Wandb {
         if let Err(error) = self.log.sync() {
             notices.push(format!("{error:#}"));
         }
-        let directory = self.log.path().parent().unwrap_or(self.log.path()).display();
-        match self.sender {
+        let directory = self.log.path().parent().unwrap_or(self.log.path()).to_path_buf();
+        if let Some(sender) = &mut self.sender {
+            sender.end(exit_code);
+        }
+        Ending { directory, sender: self.sender, uploads: self.uploads, notices }
+    }
+}
+
+/// A run that has ended and whose log is complete; only the sender may still be at work.
+#[derive(Debug)]
+pub struct Ending {
+    /// Of the log.
+    directory: PathBuf,
+    sender: Option<Sender>,
+    uploads: PathBuf,
+    notices: Vec<String>,
+}
+
+impl Ending {
+    /// Waits for the sender, until `deadline`. Gives the last lines to tell.
+    pub fn wait(self, deadline: Instant) -> Vec<String> {
+        let Self { directory, sender, uploads, mut notices } = self;
+        let directory = directory.display();
+        match sender {
             None => notices.push(format!("W&B: send the run with: wandb sync {directory}")),
             Some(sender) => {
-                let (last, unsent) = sender.finish(exit_code);
+                let (last, unsent) = sender.wait(deadline);
                 notices.extend(last);
                 if unsent > 0 {
                     notices.push(format!("W&B lacks {unsent} rows; send them with: wandb sync {directory}"));
                 }
             }
         }
-        let _ = fs::remove_dir_all(&self.uploads); // empty, but for what the sender has given up
+        let _ = fs::remove_dir_all(&uploads); // empty, but for what the sender has given up
         notices
     }
 }

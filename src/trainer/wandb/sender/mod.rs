@@ -11,7 +11,7 @@ mod upload;
 mod worker;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -89,6 +89,8 @@ pub struct Sender {
     thread: JoinHandle<()>,
     shared: Arc<Shared>,
     pace: Pace,
+    /// The last event, if it has found no room in the queue yet.
+    last: Option<Event>,
 }
 
 /// All that the thread needs to begin.
@@ -115,7 +117,7 @@ impl Sender {
         let api = Api::new(&begin.base_url, &begin.key, pace.call)?;
         let worker = Worker::new(begin, api, shared.clone());
         let thread = std::thread::Builder::new().name("wandb".into()).spawn(move || worker.work(&events))?;
-        Ok(Self { queue, thread, shared, pace })
+        Ok(Self { queue, thread, shared, pace, last: None })
     }
 
     /// Offers an event. What finds no room in the queue is dropped, and counted at the end.
@@ -131,24 +133,35 @@ impl Sender {
         std::mem::take(&mut self.shared.notices.lock().expect("the thread does not panic"))
     }
 
-    /// Sends the rest, as long as there is progress; gives the last notices and the number of rows not sent.
-    pub fn finish(self, exit_code: i32) -> (Vec<String>, u64) {
-        let Self { queue, thread, shared, pace } = self;
-        let (mut calls, mut since) = (shared.calls.load(Ordering::Relaxed), Instant::now());
-        let mut finish = Some(Event::Finish { exit_code });
-        while !thread.is_finished() && since.elapsed() < pace.patience {
-            if let Some(event) = finish.take() {
-                finish = queue.try_send(event).err().map(|error| match error {
-                    std::sync::mpsc::TrySendError::Full(event)
-                    | std::sync::mpsc::TrySendError::Disconnected(event) => event,
-                });
+    /// Asks the thread to send the rest, and then to end.
+    pub fn end(&mut self, exit_code: i32) {
+        self.offer_last(Event::Finish { exit_code });
+    }
+
+    /// Offers the last event, which waits for room in the queue.
+    fn offer_last(&mut self, event: Event) {
+        self.last = match self.queue.try_send(event) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => None,
+            Err(TrySendError::Full(event)) => Some(event),
+        };
+    }
+
+    /// Waits for the end of the thread until `deadline`, as long as there is progress; gives the last notices and the
+    /// number of rows not sent.
+    pub fn wait(mut self, deadline: Instant) -> (Vec<String>, u64) {
+        let (mut calls, mut since) = (self.shared.calls.load(Ordering::Relaxed), Instant::now());
+        while !self.thread.is_finished() && since.elapsed() < self.pace.patience && Instant::now() < deadline
+        {
+            if let Some(event) = self.last.take() {
+                self.offer_last(event);
             }
             std::thread::sleep(Duration::from_millis(5));
-            let now = shared.calls.load(Ordering::Relaxed);
+            let now = self.shared.calls.load(Ordering::Relaxed);
             if now != calls {
                 (calls, since) = (now, Instant::now());
             }
         }
+        let Self { thread, shared, .. } = self;
         let mut notices = std::mem::take(&mut *shared.notices.lock().expect("the thread does not panic"));
         if thread.is_finished() {
             let _ = thread.join(); // a panic of the thread has been printed; the run goes on without it

@@ -65,6 +65,12 @@ fn begin(dir: &Path, url: Option<&str>, origin: Origin) -> Wandb {
     wandb.unwrap()
 }
 
+impl Wandb {
+    fn finish(self, exit_code: i32) -> Vec<String> {
+        self.end(exit_code).wait(Instant::now() + Duration::from_secs(60))
+    }
+}
+
 fn checkpoint(dir: &Path) -> Artifact {
     let path = dir.join("checkpoint_20.ckpt");
     fs::write(&path, "hello").unwrap();

@@ -1,0 +1,119 @@
+//! What is a run's own: the directories that are runs, and the names of the files that a run writes.
+//!
+//! A directory may be anybody's. Only one with a run's own marks is taken for a run, and only what a run writes is
+//! touched in it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::owner::Owner;
+use super::{entries, numbered, presence};
+use crate::trainer::files;
+use crate::trainer::status::{META, Status};
+
+/// Files and folders of a run whose names have no number.
+const NAMES: [&str; 19] = [
+    "config.toml",
+    META,
+    "status.json",
+    "summary.json",
+    "owner.json",
+    "pid",
+    "stop",
+    "save",
+    "final_params.safetensors",
+    "best_params.safetensors",
+    "metrics.jsonl",
+    "updates.csv",
+    "episodes.csv",
+    "warnings.jsonl",
+    "tensorboard",
+    "wandb",
+    ".uploads",
+    "superseded",
+    "wandb.json",
+];
+
+/// What stands before and after the number in the names of others.
+const NUMBERED: [(&str, &str); 7] = [
+    ("checkpoint_", ".ckpt"),
+    ("params_", ".safetensors"),
+    ("phase_", "_complete.ckpt"),
+    ("nonfinite_", ".ckpt"),
+    ("metrics_", ".jsonl"),
+    ("updates_", ".csv"),
+    ("episodes_", ".csv"),
+];
+
+/// Whether a run writes files of this name.
+fn is_own_file(name: &str) -> bool {
+    NAMES.contains(&name) || NUMBERED.iter().any(|(before, after)| numbered(name, before, after).is_some())
+}
+
+/// Whether a run writes to this name before it renames the file to its own.
+fn is_own_temporary(name: &str) -> bool {
+    files::is_temporary(name).is_some_and(is_own_file)
+}
+
+/// Whether a directory is that of a run, by what lockstep has written there.
+pub fn has_marks(directory: &Path) -> bool {
+    let meta =
+        || fs::read(directory.join(META)).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let is_ours = |meta: Value| meta.get("id").or(meta.get("lockstep_version")).is_some_and(Value::is_string);
+    meta().is_some_and(is_ours) || Status::read(directory).is_ok() || Owner::read(directory).is_some()
+}
+
+/// Whether a new run may have this directory: it is empty, or that of a run that ended before it had anything to keep.
+pub fn is_vacant(directory: &Path) -> bool {
+    let is_directory = fs::symlink_metadata(directory).is_ok_and(|data| data.is_dir());
+    let Some(names) = entries(directory).ok().filter(|_| is_directory) else { return false };
+    let keeps_nothing = |name: &str| match name {
+        "metrics.jsonl" => fs::metadata(directory.join(name)).is_ok_and(|data| data.len() == 0),
+        "superseded" => false,
+        _ => is_own_temporary(name) || (is_own_file(name) && !holds_state(name)),
+    };
+    names.iter().all(|name| name.to_str().is_some_and(keeps_nothing)) && !presence(directory).may_be_alive()
+}
+
+/// Whether a file of this name holds something that was learned.
+fn holds_state(name: &str) -> bool {
+    name.ends_with(".ckpt") || name.ends_with(".safetensors")
+}
+
+/// Empties a vacant directory.
+pub(super) fn clear(directory: &Path) -> Result<()> {
+    for name in entries(directory)? {
+        let path = directory.join(name);
+        let is_directory = fs::symlink_metadata(&path).is_ok_and(|data| data.is_dir());
+        let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes what a killed process left half-written in the directory of a run.
+pub(super) fn remove_leftovers(directory: &Path) -> Result<()> {
+    for name in entries(directory)? {
+        if name.to_str().is_some_and(is_own_temporary) {
+            let path = directory.join(name);
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a directory that is no run's.
+///
+/// # Errors
+/// One line that says what is missing.
+pub(super) fn check_is_run(directory: &Path) -> Result<()> {
+    ensure!(
+        has_marks(directory),
+        "{} is not the directory of a run: no meta.json, status.json or owner.json of lockstep is there",
+        directory.display()
+    );
+    Ok(())
+}
