@@ -16,6 +16,7 @@
 //! Mistakes made while tracing panic at the line of environment or algorithm code that made them. The outside world
 //! (files, flags, plugins, devices) returns `Result`s; no panic reaches a user of the command line.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)] // they panic when their reader has left: see `output`
 #![allow(rustdoc::private_intra_doc_links)] // the prose is for those who read the code as well
 
 // The blank lines keep the order: it is the architecture.
@@ -47,3 +48,5 @@ pub mod ir;
 pub mod runtime;
 
 pub mod array;
+
+pub mod output;

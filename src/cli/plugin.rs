@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::output::tell;
 use crate::runtime::plugin::{self, TARGETS};
 
 use super::print_line;
@@ -56,7 +57,7 @@ fn list(as_json: bool) -> Result<()> {
         return print_line(serde_json::to_string(&found)?);
     }
     if found.is_empty() {
-        eprintln!("no plugin is there yet; the first run installs one for cpu");
+        tell("no plugin is there yet; the first run installs one for cpu");
     }
     for file in found {
         let source = match file.source {

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::live::Live;
 use super::metrics::Row;
+use crate::output::tell;
 
 /// The run's voice.
 #[derive(Debug)]
@@ -127,11 +128,6 @@ impl Console {
             bar.abandon();
         }
     }
-}
-
-/// Writes to stderr, if anybody is still there to read it: a run goes on when its reader has left.
-pub fn tell(line: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{line}\n").as_bytes());
 }
 
 fn summary(steps_per_second: f64, episode_return: Option<f64>, entropy: Option<f64>) -> String {

@@ -36,8 +36,9 @@ pub mod status;
 mod summary;
 pub mod wandb;
 
+pub use crate::output::tell;
 pub use checkpoint::Checkpoint;
-pub use console::{tell, thousands};
+pub use console::thousands;
 pub use group::{Failure, GroupOutcome, Member, check_group, train_group};
 pub use history::History;
 pub use logs::METRICS;

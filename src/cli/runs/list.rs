@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 
+use crate::output::tell;
 use crate::trainer::overview::{Life, Overview};
 use crate::trainer::status::STATUS;
 use crate::trainer::{run_dir, thousands};
@@ -30,14 +31,17 @@ impl List {
         if self.json {
             print_line(serde_json::to_string(&shown)?)?;
         } else if !checkpoint_dir.is_dir() {
-            eprintln!("there is no directory {}; --checkpoint-dir names another", checkpoint_dir.display());
+            tell(&format!(
+                "there is no directory {}; --checkpoint-dir names another",
+                checkpoint_dir.display()
+            ));
         } else if shown.is_empty() && !runs.is_empty() {
-            eprintln!("no run is running; --all lists the {} others", runs.len());
+            tell(&format!("no run is running; --all lists the {} others", runs.len()));
         } else if shown.is_empty() {
-            eprintln!("there is no run in {}", checkpoint_dir.display());
+            tell(&format!("there is no run in {}", checkpoint_dir.display()));
         }
         for line in unreadable(checkpoint_dir) {
-            eprintln!("warning: {line}");
+            tell(&format!("warning: {line}"));
         }
         if !self.json {
             shown.iter().try_for_each(|run| print_line(line(run)))?;

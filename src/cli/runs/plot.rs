@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::config::UsageError;
+use crate::output::tell;
 use crate::trainer::{History, run_dir};
 
 use super::chart::{self, Curve};
@@ -51,7 +52,7 @@ impl Plot {
         fs::write(&self.out, picture).with_context(|| format!("cannot write {}", self.out.display()))?;
         let curves = metrics.len() * names.len();
         let plural = if curves == 1 { "" } else { "s" };
-        eprintln!("drew {curves} curve{plural} into {}", self.out.display());
+        tell(&format!("drew {curves} curve{plural} into {}", self.out.display()));
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::config::UsageError;
+use crate::output::{prompt, tell};
 use crate::trainer::run_dir;
 
 use super::find;
@@ -36,7 +37,7 @@ impl Remove {
         for directory in directories {
             if self.yes || confirmed(&directory)? {
                 run_dir::remove(&directory)?;
-                eprintln!("removed {}", directory.display());
+                tell(&format!("removed {}", directory.display()));
             }
         }
         Ok(())
@@ -45,7 +46,7 @@ impl Remove {
 
 fn confirmed(directory: &Path) -> Result<bool> {
     let (files, bytes) = size(directory);
-    eprint!("remove {} ({files} files, {:.1} MB)? [y/N] ", directory.display(), bytes as f64 / 1e6);
+    prompt(&format!("remove {} ({files} files, {:.1} MB)? [y/N] ", directory.display(), bytes as f64 / 1e6));
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

@@ -19,6 +19,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::Choice;
 use crate::config::UsageError;
+use crate::output::tell;
 
 use super::App;
 use super::device::Device;
@@ -113,7 +114,7 @@ impl Watch {
         match &self.params {
             None => {
                 let newest = newest_params(&self.checkpoint_dir)?;
-                eprintln!("watching {}", newest.display());
+                tell(&format!("watching {}", newest.display()));
                 Player::load(app, &newest, self.env.as_deref(), choice)
             }
             Some(request) => Player::named(app, request, self.env.as_deref(), choice),

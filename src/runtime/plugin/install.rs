@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
 use super::{PluginFile, Source, in_packages};
+use crate::output::tell;
 use crate::runtime::error::{Error, Result};
 use crate::runtime::{DeviceKind, cache_folder, temporary_beside};
 
@@ -134,7 +135,7 @@ impl Target {
     fn install_into(&self, plugins: &Path) -> Result<PluginFile, String> {
         let (package, version) = self.wheel;
         let place = self.place_in(plugins);
-        eprintln!("lockstep: downloading {package} {version} ({} MB)", self.megabytes);
+        tell(&format!("lockstep: downloading {package} {version} ({} MB)", self.megabytes));
         let workshop = temporary_beside(&place);
         let built = self.build(&workshop).and_then(|unpacked| {
             replace(&unpacked, &place).map_err(|error| format!("{}: {error}", place.display()))
@@ -143,9 +144,9 @@ impl Target {
         built?;
         let found = in_packages(&place, Source::Cache).into_iter().next();
         let plugin = found.ok_or_else(|| format!("the wheel of {package} holds no plugin"))?;
-        eprintln!("lockstep: installed it in {}", place.display());
+        tell(&format!("lockstep: installed it in {}", place.display()));
         if !self.kind.is_present() {
-            eprintln!("lockstep: it needs {}, which this machine does not show", self.needs);
+            tell(&format!("lockstep: it needs {}, which this machine does not show", self.needs));
         }
         Ok(plugin)
     }

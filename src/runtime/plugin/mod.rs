@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::DeviceKind;
 use super::error::{Error, Result};
+use crate::output::tell;
 
 /// Where a plugin was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,10 +62,10 @@ fn find_best() -> Result<PluginFile> {
     for kind in DeviceKind::BEST_FIRST.into_iter().filter(|kind| kind.is_present()) {
         match find_or_install(kind) {
             Err(Error::PluginNotFound { target, .. }) => {
-                eprintln!(
+                tell(&format!(
                     "lockstep: this machine has a {kind} device but no plugin for it, so it is not used; \
                      `lockstep plugin install {target}` installs one"
-                );
+                ));
             }
             outcome => return outcome,
         }
@@ -78,7 +79,7 @@ fn find_or_install(kind: DeviceKind) -> Result<PluginFile> {
     match in_cache().chain(in_python()).find(|file| file.kind == kind) {
         Some(found) => Ok(found),
         None if kind == DeviceKind::Cpu => {
-            eprintln!("lockstep: no plugin for cpu was found, so one is installed");
+            tell("lockstep: no plugin for cpu was found, so one is installed");
             install("cpu")
         }
         None => Err(Error::PluginNotFound { kind, target: kind.install_target() }),
