@@ -3,7 +3,7 @@
 use crate::lang::{Float, Int, Tree, float, int, map2};
 
 /// Adam's state (Kingma and Ba 2015): running means of the gradient and of its square, and the number of
-/// steps so far (i32).
+/// steps so far (i32), which stays at the largest number there is: long before, it makes no difference any more.
 #[derive(Clone)]
 pub struct Adam<P> {
     pub mean: P,
@@ -23,7 +23,7 @@ impl<P: Tree> Adam<P> {
 
     /// One step: the new parameters and state. `lr` and `epsilon` are f32 scalars.
     pub fn step(self, params: &P, gradient: &P, lr: Float, epsilon: f64) -> (P, Self) {
-        let count = self.count + 1;
+        let count = self.count + self.count.lt(i32::MAX).as_i32();
         let mean = map2(&self.mean, gradient, |m, g| m * BETA1 + g * (1.0 - BETA1));
         let square = map2(&self.square, gradient, |v, g| v * BETA2 + g.square() * (1.0 - BETA2));
         let steps = count.as_f32();
@@ -68,6 +68,21 @@ mod tests {
         let p2 = results[1].to_f64();
         assert!((p2[0] - second(0.9, 0.5, 0.25)).abs() < 1e-4, "{p2:?}");
         assert!((p2[1] - second(2.1, -4.0, 4.0)).abs() < 1e-4, "{p2:?}");
+    }
+
+    #[test]
+    fn adam_moves_on_when_its_steps_cannot_be_counted_any_more() {
+        let traced = trace(&(), |()| {
+            let p: Float = constant([1.0f32]);
+            let g: Float = constant([0.5f32]);
+            let old = Adam { mean: g, square: g.square(), count: int(i32::MAX - 1) };
+            let (p1, adam) = old.step(&p, &g, float(0.1), 1e-8);
+            let (p2, adam) = adam.step(&p1, &g, float(0.1), 1e-8);
+            (p2, adam.count)
+        });
+        let results = interpret(&traced.graph, &[]);
+        assert!((results[0].to_f64()[0] - 0.8).abs() < 1e-6, "{:?}", results[0]);
+        assert_eq!(results[1].to_f64(), [f64::from(i32::MAX)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod dashboard;
 mod help;
 mod mistakes;
+mod operating;
 mod playing;
 mod runs;
 

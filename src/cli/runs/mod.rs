@@ -79,7 +79,7 @@ fn find(run: &str, checkpoint_dir: &Path) -> Result<PathBuf> {
     if run == "latest" {
         return run_dir::latest(checkpoint_dir);
     }
-    let candidates = [PathBuf::from(run), checkpoint_dir.join(run)];
+    let candidates = [checkpoint_dir.join(run), PathBuf::from(run)];
     if let Some(path) = candidates.into_iter().find(|path| run_dir::is_run(path)) {
         return Ok(path);
     }
