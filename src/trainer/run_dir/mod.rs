@@ -219,9 +219,9 @@ pub fn ask_by_file(run: &Path, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Whether a directory is that of a run that has begun.
+/// Whether a directory looks like that of a run. To be changed by anybody but the run itself it must have a run's marks.
 pub fn is_run(path: &Path) -> bool {
-    path.join("config.toml").is_file()
+    path.join("config.toml").is_file() || has_marks(path)
 }
 
 /// The names of the runs in a directory, in no order; none if there is no such directory.
