@@ -10,8 +10,8 @@ use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::vector;
 use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{
-    Bool, Float, Handle, Int, Key, Leaves, arange, int, select, select_tree, trace, traced_for, vmap_last,
-    while_loop,
+    Bool, Float, Handle, Int, Key, Leaves, Outputs, Signature, arange, int, select, select_tree, trace,
+    traced_for, vmap_last, while_loop,
 };
 use crate::lower::{self, lower};
 use crate::nn::ActorCritic;
@@ -55,7 +55,8 @@ pub struct Evaluator {
     params: Vec<Buffer>,
     env_params: Vec<Buffer>,
     lanes: usize,
-    num_metrics: usize,
+    /// Paths of the leaves of a [`Tally`].
+    outputs: Vec<String>,
 }
 
 /// What the episodes have come to, `[N]` each.
@@ -91,7 +92,9 @@ impl Evaluator {
 
     fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
         let env_params = default_params(env);
-        let text = module(env, policy, lanes, client.kind(), client.has_kernels());
+        let traced = traced(env, policy, lanes, client.kind());
+        let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
+        let text = lower(&traced.graph, &options);
         let program =
             client.compile(&text, &CompileOptions::default()).context("compiling the evaluation")?;
         let upload = |value| client.to_device(value, 0);
@@ -101,7 +104,7 @@ impl Evaluator {
             params: policy.params().iter().map(upload).collect::<Result<_, _>>()?,
             env_params: env_params.iter().map(|(_, value)| upload(value)).collect::<Result<_, _>>()?,
             lanes,
-            num_metrics: env.spec().metrics.len(),
+            outputs: traced.output_names,
         })
     }
 
@@ -136,25 +139,24 @@ impl Evaluator {
         }
         let outputs = self.program.run(args).context("running the evaluation")?;
         let columns = outputs.iter().map(|output| Ok(output.to_host()?.to_f64()));
-        let columns: Vec<Vec<f64>> = columns.collect::<Result<_>>()?;
-        Ok((0..self.lanes).map(|lane| episode(&columns, lane, self.num_metrics)).collect())
+        let columns = columns.collect::<Result<Vec<Vec<f64>>>>()?;
+        Ok(episodes(Outputs::new(&self.outputs, columns)))
     }
 }
 
-/// The program for devices of that kind, as StableHLO text: its inputs are the parameters of the policy and of the
-/// environment, the words of a seed and the [`Bounds`].
-fn module(env: &dyn AnyEnv, policy: &Policy, lanes: usize, kind: DeviceKind, kernels: bool) -> String {
+/// The program for devices of that kind: its inputs are the parameters of the policy and of the environment, the words of a
+/// seed and the [`Bounds`].
+fn traced(env: &dyn AnyEnv, policy: &Policy, lanes: usize, kind: DeviceKind) -> Signature<Tally> {
     let env_params = Leaves::placeholders(&default_params(env));
     let scalar = || Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
     let seed = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
     let bounds = Bounds { first: scalar(), episodes: scalar(), max_steps: scalar() };
-    let traced = traced_for(kind, || {
+    traced_for(kind, || {
         trace(&(policy.structure(), env_params, seed, bounds), |(params, env_params, seed, bounds)| {
             Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
                 .run(Key::from_words(seed), bounds)
         })
-    });
-    lower(&traced.graph, &lower::Options { kernels, ..Default::default() })
+    })
 }
 
 /// Keys `[2, count]` of the episodes from number `first` on: for their first states, and for all their steps.
@@ -168,17 +170,20 @@ pub(super) fn step_keys(keys: Int, step: Int) -> [Key; 2] {
     vmap_last(keys, |words| Key::from_words(words).fold_in(step).split())
 }
 
-/// Reads one lane of the outputs: the leaves of a [`Tally`].
-fn episode(columns: &[Vec<f64>], lane: usize, num_metrics: usize) -> Episode {
-    let values: Vec<f64> = columns.iter().map(|column| column[lane]).collect();
-    let (metrics, actions) = values[3..].split_at(num_metrics);
-    Episode {
-        episode_return: values[0],
-        episode_length: values[1] as u64,
-        finished: values[2] != 0.0,
-        metrics: metrics.to_vec(),
-        actions: actions.to_vec(),
-    }
+/// The episodes of the lanes, from the leaves of a [`Tally`].
+fn episodes(mut tally: Outputs<Vec<f64>>) -> Vec<Episode> {
+    let [returns, lengths, finished] = ["returns", "lengths", "finished"].map(|name| tally.take(name));
+    let [metrics, actions] = ["metrics", "actions"].map(|name| tally.take_below(name));
+    let of_lane =
+        |columns: &[(String, Vec<f64>)], lane: usize| columns.iter().map(|(_, c)| c[lane]).collect();
+    let episode = |lane: usize| Episode {
+        episode_return: returns[lane],
+        episode_length: lengths[lane] as u64,
+        finished: finished[lane] != 0.0,
+        metrics: of_lane(&metrics, lane),
+        actions: of_lane(&actions, lane),
+    };
+    (0..returns.len()).map(episode).collect()
 }
 
 /// What the program is traced from.
@@ -324,8 +329,8 @@ mod tests {
     #[test]
     fn the_program_has_the_form_for_its_kind_of_device() {
         let loops = |kind| {
-            let text = module(&Erased::new(HackMatrix), &Policy::random(), 8, kind, false);
-            text.matches("stablehlo.while").count()
+            let traced = traced(&Erased::new(HackMatrix), &Policy::random(), 8, kind);
+            lower(&traced.graph, &lower::Options::default()).matches("stablehlo.while").count()
         };
         assert!(loops(DeviceKind::Cuda) < loops(DeviceKind::Cpu));
     }

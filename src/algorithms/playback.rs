@@ -6,9 +6,8 @@
 use anyhow::{Context, Result};
 
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::vector::{self, View};
-use crate::envs::{AnyEnv, default_params};
-use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, trace, traced_for, vmap_last};
+use crate::envs::{AnyEnv, default_params, vector};
+use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, Outputs, Signature, trace, traced_for, vmap_last};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
 
@@ -19,18 +18,14 @@ use super::policy::{Decision, Policy};
 /// An environment and a policy on a device, and an episode that is being played.
 pub struct Playback {
     client: Client,
-    begin: Program,
-    look: Program,
-    step: Program,
+    begin: Named,
+    look: Named,
+    step: Named,
     /// Parameters of the policy, and of the environment.
     policy_params: Vec<Buffer>,
     env_params: Vec<Buffer>,
-    /// Names of the leaves of the environment's state.
-    names: Vec<String>,
-    has_mask: bool,
-    has_value: bool,
-    num_metrics: usize,
-    state: Vec<Buffer>,
+    /// The environment's state.
+    state: Vec<(String, Buffer)>,
     keys: Option<Buffer>,
     steps: usize,
     action: usize,
@@ -62,6 +57,28 @@ pub struct Outcome {
     pub metrics: Vec<f32>,
 }
 
+/// A program whose outputs are read by name.
+struct Named {
+    program: Program,
+    outputs: Vec<String>,
+}
+
+/// The outputs of the program `begin`.
+struct Begun {
+    keys: Key,
+    state: Leaves,
+}
+crate::tree!(Begun { keys, state });
+
+/// The outputs of the program `look`.
+struct Look {
+    /// f32`[O, 1]`: as the environment shows it, whatever the network reads.
+    obs: Float,
+    mask: Option<Bool>,
+    decision: Decision,
+}
+crate::tree!(Look { obs, mask, decision });
+
 /// The outputs of the program `step`, one environment on the last axis.
 struct Stepped {
     state: Leaves,
@@ -91,41 +108,37 @@ impl Playback {
 
         let begin = trace(&(structure.clone(), words, number), |(params, seed, number)| {
             let [reset, keys] = episode_keys(Key::from_words(seed), number, 1);
-            (keys, vector::reset(env, &params, reset))
+            Begun { keys, state: vector::reset(env, &params, reset) }
         });
-        let state = begin.output.1.clone();
+        let state = begin.output.state.clone();
         let input = (policy.structure(), structure.clone(), state.clone(), keys, number);
         let look = trace(&input, |(weights, params, state, keys, step)| {
             let view = vector::view(env, &params, &state);
             let [action_keys, _] = step_keys(keys, step);
-            (view, policy.decide(&weights, &view, spec.num_actions, action_keys))
+            let obs = vmap_last(state, |state| env.observe(&params, &state).flatten());
+            Look {
+                obs,
+                mask: view.mask,
+                decision: policy.decide(&weights, &view, spec.num_actions, action_keys),
+            }
         });
-        let step = trace(&(structure, state.clone(), keys, number, int(DType::I32, &[1])), |input| {
+        let step = trace(&(structure, state, keys, number, int(DType::I32, &[1])), |input| {
             let (params, state, keys, number, action) = input;
             let [_, keys] = step_keys(keys, number);
             vmap_last((keys, state, action), |(key, state, action)| {
                 one_step(env, &params, key, state, action)
             })
         });
-        let (View { mask, .. }, Decision { value, .. }) = &look.output;
-        let compile = |graph| -> Result<Program> {
-            let text = lower(graph, &lower::Options { kernels: client.has_kernels(), ..Default::default() });
-            client.compile(&text, &CompileOptions::default()).context("compiling the playback")
-        };
         let upload = |values: Vec<&HostArray>| -> Result<Vec<Buffer>> {
             values.into_iter().map(|value| Ok(client.to_device(value, 0)?)).collect()
         };
         Ok(Playback {
             client: client.clone(),
-            begin: compile(&begin.graph)?,
-            look: compile(&look.graph)?,
-            step: compile(&step.graph)?,
+            begin: Named::compile(client, begin)?,
+            look: Named::compile(client, look)?,
+            step: Named::compile(client, step)?,
             policy_params: upload(policy.params().iter().collect())?,
             env_params: upload(params.iter().map(|(_, value)| value).collect())?,
-            names: state.0.into_iter().map(|(name, _)| name).collect(),
-            has_mask: mask.is_some(),
-            has_value: value.is_some(),
-            num_metrics: spec.metrics.len(),
             state: Vec::new(),
             keys: None,
             steps: 0,
@@ -143,8 +156,8 @@ impl Playback {
         let mut args = borrow(&self.env_params);
         args.extend([Arg::Donate(words), Arg::Donate(number)]);
         let mut outputs = self.begin.run(args)?;
-        self.state = outputs.split_off(1);
-        self.keys = outputs.pop();
+        self.state = outputs.take_below("state");
+        self.keys = Some(outputs.take("keys"));
         self.steps = 0;
         self.moment()
     }
@@ -157,20 +170,19 @@ impl Playback {
         let step = self.upload(&HostArray::scalar(self.steps as i32))?;
         let action = self.upload(&HostArray::new(&[1], vec![self.action as i32]))?;
         let mut args = borrow(&self.env_params);
-        args.extend(borrow(&self.state));
+        args.extend(self.state.iter().map(|(_, buffer)| Arg::Borrow(buffer)));
         args.extend(self.keys.iter().map(Arg::Borrow));
         args.extend([Arg::Donate(step), Arg::Donate(action)]);
         let mut outputs = self.step.run(args)?;
-        let rest = outputs.split_off(self.names.len());
-        self.state = outputs;
+        self.state = outputs.take_below("state");
         self.steps += 1;
-        let rest: Vec<f32> =
-            rest.iter().map(|buffer| Ok(buffer.to_host()?.to_f64()[0] as f32)).collect::<Result<_>>()?;
         let outcome = Outcome {
-            reward: rest[0],
-            terminated: rest[1] != 0.0,
-            truncated: rest[2] != 0.0,
-            metrics: rest[3..][..self.num_metrics].to_vec(),
+            reward: number(&outputs.take("reward"))? as f32,
+            terminated: number(&outputs.take("terminated"))? != 0.0,
+            truncated: number(&outputs.take("truncated"))? != 0.0,
+            metrics: (outputs.take_below("metrics").iter())
+                .map(|(_, buffer)| Ok(number(buffer)? as f32))
+                .collect::<Result<_>>()?,
         };
         Ok((outcome, self.moment()?))
     }
@@ -179,24 +191,26 @@ impl Playback {
         let step = self.upload(&HostArray::scalar(self.steps as i32))?;
         let mut args = borrow(&self.policy_params);
         args.extend(borrow(&self.env_params));
-        args.extend(borrow(&self.state));
+        args.extend(self.state.iter().map(|(_, buffer)| Arg::Borrow(buffer)));
         args.extend(self.keys.iter().map(Arg::Borrow));
         args.push(Arg::Donate(step));
-        let outputs = self.look.run(args)?;
-        let values = outputs.iter().map(|buffer| Ok(buffer.to_host()?.to_f64()));
-        let mut values = values.collect::<Result<Vec<Vec<f64>>>>()?.into_iter();
-        let mut next = || values.next().expect("the leaves of the view and the decision");
-        let floats = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect::<Vec<f32>>();
-        let obs = floats(next());
-        let mask = if self.has_mask { Some(next().iter().map(|&flag| flag != 0.0).collect()) } else { None };
-        self.action = next()[0] as usize;
-        let probs = floats(next());
-        let value = if self.has_value { Some(next()[0] as f32) } else { None };
+        let mut outputs = self.look.run(args)?;
+        let floats = |buffer: Buffer| -> Result<Vec<f32>> { Ok(buffer.to_host()?.as_slice().to_vec()) };
+        let flags = |buffer: Buffer| -> Result<Vec<bool>> { Ok(buffer.to_host()?.as_slice().to_vec()) };
+        let value = outputs.take_if_any("decision.value");
+        self.action = number(&outputs.take("decision.action"))? as usize;
         let mut state = NamedArrays::new();
-        for (name, buffer) in self.names.iter().zip(&self.state) {
+        for (name, buffer) in &self.state {
             state.push((name.clone(), buffer.to_host()?));
         }
-        Ok(Moment { state, obs, mask, probs, value, action: self.action })
+        Ok(Moment {
+            state,
+            obs: floats(outputs.take("obs"))?,
+            mask: outputs.take_if_any("mask").map(flags).transpose()?,
+            probs: floats(outputs.take("decision.probs"))?,
+            value: value.map(|value| number(&value)).transpose()?.map(|value| value as f32),
+            action: self.action,
+        })
     }
 
     fn upload(&self, value: &HostArray) -> Result<Buffer> {
@@ -214,6 +228,24 @@ fn one_step(env: &dyn AnyEnv, params: &Leaves, key: Key, state: Leaves, action: 
         truncated: truncated & !step.terminated,
         metrics: step.metrics,
     }
+}
+
+impl Named {
+    fn compile<Y>(client: &Client, traced: Signature<Y>) -> Result<Named> {
+        let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
+        let text = lower(&traced.graph, &options);
+        let program = client.compile(&text, &CompileOptions::default()).context("compiling the playback")?;
+        Ok(Named { program, outputs: traced.output_names })
+    }
+
+    fn run(&self, args: Vec<Arg>) -> Result<Outputs<Buffer>> {
+        Ok(Outputs::new(&self.outputs, self.program.run(args)?))
+    }
+}
+
+/// The only number in a buffer.
+fn number(buffer: &Buffer) -> Result<f64> {
+    Ok(buffer.to_host()?.to_f64()[0])
 }
 
 fn borrow(buffers: &[Buffer]) -> Vec<Arg<'_>> {

@@ -19,6 +19,7 @@ mod array;
 mod control;
 mod features;
 mod operators;
+mod outputs;
 mod program;
 mod random;
 mod shape;
@@ -35,6 +36,7 @@ pub use control::{
     while_loop,
 };
 pub use features::{Features, Packing};
+pub use outputs::Outputs;
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};
 pub use shape::{At, concatenate, stack, stack_at};

@@ -1,6 +1,7 @@
 //! The command line from outside: exit statuses, messages and files of the real binary.
 
 mod dashboard;
+mod every_environment;
 mod help;
 mod mistakes;
 mod operating;

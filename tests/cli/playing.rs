@@ -104,7 +104,7 @@ fn verify_counts_and_shows_differences() {
 }
 
 /// Sends lines and reads one reply each.
-fn converse(command: &mut Command, lines: &[&str]) -> Vec<Value> {
+pub fn converse(command: &mut Command, lines: &[&str]) -> Vec<Value> {
     let mut process =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = process.stdin.take().unwrap();

@@ -13,12 +13,12 @@ use crate::common::{client, run_on_device};
 
 /// New games.
 fn reset(count: usize, seed: u64) -> Vec<Game> {
-    let graph = trace(&(), |()| {
+    let traced = trace(&(), |()| {
         let params = HackMatrix.default_params();
         vmap_last(Key::new(seed).split_last(count), |key| HackMatrix.reset(&params, key))
-    })
-    .graph;
-    Converter::new().from_arrays(&run_on_device(&graph, &[]))
+    });
+    let arrays = run_on_device(&traced.graph, &[]);
+    Converter::new().from_arrays(traced.output_names.into_iter().zip(arrays).collect())
 }
 
 #[track_caller]

@@ -5,7 +5,6 @@ use ratatui::text::{Line, Span};
 
 use super::painter::{Painter, Picture};
 use crate::algorithms::playback::Moment;
-use crate::array::HostArray;
 use crate::envs::hackmatrix::Converter;
 use crate::envs::hackmatrix::host::view::{self, Piece, Shows};
 use crate::envs::hackmatrix::host::{EnemyType, Game};
@@ -22,8 +21,7 @@ impl HackMatrixPainter {
 
 impl Painter for HackMatrixPainter {
     fn paint(&self, moment: &Moment) -> Picture {
-        let arrays: Vec<HostArray> = moment.state.iter().map(|(_, array)| array.clone()).collect();
-        let game = self.converter.from_arrays(&arrays).remove(0);
+        let game = self.converter.from_arrays(moment.state.clone()).remove(0);
         let dim = Style::new().fg(Color::DarkGray);
         Picture {
             board: board(&game),

@@ -30,11 +30,6 @@ impl Converter {
         Converter { paths: leaf_paths(&state), types: leaf_types(&state) }
     }
 
-    /// The number of leaves.
-    pub fn num_leaves(&self) -> usize {
-        self.paths.len()
-    }
-
     /// The leaves of the state, each with the games on the last axis. Fails on a game that has values which the
     /// arrays cannot hold, such as more than 64 enemies.
     pub fn to_arrays(&self, games: &[Game]) -> Result<Vec<HostArray>> {
@@ -47,12 +42,13 @@ impl Converter {
             .collect())
     }
 
-    /// The games of a state's leaves.
-    pub fn from_arrays(&self, arrays: &[HostArray]) -> Vec<Game> {
-        let count = *arrays[0].shape().last().expect("the games are the last axis");
+    /// The games of a state's leaves, by path and with the games on the last axis.
+    pub fn from_arrays(&self, arrays: Vec<(String, HostArray)>) -> Vec<Game> {
+        assert!(arrays.iter().map(|(path, _)| path).eq(&self.paths), "these are not the leaves of a state");
+        let count = *arrays[0].1.shape().last().expect("the games are the last axis");
         let mut games = vec![Leaves::default(); count];
-        for (path, array) in self.paths.iter().zip(arrays) {
-            let bits = to_bits(array);
+        for (path, array) in arrays {
+            let bits = to_bits(&array);
             for (index, game) in games.iter_mut().enumerate() {
                 game.0.insert(path.clone(), bits.iter().skip(index).step_by(count).copied().collect());
             }
@@ -462,7 +458,8 @@ mod tests {
                 snapshot.enemies.iter_mut().for_each(|enemy| enemy.hint = None);
             }
         }
-        for (before, after) in games.iter().zip(converter.from_arrays(&arrays)) {
+        let named = converter.paths.iter().cloned().zip(arrays).collect();
+        for (before, after) in games.iter().zip(converter.from_arrays(named)) {
             assert_eq!(*before, after);
         }
     }

@@ -5,36 +5,69 @@ use anyhow::Result;
 use crate::array::{ArrayType, DType, HostArray};
 use crate::interpret::interpret;
 use crate::ir::Graph;
-use crate::lang::{Handle, Key, Tree, leaf_types, rebuild, structure, structure_of, trace, vmap_last};
+use crate::lang::{
+    Bool, Float, Handle, Key, Outputs, Signature, Tree, leaf_types, rebuild, structure, structure_of, trace,
+    traced_for, vmap_last,
+};
 use crate::lower::{self, lower};
-use crate::runtime::{Arg, Client, CompileOptions, Program};
+use crate::runtime::{Arg, Client, CompileOptions, DeviceKind, Program};
 
 use super::convert::Converter;
 use super::host::layout::{ACTIONS, OBS};
 use super::host::{Game, StepResult, golden};
-use super::{Env, HackMatrix};
+use super::{Env, HackMatrix, Turn};
 
 /// Where a graph runs.
-enum Runner {
-    Device(Client, Program),
+enum Device {
+    Client(Client, Program),
     Oracle(Graph),
 }
 
+/// A graph that runs there, whose outputs are read by name.
+struct Runner {
+    device: Device,
+    outputs: Vec<String>,
+}
+
+/// The outputs of the program `observe`, with the games on the last axis.
+struct Seen {
+    obs: Float,
+    mask: Bool,
+}
+crate::tree!(Seen { obs, mask });
+
+/// The outputs of the program `step`, with the games on the last axis.
+struct Stepped {
+    turn: Turn,
+    /// After the step.
+    obs: Float,
+}
+crate::tree!(Stepped { turn, obs });
+
 impl Runner {
-    fn new(graph: Graph, client: Option<&Client>) -> Result<Runner> {
-        let Some(client) = client else { return Ok(Runner::Oracle(graph)) };
-        let module = lower(&graph, &lower::Options::default());
-        Ok(Runner::Device(client.clone(), client.compile(&module, &CompileOptions::default())?))
+    fn new<Y>(traced: Signature<Y>, client: Option<&Client>) -> Result<Runner> {
+        let device = match client {
+            None => Device::Oracle(traced.graph),
+            Some(client) => {
+                let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
+                let module = lower(&traced.graph, &options);
+                Device::Client(client.clone(), client.compile(&module, &CompileOptions::default())?)
+            }
+        };
+        Ok(Runner { device, outputs: traced.output_names })
     }
 
-    fn run(&self, inputs: Vec<HostArray>) -> Result<Vec<HostArray>> {
-        let (client, program) = match self {
-            Runner::Device(client, program) => (client, program),
-            Runner::Oracle(graph) => return Ok(interpret(graph, &inputs)),
+    fn run(&self, inputs: Vec<HostArray>) -> Result<Outputs<HostArray>> {
+        let values = match &self.device {
+            Device::Oracle(graph) => interpret(graph, &inputs),
+            Device::Client(client, program) => {
+                let buffers =
+                    inputs.iter().map(|array| client.to_device(array, 0)).collect::<Result<Vec<_>, _>>()?;
+                let outputs = program.run(buffers.into_iter().map(Arg::from).collect())?;
+                outputs.iter().map(|buffer| buffer.to_host()).collect::<Result<_, _>>()?
+            }
         };
-        let buffers = inputs.iter().map(|array| client.to_device(array, 0)).collect::<Result<Vec<_>, _>>()?;
-        let outputs = program.run(buffers.into_iter().map(Arg::from).collect())?;
-        Ok(outputs.iter().map(|buffer| buffer.to_host()).collect::<Result<_, _>>()?)
+        Ok(Outputs::new(&self.outputs, values))
     }
 }
 
@@ -50,6 +83,11 @@ impl CompiledPlayer {
     /// Traces the game for `width` games at once and compiles it for the client's device; without a client, runs it in the
     /// interpreter.
     pub fn new(width: usize, client: Option<&Client>) -> Result<CompiledPlayer> {
+        let kind = client.map_or(DeviceKind::Cpu, Client::kind);
+        traced_for(kind, || Self::compiled(width, client))
+    }
+
+    fn compiled(width: usize, client: Option<&Client>) -> Result<CompiledPlayer> {
         let env = HackMatrix;
         let state = structure_of(|| env.reset(&env.default_params(), Key::new(0)));
         let state = batch(state, width);
@@ -57,7 +95,7 @@ impl CompiledPlayer {
             let params = env.default_params();
             vmap_last(state, |state| {
                 let mask = env.action_mask(&params, &state).expect("the game has a mask");
-                (env.observe(&params, &state), mask)
+                Seen { obs: env.observe(&params, &state), mask }
             })
         });
         let actions = crate::lang::Int::from_handle(placeholder(DType::I32, &[width]));
@@ -68,14 +106,14 @@ impl CompiledPlayer {
             vmap_last((state, actions, keys), |(state, action, key)| {
                 let turn = env.play(&params, key, state, action);
                 let obs = env.observe(&params, &turn.state);
-                (turn, obs)
+                Stepped { turn, obs }
             })
         });
         Ok(CompiledPlayer {
             width,
             converter: Converter::new(),
-            observe: Runner::new(observe.graph, client)?,
-            step: Runner::new(step.graph, client)?,
+            observe: Runner::new(observe, client)?,
+            step: Runner::new(step, client)?,
         })
     }
 
@@ -87,19 +125,21 @@ impl CompiledPlayer {
         actions.resize(self.width, 0);
         inputs.push(HostArray::new(&[self.width], actions));
         inputs.push(HostArray::new(&[2], seed.to_vec()));
-        let outputs = self.step.run(inputs)?;
-        let (state, rest) = outputs.split_at(self.converter.num_leaves());
-        let (rewards, rest) = rest.split_at(15);
-        let flags: Vec<&[bool]> = rest[..4].iter().map(|array| array.as_slice::<bool>()).collect();
-        let obs = columns::<f32>(&rest[4]);
-        let games = self.converter.from_arrays(state);
+        let mut outputs = self.step.run(inputs)?;
+        let obs = columns::<f32>(&outputs.take("obs"));
+        let games = self.converter.from_arrays(outputs.take_below("turn.state"));
+        let rewards = outputs.take_below("turn.rewards");
+        let [done, invalid_action, stage_complete, victory] =
+            ["done", "invalid_action", "stage_complete", "victory"]
+                .map(|flag| outputs.take(&format!("turn.{flag}")));
+        let is = |flags: &HostArray, index: usize| flags.as_slice::<bool>()[index];
         let results = games.into_iter().zip(obs).enumerate().map(|(index, (state, obs))| StepResult {
             obs,
-            rewards: std::array::from_fn(|part| rewards[part].as_slice::<f32>()[index]),
-            done: flags[0][index],
-            invalid_action: flags[1][index],
-            stage_complete: flags[2][index],
-            victory: flags[3][index],
+            rewards: std::array::from_fn(|part| rewards[part].1.as_slice::<f32>()[index]),
+            done: is(&done, index),
+            invalid_action: is(&invalid_action, index),
+            stage_complete: is(&stage_complete, index),
+            victory: is(&victory, index),
             stage: state.stage,
             score: state.score,
             hp: state.hp,
@@ -119,10 +159,10 @@ impl golden::Player for CompiledPlayer {
     fn observe(&mut self, states: &[Game]) -> Result<Vec<(Vec<f32>, [bool; ACTIONS])>> {
         let mut results = Vec::new();
         for group in states.chunks(self.width) {
-            let outputs = self.observe.run(self.converter.to_arrays(&self.filled(group))?)?;
-            let masks = columns::<bool>(&outputs[1]).into_iter();
+            let mut outputs = self.observe.run(self.converter.to_arrays(&self.filled(group))?)?;
+            let masks = columns::<bool>(&outputs.take("mask")).into_iter();
             let masks = masks.map(|mask| <[bool; ACTIONS]>::try_from(mask).expect("one flag per action"));
-            results.extend(columns::<f32>(&outputs[0]).into_iter().zip(masks).take(group.len()));
+            results.extend(columns::<f32>(&outputs.take("obs")).into_iter().zip(masks).take(group.len()));
         }
         debug_assert!(results.iter().all(|(obs, _)| obs.len() == OBS));
         Ok(results)

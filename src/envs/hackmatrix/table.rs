@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::array::{ArrayType, DType, HostArray};
-use crate::lang::{Handle, Int, Key, trace, vmap_last};
+use crate::lang::{Handle, Int, Key, trace, traced_for, vmap_last};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Client, CompileOptions, Program};
 
@@ -18,7 +18,8 @@ pub struct CompiledTable {
     client: Client,
     converter: Converter,
     player: CompiledPlayer,
-    reset: Program,
+    /// The program that begins a game, and the paths of its outputs.
+    reset: (Program, Vec<String>),
     seed: u64,
     /// Random numbers taken so far.
     count: u64,
@@ -29,17 +30,19 @@ impl CompiledTable {
     /// Whatever the compiler reports.
     pub fn new(client: &Client, seed: u64) -> Result<CompiledTable> {
         let words = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
-        let reset = trace(&words, |words| {
-            let params = HackMatrix.default_params();
-            vmap_last(Key::from_words(words).split_last(1), |key| HackMatrix.reset(&params, key))
+        let reset = traced_for(client.kind(), || {
+            trace(&words, |words| {
+                let params = HackMatrix.default_params();
+                vmap_last(Key::from_words(words).split_last(1), |key| HackMatrix.reset(&params, key))
+            })
         });
-        let reset =
-            client.compile(&lower(&reset.graph, &lower::Options::default()), &CompileOptions::default())?;
+        let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
+        let program = client.compile(&lower(&reset.graph, &options), &CompileOptions::default())?;
         Ok(CompiledTable {
             client: client.clone(),
             converter: Converter::new(),
             player: CompiledPlayer::new(1, Some(client))?,
-            reset,
+            reset: (program, reset.output_names),
             seed,
             count: 0,
         })
@@ -57,9 +60,10 @@ impl Table for CompiledTable {
     fn reset(&mut self) -> Result<Game> {
         let seed = self.next_seed();
         let words = HostArray::new(&[2], vec![(seed >> 32) as u32, seed as u32]);
-        let outputs = self.reset.run(vec![Arg::Donate(self.client.to_device(&words, 0)?)])?;
+        let (program, names) = &self.reset;
+        let outputs = program.run(vec![Arg::Donate(self.client.to_device(&words, 0)?)])?;
         let arrays = outputs.iter().map(|output| output.to_host()).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.converter.from_arrays(&arrays).remove(0))
+        Ok(self.converter.from_arrays(names.iter().cloned().zip(arrays).collect()).remove(0))
     }
 
     fn step(&mut self, game: &Game, action: i32) -> Result<StepResult> {

@@ -1,0 +1,149 @@
+//! Every command on every registered environment: a new one joins by itself.
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+
+use flate2::read::GzDecoder;
+use lockstep::envs::{Entry, builtin};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::run;
+
+/// A short training run of an environment.
+struct Trained {
+    folder: TempDir,
+}
+
+impl Trained {
+    fn new(entry: &Entry) -> Trained {
+        let trained = Trained { folder: TempDir::new().unwrap() };
+        let flags = "--num-envs 8 --num-steps 8 --hidden-dim 8 --total-timesteps 192 --save-interval 2 \
+                     --log-interval 1 --device cpu --no-wandb --run-name all";
+        let train = ["train", "--env", entry.name, "--checkpoint-dir", trained.runs()];
+        run(&[&train[..], &flags.split_whitespace().collect::<Vec<_>>()].concat()).stdout();
+        trained
+    }
+
+    fn runs(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    fn run(&self) -> PathBuf {
+        self.folder.path().join("all")
+    }
+
+    fn params(&self) -> String {
+        self.run().join("final_params.safetensors").to_str().unwrap().to_owned()
+    }
+}
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&run(&[args, &["--json"]].concat()).stdout()).unwrap()
+}
+
+/// The text after each `marker`, up to the next blank.
+fn words_after<'a>(text: &'a str, marker: &str) -> Vec<&'a str> {
+    text.split(marker).skip(1).map(|rest| rest.split_whitespace().next().unwrap()).collect()
+}
+
+/// Play as `watch` prints it: probabilities are probabilities, episodes have more than one step.
+fn check_play(name: &str, text: &str, episodes: usize) {
+    let steps: Vec<usize> = text
+        .lines()
+        .filter(|line| line.starts_with("episode ") && line.contains("  step "))
+        .map(|line| words_after(line, "  step ")[0].parse().unwrap())
+        .collect();
+    assert_eq!(steps.iter().filter(|&&step| step == 0).count(), episodes, "{name}\n{text}");
+    assert_eq!(
+        steps.iter().filter(|&&step| step == 2).count(),
+        episodes,
+        "{name}: an episode of one step\n{text}"
+    );
+    let choices: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("next: ")).collect();
+    assert_eq!(choices.len(), steps.len() - episodes, "{name}: one choice before every step\n{text}");
+    for choice in choices {
+        let percents: Vec<f64> = choice
+            .split_whitespace()
+            .filter_map(|word| word.trim_end_matches(',').strip_suffix('%'))
+            .map(|number| number.parse().unwrap())
+            .collect();
+        let sum: f64 = percents.iter().sum();
+        let all = !choice.contains(" more");
+        assert!(percents.iter().all(|p| (0.0..=100.0).contains(p)), "{name}: {choice}");
+        // Rounded to whole percents.
+        assert!(sum <= 100.0 + percents.len() as f64 && (!all || sum > 95.0), "{name}: {choice}");
+        assert_eq!(choice.matches('[').count(), usize::from(all || choice.contains('[')), "{name}: {choice}");
+    }
+}
+
+#[test]
+fn trained_evaluated_and_watched() {
+    for entry in builtin() {
+        let (name, trained) = (entry.name, Trained::new(&entry));
+        let params = trained.params();
+        let status: Value =
+            serde_json::from_str(&fs::read_to_string(trained.run().join("status.json")).unwrap()).unwrap();
+        assert_eq!((&status["state"], &status["update"]), (&"completed".into(), &3.into()), "{name}");
+        let listed = run(&["runs", "list", "--all", "--checkpoint-dir", trained.runs()]).stdout();
+        assert!(listed.contains("completed"), "{name}\n{listed}");
+        let shown = run(&["runs", "show", "all", "--checkpoint-dir", trained.runs()]).stdout();
+        assert!(shown.contains(name), "{name}\n{shown}");
+
+        let by_itself = ["--episodes", "4", "--max-steps", "40"];
+        let of_env = ["random", "--env", name];
+        for player in [&[params.as_str()][..], &of_env] {
+            let report = json(&[&["eval"], player, &by_itself].concat());
+            assert_eq!((&report["env"], &report["episodes"]), (&name.into(), &4.into()), "{name}");
+            let [least, most] = ["min", "max"].map(|key| report["episode_length"][key].as_f64().unwrap());
+            assert!(1.0 < least && most <= 40.0, "{name}: {report}");
+            let short = ["--episodes", "2", "--max-steps", "12"];
+            check_play(name, &run(&[&["watch"], player, &short].concat()).stdout(), 2);
+        }
+    }
+}
+
+#[test]
+fn timed_and_described() {
+    for entry in builtin() {
+        let (name, summary) = (entry.name, entry.summary);
+        let sizes = ["--num-envs", "8", "--num-steps", "8", "--updates", "1", "--device", "cpu"];
+        let bench = json(&[&["bench", "--env", name, "--env-only"], &sizes[..]].concat());
+        assert_eq!(bench["env"], name);
+        let rates = bench.as_object().unwrap().iter().filter(|(key, _)| key.contains("steps_per_second"));
+        let rates: Vec<f64> = rates.map(|(_, rate)| rate.as_f64().unwrap()).collect();
+        assert!(rates.len() == 2 && rates.iter().all(|&rate| rate > 0.0), "{name}: {bench}");
+        assert!(run(&["envs"]).stdout().contains(summary), "{name}");
+        assert_eq!(json(&["envs", name])["name"], name);
+    }
+}
+
+/// The environments that a command takes, as its help lists them.
+fn taken_by(command: &str) -> Vec<String> {
+    let help = run(&[command, "--help"]).stdout();
+    let list = help.split("[possible values: ").nth(1).unwrap().split(']').next().unwrap();
+    list.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn golden_files_and_protocols() {
+    for name in taken_by("verify") {
+        assert!(builtin().iter().any(|entry| entry.name == name));
+        let golden = format!("{}/jax_env_spec/{name}/golden.jsonl.gz", env!("CARGO_MANIFEST_DIR"));
+        let mut text = String::new();
+        GzDecoder::new(fs::File::open(golden).unwrap()).read_to_string(&mut text).unwrap();
+        let few: Vec<&str> = text.lines().take(8).collect();
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("few.jsonl");
+        fs::write(&path, few.join("\n")).unwrap();
+        let report = run(&["verify", &name, path.to_str().unwrap(), "--seeds", "30"]).stdout();
+        assert!(report.ends_with("\n8 passed, 0 failed\n"), "{name}: {report}");
+    }
+    for name in taken_by("serve") {
+        assert!(builtin().iter().any(|entry| entry.name == name));
+        let commands = [r#"{"action": "reset"}"#, r#"{"action": "getValidActions"}"#];
+        let replies = super::playing::converse(&mut super::lockstep(&["serve", &name]), &commands);
+        assert!(replies.iter().all(|reply| reply.get("error").is_none()), "{name}: {replies:?}");
+    }
+}
