@@ -128,14 +128,14 @@ impl<K: Kind> Array<K> {
 
     /// `value` in every element.
     #[track_caller]
-    pub fn full(shape: impl AsRef<[usize]>, value: impl Into<Operand<K>>) -> Self {
-        value.into().array(K::DEFAULT).fill(shape.as_ref())
+    pub fn full(shape: impl AsRef<[usize]>, value: impl IntoOperand<K>) -> Self {
+        value.operand().array(K::DEFAULT).fill(shape.as_ref())
     }
 
     /// `value` in every element of an array with this one's dtype and shape.
     #[track_caller]
-    pub fn full_like(self, value: impl Into<Operand<K>>) -> Self {
-        value.into().array(self.dtype()).fill(&self.shape())
+    pub fn full_like(self, value: impl IntoOperand<K>) -> Self {
+        value.operand().array(self.dtype()).fill(&self.shape())
     }
 
     /// This scalar in every element of an array of the given shape.
@@ -161,41 +161,46 @@ impl<K: Kind> Array<K> {
     }
 }
 
-/// A constant vector of any element type: `constant([1.0f32, 2.0])`.
+/// A constant vector: `constant([1.0, 2.0])` is f32, `constant([1, 2])` i32, `constant([1u64, 2])` u64. A Rust f64 is how a number
+/// is written, not a wish for that precision, as in [`float`]; a vector that is to be f64 is [`Array::constant`] of a [`HostArray`].
 #[track_caller]
 pub fn constant<K: Kind, T: Element>(values: impl AsRef<[T]>) -> Array<K> {
     let values = values.as_ref();
-    Array::constant(HostArray::new(&[values.len()], values.to_vec()))
+    let array = HostArray::new(&[values.len()], values.to_vec());
+    Array::constant(match array.dtype() {
+        DType::F64 => HostArray::new(array.shape(), array.to_f64().into_iter().map(|x| x as f32).collect()),
+        _ => array,
+    })
 }
 
 /// An f32 scalar.
 #[track_caller]
 pub fn float(value: f64) -> Float {
-    Operand::from(value).array(DType::F32)
+    value.operand().array(DType::F32)
 }
 
 /// An i32 scalar.
 #[track_caller]
 pub fn int(value: i32) -> Int {
-    Operand::from(value).array(DType::I32)
+    value.operand().array(DType::I32)
 }
 
 /// A u32 scalar.
 #[track_caller]
 pub fn int_u32(value: u32) -> Int {
-    Operand::from(value).array(DType::U32)
+    value.operand().array(DType::U32)
 }
 
 /// A u64 scalar.
 #[track_caller]
 pub fn int_u64(value: u64) -> Int {
-    Operand::from(value).array(DType::U64)
+    value.operand().array(DType::U64)
 }
 
 /// A bool scalar.
 #[track_caller]
 pub fn boolean(value: bool) -> Bool {
-    Operand::from(value).array(DType::Bool)
+    value.operand().array(DType::Bool)
 }
 
 /// An i32 vector 0, 1, ..., `size` - 1.
@@ -263,26 +268,62 @@ impl Literal {
     }
 }
 
-impl<K> From<Array<K>> for Operand<K> {
-    fn from(array: Array<K>) -> Self {
-        Operand::Array(array)
+/// What meets an array of kind `K`: another one, or a literal of that kind.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not meet an array of kind `{K}`",
+    label = "neither an array of kind `{K}` nor a literal of it",
+    note = "kinds are not converted by themselves: convert with `.as_f32()`, `.as_i32()`, ...; write literals of Float as `1.0`, of Int as `1`"
+)]
+pub trait IntoOperand<K> {
+    fn operand(self) -> Operand<K>;
+}
+
+impl<K> IntoOperand<K> for Operand<K> {
+    fn operand(self) -> Operand<K> {
+        self
+    }
+}
+
+impl<K> IntoOperand<K> for Array<K> {
+    fn operand(self) -> Operand<K> {
+        Operand::Array(self)
     }
 }
 
 macro_rules! literal {
     ($($type:ty => $kind:ident),* $(,)?) => {$(
-        impl From<$type> for Operand<kind::$kind> {
-            fn from(value: $type) -> Self {
-                Operand::Literal(Literal::$kind(value.into()))
+        impl IntoOperand<kind::$kind> for $type {
+            fn operand(self) -> Operand<kind::$kind> {
+                Operand::Literal(Literal::$kind(self.into()))
             }
         }
     )*};
 }
 literal!(f64 => Float, f32 => Float, i32 => Int, u8 => Int, u32 => Int, u64 => Int, bool => Bool);
 
-impl From<usize> for Operand<kind::Int> {
-    fn from(value: usize) -> Self {
-        Operand::Literal(Literal::Int(value as i128))
+impl IntoOperand<kind::Int> for usize {
+    fn operand(self) -> Operand<kind::Int> {
+        Operand::Literal(Literal::Int(self as i128))
+    }
+}
+
+/// No type has this: it exists for the message that rustc gives for `x > 0.0`.
+#[diagnostic::on_unimplemented(
+    message = "arrays are compared by methods, not by operators: `x.gt(y)` for `x > y`, `x.eq(y)` for `x == y`",
+    label = "Rust's comparisons give one `bool` while tracing; a comparison of arrays gives a `Bool` array",
+    note = "the methods are `gt`, `ge`, `lt`, `le`, `eq`, `ne`; choose by their result with `select` or `cond`"
+)]
+pub trait ComparedByOperators {}
+
+impl<K, R: ComparedByOperators> PartialEq<R> for Array<K> {
+    fn eq(&self, _: &R) -> bool {
+        unreachable!("no type is compared by operators")
+    }
+}
+
+impl<K, R: ComparedByOperators> PartialOrd<R> for Array<K> {
+    fn partial_cmp(&self, _: &R) -> Option<std::cmp::Ordering> {
+        unreachable!("no type is compared by operators")
     }
 }
 

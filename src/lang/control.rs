@@ -9,19 +9,15 @@ use crate::runtime::DeviceKind;
 use crate::transforms::batch::{Batched, Batching, Placement};
 use crate::transforms::grad;
 
-use super::array::{Array, Bool, Float, Int, Kind, Operand, arange};
+use super::array::{Array, Bool, Float, Int, IntoOperand, Kind, arange};
 use super::trace::{Handle, Traced, emit, emit_with, target, trace_block};
 use super::tree::{Tree, leaf_paths, leaf_types, leaves, rebuild};
 
 /// Elementwise `on_true` where `cond` holds, else `on_false`; both are computed. Scalars (also a scalar
 /// condition) meet arrays.
 #[track_caller]
-pub fn select<K: Kind>(
-    cond: Bool,
-    on_true: impl Into<Operand<K>>,
-    on_false: impl Into<Operand<K>>,
-) -> Array<K> {
-    let [on_true, on_false] = super::array::meet("select", on_true.into(), on_false.into());
+pub fn select<K: Kind>(cond: Bool, on_true: impl IntoOperand<K>, on_false: impl IntoOperand<K>) -> Array<K> {
+    let [on_true, on_false] = super::array::meet("select", on_true.operand(), on_false.operand());
     let shape = if cond.rank() == 0 { on_true.shape() } else { cond.shape() };
     let mut fitted = [on_true, on_false];
     for array in &mut fitted {

@@ -9,7 +9,7 @@
 //! 4. No implicit change of kind or precision; a literal takes the dtype of the array it meets; otherwise
 //!    convert (`as_f32`, `as_u64`, ...).
 //! 5. Reading out of bounds gives the nearest element, writing out of bounds does nothing.
-//! 6. [`select`] computes both sides; [`cond`](fn@cond) one; under [`vmap`], `cond` becomes `select`; [`rare`]
+//! 6. Rust's `if` and `while` cannot look into a [`Bool`]. [`select`] computes both sides; [`cond`](fn@cond) one; under [`vmap`], `cond` becomes `select`; [`rare`]
 //!    pays only for the examples that need it.
 //! 7. A [`Key`] is consumed by use; `let [a, b] = key.split();` makes new ones.
 //! 8. What runs many times takes an `Fn`, what runs once an `FnOnce`.
@@ -27,8 +27,8 @@ mod trace;
 mod tree;
 
 pub use array::{
-    Array, Bool, Float, Int, Kind, Literal, Numeric, Operand, arange, boolean, constant, float, int, int_u32,
-    int_u64, iota, kind,
+    Array, Bool, ComparedByOperators, Float, Int, IntoOperand, Kind, Literal, Numeric, Operand, arange,
+    boolean, constant, float, int, int_u32, int_u64, iota, kind,
 };
 pub use control::{
     all_gather, all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range,
@@ -40,5 +40,5 @@ pub use outputs::Outputs;
 pub use program::{Signature, structure_of, trace};
 pub use random::{Key, below, unit_interval};
 pub use shape::{At, concatenate, stack, stack_at};
-pub use trace::{Handle, target, traced_for};
+pub use trace::{Handle, is_tracing, target, traced_for};
 pub use tree::{Leaves, Path, Tree, leaf_paths, leaf_types, leaves, map2, rebuild, structure};

@@ -5,7 +5,7 @@ use std::ops;
 use crate::array::DType;
 use crate::ir::{Binary, Build, Comparison, Op, Reduction, Unary};
 
-use super::array::{Array, Bool, Float, Int, Kind, Numeric, Operand, iota, kind, meet};
+use super::array::{Array, Bool, Float, Int, IntoOperand, Kind, Numeric, Operand, iota, kind, meet};
 use super::trace::{emit, emit_with};
 
 #[track_caller]
@@ -17,18 +17,18 @@ fn binary<K: Kind>(op: Binary, a: Operand<K>, b: Operand<K>) -> Array<K> {
 
 macro_rules! operator {
     ($trait:ident, $method:ident, $op:ident, $bound:ident, [$($literal:ty => $kind:ident),*]) => {
-        impl<K: $bound, R: Into<Operand<K>>> ops::$trait<R> for Array<K> {
+        impl<K: $bound, R: IntoOperand<K>> ops::$trait<R> for Array<K> {
             type Output = Array<K>;
             #[track_caller]
             fn $method(self, right: R) -> Array<K> {
-                binary(Binary::$op, self.into(), right.into())
+                binary(Binary::$op, self.operand(), right.operand())
             }
         }
         $(impl ops::$trait<Array<kind::$kind>> for $literal {
             type Output = Array<kind::$kind>;
             #[track_caller]
             fn $method(self, right: Array<kind::$kind>) -> Array<kind::$kind> {
-                binary(Binary::$op, self.into(), right.into())
+                binary(Binary::$op, self.operand(), right.operand())
             }
         })*
     };
@@ -71,13 +71,14 @@ impl<K: Bitwise> ops::Not for Array<K> {
     }
 }
 
+/// The methods take `&self`, so that a call on a reference finds them before those of `PartialOrd`, which no array has.
 macro_rules! comparisons {
     ($($(#[$doc:meta])* $method:ident => $op:ident),* $(,)?) => {$(
         $(#[$doc])*
         #[track_caller]
-        pub fn $method(self, right: impl Into<Operand<K>>) -> Bool {
+        pub fn $method(&self, right: impl IntoOperand<K>) -> Bool {
             let op = Op::Compare(Comparison::$op);
-            let [a, b] = meet(&op.name(), self.into(), right.into());
+            let [a, b] = meet(&op.name(), self.operand(), right.operand());
             Array::from_handle(emit(op, &[a.handle, b.handle])[0])
         }
     )*};
@@ -174,19 +175,19 @@ impl<K: Numeric> Array<K> {
 
     /// The larger of the two, elementwise.
     #[track_caller]
-    pub fn maximum(self, right: impl Into<Operand<K>>) -> Self {
-        binary(Binary::Max, self.into(), right.into())
+    pub fn maximum(self, right: impl IntoOperand<K>) -> Self {
+        binary(Binary::Max, self.operand(), right.operand())
     }
 
     /// The smaller of the two, elementwise.
     #[track_caller]
-    pub fn minimum(self, right: impl Into<Operand<K>>) -> Self {
-        binary(Binary::Min, self.into(), right.into())
+    pub fn minimum(self, right: impl IntoOperand<K>) -> Self {
+        binary(Binary::Min, self.operand(), right.operand())
     }
 
     /// `low` where smaller than `low`, `high` where larger than `high`.
     #[track_caller]
-    pub fn clamp(self, low: impl Into<Operand<K>>, high: impl Into<Operand<K>>) -> Self {
+    pub fn clamp(self, low: impl IntoOperand<K>, high: impl IntoOperand<K>) -> Self {
         self.maximum(low).minimum(high)
     }
 
@@ -310,8 +311,8 @@ impl Float {
     }
 
     #[track_caller]
-    pub fn pow(self, exponent: impl Into<Operand<kind::Float>>) -> Float {
-        binary(Binary::Pow, self.into(), exponent.into())
+    pub fn pow(self, exponent: impl IntoOperand<kind::Float>) -> Float {
+        binary(Binary::Pow, self.operand(), exponent.operand())
     }
 
     /// False for infinities and NaN.

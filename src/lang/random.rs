@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::array::{DType, HostArray};
 use crate::ir::Op;
 
-use super::array::{Array, Bool, Float, Int, Operand, iota, kind};
+use super::array::{Array, Bool, Float, Int, IntoOperand, iota, kind};
 use super::trace::{Handle, emit};
 use super::tree::{Path, Tree};
 use super::{select, stack_at};
@@ -82,8 +82,8 @@ impl Key {
 
     /// A new key from this one and a number. This key stays usable for further, different numbers.
     #[track_caller]
-    pub fn fold_in(&self, data: impl Into<Operand<kind::Int>>) -> Key {
-        let data = data.into().array(DType::U32).as_u32();
+    pub fn fold_in(&self, data: impl IntoOperand<kind::Int>) -> Key {
+        let data = data.operand().array(DType::U32).as_u32();
         let zero = data.full_like(0);
         let [high, low] = self.threefry(zero, data);
         Key { words: stack_at(0, [high, low]) }
@@ -131,7 +131,7 @@ impl Key {
 
     /// True with probability `p`.
     #[track_caller]
-    pub fn bernoulli(self, shape: impl AsRef<[usize]>, p: impl Into<Operand<kind::Float>>) -> Bool {
+    pub fn bernoulli(self, shape: impl AsRef<[usize]>, p: impl IntoOperand<kind::Float>) -> Bool {
         self.uniform(shape, 0.0..1.0).lt(p)
     }
 

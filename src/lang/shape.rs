@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::ir::{Activation, Kernel, Op, ScatterKind};
 
-use super::array::{Array, Float, Int, Kind, Operand, kind};
+use super::array::{Array, Float, Int, IntoOperand, Kind, Operand, kind};
 use super::trace::{Handle, emit};
 
 impl<K: Kind> Array<K> {
@@ -107,8 +107,8 @@ impl<K: Kind> Array<K> {
 
     /// `low` and `high` copies of `fill` before and after the elements of one axis.
     #[track_caller]
-    pub fn pad(self, axis: usize, low: usize, high: usize, fill: impl Into<Operand<K>>) -> Self {
-        let fill = fill.into().array(self.dtype());
+    pub fn pad(self, axis: usize, low: usize, high: usize, fill: impl IntoOperand<K>) -> Self {
+        let fill = fill.operand().array(self.dtype());
         let zeros = vec![0; self.rank()];
         let (mut lows, mut highs) = (zeros.clone(), zeros.clone());
         (lows[axis], highs[axis]) = (low, high);
@@ -125,15 +125,15 @@ impl<K: Kind> Array<K> {
     /// The entries of `axis` at `indices` (i32, clamped to the bounds); the axes of `indices` take the place of
     /// `axis`.
     #[track_caller]
-    pub fn take(self, indices: impl Into<Operand<kind::Int>>, axis: usize) -> Self {
-        let indices = indices.into().array(crate::array::DType::I32).as_i32();
+    pub fn take(self, indices: impl IntoOperand<kind::Int>, axis: usize) -> Self {
+        let indices = indices.operand().array(crate::array::DType::I32).as_i32();
         Array::from_handle(emit(Op::Gather { axis }, &[self.handle, indices.handle])[0])
     }
 
     /// The place of the entries `index` of axis 0, to read or to write.
     #[track_caller]
-    pub fn at(self, index: impl Into<Operand<kind::Int>>) -> At<K> {
-        let index = index.into().array(crate::array::DType::I32).as_i32();
+    pub fn at(self, index: impl IntoOperand<kind::Int>) -> At<K> {
+        let index = index.operand().array(crate::array::DType::I32).as_i32();
         At { array: self, index }
     }
 
@@ -177,15 +177,15 @@ impl<K: Kind> At<K> {
 
     /// The array with these entries replaced; an index out of bounds does nothing.
     #[track_caller]
-    pub fn set(self, value: impl Into<Operand<K>>) -> Array<K> {
-        self.scatter(ScatterKind::Set, value.into())
+    pub fn set(self, value: impl IntoOperand<K>) -> Array<K> {
+        self.scatter(ScatterKind::Set, value.operand())
     }
 
     /// The array with `value` added to these entries; an index out of bounds does nothing.
     #[track_caller]
     #[allow(clippy::should_implement_trait)] // the name that JAX users know
-    pub fn add(self, value: impl Into<Operand<K>>) -> Array<K> {
-        self.scatter(ScatterKind::Add, value.into())
+    pub fn add(self, value: impl IntoOperand<K>) -> Array<K> {
+        self.scatter(ScatterKind::Add, value.operand())
     }
 
     #[track_caller]

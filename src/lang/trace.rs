@@ -87,6 +87,11 @@ pub fn traced_for<R>(kind: DeviceKind, build: impl FnOnce() -> R) -> R {
     build()
 }
 
+/// Whether a program is being traced on this thread.
+pub fn is_tracing() -> bool {
+    STACK.with(|stack| stack.try_borrow().map_or(true, |stack| !stack.blocks.is_empty()))
+}
+
 /// The kind of device that is traced for: cpu, unless [`traced_for`] says otherwise.
 pub fn target() -> DeviceKind {
     TARGET.get()

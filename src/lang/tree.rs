@@ -32,6 +32,11 @@ impl Path {
 }
 
 /// A structure of arrays with a fixed set of leaves.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tree of arrays",
+    label = "not a `Tree`",
+    note = "for a struct whose fields are arrays or trees, write `lockstep::tree!({Self} {{ field, other_field }});` below it, with all its fields"
+)]
 pub trait Tree: Sized {
     /// Visits every leaf in a fixed order; the visitor may replace it by one of the same kind.
     fn walk(&mut self, path: &Path, visit: &mut dyn FnMut(&Path, &mut Handle));
