@@ -12,7 +12,7 @@ use lockstep::envs::hackmatrix::host::{Cell, Game, StepResult};
 use crate::common::client;
 
 /// Games that walk side by side, and how far.
-const GAMES: usize = 128;
+pub const GAMES: usize = 128;
 const STEPS: u64 = 60;
 /// Orders of enemies to try before a result counts as impossible, and the crowd that has too many to find one.
 const TRIES: u64 = 10_000;
@@ -37,7 +37,7 @@ fn new_game(dice: &mut Seeded) -> Game {
 }
 
 /// Mostly an action that the mask allows.
-fn choose(mask: &[bool; 28], dice: &mut Seeded) -> i32 {
+pub fn choose(mask: &[bool; 28], dice: &mut Seeded) -> i32 {
     let valid: Vec<usize> = (0..28).filter(|&action| mask[action]).collect();
     let any = valid.is_empty() || dice.below(50) == 0;
     (if any { dice.below(28) } else { valid[dice.below(valid.len())] }) as i32
@@ -49,7 +49,7 @@ fn crowd(game: &Game) -> usize {
 }
 
 /// What the oracle says against a step of the traced game, one line each.
-fn objections(before: &Game, action: i32, result: &StepResult) -> Vec<String> {
+pub fn objections(before: &Game, action: i32, result: &StepResult) -> Vec<String> {
     let mut found = Vec::new();
     let mut require = |holds: bool, rule: &str| {
         if !holds {

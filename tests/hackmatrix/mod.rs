@@ -1,6 +1,7 @@
 //! The traced HackMatrix against the golden transitions.
 
 mod differential;
+mod protocol;
 mod speed;
 mod statistics;
 

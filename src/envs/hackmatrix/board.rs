@@ -6,6 +6,7 @@
 use crate::lang::{Bool, Int, int_u64, select, while_loop};
 
 use super::bits::{highest, index_of, lowest, only_if};
+use super::host::digits;
 
 /// All 36 cells.
 pub const ALL: u64 = (1 << 36) - 1;
@@ -157,14 +158,14 @@ pub struct Board {
     /// Blocks whose kind is hidden until they are siphoned.
     pub question: Int,
     /// Points of data blocks, program numbers of the others.
-    pub value: [Int; 5],
+    pub value: [Int; digits::VALUE],
     /// Transmissions that siphoning the block queues.
-    pub spawn: [Int; 4],
+    pub spawn: [Int; digits::SPAWN],
     pub siphoned: Int,
     /// Where the player stood when siphoning.
     pub centers: Int,
-    pub credits: [Int; 2],
-    pub energy: [Int; 2],
+    pub credits: [Int; digits::RESOURCE],
+    pub energy: [Int; digits::RESOURCE],
     /// Data siphons to walk onto.
     pub pickups: Int,
     /// The exit to walk onto.

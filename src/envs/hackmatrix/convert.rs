@@ -10,7 +10,9 @@ use anyhow::{Result, ensure};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::lang::{Key, leaf_paths, leaf_types, structure_of};
 
-use super::host::{Board, Cell, Enemy, EnemyType, Game, Grid, Snapshot, Transmission, block, rules};
+use super::host::{
+    Board, Cell, Enemy, EnemyType, Game, Grid, SLOTS, Snapshot, Transmission, block, digits, rules,
+};
 use super::state::{HISTORY, World};
 use super::{Env, HackMatrix};
 
@@ -40,6 +42,12 @@ impl Converter {
             .zip(&self.types)
             .map(|(path, array_type)| join(&games, path, array_type))
             .collect())
+    }
+
+    /// Arrays in the order of the leaves, with their paths.
+    pub fn named(&self, arrays: Vec<HostArray>) -> Vec<(String, HostArray)> {
+        assert_eq!(arrays.len(), self.paths.len(), "these are not the leaves of a state");
+        self.paths.iter().cloned().zip(arrays).collect()
     }
 
     /// The games of a state's leaves, by path and with the games on the last axis.
@@ -233,7 +241,7 @@ fn world_to_leaves(world: &Snapshot) -> Result<Leaves> {
     let enemies = &world.enemies;
     let entries = enemies.iter().map(|e| (e.kind, e.at, e.from_siphon, e.from_scheduled));
     leaves.put_below("enemies.list.", list_to_leaves(entries)?);
-    leaves.put_numbers("enemies.hp", 2, &enemies.iter().map(|e| e.hp).collect::<Vec<_>>())?;
+    leaves.put_numbers("enemies.hp", digits::HP, &enemies.iter().map(|e| e.hp).collect::<Vec<_>>())?;
     ensure!(
         enemies.iter().all(|e| (0..=1).contains(&e.disabled_turns)),
         "an enemy is disabled for several turns"
@@ -245,14 +253,14 @@ fn world_to_leaves(world: &Snapshot) -> Result<Leaves> {
     let entries = transmissions.iter().map(|t| (t.kind, t.at, t.from_siphon, t.from_scheduled));
     leaves.put_below("transmissions.list.", list_to_leaves(entries)?);
     let turns: Vec<i32> = transmissions.iter().map(|t| t.turns).collect();
-    leaves.put_numbers("transmissions.turns", super::entities::TURN_DIGITS, &turns)?;
+    leaves.put_numbers("transmissions.turns", digits::TURNS, &turns)?;
     Ok(leaves)
 }
 
 fn leaves_to_world(leaves: &Leaves) -> Snapshot {
-    let hp = leaves.numbers::<64>("enemies.hp", 2);
+    let hp = leaves.numbers::<64>("enemies.hp", digits::HP);
     let (disabled, stunned) = (leaves.flags::<64>("enemies.disabled"), leaves.flags::<64>("enemies.stunned"));
-    let turns = leaves.numbers::<64>("transmissions.turns", super::entities::TURN_DIGITS);
+    let turns = leaves.numbers::<64>("transmissions.turns", digits::TURNS);
     let enemies = leaves_to_list(&leaves.below("enemies.list.")).into_iter();
     let transmissions = leaves_to_list(&leaves.below("transmissions.list.")).into_iter();
     Snapshot {
@@ -295,7 +303,7 @@ fn leaves_to_world(leaves: &Leaves) -> Snapshot {
 
 fn list_to_leaves(entries: impl Iterator<Item = (EnemyType, Cell, bool, bool)>) -> Result<Leaves> {
     let entries: Vec<_> = entries.collect();
-    ensure!(entries.len() <= 64, "{} enemies or transmissions; there is room for 64", entries.len());
+    ensure!(entries.len() <= SLOTS, "{} enemies or transmissions; there is room for {SLOTS}", entries.len());
     let numbers = |of: fn(&(EnemyType, Cell, bool, bool)) -> i32| entries.iter().map(of).collect::<Vec<_>>();
     let mut leaves = Leaves::default();
     leaves.put("alive", set(entries.iter().map(|_| true)));
@@ -334,12 +342,12 @@ fn board_to_leaves(board: &Board) -> Result<Leaves> {
             false => board.block_program[cell],
         })
         .collect();
-    leaves.put_numbers("value", 5, &values)?;
-    leaves.put_numbers("spawn", 4, &board.block_spawn.0)?;
+    leaves.put_numbers("value", digits::VALUE, &values)?;
+    leaves.put_numbers("spawn", digits::SPAWN, &board.block_spawn.0)?;
     leaves.put("siphoned", set(board.siphoned.0));
     leaves.put("centers", set(board.siphon_center.0));
-    leaves.put_numbers("credits", 2, &board.res_credits.0)?;
-    leaves.put_numbers("energy", 2, &board.res_energy.0)?;
+    leaves.put_numbers("credits", digits::RESOURCE, &board.res_credits.0)?;
+    leaves.put_numbers("energy", digits::RESOURCE, &board.res_energy.0)?;
     leaves.put("pickups", set(board.data_siphon.0));
     leaves.put("exit", set(board.exit_cell.0));
     Ok(leaves)
@@ -347,13 +355,13 @@ fn board_to_leaves(board: &Board) -> Result<Leaves> {
 
 fn leaves_to_board(leaves: &Leaves) -> Board {
     let [blocks, data, question] = ["blocks", "data", "question"].map(|path| leaves.flags::<36>(path));
-    let value = leaves.numbers::<36>("value", 5);
+    let value = leaves.numbers::<36>("value", digits::VALUE);
     let mut board = Board {
-        block_spawn: Grid(leaves.numbers("spawn", 4)),
+        block_spawn: Grid(leaves.numbers("spawn", digits::SPAWN)),
         siphoned: Grid(leaves.flags("siphoned")),
         siphon_center: Grid(leaves.flags("centers")),
-        res_credits: Grid(leaves.numbers("credits", 2)),
-        res_energy: Grid(leaves.numbers("energy", 2)),
+        res_credits: Grid(leaves.numbers("credits", digits::RESOURCE)),
+        res_energy: Grid(leaves.numbers("energy", digits::RESOURCE)),
         data_siphon: Grid(leaves.flags("pickups")),
         exit_cell: Grid(leaves.flags("exit")),
         ..Board::default()
@@ -396,12 +404,19 @@ fn word_parts() -> Vec<Vec<Part>> {
         0 => words.push(vec![part(path, 0, 64)]),
         _ => words.extend((0..digits).map(|digit| vec![part(&format!("{path}.{digit}"), 0, 64)])),
     };
-    for (path, digits) in [("blocks", 0), ("data", 0), ("question", 0), ("value", 5), ("spawn", 4)] {
+    for (path, digits) in
+        [("blocks", 0), ("data", 0), ("question", 0), ("value", digits::VALUE), ("spawn", digits::SPAWN)]
+    {
         sets(&format!("board.{path}"), digits);
     }
-    for (path, digits) in
-        [("siphoned", 0), ("centers", 0), ("credits", 2), ("energy", 2), ("pickups", 0), ("exit", 0)]
-    {
+    for (path, digits) in [
+        ("siphoned", 0),
+        ("centers", 0),
+        ("credits", digits::RESOURCE),
+        ("energy", digits::RESOURCE),
+        ("pickups", 0),
+        ("exit", 0),
+    ] {
         sets(&format!("board.{path}"), digits);
     }
     for list in ["enemies", "transmissions"] {
@@ -409,9 +424,9 @@ fn word_parts() -> Vec<Vec<Part>> {
             sets(&format!("{list}.list.{path}"), digits);
         }
     }
-    sets("enemies.hp", 2);
+    sets("enemies.hp", digits::HP);
     sets("enemies.disabled", 0);
-    sets("transmissions.turns", super::entities::TURN_DIGITS);
+    sets("transmissions.turns", digits::TURNS);
     words
 }
 
@@ -458,7 +473,7 @@ mod tests {
                 snapshot.enemies.iter_mut().for_each(|enemy| enemy.hint = None);
             }
         }
-        let named = converter.paths.iter().cloned().zip(arrays).collect();
+        let named = converter.named(arrays);
         for (before, after) in games.iter().zip(converter.from_arrays(named)) {
             assert_eq!(*before, after);
         }

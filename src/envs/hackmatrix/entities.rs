@@ -12,6 +12,7 @@ use crate::lang::{Bool, Int, int_u64, stack};
 
 use super::bits::{all_if, compress, count, equal_to, index_of, lowest, only_if, read, write};
 use super::board::Place;
+use super::host::digits;
 
 /// Enemy types, as in the observation.
 pub const VIRUS: u64 = 0;
@@ -20,7 +21,7 @@ pub const GLITCH: u64 = 2;
 pub const CRYPTOG: u64 = 3;
 
 /// Slots of a list.
-pub const SLOTS: u64 = 64;
+pub const SLOTS: u64 = super::host::SLOTS as u64;
 
 /// What enemies and transmissions have in common.
 #[derive(Clone, Copy)]
@@ -231,7 +232,7 @@ fn one_hot(digits: [Int; 3]) -> [Int; 6] {
 #[derive(Clone, Copy)]
 pub struct Enemies {
     pub list: Roster,
-    pub hp: [Int; 2],
+    pub hp: [Int; digits::HP],
     /// Idle in its first turn.
     pub disabled: Int,
     pub stunned: Int,
@@ -281,21 +282,18 @@ impl Enemies {
     }
 }
 
-/// Digits of a transmission's turns. A creature of DELAY could count beyond 255; it then stays there.
-pub const TURN_DIGITS: usize = 8;
-
 /// Enemies on their way.
 #[derive(Clone, Copy)]
 pub struct Transmissions {
     pub list: Roster,
-    pub turns: [Int; TURN_DIGITS],
+    pub turns: [Int; digits::TURNS],
 }
 crate::tree!(Transmissions { list, turns });
 
 impl Transmissions {
     #[track_caller]
     pub fn empty() -> Transmissions {
-        Transmissions { list: Roster::empty(), turns: [int_u64(0); TURN_DIGITS] }
+        Transmissions { list: Roster::empty(), turns: [int_u64(0); digits::TURNS] }
     }
 
     /// The slots whose time has come.

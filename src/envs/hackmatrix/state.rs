@@ -3,7 +3,8 @@
 use crate::lang::{Bool, Int, arange, int, int_u64, select, stack};
 
 use super::board::{Board, Place};
-use super::entities::{Enemies, Roster, TURN_DIGITS, Transmissions};
+use super::entities::{Enemies, Roster, Transmissions};
+use super::host::digits;
 
 /// Snapshots that the history keeps. The rules know no limit; with this one the fifth UNDO in a row is missing.
 pub const HISTORY: usize = 4;
@@ -93,12 +94,12 @@ impl World {
             blocks: none,
             data: none,
             question: none,
-            value: [none; 5],
-            spawn: [none; 4],
+            value: [none; digits::VALUE],
+            spawn: [none; digits::SPAWN],
             siphoned: none,
             centers: none,
-            credits: [none; 2],
-            energy: [none; 2],
+            credits: [none; digits::RESOURCE],
+            energy: [none; digits::RESOURCE],
             pickups: none,
             exit: none,
         };
@@ -154,7 +155,7 @@ impl World {
         stack(&words)
     }
 
-    pub const WORDS: usize = 5 + 20 + 2 * 9 + 3 + TURN_DIGITS;
+    pub const WORDS: usize = 5 + 20 + 2 * 9 + 3 + digits::TURNS;
 
     /// The inverse of [`World::to_words`].
     #[track_caller]

@@ -9,6 +9,29 @@ use serde::{Deserialize, Serialize};
 use super::cell::{Cell, Grid};
 use super::numbers::bit;
 
+/// Binary digits of the numbers that the traced game keeps as one set for each digit, so that a game can hold numbers below
+/// 2^digits. Each digit of a cell costs every environment a word, and more in each snapshot.
+pub mod digits {
+    /// Points of a data block, or the program of a program block.
+    pub const VALUE: usize = 5;
+    /// Transmissions that a block spawns.
+    pub const SPAWN: usize = 4;
+    /// Credits of a cell, and its energy.
+    pub const RESOURCE: usize = 2;
+    /// Hit points of an enemy.
+    pub const HP: usize = 2;
+    /// Turns until a transmission arrives. DELAY could count beyond 255; the number then stays there.
+    pub const TURNS: usize = 8;
+
+    /// The largest number of so many digits.
+    pub const fn largest(digits: usize) -> i32 {
+        (1 << digits) - 1
+    }
+}
+
+/// Enemies that a game can hold, and transmissions.
+pub const SLOTS: usize = 64;
+
 /// The kinds of enemies; `as i32` gives the number used in states and observations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EnemyType {

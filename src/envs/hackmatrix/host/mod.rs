@@ -27,5 +27,5 @@ mod step_result;
 pub mod view;
 
 pub use cell::{CELLS, Cell, Grid, SIDE};
-pub use game::{Board, Enemy, EnemyType, Game, Snapshot, Transmission, block};
+pub use game::{Board, Enemy, EnemyType, Game, SLOTS, Snapshot, Transmission, block, digits};
 pub use step_result::StepResult;

@@ -271,18 +271,63 @@ fn an_invalid_action_changes_nothing_and_ends_the_episode() {
 }
 
 #[test]
-fn positions_off_the_board_and_huge_numbers_are_refused() {
+fn what_no_game_can_hold_is_refused_by_the_name_of_its_field() {
+    let enemy = |hp: i64| json!({ "type": "virus", "row": 1, "col": 1, "hp": hp });
+    let cell = |more: Value| {
+        let mut cell = json!({ "row": 1, "col": 1 });
+        cell.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([cell])
+    };
+    let transmission = |turns: i64| cell(json!({ "turnsRemaining": turns, "enemyType": "virus" }));
+    let cases = [
+        ("player", json!({ "row": 6, "col": 0 }), "player: (6, 0) is outside the 6x6 board"),
+        ("player", json!({ "row": 0, "col": i64::MIN }), "player: (0, -9223372036854775808) is outside"),
+        ("stage", json!(9), "stage is 9; it must be from 1 to 8"),
+        ("turn", json!(-1), "turn is -1; it must be from 0 to 1000000"),
+        ("ownedPrograms", json!([5, 4]), "ownedPrograms[1] is 4; it must be from 5 to 27"),
+        ("enemies", json!([enemy(3), enemy(4)]), "enemies[1].hp is 4; it must be from 0 to 3"),
+        ("enemies", json!(vec![enemy(3); 65]), "enemies has 65 entries; there is room for 64"),
+        (
+            "transmissions",
+            transmission(256),
+            "transmissions[0].turnsRemaining is 256; it must be from 1 to 255",
+        ),
+        ("transmissions", transmission(0), "transmissions[0].turnsRemaining is 0; it must be from 1 to 255"),
+        (
+            "blocks",
+            cell(json!({ "type": "data", "points": 32 })),
+            "blocks[0].points is 32; it must be from 0 to 31",
+        ),
+        (
+            "blocks",
+            cell(json!({ "type": "data", "points": 16 })),
+            "blocks[0].spawnCount is 16; it must be from 0",
+        ),
+        (
+            "blocks",
+            cell(json!({ "type": "program", "programActionIndex": 5, "spawnCount": -1 })),
+            "blocks[0].spawnCount is -1; it must be from 0 to 15",
+        ),
+        ("resources", cell(json!({ "credits": 5 })), "resources[0].credits is 5; it must be from 0 to 3"),
+        ("resources", cell(json!({ "energy": 4 })), "resources[0].energy is 4; it must be from 0 to 3"),
+    ];
     with_client(|mut client| {
-        let player = json!({ "row": 0, "col": 0 });
-        let cases = [
-            (json!({ "player": { "row": 6, "col": 0 } }), "setState: the player's cell (6, 0) is outside"),
-            (json!({ "player": player, "stage": 9 }), "setState: stage 9 is not 1..8"),
-            (json!({ "player": player, "ownedPrograms": [4] }), "owned program 4 is not an action 5..27"),
-            (json!({ "player": { "row": 0, "col": 0, "credits": 3_000_000_000_i64 } }), "Invalid command"),
-        ];
-        for (state, expected) in cases {
+        let mut refused = |state: Value, expected: &str| {
             let reply = client.send(json!({ "action": "setState", "state": state }));
-            assert!(reply["error"].as_str().unwrap().contains(expected), "{reply}");
+            let said = reply["error"].as_str().unwrap();
+            assert!(said.starts_with(&format!("setState: {expected}")), "{said}");
+        };
+        for (field, value, expected) in cases {
+            let mut state = json!({ "player": { "row": 0, "col": 0 } });
+            state[field] = value;
+            refused(state, expected);
+        }
+        for field in ["credits", "energy", "dataSiphons", "attackDamage", "score"] {
+            for number in [-1, 1_000_001, 3_000_000_000, i64::MIN, i64::MAX] {
+                let mut state = json!({ "player": { "row": 0, "col": 0 } });
+                state["player"][field] = json!(number);
+                refused(state, &format!("player.{field} is {number}; it must be from 0 to 1000000"));
+            }
         }
     });
 }
