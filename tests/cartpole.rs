@@ -53,7 +53,7 @@ fn inputs(records: &[Record]) -> (Vec<(String, HostArray)>, HostArray) {
 fn step(env: &dyn AnyEnv, params: &Leaves, state: Leaves, actions: Int) -> Stepped {
     vmap_last((state, actions), |(state, action)| {
         let step = env.step(params, Key::new(0), state, action);
-        let obs = env.observe(params, &step.state);
+        let obs = env.observe(params, &step.state).actor;
         (step.state, obs, step.reward, step.terminated, step.truncated.unwrap())
     })
 }

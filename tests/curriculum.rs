@@ -3,7 +3,7 @@
 use lockstep::algorithms::curriculum::Curriculum;
 use lockstep::algorithms::ppo::{PpoGroup, PpoLearner, Settings, Start};
 use lockstep::algorithms::{Group, Learner};
-use lockstep::envs::{Env, EnvSpec, Erased, Step};
+use lockstep::envs::{Env, EnvSpec, Erased, Observation, Step};
 use lockstep::lang::{Float, Int, Key, float, int, stack};
 
 use crate::common::client;
@@ -28,15 +28,7 @@ impl Env for Paying {
     type Params = Params;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec {
-            name: "paying",
-            obs_shape: vec![1],
-            sparse_obs: false,
-            flags: vec![],
-            num_actions: 2,
-            metrics: vec![],
-            action_groups: vec![],
-        }
+        EnvSpec::new("paying", [1], 2)
     }
     fn default_params(&self) -> Params {
         Params { reward: float(3.0) }
@@ -57,8 +49,8 @@ impl Env for Paying {
             metrics: vec![],
         }
     }
-    fn observe(&self, _: &Params, state: &State) -> Float {
-        stack([state.time.as_f32()])
+    fn observe(&self, _: &Params, state: &State) -> Observation {
+        stack([state.time.as_f32()]).into()
     }
 }
 

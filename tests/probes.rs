@@ -1,10 +1,12 @@
 //! Probe environments (after Andy Jones): each isolates one thing that an algorithm must get right, so that a
 //! failure names its cause.
 
+mod environments;
+
 use lockstep::algorithms::Learner;
 use lockstep::algorithms::ppo::{PpoLearner, Settings, Start, Trouble};
 use lockstep::array::{ArrayType, DType, HostArray};
-use lockstep::envs::{Aggregate, AnyEnv, Env, EnvSpec, Erased, Metric, Step};
+use lockstep::envs::{Aggregate, AnyEnv, Env, EnvSpec, Erased, Metric, Observation, Step};
 use lockstep::interpret::interpret;
 use lockstep::lang::{Bool, Features, Float, Handle, Int, Key, constant, float, int, select, stack, trace};
 use lockstep::nn::{Activation, ActorCritic, Architecture, Init, Style};
@@ -22,18 +24,6 @@ lockstep::tree!(State { seen, time });
 /// Plus or minus one.
 fn coin(key: Key) -> Float {
     select(key.bernoulli([], 0.5), 1.0, -1.0)
-}
-
-fn spec(name: &'static str, num_actions: usize) -> EnvSpec {
-    EnvSpec {
-        name,
-        obs_shape: vec![1],
-        sparse_obs: false,
-        flags: vec![],
-        num_actions,
-        metrics: vec![],
-        action_groups: vec![],
-    }
 }
 
 /// A probe: its observation is `seen`, the rest is said by three functions.
@@ -54,7 +44,7 @@ impl Env for Probe {
     type Params = ();
 
     fn spec(&self) -> EnvSpec {
-        spec(self.name, 2)
+        EnvSpec::new(self.name, [1], 2)
     }
     fn default_params(&self) {}
     fn reset(&self, _: &(), key: Key) -> State {
@@ -70,9 +60,9 @@ impl Env for Probe {
             state: State { time: state.time + 1, ..state },
         }
     }
-    fn observe(&self, _: &(), state: &State) -> Float {
+    fn observe(&self, _: &(), state: &State) -> Observation {
         // The delayed probe shows the time, the others what was drawn.
-        stack([if self.length == 2 { state.time.as_f32() } else { state.seen }])
+        stack([if self.length == 2 { state.time.as_f32() } else { state.seen }]).into()
     }
 }
 
@@ -251,7 +241,7 @@ impl Env for Masked {
 
     fn spec(&self) -> EnvSpec {
         let metric = Metric { name: "stats/highest_violation".into(), aggregate: Aggregate::Max };
-        EnvSpec { metrics: vec![metric], ..spec("masked", 4) }
+        EnvSpec { metrics: vec![metric], ..EnvSpec::new("masked", [1], 4) }
     }
     fn default_params(&self) {}
     fn reset(&self, _: &(), key: Key) -> State {
@@ -267,8 +257,8 @@ impl Env for Masked {
             state: State { time: state.time + 1, seen: -state.seen },
         }
     }
-    fn observe(&self, _: &(), state: &State) -> Float {
-        stack([state.seen])
+    fn observe(&self, _: &(), state: &State) -> Observation {
+        stack([state.seen]).into()
     }
     fn action_mask(&self, _: &(), state: &State) -> Option<Bool> {
         let low: Bool = constant([true, true, false, false]);

@@ -37,6 +37,7 @@ pub struct Plan {
 /// One episode of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
+    /// With several players, that of player 0; the policy plays for all of them.
     pub episode_return: f64,
     /// Steps.
     pub episode_length: u64,
@@ -54,7 +55,6 @@ pub struct Evaluator {
     program: Program,
     params: Vec<Buffer>,
     env_params: Vec<Buffer>,
-    lanes: usize,
     /// Paths of the leaves of a [`Tally`].
     outputs: Vec<String>,
 }
@@ -103,7 +103,6 @@ impl Evaluator {
             program,
             params: policy.params().iter().map(upload).collect::<Result<_, _>>()?,
             env_params: env_params.iter().map(|(_, value)| upload(value)).collect::<Result<_, _>>()?,
-            lanes,
             outputs: traced.output_names,
         })
     }
@@ -244,8 +243,9 @@ impl Evaluation<'_> {
         let stepped = vmap_last((step_keys, state, action, active), |(key, state, action, active)| {
             let step = self.env.step(&self.env_params, key, state.clone(), action);
             let done = step.truncated.map_or(step.terminated, |truncated| truncated | step.terminated);
+            let reward = step.reward_of(0);
             let state = select_tree(active, step.state, state);
-            Stepped { state, reward: step.reward, done, metrics: step.metrics }
+            Stepped { state, reward, done, metrics: step.metrics }
         });
         Progress {
             step: step + 1,

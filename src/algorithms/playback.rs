@@ -50,6 +50,7 @@ pub struct Moment {
 /// What came of a step.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// With several players, that of player 0.
     pub reward: f32,
     pub terminated: bool,
     pub truncated: bool,
@@ -115,7 +116,7 @@ impl Playback {
         let look = trace(&input, |(weights, params, state, keys, step)| {
             let view = vector::view(env, &params, &state);
             let [action_keys, _] = step_keys(keys, step);
-            let obs = vmap_last(state, |state| env.observe(&params, &state).flatten());
+            let obs = vmap_last(state, |state| env.observe(&params, &state).actor.flatten());
             Look {
                 obs,
                 mask: view.mask,
@@ -222,8 +223,8 @@ fn one_step(env: &dyn AnyEnv, params: &Leaves, key: Key, state: Leaves, action: 
     let step = env.step(params, key, state, action);
     let truncated = step.truncated.unwrap_or_else(|| step.terminated.full_like(false));
     Stepped {
+        reward: step.reward_of(0),
         state: step.state,
-        reward: step.reward,
         terminated: step.terminated,
         truncated: truncated & !step.terminated,
         metrics: step.metrics,

@@ -119,16 +119,12 @@ mod tests {
     #[test]
     fn components_are_per_step_and_maxima_per_episode() {
         let spec = EnvSpec {
-            name: "x",
-            obs_shape: vec![1],
-            sparse_obs: false,
-            flags: vec![],
-            num_actions: 2,
             metrics: vec![
                 crate::envs::Metric { name: "reward/a".into(), aggregate: Aggregate::Mean },
                 crate::envs::Metric { name: "stats/b".into(), aggregate: Aggregate::Max },
             ],
             action_groups: vec![("left", 0..1)],
+            ..EnvSpec::new("x", [1], 2)
         };
         let episode = |episode_length, a, b, left| Episode {
             episode_return: 0.5,

@@ -2,7 +2,7 @@
 
 use crate::envs::vector::{self, View};
 use crate::envs::{Aggregate, AnyEnv};
-use crate::lang::{Bool, Features, Float, Int, Key, Leaves, rare, scan, select};
+use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::Categorical;
 
 /// The environments between two updates. `B` is their number on this device.
@@ -45,8 +45,8 @@ crate::tree!(Totals { reward, episodes, episode_returns, metrics, action_groups 
 pub trait Policy {
     /// The distribution over actions and the values `[B]` for a view.
     fn decide(&self, view: &View) -> (Categorical, Float);
-    /// Values `[N]` for the observations of `N` environments.
-    fn value(&self, obs: Features) -> Float;
+    /// Values `[N]` of what is seen of `N` environments; the view has no masks.
+    fn value(&self, view: &View) -> Float;
 }
 
 /// The world of a rollout: an environment, its parameters, the discount.
@@ -110,7 +110,7 @@ impl World<'_> {
 
         let step = vector::step(self.env, self.params, self.env_keys(env_key), envs.state, action, pool);
         let reward = match step.truncated {
-            Some((truncated, obs)) => step.reward + self.gamma * cut_off_value(policy, truncated, obs),
+            Some((truncated, view)) => step.reward + self.gamma * cut_off_value(policy, truncated, &view),
             None => step.reward,
         };
 
@@ -159,10 +159,10 @@ impl World<'_> {
     }
 }
 
-/// The values of the observations of environments where an episode was cut off, else 0. Cut-offs are rare, so the
+/// The values of what was seen last of environments where an episode was cut off, else 0. Cut-offs are rare, so the
 /// network runs only if there is one.
 #[track_caller]
-fn cut_off_value(policy: &dyn Policy, truncated: Bool, obs: Features) -> Float {
+fn cut_off_value(policy: &dyn Policy, truncated: Bool, view: &View) -> Float {
     let nothing = Float::full(truncated.shape(), 0.0);
-    rare(truncated.any_all(), nothing, |_| select(truncated, policy.value(obs), 0.0))
+    rare(truncated.any_all(), nothing, |_| select(truncated, policy.value(view), 0.0))
 }

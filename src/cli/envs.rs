@@ -46,7 +46,10 @@ fn row(entry: &Entry) -> Value {
     json!({
         "name": entry.name,
         "summary": entry.summary,
+        "players": spec.players,
         "obs_size": spec.obs_size(),
+        "obs_shape": spec.obs_shape,
+        "privileged_shape": spec.privileged_shape,
         "num_actions": spec.num_actions,
     })
 }
@@ -99,11 +102,17 @@ impl Facts {
 
     fn to_text(&self) -> String {
         let mut text = format!("{}: {}\n", self.entry.name, self.entry.summary);
-        text += &format!("\nObservation: {} numbers\n", self.spec.obs_size());
+        text += &format!("\nObservation: {} numbers\n", by(&self.spec.obs_shape));
         let mut start = 0;
         for group in &self.description.observation {
             text += &group_text(group, start);
             start += group.size();
+        }
+        if let Some(shape) = &self.spec.privileged_shape {
+            text += &format!("\nPrivileged observation, for value functions alone: {} numbers\n", by(shape));
+        }
+        if self.spec.players > 1 {
+            text += &format!("\nPlayers: {}\n", self.spec.players);
         }
         text += &format!("\nActions: {}\n", self.spec.num_actions);
         for (index, action) in self.description.actions.iter().enumerate() {
@@ -127,6 +136,12 @@ impl Facts {
         }
         text
     }
+}
+
+/// A shape in words: 10x10.
+fn by(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    if sizes.is_empty() { "1".to_owned() } else { sizes.join("x") }
 }
 
 /// A group of the observation that begins at `start`.

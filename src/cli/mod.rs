@@ -23,6 +23,7 @@ mod device;
 mod envs;
 mod eval;
 mod learner;
+mod mistakes;
 mod player;
 mod plugin;
 mod runs;
@@ -85,7 +86,7 @@ fn run(
     let command = command.subcommand_required(true).arg_required_else_help(true);
     let done = match command.try_get_matches_from(args) {
         Ok(matches) => match matches.subcommand() {
-            Some((name, matches)) => dispatch(name, matches),
+            Some((name, matches)) => mistakes::as_errors(|| dispatch(name, matches)),
             None => unreachable!("clap requires a subcommand"),
         },
         Err(error) => Err(error.into()),

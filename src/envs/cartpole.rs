@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::lang::{Float, Int, Key, float, int, select, stack};
 
 use super::description::{Action, Description, Feature, Group, Reward};
-use super::{Env, EnvSpec, Step};
+use super::{Env, EnvSpec, Observation, Step};
 
 pub struct CartPole;
 
@@ -114,15 +114,7 @@ impl Env for CartPole {
     type Params = Params;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec {
-            name: "cartpole",
-            obs_shape: vec![4],
-            sparse_obs: false,
-            flags: vec![],
-            num_actions: 2,
-            metrics: vec![],
-            action_groups: vec![],
-        }
+        EnvSpec::new("cartpole", [4], 2)
     }
 
     fn default_params(&self) -> Params {
@@ -170,8 +162,8 @@ impl Env for CartPole {
         }
     }
 
-    fn observe(&self, _params: &Params, s: &State) -> Float {
-        stack([s.x, s.x_dot, s.theta, s.theta_dot])
+    fn observe(&self, _params: &Params, s: &State) -> Observation {
+        stack([s.x, s.x_dot, s.theta, s.theta_dot]).into()
     }
 }
 
@@ -203,7 +195,7 @@ mod tests {
                             (env.reset(&params, now), later)
                         })
                         .0;
-                        (state, env.observe(&params, &state), done)
+                        (state, env.observe(&params, &state).actor, done)
                     });
                 ((state, t + 1), (obs, done.as_i32()))
             });

@@ -2,12 +2,16 @@
 //!
 //! `vmap_last` makes many of them; wrappers add automatic reset, time limits and episode statistics, once for
 //! all games. Parameters are traced, so that curricula and sweeps change them without compiling again.
+//!
+//! What an environment returns is described by its [`EnvSpec`]. The two are compared once, where [`Erased`](super::Erased) hands
+//! results to algorithms, so nothing behind it has to check a shape.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::lang::{Bool, Float, Int, Key, Packing, Tree};
+use crate::lang::{Bool, Float, Int, Key, Packing, Tree, int};
 
-/// A reinforcement-learning environment with discrete actions.
+/// A reinforcement-learning environment with discrete actions, for one player or for several who move in turn.
 pub trait Env {
     type State: Tree;
     /// Numbers that may change between runs of a program without compiling it again.
@@ -33,23 +37,45 @@ pub trait Env {
         self.reset(params, key)
     }
 
-    /// One step with `action` (an i32 scalar).
+    /// One step with `action` (an i32 scalar), which is that of the player to move.
     fn step(&self, params: &Self::Params, key: Key, state: Self::State, action: Int) -> Step<Self::State>;
 
-    /// What the agent sees: f32 of the spec's observation shape.
-    fn observe(&self, params: &Self::Params, state: &Self::State) -> Float;
+    /// What the player to move sees. Without privileged observations it is an array: `stack([x, y]).into()`.
+    fn observe(&self, params: &Self::Params, state: &Self::State) -> Observation;
 
-    /// Which actions are allowed, bool\[num_actions\]; `None` if all always are.
+    /// The number of the player to move, from 0: an i32 scalar.
+    fn to_move(&self, params: &Self::Params, state: &Self::State) -> Int {
+        let _ = (params, state);
+        int(0)
+    }
+
+    /// Which actions the player to move may take, bool\[num_actions\]; `None` if all always are allowed.
     fn action_mask(&self, params: &Self::Params, state: &Self::State) -> Option<Bool> {
         let _ = (params, state);
         None
     }
 }
 
+/// What is seen of a state.
+#[derive(Clone, Copy)]
+pub struct Observation {
+    /// What actions are chosen from: f32 of [`EnvSpec::obs_shape`].
+    pub actor: Float,
+    /// What only the value function sees, and only in training: f32 of [`EnvSpec::privileged_shape`].
+    pub privileged: Option<Float>,
+}
+crate::tree!(Observation { actor, privileged });
+
+impl From<Float> for Observation {
+    fn from(actor: Float) -> Observation {
+        Observation { actor, privileged: None }
+    }
+}
+
 /// The outcome of one step, before any reset.
 pub struct Step<S> {
     pub state: S,
-    /// f32 scalar.
+    /// f32 scalar; with several players f32\[players\], what the step pays each of them.
     pub reward: Float,
     /// The episode is over: nothing follows this state.
     pub terminated: Bool,
@@ -59,11 +85,24 @@ pub struct Step<S> {
     pub metrics: Vec<Float>,
 }
 
-/// What is fixed about an environment.
+impl<S> Step<S> {
+    /// What the step pays one player, an f32 scalar.
+    #[track_caller]
+    pub fn reward_of(&self, player: usize) -> Float {
+        if self.reward.rank() == 0 { self.reward } else { self.reward.index(0, player) }
+    }
+}
+
+/// What is fixed about an environment. [`EnvSpec::new`] has the rest empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvSpec {
     pub name: &'static str,
+    /// Players, of whom one moves in each step: [`Env::to_move`].
+    pub players: usize,
+    /// The shape of an observation, of any rank: `[4]`, `[10, 10]`, `[8, 8, 12]`.
     pub obs_shape: Vec<usize>,
+    /// The shape of a privileged observation, if there are any.
+    pub privileged_shape: Option<Vec<usize>>,
     /// Whether most numbers of an observation are zero, nine of ten or more: then networks skip the zeros.
     pub sparse_obs: bool,
     /// Features of a flattened observation that are only ever 0 or 1: a rollout keeps a bit of each. Worth it for dozens of them;
@@ -77,6 +116,67 @@ pub struct EnvSpec {
 }
 
 impl EnvSpec {
+    /// An environment for one player, with nothing to report but its rewards.
+    pub fn new(name: &'static str, obs_shape: impl Into<Vec<usize>>, num_actions: usize) -> EnvSpec {
+        EnvSpec {
+            name,
+            players: 1,
+            obs_shape: obs_shape.into(),
+            privileged_shape: None,
+            sparse_obs: false,
+            flags: Vec::new(),
+            num_actions,
+            metrics: Vec::new(),
+            action_groups: Vec::new(),
+        }
+    }
+
+    /// What in this spec cannot be, in one line.
+    ///
+    /// # Errors
+    /// The first such thing.
+    pub fn check(&self) -> Result<(), String> {
+        let (name, size, actions) = (self.name, self.obs_size(), self.num_actions);
+        let fail = |problem: String| Err(format!("{name}: spec().{problem}"));
+        if self.players == 0 {
+            return fail("players is 0; it must be at least 1".into());
+        }
+        if actions == 0 {
+            return fail("num_actions is 0; it must be at least 1".into());
+        }
+        let shapes =
+            [("obs_shape", Some(&self.obs_shape)), ("privileged_shape", self.privileged_shape.as_ref())];
+        for (field, shape) in shapes {
+            if let Some(shape) = shape.filter(|shape| shape.contains(&0)) {
+                return fail(format!("{field} is {shape:?}, which holds no numbers"));
+            }
+        }
+        let mut flags = HashSet::new();
+        for flag in self.flags.iter().cloned().flatten() {
+            if flag >= size {
+                return fail(format!("flags names feature {flag}; an observation has {size}"));
+            }
+            if !flags.insert(flag) {
+                return fail(format!("flags names feature {flag} twice"));
+            }
+        }
+        for (group, range) in &self.action_groups {
+            if range.end > actions {
+                return fail(format!("action_groups: `{group}` is {range:?}; there are {actions} actions"));
+            }
+        }
+        let mut names = HashSet::new();
+        match self.metrics.iter().find(|metric| !names.insert(&metric.name)) {
+            Some(metric) => fail(format!("metrics names `{}` twice", metric.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Numbers in one privileged observation; 0 if there are none.
+    pub fn privileged_size(&self) -> usize {
+        self.privileged_shape.as_ref().map_or(0, |shape| shape.iter().product())
+    }
+
     /// Numbers in one observation.
     pub fn obs_size(&self) -> usize {
         self.obs_shape.iter().product()

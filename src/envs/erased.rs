@@ -1,13 +1,15 @@
 //! Environments without their types: what algorithms and commands hold.
 //!
 //! An algorithm is compiled by rustc once, not once per environment, so it sees states and parameters as
-//! [`Leaves`]: named arrays in order. [`Erased`] turns them back into the environment's own structs.
+//! [`Leaves`]: named arrays in order. [`Erased`] turns them back into the environment's own structs, and requires that what
+//! the environment returns is what its spec says.
 
 use std::cell::OnceCell;
 
-use crate::lang::{Bool, Float, Int, Key, Leaves, Tree, leaves, rebuild, structure_of};
+use crate::lang::{Bool, Int, Key, Leaves, Tree, leaves, rebuild, structure_of};
 
-use super::{Env, EnvSpec, Step};
+use super::boundary::Boundary;
+use super::{Env, EnvSpec, Observation, Step};
 
 /// [`Env`] as a trait object; see there.
 pub trait AnyEnv {
@@ -17,20 +19,41 @@ pub trait AnyEnv {
     fn reset(&self, params: &Leaves, key: Key) -> Leaves;
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves;
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves>;
-    fn observe(&self, params: &Leaves, state: &Leaves) -> Float;
+    fn observe(&self, params: &Leaves, state: &Leaves) -> Observation;
+    fn to_move(&self, params: &Leaves, state: &Leaves) -> Int;
     fn action_mask(&self, params: &Leaves, state: &Leaves) -> Option<Bool>;
 }
 
 /// An environment together with the structure of its state and parameters.
 pub struct Erased<E: Env> {
     env: E,
+    spec: OnceCell<EnvSpec>,
     state: OnceCell<E::State>,
     params: OnceCell<E::Params>,
 }
 
 impl<E: Env> Erased<E> {
     pub fn new(env: E) -> Self {
-        Erased { env, state: OnceCell::new(), params: OnceCell::new() }
+        Erased { env, spec: OnceCell::new(), state: OnceCell::new(), params: OnceCell::new() }
+    }
+
+    /// The spec, which is checked where the first result is.
+    #[track_caller]
+    fn checked_spec(&self) -> &EnvSpec {
+        self.spec.get_or_init(|| {
+            let spec = self.env.spec();
+            spec.check().unwrap_or_else(|problem| panic!("{problem}"));
+            spec
+        })
+    }
+
+    fn boundary(&self) -> Boundary<'_> {
+        Boundary(self.checked_spec())
+    }
+
+    /// The structure of the state.
+    fn first(&self) -> &E::State {
+        self.state.get_or_init(|| structure_of(|| self.env.reset(&self.env.default_params(), Key::new(0))))
     }
 
     fn params(&self, erased: &Leaves) -> E::Params {
@@ -39,10 +62,15 @@ impl<E: Env> Erased<E> {
     }
 
     fn state(&self, erased: &Leaves) -> E::State {
-        let shape = self
-            .state
-            .get_or_init(|| structure_of(|| self.env.reset(&self.env.default_params(), Key::new(0))));
-        rebuild(shape.duplicate(), &leaves(erased))
+        rebuild(self.first().duplicate(), &leaves(erased))
+    }
+
+    /// The leaves of a state that `function` gave.
+    #[track_caller]
+    fn erased(&self, function: &str, state: &E::State) -> Leaves {
+        let state = Leaves::of(state);
+        self.boundary().state(function, &Leaves::of(self.first()), &state);
+        state
     }
 }
 
@@ -64,25 +92,36 @@ impl<E: Env> AnyEnv for Erased<E> {
     }
 
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves {
-        Leaves::of(&self.env.restart(&self.params(params), key, self.state(&ended)))
+        self.erased("restart()", &self.env.restart(&self.params(params), key, self.state(&ended)))
     }
 
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves> {
         let step = self.env.step(&self.params(params), key, self.state(&state), action);
-        Step {
-            state: Leaves::of(&step.state),
+        let step = Step {
+            state: self.erased("step()", &step.state),
             reward: step.reward,
             terminated: step.terminated,
             truncated: step.truncated,
             metrics: step.metrics,
-        }
+        };
+        self.boundary().step(&step);
+        step
     }
 
-    fn observe(&self, params: &Leaves, state: &Leaves) -> Float {
-        self.env.observe(&self.params(params), &self.state(state))
+    fn observe(&self, params: &Leaves, state: &Leaves) -> Observation {
+        let seen = self.env.observe(&self.params(params), &self.state(state));
+        self.boundary().observation(&seen);
+        seen
+    }
+
+    fn to_move(&self, params: &Leaves, state: &Leaves) -> Int {
+        let player = self.env.to_move(&self.params(params), &self.state(state));
+        self.boundary().to_move(player);
+        player
     }
 
     fn action_mask(&self, params: &Leaves, state: &Leaves) -> Option<Bool> {
-        self.env.action_mask(&self.params(params), &self.state(state))
+        let mask = self.env.action_mask(&self.params(params), &self.state(state));
+        mask.inspect(|&mask| self.boundary().mask(mask))
     }
 }

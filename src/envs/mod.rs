@@ -1,17 +1,23 @@
-//! The games.
+//! Environments: the trait [`Env`], what is made of any of them ([`vector`]: many side by side with automatic reset), the check
+//! that one keeps the contract ([`conformance`](conformance())), and the games that come with lockstep ([`registry`]).
 
+mod boundary;
 mod cartpole;
+mod conformance;
 pub mod description;
 mod env;
 mod erased;
 pub mod hackmatrix;
+mod random_action;
 pub mod registry;
 pub mod vector;
 
 pub use cartpole::CartPole;
+pub use conformance::conformance;
 pub use description::Description;
-pub use env::{Aggregate, Env, EnvSpec, Metric, Step};
+pub use env::{Aggregate, Env, EnvSpec, Metric, Observation, Step};
 pub use erased::{AnyEnv, Erased};
+pub use random_action::random_action;
 pub use registry::{Entry, boxed, builtin};
 
 use crate::array::HostArray;

@@ -8,27 +8,32 @@ use crate::lang::{
     Bool, Features, Float, Int, Key, Leaves, Tree, leaf_types, rare, take_tree, vmap, vmap_last,
 };
 
-use super::AnyEnv;
+use super::{AnyEnv, Observation};
 
-/// What the agent needs to decide: observations, packed if the spec names flags, and, if actions can be invalid, masks
-/// bool`[B, A]`.
+/// What networks read of all environments.
 #[derive(Clone, Copy)]
 pub struct View {
+    /// Observations of the players to move, flat, and packed if the spec names flags.
     pub obs: Features,
+    /// For environments where actions can be invalid: bool`[B, A]`.
     pub mask: Option<Bool>,
+    /// For environments that have them: the privileged observations, flat, f32`[B, P]`. Only value functions may read them.
+    pub privileged: Option<Float>,
+    /// With several players: the number of the one to move, i32`[B]`.
+    pub to_move: Option<Int>,
 }
-crate::tree!(View { obs, mask });
+crate::tree!(View { obs, mask, privileged, to_move });
 
 /// One step of all environments.
 pub struct VectorStep {
     /// After the reset of those that are done.
     pub state: Leaves,
-    /// f32`[B]`.
+    /// f32`[B]`; with several players f32`[players, B]`.
     pub reward: Float,
     /// bool`[B]`: terminated or truncated.
     pub done: Bool,
-    /// For environments that can be cut off: bool`[B]`, and the observations before any reset.
-    pub truncated: Option<(Bool, Features)>,
+    /// For environments that can be cut off: bool`[B]`, and what was seen before any reset, without masks.
+    pub truncated: Option<(Bool, View)>,
     /// f32`[B]` each, in the order of the spec.
     pub metrics: Vec<Float>,
 }
@@ -40,13 +45,43 @@ pub fn reset(env: &dyn AnyEnv, params: &Leaves, keys: Key) -> Leaves {
     vmap_last(keys, |key| env.reset(params, key))
 }
 
-/// Observations and masks of all environments.
+/// What is seen of one environment; after a vmap, of all, with the environments on the last axis.
+struct Seen {
+    obs: Float,
+    mask: Option<Bool>,
+    privileged: Option<Float>,
+    to_move: Option<Int>,
+}
+crate::tree!(Seen { obs, mask, privileged, to_move });
+
+impl Seen {
+    #[track_caller]
+    fn of(env: &dyn AnyEnv, params: &Leaves, state: &Leaves, with_mask: bool) -> Seen {
+        let Observation { actor, privileged } = env.observe(params, state);
+        Seen {
+            obs: actor.flatten(),
+            mask: if with_mask { env.action_mask(params, state) } else { None },
+            privileged: privileged.map(Float::flatten),
+            to_move: (env.spec().players > 1).then(|| env.to_move(params, state)),
+        }
+    }
+
+    /// With the environments first.
+    #[track_caller]
+    fn view(self, env: &dyn AnyEnv) -> View {
+        View {
+            obs: features(env, self.obs),
+            mask: self.mask.map(|mask| mask.transpose([1, 0])),
+            privileged: self.privileged.map(|privileged| privileged.transpose([1, 0])),
+            to_move: self.to_move,
+        }
+    }
+}
+
+/// What is seen of all environments.
 #[track_caller]
 pub fn view(env: &dyn AnyEnv, params: &Leaves, state: &Leaves) -> View {
-    let (obs, mask) = vmap_last(state.duplicate(), |state| {
-        (env.observe(params, &state).flatten(), env.action_mask(params, &state))
-    });
-    View { obs: features(env, obs), mask: mask.map(|mask| mask.transpose([1, 0])) }
+    vmap_last(state.duplicate(), |state| Seen::of(env, params, &state, true)).view(env)
 }
 
 /// Observations `[O, B]` as networks read them.
@@ -91,12 +126,20 @@ pub fn step(
         };
         let truncated = step
             .truncated
-            .map(|truncated| (truncated & !step.terminated, env.observe(params, &step.state).flatten()));
+            .map(|truncated| (truncated & !step.terminated, Seen::of(env, params, &step.state, false)));
         let state = rare(done, step.state, |ended| first(reset_key.fold_in(0), ended));
         let stepped = VectorStep { state, reward: step.reward, done, truncated: None, metrics: step.metrics };
         (stepped, truncated)
     });
-    VectorStep { truncated: truncated.map(|(cut, obs)| (cut, features(env, obs))), ..stepped }
+    VectorStep { truncated: truncated.map(|(cut, seen)| (cut, seen.view(env))), ..stepped }
+}
+
+impl VectorStep {
+    /// What the step pays one player, f32`[B]`.
+    #[track_caller]
+    pub fn reward_of(&self, player: usize) -> Float {
+        if self.reward.rank() == 1 { self.reward } else { self.reward.index(0, player) }
+    }
 }
 
 #[cfg(test)]

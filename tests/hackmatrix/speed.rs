@@ -67,7 +67,7 @@ fn measure(client: &Client, envs: usize, observes: bool) {
                                 .collect::<Vec<_>>(),
                             |leaves: Vec<Leaves>| {
                                 let leaves = Leaves(leaves.into_iter().flat_map(|leaf| leaf.0).collect());
-                                env.observe(&params, &leaves)
+                                env.observe(&params, &leaves).actor
                             },
                         )
                         .slice(0, 40..41)

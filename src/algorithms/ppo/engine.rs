@@ -119,6 +119,7 @@ impl Traced {
             Agents::One => num_devices,
             Agents::Group(_) => 1,
         };
+        check_players(&env.spec())?;
         check_divisions(settings, agents, num_devices)?;
         let ppo = Ppo { settings, env, num_devices: sharers };
         let env_params = curriculum::inputs(env, settings.schedule().as_ref())?;
@@ -158,6 +159,13 @@ impl Traced {
             env_params: env_params.into_iter().map(|(_, value)| value).collect(),
         })
     }
+}
+
+/// This algorithm plays for itself alone.
+fn check_players(spec: &EnvSpec) -> Result<()> {
+    let EnvSpec { name, players, .. } = spec;
+    ensure!(*players == 1, "{name} is a game for {players} players; ppo learns environments for one");
+    Ok(())
 }
 
 fn check_divisions(settings: &Settings, agents: Agents, num_devices: usize) -> Result<()> {

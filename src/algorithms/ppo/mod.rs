@@ -27,8 +27,8 @@ use crate::array::ArrayType;
 use crate::envs::vector::View;
 use crate::envs::{Aggregate, AnyEnv};
 use crate::lang::{
-    Features, Float, Int, Key, Leaves, Tree, all_gather, all_reduce, arange, concatenate, float, int, leaves,
-    map2, merge_first_axes, ravel, replica_id, scan, stack, take_tree, target, unravel, value_and_grad, vmap,
+    Float, Int, Key, Leaves, Tree, all_gather, all_reduce, arange, concatenate, float, int, leaves, map2,
+    merge_first_axes, ravel, replica_id, scan, stack, take_tree, target, unravel, value_and_grad, vmap,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 use crate::runtime::DeviceKind;
@@ -118,8 +118,8 @@ impl Policy for Network<'_> {
         (Categorical::new(logits, view.mask), value)
     }
 
-    fn value(&self, obs: Features) -> Float {
-        self.params.value(&self.style, obs)
+    fn value(&self, view: &View) -> Float {
+        self.params.value(&self.style, view.obs)
     }
 }
 
@@ -180,7 +180,7 @@ impl Ppo<'_> {
         let network = self.network(&state.params);
         let (envs, transitions, totals) =
             world.rollout(&network, state.envs, rollout_key, self.settings.num_steps);
-        let last_value = network.value(envs.view.obs);
+        let last_value = network.value(&envs.view);
         let (advantage, target) = self.advantages(hyper, transitions, last_value);
         let samples = samples(transitions, advantage, target);
 

@@ -29,7 +29,7 @@ mod table;
 
 use crate::lang::{Bool, Float, Int, Key, arange, boolean, float, int, int_u64, select};
 
-use super::{Aggregate, Env, EnvSpec, Metric, Step};
+use super::{Aggregate, Env, EnvSpec, Metric, Observation, Step};
 use bits::{Dice, below, nth};
 use board::{CORNERS, walking_distance};
 use host::layout::{ACTIONS, EnvParams, FIRST_PROGRAM, OBS, REWARDS, STAGES, layout};
@@ -153,17 +153,15 @@ impl Env for HackMatrix {
             .collect();
         metrics.push(Metric { name: "stats/highest_stage".into(), aggregate: Aggregate::Max });
         EnvSpec {
-            name: "hackmatrix",
-            obs_shape: vec![OBS],
             sparse_obs: true,
             flags: layout().flags(),
-            num_actions: ACTIONS,
             metrics,
             action_groups: vec![
                 ("move", 0..4),
                 ("siphon", 4..FIRST_PROGRAM),
                 ("program", FIRST_PROGRAM..ACTIONS),
             ],
+            ..EnvSpec::new("hackmatrix", [OBS], ACTIONS)
         }
     }
 
@@ -221,8 +219,8 @@ impl Env for HackMatrix {
         Step { state: turn.state, reward, terminated: turn.done, truncated: None, metrics }
     }
 
-    fn observe(&self, _params: &Params, state: &State) -> Float {
-        observation::observe(state)
+    fn observe(&self, _params: &Params, state: &State) -> Observation {
+        observation::observe(state).into()
     }
 
     fn action_mask(&self, _params: &Params, state: &State) -> Option<Bool> {

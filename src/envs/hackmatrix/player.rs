@@ -95,7 +95,7 @@ impl CompiledPlayer {
             let params = env.default_params();
             vmap_last(state, |state| {
                 let mask = env.action_mask(&params, &state).expect("the game has a mask");
-                Seen { obs: env.observe(&params, &state), mask }
+                Seen { obs: env.observe(&params, &state).actor, mask }
             })
         });
         let actions = crate::lang::Int::from_handle(placeholder(DType::I32, &[width]));
@@ -105,7 +105,7 @@ impl CompiledPlayer {
             let keys = Key::from_words(seed).split_last(width);
             vmap_last((state, actions, keys), |(state, action, key)| {
                 let turn = env.play(&params, key, state, action);
-                let obs = env.observe(&params, &turn.state);
+                let obs = env.observe(&params, &turn.state).actor;
                 Stepped { turn, obs }
             })
         });

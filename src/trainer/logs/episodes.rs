@@ -36,13 +36,9 @@ mod tests {
     #[test]
     fn one_line_per_episode() {
         let spec = EnvSpec {
-            name: "x",
-            obs_shape: vec![1],
-            sparse_obs: false,
-            flags: vec![],
-            num_actions: 2,
             metrics: vec![Metric { name: "stats/highest_stage".into(), aggregate: Aggregate::Max }],
             action_groups: vec![("move", 0..1)],
+            ..EnvSpec::new("x", [1], 2)
         };
         let episode = Episode {
             episode_return: -0.5,

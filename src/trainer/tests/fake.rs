@@ -42,15 +42,7 @@ impl Fake {
             breaks_after: u64::MAX,
             max_updates: 1000,
             ballast: Vec::new(),
-            spec: EnvSpec {
-                name: "fake",
-                obs_shape: vec![1],
-                sparse_obs: false,
-                flags: vec![],
-                num_actions: 2,
-                metrics: Vec::new(),
-                action_groups: Vec::new(),
-            },
+            spec: EnvSpec::new("fake", [1], 2),
             before_chunk: Box::new(|_| {}),
         }
     }
