@@ -122,6 +122,7 @@ fn timed_and_described() {
 /// The environments that a command takes, as its help lists them.
 fn taken_by(command: &str) -> Vec<String> {
     let help = run(&[command, "--help"]).stdout();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" "); // it is wrapped
     let list = help.split("[possible values: ").nth(1).unwrap().split(']').next().unwrap();
     list.split(", ").map(str::to_owned).collect()
 }
