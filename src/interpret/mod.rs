@@ -12,6 +12,7 @@
 //! saturates, and NaN gives 0; `max` and `min` give NaN if either side is NaN (of all of these the device
 //! differs in the last alone: XLA's fast min and max on the CPU may lose a NaN).
 
+mod conv;
 mod elementwise;
 mod reduce;
 mod scalar;
@@ -85,6 +86,10 @@ fn evaluate(op: &Op, x: &[Value]) -> Vec<Value> {
         Op::Concatenate { axis } => one(shape::concatenate(x, *axis)),
         Op::Reverse { axes } => one(shape::reverse(&x[0], axes)),
         Op::Dot { batch, contract } => one(reduce::dot(&x[0], &x[1], batch, contract)),
+        Op::Conv { windows } => {
+            let output = crate::ir::infer(op, &[&x[0].array_type(), &x[1].array_type()]);
+            one(conv::conv(windows, &x[0], &x[1], &output.expect("checked")[0].shape))
+        }
         Op::Kernel(kernel) => {
             let types: Vec<ArrayType> = x.iter().map(|value| value.array_type()).collect();
             run(&kernel.twin(&types, std::panic::Location::caller()), x.to_vec())

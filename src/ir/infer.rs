@@ -3,7 +3,7 @@
 
 use crate::array::{ArrayType, DType};
 
-use super::{Graph, Op, ScatterKind, Unary};
+use super::{Graph, Op, ScatterKind, Unary, conv};
 
 type Inferred = Result<Vec<ArrayType>, String>;
 
@@ -149,6 +149,10 @@ pub fn infer(op: &Op, inputs: &[&ArrayType]) -> Inferred {
             shape.extend(free(a, [&batch.0, &contract.0]));
             shape.extend(free(b, [&batch.1, &contract.1]));
             one(ArrayType::new(a.dtype, shape))
+        }
+        Op::Conv { windows } => {
+            arity(op, inputs, 2)?;
+            one(conv::infer(windows, inputs[0], inputs[1])?)
         }
         Op::Kernel(kernel) => kernel.infer(inputs),
         Op::Reduce { kind, axes } => {

@@ -13,6 +13,7 @@
 
 mod build;
 mod check;
+mod conv;
 mod cumsum;
 mod graph;
 mod infer;
@@ -22,6 +23,7 @@ mod print;
 
 pub use build::Build;
 pub use check::check;
+pub use conv::Window;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
 pub use kernel::{Activation, Kernel};

@@ -2,7 +2,7 @@
 
 use crate::array::{DType, HostArray, Shape};
 
-use super::{Graph, Kernel};
+use super::{Graph, Kernel, Window};
 
 /// Elementwise, one input, output of the same type (`IsFinite`: bool).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -219,6 +219,9 @@ pub enum Op {
     Reverse { axes: Vec<usize> },
     /// (a, b): contracts pairs of axes; output axes are batch, then free axes of `a`, then of `b`.
     Dot { batch: (Vec<usize>, Vec<usize>), contract: (Vec<usize>, Vec<usize>) },
+    /// (images `[N, H, W, C]`, kernel `[KH, KW, C, O]`) -> `[N, H', W', O]`: the windows are those along H and W. The kernel is not
+    /// reversed.
+    Conv { windows: [Window; 2] },
     /// What the kernel says.
     Kernel(Kernel),
     /// (x): the axes vanish.
@@ -275,6 +278,7 @@ impl Op {
             Op::Concatenate { .. } => "concatenate".into(),
             Op::Reverse { .. } => "reverse".into(),
             Op::Dot { .. } => "dot".into(),
+            Op::Conv { .. } => "conv2d".into(),
             Op::Kernel(kernel) => kernel.name().into(),
             Op::Reduce { kind, .. } => format!("reduce_{}", snake(&format!("{kind:?}"))),
             Op::DynamicSlice { .. } => "dynamic_slice".into(),

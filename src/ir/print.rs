@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Graph, Op, Var};
+use super::{Graph, Op, Var, Window};
 
 /// One line per equation: `%3 = add(%1, %2) : f32[4]`; bodies follow indented.
 impl fmt::Display for Graph {
@@ -46,6 +46,7 @@ fn attributes(op: &Op) -> String {
         Op::Slice { start, limit, stride } => format!("[{start:?}..{limit:?} by {stride:?}]"),
         Op::Pad { low, high, interior } => format!("[low={low:?} high={high:?} interior={interior:?}]"),
         Op::Dot { batch, contract } => format!("[batch={batch:?} contract={contract:?}]"),
+        Op::Conv { windows: [rows, columns] } => format!("[rows={} columns={}]", window(rows), window(columns)),
         Op::While { cond_captures, body_captures, .. } => {
             format!("[captures={cond_captures}+{body_captures}]")
         }
@@ -70,4 +71,10 @@ fn attributes(op: &Op) -> String {
         | Op::AllReduce
         | Op::ReplicaId => String::new(),
     }
+}
+
+/// The window of a convolution along one axis; the dilations are those of the images and of the kernel.
+fn window(window: &Window) -> String {
+    let Window { stride, padding, input_dilation, kernel_dilation } = window;
+    format!("(stride={stride} padding={padding:?} dilations={input_dilation},{kernel_dilation})")
 }

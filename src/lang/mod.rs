@@ -17,6 +17,7 @@
 
 mod array;
 mod control;
+mod conv;
 mod features;
 mod operators;
 mod outputs;
@@ -35,6 +36,7 @@ pub use control::{
     scan_reverse, select, select_tree, split_first_axis, take_tree, unravel, value_and_grad, vmap, vmap_last,
     while_loop,
 };
+pub use conv::{Conv2d, Padding, conv2d};
 pub use features::{Features, Packing};
 pub use outputs::Outputs;
 pub use program::{Signature, structure_of, trace};

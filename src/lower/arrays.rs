@@ -4,7 +4,7 @@ use super::text::{list, tensor};
 use super::writer::{operands, signature};
 use super::{Lowering, Precision, Value};
 use crate::array::{ArrayType, DType, HostArray};
-use crate::ir::{Location, Reduction, ScatterKind};
+use crate::ir::{Location, Reduction, ScatterKind, Window};
 
 impl Lowering<'_> {
     /// A matrix product, in f32 as precise as the options say.
@@ -20,23 +20,54 @@ impl Lowering<'_> {
             true => String::new(),
             false => format!(", batching_dims = {} x {}", list(&batch.0), list(&batch.1)),
         };
-        let precision = match outputs[0].dtype {
-            DType::F32 => self.options.precision,
-            _ => Precision::F32,
-        };
+        let (precision, factors) = self.factors(inputs, at);
         let attributes = format!(
             "{batching}, contracting_dims = {} x {}, precision = [{name}, {name}]",
             list(&contract.0),
             list(&contract.1),
             name = precision.in_stablehlo()
         );
-        match precision {
-            Precision::F32 | Precision::Tf32 => self.simple("dot_general", &attributes, inputs, outputs, at),
-            Precision::Bf16 => {
-                let rounded: Vec<Value> = inputs.iter().map(|x| self.rounded(x, at)).collect();
-                self.simple("dot_general", &attributes, &rounded, outputs, at)
-            }
-        }
+        self.simple("dot_general", &attributes, &factors, outputs, at)
+    }
+
+    /// A convolution, as precise as a matrix product.
+    pub(super) fn conv(
+        &mut self,
+        windows: &[Window; 2],
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> String {
+        let (precision, factors) = self.factors(inputs, at);
+        let of = |part: fn(&Window) -> String| windows.each_ref().map(part).join(", ");
+        let text = format!(
+            "stablehlo.convolution({}) dim_numbers = [b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f], \
+             window = {{stride = [{}], pad = [{}], lhs_dilate = [{}], rhs_dilate = [{}]}} \
+             {{batch_group_count = 1 : i64, feature_group_count = 1 : i64, \
+             precision_config = [#stablehlo<precision {name}>, #stablehlo<precision {name}>]}} : {}",
+            operands(&factors),
+            of(|window| window.stride.to_string()),
+            of(|window| format!("{:?}", window.padding)),
+            of(|window| window.input_dilation.to_string()),
+            of(|window| window.kernel_dilation.to_string()),
+            signature(&factors, outputs),
+            name = precision.in_stablehlo()
+        );
+        self.line(&text, at)
+    }
+
+    /// The operands of a matrix product or convolution, rounded if they are f32 and the options say so, and how precise the op
+    /// must be.
+    fn factors(&mut self, inputs: &[Value], at: Location) -> (Precision, Vec<Value>) {
+        let precision = match inputs[0].array_type.dtype {
+            DType::F32 => self.options.precision,
+            _ => Precision::F32,
+        };
+        let factors = match precision {
+            Precision::F32 | Precision::Tf32 => inputs.to_vec(),
+            Precision::Bf16 => inputs.iter().map(|x| self.rounded(x, at)).collect(),
+        };
+        (precision, factors)
     }
 
     /// An f32 array as bf16. XLA may drop a pair of conversions (f32 to bf16 and back, as on cpu, where products of

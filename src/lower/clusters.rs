@@ -401,7 +401,7 @@ fn fits(graph: &Graph, equation: &Equation) -> bool {
         (1..=most).contains(&array_type.size())
     };
     match &equation.op {
-        Op::Dot { .. } | Op::Kernel(_) | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => {
+        Op::Dot { .. } | Op::Conv { .. } | Op::Kernel(_) | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => {
             false
         }
         Op::While { .. } | Op::Scan { .. } | Op::Cond { .. } | Op::Rare { .. } => {

@@ -6,7 +6,7 @@ use std::panic::Location;
 use half::bf16;
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::ir::{
-    Activation, Binary, Build, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var,
+    Activation, Binary, Build, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window,
 };
 
 use DType::{BF16, Bool, F32, F64, I32, U8, U32, U64};
@@ -186,7 +186,7 @@ fn index(shape: &[usize], range: Range<i32>) -> Input {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    [elementwise(), movement(), contractions(), kernels(), indexing(), control_flow(), devices()]
+    [elementwise(), movement(), contractions(), convolutions(), kernels(), indexing(), control_flow(), devices()]
         .into_iter()
         .flatten()
         .collect()
@@ -343,6 +343,35 @@ fn contractions() -> Vec<Case> {
         ] {
             let inputs = [plain(dtype, &a), plain(dtype, &b)];
             cases.push(Case::of(Op::Dot { batch, contract }, &format!("{dtype} {note}"), &inputs));
+        }
+    }
+    cases
+}
+
+fn convolutions() -> Vec<Case> {
+    let window = |stride, padding, input_dilation, kernel_dilation| Window {
+        stride,
+        padding,
+        input_dilation,
+        kernel_dilation,
+    };
+    let mut cases = Vec::new();
+    for dtype in [BF16, F32, F64] {
+        for (note, images, kernel, windows) in [
+            ("plain", [2, 5, 6, 3], [3, 2, 3, 4], [Window::default(); 2]),
+            ("point by point", [2, 2, 3, 3], [1, 1, 3, 2], [Window::default(); 2]),
+            ("one number per image", [3, 4, 3, 2], [4, 3, 2, 5], [Window::default(); 2]),
+            // The last row is not read: strides do not meet it.
+            ("strides", [2, 8, 7, 1], [3, 2, 1, 2], [window(2, [0, 0], 1, 1), window(3, [0, 0], 1, 1)]),
+            ("padding", [2, 4, 3, 2], [3, 2, 2, 2], [window(1, [1, 1], 1, 1), window(2, [3, 2], 1, 1)]),
+            ("cut", [2, 5, 6, 2], [2, 2, 2, 2], [window(1, [-1, 1], 1, 1), window(2, [2, -3], 1, 1)]),
+            ("input dilation", [1, 3, 4, 2], [2, 3, 2, 2], [window(1, [1, 0], 2, 1), window(2, [0, -1], 3, 1)]),
+            ("kernel dilation", [1, 6, 7, 2], [2, 3, 2, 2], [window(1, [0, 1], 1, 3), window(2, [1, 0], 1, 2)]),
+            ("everything", [2, 4, 3, 2], [2, 2, 2, 3], [window(2, [2, 1], 3, 2), window(3, [-1, 4], 2, 3)]),
+            ("no images", [0, 3, 3, 2], [2, 2, 2, 3], [Window::default(); 2]),
+        ] {
+            let inputs = [plain(dtype, &images), plain(dtype, &kernel)];
+            cases.push(Case::of(Op::Conv { windows }, &format!("{dtype} {note}"), &inputs));
         }
     }
     cases

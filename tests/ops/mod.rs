@@ -36,6 +36,7 @@ fn every_op() -> BTreeSet<String> {
         | Op::Concatenate { .. }
         | Op::Reverse { .. }
         | Op::Dot { .. }
+        | Op::Conv { .. }
         | Op::Kernel(_)
         | Op::Reduce { .. }
         | Op::DynamicSlice { .. }
@@ -51,7 +52,7 @@ fn every_op() -> BTreeSet<String> {
         | Op::ReplicaId => {}
     }
     let single = "constant iota select stop_gradient threefry2x32 broadcast reshape transpose slice pad \
-        concatenate reverse dot dynamic_slice dynamic_update_slice gather while_loop cond scan rare barrier \
+        concatenate reverse dot conv2d dynamic_slice dynamic_update_slice gather while_loop cond scan rare barrier \
         all_reduce replica_id";
     let mut names: BTreeSet<String> = single.split_whitespace().map(String::from).collect();
     let scatter = [ScatterKind::Set, ScatterKind::Add].map(|kind| Op::Scatter { axis: 0, kind });

@@ -65,6 +65,7 @@ impl Rule<'_> {
                 self.all_forced(Op::Reduce { kind: *kind, axes: batching.shift_all(axes) }, inputs)
             }
             Op::Dot { batch, contract } => self.dot(batch, contract, inputs),
+            Op::Conv { .. } => self.conv(inputs),
             Op::Kernel(kernel) => self.kernel(*kernel, inputs),
             Op::DynamicSlice { sizes } => self.dynamic_slice(sizes, inputs),
             Op::DynamicUpdateSlice => self.dynamic_update_slice(inputs),
@@ -149,6 +150,30 @@ impl Rule<'_> {
         vec![Batched { var: self.build.move_axis(product, from, to), batched: true }]
     }
 
+    /// More images are a longer batch, more kernels are more filters; with more of both, the examples are computed in turn.
+    fn conv(&mut self, inputs: &[Batched]) -> Vec<Batched> {
+        let (size, op) = (self.batching.size, self.equation.op.clone());
+        let in_front = [self.in_front(inputs[0], 0), self.in_front(inputs[1], 1)];
+        let [images, kernel] = [self.example(0).shape, self.example(1).shape];
+        if !inputs[1].batched {
+            let joined = self.build.reshape(in_front[0], &[&[size * images[0]], &images[1..]].concat());
+            let output = self.build.one(op, &[joined, in_front[1]]);
+            let shape = self.build.array_type(output).shape;
+            let parts = self.build.reshape(output, &[&[size, images[0]], &shape[1..]].concat());
+            return vec![self.behind(parts)];
+        }
+        if !inputs[0].batched {
+            let side_by_side = self.build.move_axis(in_front[1], 0, 3);
+            let joined = self.build.reshape(side_by_side, &[&kernel[..3], &[size * kernel[3]]].concat());
+            let output = self.build.one(op, &[in_front[0], joined]);
+            let shape = self.build.array_type(output).shape;
+            let parts = self.build.reshape(output, &[&shape[..3], &[size, kernel[3]]].concat());
+            let parts = self.build.move_axis(parts, 3, 0);
+            return vec![self.behind(parts)];
+        }
+        self.in_turn(op, &in_front, &[true, true])
+    }
+
     /// Kernels stay kernels: more rows of the matrix, or columns to pack, are one higher matrix, more columns of the other factor
     /// one wider matrix; with more of both, the examples are computed in turn.
     fn kernel(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
@@ -202,7 +227,7 @@ impl Rule<'_> {
                 let products = self.build.move_axis(products, 1, 0);
                 vec![self.behind(products)]
             }
-            _ => self.kernel_in_turn(kernel, &in_front, &batched),
+            _ => self.in_turn(Op::Kernel(kernel), &in_front, &batched),
         }
     }
 
@@ -219,7 +244,7 @@ impl Rule<'_> {
         Batched { var: self.build.move_axis(result, 0, self.batching.position(rank)), batched: true }
     }
 
-    /// A matrix with the batch axis, if it has one, in front.
+    /// An input with the batch axis, if it has one, in front.
     fn in_front(&mut self, input: Batched, i: usize) -> Var {
         let rank = self.example(i).rank();
         if input.batched {
@@ -229,8 +254,8 @@ impl Rule<'_> {
         }
     }
 
-    /// A kernel on each example, with inputs whose batch axis is in front.
-    fn kernel_in_turn(&mut self, kernel: Kernel, inputs: &[Var], batched: &[bool]) -> Vec<Batched> {
+    /// An op on each example, with inputs whose batch axis is in front.
+    fn in_turn(&mut self, op: Op, inputs: &[Var], batched: &[bool]) -> Vec<Batched> {
         // Captures first, as a scan's body takes them.
         let mut order: Vec<usize> = (0..inputs.len()).collect();
         order.sort_by_key(|&i| batched[i]);
@@ -239,7 +264,7 @@ impl Rule<'_> {
         for &i in &order {
             vars[i] = body.input(self.example(i));
         }
-        body.outputs = Build::new(&mut body, self.equation.location).many(Op::Kernel(kernel), &vars);
+        body.outputs = Build::new(&mut body, self.equation.location).many(op, &vars);
         let captures = batched.iter().filter(|batched| !**batched).count();
         let ordered: Vec<Var> = order.iter().map(|&i| inputs[i]).collect();
         let length = self.batching.size;

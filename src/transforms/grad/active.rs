@@ -81,6 +81,7 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
         | Op::Concatenate { .. }
         | Op::Reverse { .. }
         | Op::Dot { .. }
+        | Op::Conv { .. }
         | Op::Reduce { .. }
         | Op::DynamicSlice { .. }
         | Op::DynamicUpdateSlice

@@ -1,6 +1,6 @@
 //! The table of pullbacks: for each op, from the cotangents of its outputs to those of its inputs.
 
-use crate::ir::{Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var};
+use crate::ir::{Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window};
 
 use super::{GradError, control};
 
@@ -51,6 +51,7 @@ pub fn pullback(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradEr
         Op::Concatenate { axis } => Ok(concatenate(b, g, x, *axis)),
         Op::Reverse { axes } => one(b.one(Op::Reverse { axes: axes.clone() }, &[g])),
         Op::Dot { batch, contract } => Ok(dot(b, g, x, batch, contract, wants)),
+        Op::Conv { windows } => Ok(conv(b, g, x, *windows, wants)),
         Op::Kernel(_) => kernel(b, point, g),
         Op::Reduce { kind, axes } => Ok(vec![reduce(b, *kind, axes, g, x[0], y[0])]),
         Op::DynamicSlice { .. } => {
@@ -312,6 +313,28 @@ fn dot_side(
     axes.extend(mine.free());
     axes.extend(order.iter().map(|&i| mine.contract[i]));
     b.transpose(product, &inverse(&axes))
+}
+
+/// Both are convolutions: of `g` with the kernel, reversed, its channels and filters exchanged; and of the images, examples and
+/// channels exchanged, with `g` as the kernel.
+fn conv(b: &mut Build, g: Var, x: &[Var], windows: [Window; 2], wants: &[bool]) -> Vec<Option<Var>> {
+    let (images, kernel) = (b.array_type(x[0]).shape, b.array_type(x[1]).shape);
+    let adapted = |change: fn(Window, usize, usize) -> Window| {
+        let windows = [0, 1].map(|i| change(windows[i], images[i + 1], kernel[i]));
+        Op::Conv { windows }
+    };
+    let of_images = wants[0].then(|| {
+        let reversed = b.one(Op::Reverse { axes: vec![0, 1] }, &[x[1]]);
+        let reversed = b.transpose(reversed, &[0, 1, 3, 2]);
+        b.one(adapted(Window::of_images), &[g, reversed])
+    });
+    let of_kernel = wants[1].then(|| {
+        let images = b.transpose(x[0], &[3, 1, 2, 0]);
+        let g = b.transpose(g, &[1, 2, 0, 3]);
+        let product = b.one(adapted(Window::of_kernel), &[images, g]);
+        b.transpose(product, &[1, 2, 0, 3])
+    });
+    vec![of_images, of_kernel]
 }
 
 /// The cotangents of a product with a sparse or packed matrix (its own is dense and a plain product, the other factor's is such
