@@ -4,6 +4,8 @@ use half::bf16;
 
 use super::interpret;
 use crate::array::{ArrayType, DType, Element, HostArray};
+use strum::IntoEnumIterator;
+
 use crate::ir::{Binary, Build, Comparison, Graph, Op, Reduction, ScatterKind, Unary, Var};
 
 /// The first output of `op` on `inputs`.
@@ -118,7 +120,7 @@ fn conversions_truncate_saturate_and_wrap() {
 
 #[test]
 fn comparisons_with_nan_are_false_except_not_equal() {
-    for op in Comparison::ALL {
+    for op in Comparison::iter() {
         let result = apply(Op::Compare(op), &[vector(&[f64::NAN]), vector(&[f64::NAN])]);
         assert_eq!(result, vector(&[op == Comparison::Ne]), "{op:?}");
     }

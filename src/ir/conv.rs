@@ -8,8 +8,6 @@
 //! it transposes arrays of any other layout before and after (`[N, C, H, W]` took 1.2 to 3 times as long). Compilers for other
 //! devices choose a layout by themselves.
 
-use crate::array::ArrayType;
-
 /// How the window moves along one axis of the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -64,7 +62,8 @@ impl Window {
     /// kernel.
     pub fn of_kernel(self, size: usize, taps: usize) -> Window {
         let last = (self.outputs(size, taps) as i64 - 1) * self.stride as i64;
-        let after = span(taps, self.kernel_dilation) + last - self.padding[0] - span(size, self.input_dilation);
+        let after =
+            span(taps, self.kernel_dilation) + last - self.padding[0] - span(size, self.input_dilation);
         Window {
             stride: self.kernel_dilation,
             padding: [self.padding[0], after],
@@ -77,40 +76,4 @@ impl Window {
 /// Places from the first of `count` elements to the last, both included.
 fn span(count: usize, dilation: usize) -> i64 {
     ((count - 1) * dilation + 1) as i64
-}
-
-/// The type of the output for images and a kernel of these types.
-pub(super) fn infer(windows: &[Window; 2], images: &ArrayType, kernel: &ArrayType) -> Result<ArrayType, String> {
-    let [batch, height, width, channels] = images.shape[..] else {
-        return Err(format!("conv2d: images are [N, height, width, channels], not {images}"));
-    };
-    let [kernel_height, kernel_width, kernel_channels, filters] = kernel.shape[..] else {
-        return Err(format!("conv2d: a kernel is [height, width, channels, filters], not {kernel}"));
-    };
-    if !images.dtype.is_float() || images.dtype != kernel.dtype {
-        return Err(format!("conv2d: images {images} and kernel {kernel} must be of one float dtype"));
-    }
-    if channels != kernel_channels {
-        return Err(format!(
-            "conv2d: the kernel {kernel} is for images of {kernel_channels} channels, {images} has {channels}"
-        ));
-    }
-    let mut outputs = [0; 2];
-    let sides = [("rows", height, kernel_height), ("columns", width, kernel_width)];
-    for ((name, size, taps), (window, outputs)) in sides.into_iter().zip(windows.iter().zip(&mut outputs)) {
-        if window.stride == 0 || window.input_dilation == 0 || window.kernel_dilation == 0 {
-            return Err(format!("conv2d: a stride and a dilation are at least 1, but {name} have {window:?}"));
-        }
-        if size == 0 || taps == 0 {
-            return Err(format!("conv2d: {images} or the kernel {kernel} has no {name}"));
-        }
-        *outputs = window.outputs(size, taps);
-        if *outputs == 0 {
-            return Err(format!(
-                "conv2d: {size} {name} with padding {:?} are too few for a kernel of {taps} {name} with dilation {}",
-                window.padding, window.kernel_dilation
-            ));
-        }
-    }
-    Ok(ArrayType::new(images.dtype, [batch, outputs[0], outputs[1], filters]))
 }

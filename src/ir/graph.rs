@@ -67,14 +67,6 @@ impl Graph {
         self.outputs.iter().map(|&var| self.array_type(var).clone()).collect()
     }
 
-    /// Number of equations, those of loop bodies and branches included.
-    pub fn num_equations(&self) -> usize {
-        self.equations
-            .iter()
-            .map(|e| 1 + e.op.bodies().iter().map(|b| b.num_equations()).sum::<usize>())
-            .sum()
-    }
-
     /// Appends all equations of `graph`, its inputs replaced by `inputs`; returns its outputs.
     pub fn inline(&mut self, graph: &Graph, inputs: &[Var]) -> Vec<Var> {
         assert_eq!(graph.inputs.len(), inputs.len(), "inline: wrong number of inputs");

@@ -26,5 +26,5 @@ pub use check::check;
 pub use conv::Window;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
-pub use kernel::{Activation, Kernel};
-pub use op::{Binary, Comparison, Op, Reduction, ScatterKind, Unary};
+pub use kernel::{Activation, Kernel, KernelKind};
+pub use op::{Binary, Comparison, Op, OpKind, Reduction, ScatterKind, Unary};

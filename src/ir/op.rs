@@ -1,11 +1,13 @@
 //! The closed set of ops. Each variant says what its inputs are, in order.
 
+use strum::{EnumDiscriminants, EnumIter};
+
 use crate::array::{DType, HostArray, Shape};
 
 use super::{Graph, Kernel, Window};
 
 /// Elementwise, one input, output of the same type (`IsFinite`: bool).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter)]
 pub enum Unary {
     Neg,
     Abs,
@@ -33,29 +35,6 @@ pub enum Unary {
 }
 
 impl Unary {
-    pub const ALL: [Unary; 20] = [
-        Unary::Neg,
-        Unary::Abs,
-        Unary::Sign,
-        Unary::Exp,
-        Unary::Log,
-        Unary::Log1p,
-        Unary::Expm1,
-        Unary::Tanh,
-        Unary::Sin,
-        Unary::Cos,
-        Unary::Sqrt,
-        Unary::Rsqrt,
-        Unary::Floor,
-        Unary::Ceil,
-        Unary::Round,
-        Unary::Logistic,
-        Unary::IsFinite,
-        Unary::Not,
-        Unary::PopulationCount,
-        Unary::CountLeadingZeros,
-    ];
-
     /// Whether the op is defined for `dtype`.
     pub fn accepts(self, dtype: DType) -> bool {
         match self {
@@ -82,7 +61,7 @@ impl Unary {
 }
 
 /// Elementwise, two inputs of one type, output of the same type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter)]
 pub enum Binary {
     Add,
     Sub,
@@ -104,22 +83,6 @@ pub enum Binary {
 }
 
 impl Binary {
-    pub const ALL: [Binary; 13] = [
-        Binary::Add,
-        Binary::Sub,
-        Binary::Mul,
-        Binary::Div,
-        Binary::Rem,
-        Binary::Pow,
-        Binary::Max,
-        Binary::Min,
-        Binary::And,
-        Binary::Or,
-        Binary::Xor,
-        Binary::ShiftLeft,
-        Binary::ShiftRight,
-    ];
-
     /// Whether the op is defined for `dtype`.
     pub fn accepts(self, dtype: DType) -> bool {
         match self {
@@ -133,7 +96,7 @@ impl Binary {
 }
 
 /// Elementwise, two inputs of one type, output bool. NaN compares unequal to everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter)]
 pub enum Comparison {
     Eq,
     Ne,
@@ -143,12 +106,7 @@ pub enum Comparison {
     Ge,
 }
 
-impl Comparison {
-    pub const ALL: [Comparison; 6] =
-        [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter)]
 pub enum Reduction {
     Sum,
     Max,
@@ -160,9 +118,6 @@ pub enum Reduction {
 }
 
 impl Reduction {
-    pub const ALL: [Reduction; 5] =
-        [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::And, Reduction::Or];
-
     /// Whether the reduction is defined for `dtype`.
     pub fn accepts(self, dtype: DType) -> bool {
         match self {
@@ -173,14 +128,15 @@ impl Reduction {
 }
 
 /// What [`Op::Scatter`] does with an element that it meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter)]
 pub enum ScatterKind {
     Set,
     Add,
 }
 
-/// One primitive operation.
-#[derive(Clone, Debug)]
+/// One primitive operation. `OpKind` is an op without what it is made of, for those who go through all ops.
+#[derive(Clone, Debug, EnumDiscriminants)]
+#[strum_discriminants(name(OpKind), derive(Hash, PartialOrd, Ord, EnumIter))]
 pub enum Op {
     /// () -> the array.
     Constant(HostArray),
@@ -301,7 +257,34 @@ impl Op {
             Op::While { cond, body, .. } => vec![cond, body],
             Op::Cond { on_true, on_false } => vec![on_true, on_false],
             Op::Scan { body, .. } | Op::Rare { body, .. } => vec![body],
-            _ => Vec::new(),
+            Op::Constant(_)
+            | Op::Iota { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Convert(_)
+            | Op::Bitcast(_)
+            | Op::StopGradient
+            | Op::Threefry
+            | Op::Broadcast { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concatenate { .. }
+            | Op::Reverse { .. }
+            | Op::Dot { .. }
+            | Op::Conv { .. }
+            | Op::Kernel(_)
+            | Op::Reduce { .. }
+            | Op::DynamicSlice { .. }
+            | Op::DynamicUpdateSlice
+            | Op::Gather { .. }
+            | Op::Scatter { .. }
+            | Op::Barrier
+            | Op::AllReduce
+            | Op::ReplicaId => Vec::new(),
         }
     }
 }

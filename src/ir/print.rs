@@ -46,7 +46,9 @@ fn attributes(op: &Op) -> String {
         Op::Slice { start, limit, stride } => format!("[{start:?}..{limit:?} by {stride:?}]"),
         Op::Pad { low, high, interior } => format!("[low={low:?} high={high:?} interior={interior:?}]"),
         Op::Dot { batch, contract } => format!("[batch={batch:?} contract={contract:?}]"),
-        Op::Conv { windows: [rows, columns] } => format!("[rows={} columns={}]", window(rows), window(columns)),
+        Op::Conv { windows: [rows, columns] } => {
+            format!("[rows={} columns={}]", window(rows), window(columns))
+        }
         Op::While { cond_captures, body_captures, .. } => {
             format!("[captures={cond_captures}+{body_captures}]")
         }

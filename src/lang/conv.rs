@@ -69,7 +69,8 @@ impl Conv2d {
             Padding::Explicit(padding) => padding[axis],
             Padding::Same => {
                 let outputs = size.div_ceil(stride);
-                let needed = outputs.saturating_sub(1) * stride + taps.saturating_sub(1) * kernel_dilation + 1;
+                let needed =
+                    outputs.saturating_sub(1) * stride + taps.saturating_sub(1) * kernel_dilation + 1;
                 let missing = needed.saturating_sub(size);
                 [missing / 2, missing - missing / 2]
             }
@@ -85,7 +86,8 @@ mod tests {
     use crate::lang::{Handle, trace};
 
     fn shape(images: [usize; 4], kernel: &[usize], options: Conv2d) -> Vec<usize> {
-        let float = |shape: &[usize]| Float::from_handle(Handle::placeholder(&ArrayType::new(DType::F32, shape)));
+        let float =
+            |shape: &[usize]| Float::from_handle(Handle::placeholder(&ArrayType::new(DType::F32, shape)));
         let inputs = (float(&images), float(kernel));
         trace(&inputs, |(images, kernel)| conv2d(images, kernel, options)).output.shape()
     }
@@ -109,7 +111,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "5 rows with padding [0, 0] are too few for a kernel of 6 rows with dilation 1")]
+    #[should_panic(
+        expected = "5 rows with padding [0, 0] are too few for a kernel of 6 rows with dilation 1"
+    )]
     fn the_kernel_must_fit() {
         shape([8, 5, 12, 3], &[6, 3, 3, 16], Conv2d::default());
     }

@@ -123,12 +123,6 @@ impl Key {
         ((self.bits(shape).as_u64() * span) >> 32).as_i32() + range.start
     }
 
-    /// Uniform i32 in `0..span` for spans (i32, >= 1) known on the device; one draw per span.
-    #[track_caller]
-    pub fn integers_below(self, span: Int) -> Int {
-        below(self.bits(span.shape()), span)
-    }
-
     /// True with probability `p`.
     #[track_caller]
     pub fn bernoulli(self, shape: impl AsRef<[usize]>, p: impl IntoOperand<kind::Float>) -> Bool {

@@ -401,9 +401,13 @@ fn fits(graph: &Graph, equation: &Equation) -> bool {
         (1..=most).contains(&array_type.size())
     };
     match &equation.op {
-        Op::Dot { .. } | Op::Conv { .. } | Op::Kernel(_) | Op::Scatter { .. } | Op::AllReduce | Op::ReplicaId | Op::Barrier => {
-            false
-        }
+        Op::Dot { .. }
+        | Op::Conv { .. }
+        | Op::Kernel(_)
+        | Op::Scatter { .. }
+        | Op::AllReduce
+        | Op::ReplicaId
+        | Op::Barrier => false,
         Op::While { .. } | Op::Scan { .. } | Op::Cond { .. } | Op::Rare { .. } => {
             let mut bodies = equation.op.bodies().into_iter();
             bodies.all(|body| body.equations.iter().all(|equation| fits(body, equation)))

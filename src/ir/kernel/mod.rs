@@ -7,13 +7,16 @@ mod mlp;
 mod packed;
 mod put_back;
 
+use strum::{EnumDiscriminants, EnumIter};
+
 use crate::array::{ArrayType, DType};
 pub use crate::runtime::kernels::Activation;
 
 use super::{Build, Graph, Location, Op, Var};
 
 /// A kernel. Each has a native function (`runtime::kernels`), plain and packed products the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumDiscriminants)]
+#[strum_discriminants(name(KernelKind), derive(EnumIter))]
 pub enum Kernel {
     /// (x `[N, I]`, w `[I, W]`) -> `[N, W]`: the matrix product, where x is expected to be mostly zeros.
     SparseDot,
@@ -39,19 +42,6 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// One of each kind, the MLPs with two layers.
-    pub const ALL: [Kernel; 9] = [
-        Kernel::SparseDot,
-        Kernel::SparseDotTransposed,
-        Kernel::Pack { numbers: 1 },
-        Kernel::PackedDot,
-        Kernel::PackedDotTransposed,
-        Kernel::Mlp { layers: 2, activation: Activation::Tanh },
-        Kernel::MlpGradient { layers: 2, activation: Activation::Tanh, input: false },
-        Kernel::MlpGradient { layers: 2, activation: Activation::Relu, input: true },
-        Kernel::PutBack { arrays: 1 },
-    ];
-
     pub fn name(self) -> &'static str {
         match self {
             Kernel::SparseDot => "sparse_dot",

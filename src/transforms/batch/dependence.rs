@@ -37,7 +37,34 @@ fn equation_outputs(equation: &Equation, inputs: &[bool]) -> Vec<bool> {
             batched_outputs(body, &[&inputs[..*captures], &carry, &inputs[captures + carry.len()..]].concat())
         }
         Op::Rare { body, captures } => rare_operand(body, *captures, inputs),
-        _ => vec![inputs.iter().any(|&input| input); equation.outputs.len()],
+        Op::Barrier => inputs.to_vec(),
+        Op::Constant(_)
+        | Op::Iota { .. }
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Compare(_)
+        | Op::Select
+        | Op::Convert(_)
+        | Op::Bitcast(_)
+        | Op::StopGradient
+        | Op::Threefry
+        | Op::Broadcast { .. }
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Slice { .. }
+        | Op::Pad { .. }
+        | Op::Concatenate { .. }
+        | Op::Reverse { .. }
+        | Op::Dot { .. }
+        | Op::Conv { .. }
+        | Op::Kernel(_)
+        | Op::Reduce { .. }
+        | Op::DynamicSlice { .. }
+        | Op::DynamicUpdateSlice
+        | Op::Gather { .. }
+        | Op::Scatter { .. }
+        | Op::AllReduce
+        | Op::ReplicaId => vec![inputs.iter().any(|&input| input); equation.outputs.len()],
     }
 }
 

@@ -1,6 +1,8 @@
 //! The table of pullbacks: for each op, from the cotangents of its outputs to those of its inputs.
 
-use crate::ir::{Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window};
+use crate::ir::{
+    Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window,
+};
 
 use super::{GradError, control};
 
