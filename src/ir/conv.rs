@@ -5,7 +5,7 @@
 //! of derivative.
 //!
 //! Images are `[N, H, W, C]` and kernels `[KH, KW, C, O]`. That is the layout of the routine that XLA's compiler for cpu calls;
-//! it transposes arrays of any other layout before and after (`[N, C, H, W]` took 1.2 to 3 times as long). Compilers for other
+//! it transposes arrays of any other layout before and after (`[N, C, H, W]` took up to twice as long). Compilers for other
 //! devices choose a layout by themselves.
 
 /// How the window moves along one axis of the images.
