@@ -6,6 +6,7 @@
 use anyhow::{Context, Result};
 
 use crate::array::{ArrayType, DType, HostArray};
+use crate::envs::painter::Frame;
 use crate::envs::{AnyEnv, default_params, vector};
 use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, Outputs, Signature, trace, traced_for, vmap_last};
 use crate::lower::{self, lower};
@@ -45,6 +46,13 @@ pub struct Moment {
     pub value: Option<f32>,
     /// The action that the next step will take.
     pub action: usize,
+}
+
+impl Moment {
+    /// What a painter sees of it.
+    pub fn frame(&self) -> Frame<'_> {
+        Frame { state: &self.state, obs: &self.obs }
+    }
 }
 
 /// What came of a step.

@@ -24,6 +24,7 @@ mod envs;
 mod eval;
 mod learner;
 mod mistakes;
+mod new;
 mod player;
 mod plugin;
 mod runs;
@@ -61,6 +62,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             verify::command(),
             serve::command(),
             plugin::command(),
+            new::command(),
         ]);
     run(command, args, |name, matches| match name {
         "train" => train::run(app, matches),
@@ -73,6 +75,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "verify" => verify::run(matches),
         "serve" => serve::run(matches),
         "plugin" => plugin::run(matches),
+        "new" => new::run(matches),
         _ => unreachable!("clap knows the subcommands"),
     })
 }

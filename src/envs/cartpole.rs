@@ -4,6 +4,8 @@
 //! adaptive elements that can solve difficult learning control problems"): Euler integration, reward 1 per step, the
 //! episode ends when the cart leaves the track or the pole falls, and is cut off after 500 steps.
 
+mod painter;
+
 use std::sync::OnceLock;
 
 use serde::Deserialize;
@@ -11,6 +13,7 @@ use serde::Deserialize;
 use crate::lang::{Float, Int, Key, float, int, select, stack};
 
 use super::description::{Action, Description, Feature, Group, Reward};
+use super::painter::Painter;
 use super::{Env, EnvSpec, Observation, Step};
 
 pub struct CartPole;
@@ -90,6 +93,11 @@ fn layout() -> &'static Layout {
     const TEXT: &str = include_str!("../../jax_env_spec/cartpole/layout.json");
     static LAYOUT: OnceLock<Layout> = OnceLock::new();
     LAYOUT.get_or_init(|| serde_json::from_str(TEXT).expect("layout.json is part of the program"))
+}
+
+/// Draws its states.
+pub(super) fn painter() -> Box<dyn Painter> {
+    Box::new(painter::CartPolePainter { description: description() })
 }
 
 /// The observation, the actions and the reward in names.

@@ -9,6 +9,7 @@ mod env;
 mod erased;
 pub mod hackmatrix;
 mod random_action;
+pub mod painter;
 pub mod registry;
 pub mod vector;
 

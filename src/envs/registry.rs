@@ -5,6 +5,7 @@
 
 use super::cartpole::{self, CartPole};
 use super::hackmatrix::{self, HackMatrix};
+use super::painter::{ObservationPainter, Painter};
 use super::{AnyEnv, Description, Env, EnvSpec, Erased};
 
 /// An environment by name.
@@ -16,12 +17,13 @@ pub struct Entry {
     /// Settings of training that differ from the general defaults, as lines of a configuration file.
     pub defaults: &'static str,
     describe: Option<fn() -> Description>,
+    painter: Option<fn() -> Box<dyn Painter>>,
 }
 
 impl Entry {
     /// An environment whose numbers have no names yet, with the general defaults.
     pub const fn new(name: &'static str, summary: &'static str, make: fn() -> Box<dyn AnyEnv>) -> Entry {
-        Entry { name, summary, make, defaults: "", describe: None }
+        Entry { name, summary, make, defaults: "", describe: None, painter: None }
     }
 
     /// Settings of training that differ from the general defaults, as lines of a configuration file: `num_envs = 64`.
@@ -34,6 +36,11 @@ impl Entry {
         Entry { describe: Some(describe), ..self }
     }
 
+    /// What draws its states; otherwise the numbers of the observation are listed.
+    pub const fn painted(self, painter: fn() -> Box<dyn Painter>) -> Entry {
+        Entry { painter: Some(painter), ..self }
+    }
+
     pub fn spec(&self) -> EnvSpec {
         (self.make)().spec()
     }
@@ -43,6 +50,14 @@ impl Entry {
         match self.describe {
             Some(describe) => describe(),
             None => Description::numbered(&self.spec()),
+        }
+    }
+
+    /// What draws its states.
+    pub fn painter(&self) -> Box<dyn Painter> {
+        match self.painter {
+            Some(painter) => painter(),
+            None => Box::new(ObservationPainter { description: self.description() }),
         }
     }
 }
@@ -57,9 +72,11 @@ pub const fn builtin() -> [Entry; 2] {
     [
         Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
             .described(hackmatrix::host::describe::description)
+            .painted(hackmatrix::painter)
             .defaults(include_str!("../../jax_env_spec/hackmatrix/defaults.toml")),
         Entry::new("cartpole", "balance a pole on a cart (Gymnasium CartPole-v1)", || boxed(CartPole))
             .described(cartpole::description)
+            .painted(cartpole::painter)
             .defaults(include_str!("../../jax_env_spec/cartpole/defaults.toml")),
     ]
 }

@@ -1,11 +1,8 @@
 //! `lockstep watch`: a policy at play, in the terminal.
 //!
-//! [`session`] plays and keeps what there is to see, a [`painter`] turns the state of an environment into a picture, and
+//! [`session`] plays and keeps what there is to see, a [`Painter`](crate::envs::painter::Painter) turns the state of an environment into a picture, and
 //! that is shown on the full [`screen`], or as [`plain`] text where there is none.
 
-mod cartpole;
-mod hackmatrix;
-mod painter;
 mod plain;
 mod screen;
 mod session;
@@ -79,7 +76,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let client = watch.device.open()?;
     let playback = Playback::new(&client, &*env, &player.policy)?;
     let mut session = Session::new(playback, &player.env, watch.seed, watch.episodes, watch.max_steps)?;
-    let painter = painter::of(&player.env);
+    let painter = player.env.painter();
     if io::stdout().is_terminal() {
         screen::run(&mut session, &*painter, watch.speed)?;
         super::print(&plain::summary(&session))

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::painter::{Painter, Picture};
+use crate::envs::painter::{Painter, Picture};
 use super::session::{Scene, Session};
 use crate::cli::print;
 
@@ -13,7 +13,7 @@ const CHOICES: usize = 5;
 pub fn run(session: &mut Session, painter: &dyn Painter) -> Result<()> {
     loop {
         let scene = session.scene();
-        print(&block(scene, &painter.paint(&scene.moment)))?;
+        print(&block(scene, &painter.paint(&scene.moment.frame())))?;
         if session.is_over() {
             return print(&summary(session));
         }

@@ -13,7 +13,7 @@ use ratatui::widgets::{Block, Paragraph};
 use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::painter::{Painter, Picture};
+use crate::envs::painter::{Painter, Picture};
 use super::session::{Paid, Scene, Session};
 use crate::cli::terminal::next_event;
 
@@ -50,7 +50,7 @@ pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<(
     let mut shown = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let scene = session.scene();
-        let picture = painter.paint(&scene.moment);
+        let picture = painter.paint(&scene.moment.frame());
         screen.0.draw(|frame| draw(frame, scene, &picture, &control))?;
         let rest = if scene.end.is_some() { REST } else { 1.0 / painter.pace() };
         let pause = Duration::from_secs_f64(rest / control.speed);
@@ -246,7 +246,6 @@ mod tests {
 
     use super::*;
     use crate::algorithms::playback::{Moment, Outcome};
-    use crate::cli::watch::painter;
     use crate::cli::watch::session::End;
     use crate::envs::registry::find;
 
@@ -276,8 +275,8 @@ mod tests {
     }
 
     fn shown(scene: &Scene, control: &Control, width: u16, height: u16) -> String {
-        let painter = painter::of(&find("cartpole").unwrap());
-        let picture = painter.paint(&scene.moment);
+        let painter = find("cartpole").unwrap().painter();
+        let picture = painter.paint(&scene.moment.frame());
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, scene, &picture, control)).unwrap();
         let cells = terminal.backend().buffer().content().chunks(width.into());

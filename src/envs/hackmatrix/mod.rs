@@ -19,6 +19,7 @@ mod enemy_turn;
 mod entities;
 pub mod host;
 mod observation;
+mod painter;
 mod player;
 mod programs;
 mod reward;
@@ -39,6 +40,11 @@ pub use convert::Converter;
 pub use player::CompiledPlayer;
 pub use state::{History, State, World};
 pub use table::CompiledTable;
+
+/// Draws its states.
+pub(super) fn painter() -> Box<dyn super::painter::Painter> {
+    Box::new(painter::HackMatrixPainter::new())
+}
 
 /// The game.
 #[derive(Clone, Copy, Debug, Default)]

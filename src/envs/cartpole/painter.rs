@@ -1,11 +1,7 @@
 //! CartPole: the cart on its track and the pole on it, from the side.
 
-use ratatui::style::{Color, Style};
-use ratatui::text::{Line, Span};
-
-use super::painter::{Painter, Picture, observation};
-use crate::algorithms::playback::Moment;
 use crate::envs::Description;
+use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style, observation};
 
 /// Columns of the drawing; a column is 0.08 m.
 const WIDTH: i32 = 61;
@@ -20,11 +16,11 @@ pub struct CartPolePainter {
 }
 
 impl Painter for CartPolePainter {
-    fn paint(&self, moment: &Moment) -> Picture {
+    fn paint(&self, frame: &Frame) -> Picture {
         Picture {
-            board: drawing(moment.obs[0], moment.obs[2]),
+            board: drawing(frame.obs[0], frame.obs[2]),
             legend: Vec::new(),
-            facts: observation(&self.description, moment),
+            facts: observation(&self.description, frame),
         }
     }
 

@@ -1,13 +1,9 @@
 //! HackMatrix: the board in colours, and the player's panel.
 
-use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::{Line, Span};
-
-use super::painter::{Painter, Picture};
-use crate::algorithms::playback::Moment;
-use crate::envs::hackmatrix::Converter;
-use crate::envs::hackmatrix::host::view::{self, Piece, Shows};
-use crate::envs::hackmatrix::host::{EnemyType, Game};
+use super::Converter;
+use super::host::view::{self, Piece, Shows};
+use super::host::{EnemyType, Game};
+use crate::envs::painter::{Color, Frame, Line, Modifier, Painter, Picture, Span, Style};
 
 pub struct HackMatrixPainter {
     converter: Converter,
@@ -20,8 +16,8 @@ impl HackMatrixPainter {
 }
 
 impl Painter for HackMatrixPainter {
-    fn paint(&self, moment: &Moment) -> Picture {
-        let game = self.converter.from_arrays(moment.state.clone()).remove(0);
+    fn paint(&self, frame: &Frame) -> Picture {
+        let game = self.converter.from_arrays(frame.state.to_vec()).remove(0);
         let dim = Style::new().fg(Color::DarkGray);
         Picture {
             board: board(&game),

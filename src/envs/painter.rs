@@ -1,0 +1,111 @@
+//! Painters: from the state of an environment to lines of text with colours, for `watch` and whoever else shows play.
+//!
+//! A painter sees host arrays by name and knows nothing of the policy that plays. Lines and styles are those of `ratatui`, given on
+//! from here so that an environment of another crate needs no version of its own.
+
+use crate::array::HostArray;
+
+use super::Description;
+
+pub use ratatui::style::{Color, Modifier, Style};
+pub use ratatui::text::{Line, Span};
+
+/// What a painter sees: one environment at one moment.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    /// The leaves of the environment's state by name, with an axis of size 1 at the end.
+    pub state: &'a [(String, HostArray)],
+    /// The observation, flattened.
+    pub obs: &'a [f32],
+}
+
+impl Frame<'_> {
+    /// The value of a scalar of the state: `cell`, `player.energy`.
+    ///
+    /// # Panics
+    /// The state has no scalar of that name.
+    #[track_caller]
+    pub fn number(&self, name: &str) -> f64 {
+        match self.numbers(name)[..] {
+            [number] => number,
+            ref numbers => panic!("`{name}` holds {} numbers; read it with numbers()", numbers.len()),
+        }
+    }
+
+    /// The values of an array of the state, its last axis running fastest.
+    ///
+    /// # Panics
+    /// The state has no array of that name.
+    #[track_caller]
+    pub fn numbers(&self, name: &str) -> Vec<f64> {
+        match self.state.iter().find(|(other, _)| other == name) {
+            Some((_, array)) => array.to_f64(),
+            None => {
+                let names: Vec<&str> = self.state.iter().map(|(name, _)| name.as_str()).collect();
+                panic!("the state has no array `{name}`; it has {}", names.join(", "))
+            }
+        }
+    }
+}
+
+/// What a state looks like.
+pub struct Picture {
+    /// The scene itself.
+    pub board: Vec<Line<'static>>,
+    /// How to read it.
+    pub legend: Vec<Line<'static>>,
+    /// What else there is to know.
+    pub facts: Vec<Line<'static>>,
+}
+
+/// Draws the states of one environment.
+pub trait Painter {
+    fn paint(&self, frame: &Frame) -> Picture;
+
+    /// Steps per second at speed 1.
+    fn pace(&self) -> f64 {
+        10.0
+    }
+}
+
+/// Lists the numbers of the observation: the painter of an environment that brings none.
+pub struct ObservationPainter {
+    pub description: Description,
+}
+
+impl Painter for ObservationPainter {
+    fn paint(&self, frame: &Frame) -> Picture {
+        Picture { board: observation(&self.description, frame), legend: Vec::new(), facts: Vec::new() }
+    }
+}
+
+/// The numbers of the observation with their names, one a line.
+pub fn observation(description: &Description, frame: &Frame) -> Vec<Line<'static>> {
+    /// More do not fit on any screen.
+    const MOST: usize = 60;
+    let names = description.observation_names().into_iter().zip(frame.obs);
+    names.take(MOST).map(|(name, value)| Line::from(format!("{name:<16}{value:>9.4}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_of_the_state_are_read_by_name() {
+        let state = [
+            ("cell".to_owned(), HostArray::new(&[1], vec![3i32])),
+            ("walls".to_owned(), HostArray::new(&[2, 1], vec![true, false])),
+        ];
+        let frame = Frame { state: &state, obs: &[] };
+        assert_eq!(frame.number("cell"), 3.0);
+        assert_eq!(frame.numbers("walls"), [1.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the state has no array `time`; it has cell")]
+    fn an_unknown_name_is_told_with_those_there_are() {
+        let state = [("cell".to_owned(), HostArray::new(&[1], vec![3i32]))];
+        Frame { state: &state, obs: &[] }.number("time");
+    }
+}
