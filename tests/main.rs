@@ -12,6 +12,7 @@ mod hackmatrix;
 mod kernels;
 mod law;
 mod learning;
+mod new_crate;
 mod ops;
 mod probes;
 mod random;

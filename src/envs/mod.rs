@@ -8,8 +8,8 @@ pub mod description;
 mod env;
 mod erased;
 pub mod hackmatrix;
-mod random_action;
 pub mod painter;
+mod random_action;
 pub mod registry;
 pub mod vector;
 

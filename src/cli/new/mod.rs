@@ -83,7 +83,10 @@ fn check_name(what: &str, name: &str) -> Result<()> {
     );
     // Such a crate cannot depend on lockstep, or is no identifier.
     const TAKEN: [&str; 8] = ["lockstep", "core", "std", "test", "crate", "self", "super", "fn"];
-    ensure!(what != "crate" || !TAKEN.contains(&name), "a crate cannot be called `{name}`; choose another name");
+    ensure!(
+        what != "crate" || !TAKEN.contains(&name),
+        "a crate cannot be called `{name}`; choose another name"
+    );
     Ok(())
 }
 
@@ -98,8 +101,9 @@ impl Source {
         match said {
             Some(url) if url.contains("://") || url.starts_with("git@") => Ok(Source::Git(url.to_owned())),
             Some(folder) => Source::folder(Path::new(folder)),
-            None => Source::folder(Path::new(SOURCES))
-                .context("the sources that this program was built from are gone; name others with --lockstep"),
+            None => Source::folder(Path::new(SOURCES)).context(
+                "the sources that this program was built from are gone; name others with --lockstep",
+            ),
         }
     }
 
@@ -188,8 +192,15 @@ mod tests {
         let dependency = |said: &str| Source::find(Some(said)).map(|source| source.dependency());
         assert_eq!(dependency("https://host/lockstep.git").unwrap(), "git = \"https://host/lockstep.git\"");
         let dir = tempfile::tempdir().unwrap();
-        assert!(dependency(dir.path().to_str().unwrap()).unwrap_err().to_string().starts_with("there is no crate in"));
+        assert!(
+            dependency(dir.path().to_str().unwrap())
+                .unwrap_err()
+                .to_string()
+                .starts_with("there is no crate in")
+        );
         fs::write(dir.path().join("Cargo.toml"), "[package]\nname = \"other\"\n").unwrap();
-        assert!(dependency(dir.path().to_str().unwrap()).unwrap_err().to_string().ends_with("is not lockstep"));
+        assert!(
+            dependency(dir.path().to_str().unwrap()).unwrap_err().to_string().ends_with("is not lockstep")
+        );
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use crate::envs::painter::{Painter, Picture};
 use super::session::{Scene, Session};
 use crate::cli::print;
+use crate::envs::painter::{Painter, Picture};
 
 /// Actions that are listed with their probabilities.
 const CHOICES: usize = 5;

@@ -13,9 +13,9 @@ use ratatui::widgets::{Block, Paragraph};
 use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::envs::painter::{Painter, Picture};
 use super::session::{Paid, Scene, Session};
 use crate::cli::terminal::next_event;
+use crate::envs::painter::{Painter, Picture};
 
 /// Longest time between two looks at the keys.
 const TICK: Duration = Duration::from_millis(50);

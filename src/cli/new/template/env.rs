@@ -3,7 +3,7 @@
 //! The environment is written for one agent in one grid; lockstep makes thousands of it. All that runs on the device is
 //! traced, so `if` and `match` may look at Rust values only, and `select` chooses between arrays.
 
-use lockstep::envs::{Env, EnvSpec, Metric, Observation, Step};
+use lockstep::envs::{Env, EnvSpec, Observation, Step};
 use lockstep::lang::{Bool, Float, Int, Key, constant, float, int, iota, select, stack};
 
 pub const NAME: &str = "__ENV__";
@@ -42,10 +42,7 @@ impl Env for GridWorld {
     type Params = Params;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec {
-            metrics: vec![Metric::reward("goal", "1", "goal reached"), Metric::reward("step", "-0.01", "step")],
-            ..EnvSpec::new(NAME, [MAP.len(), WIDTH], MOVES.len())
-        }
+        EnvSpec::new(NAME, [MAP.len(), WIDTH], MOVES.len())
     }
 
     fn default_params(&self) -> Params {
@@ -66,13 +63,12 @@ impl Env for GridWorld {
         let goal: Bool = constant(cells('G'));
         let won = goal.take(cell, 0);
         let time = state.time + 1;
-        let (goal_reward, step_reward) = (select(won, params.goal_reward, 0.0), params.step_reward);
         Step {
             state: State { cell, time },
-            reward: goal_reward + step_reward,
+            reward: params.step_reward + select(won, params.goal_reward, 0.0),
             terminated: won,
             truncated: Some(time.ge(params.max_steps)),
-            metrics: vec![goal_reward, step_reward],
+            metrics: vec![],
         }
     }
 

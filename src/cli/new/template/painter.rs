@@ -2,7 +2,7 @@
 
 use lockstep::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style};
 
-use crate::env::{MAP, WIDTH};
+use super::env::{MAP, WIDTH};
 
 pub struct GridPainter;
 
