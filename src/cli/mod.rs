@@ -13,13 +13,15 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
 use crate::config::{UsageError, train_command};
-use crate::trainer::tell;
+use crate::output::tell;
+use crate::trainer::find::Unknown;
 
 mod app;
 mod bench;
 mod compile;
 mod dashboard;
 mod device;
+mod devices;
 mod envs;
 mod eval;
 mod learner;
@@ -29,6 +31,7 @@ mod player;
 mod plugin;
 mod runs;
 mod serve;
+mod table;
 mod terminal;
 mod train;
 mod verify;
@@ -57,6 +60,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             watch::command(env),
             runs::command(),
             envs::command(),
+            devices::command(),
             bench::command(env),
             compile::command(env),
             verify::command(),
@@ -69,6 +73,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "eval" => eval::run(app, matches),
         "watch" => watch::run(app, matches),
         "envs" => envs::run(app, matches),
+        "devices" => devices::run(matches),
         "bench" => bench::run(app, matches),
         "compile" => compile::run(app, matches),
         "runs" => runs::run(app, matches),
@@ -122,7 +127,8 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if !error.is::<Reported>() {
         tell(&format!("error: {error:#}"));
     }
-    ExitCode::from(if error.is::<UsageError>() { WRONG_USAGE } else { FAILED })
+    let is_wrong_usage = error.is::<UsageError>() || error.is::<Unknown>();
+    ExitCode::from(if is_wrong_usage { WRONG_USAGE } else { FAILED })
 }
 
 /// Whether stdout was closed by its reader: an error of its own, not the cause of another one.

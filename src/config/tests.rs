@@ -200,6 +200,7 @@ fn checkpoint(dir: &Path, args: &[&str]) -> String {
     };
     checkpoint.save(&run.join("checkpoint_0.ckpt")).unwrap();
     std::fs::write(run.join("meta.json"), r#"{"id": "abc"}"#).unwrap(); // the mark of a run
+    fs::write(run.join("config.toml"), &checkpoint.config).unwrap();
     dir.to_str().unwrap().to_string()
 }
 

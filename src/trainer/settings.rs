@@ -26,6 +26,16 @@ pub enum OnNan {
     Rollback,
 }
 
+/// How a row of metrics is told where there is no progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One aligned line of key numbers; all numbers are in the files of the run
+    Short,
+    /// One line of all numbers: [Update N] [seconds] [updates/s] name: value, ...
+    Spec,
+}
+
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Run")]
@@ -70,6 +80,9 @@ pub struct Settings {
     /// Updates between two lines of metrics
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub log_interval: u64,
+    /// How those lines are told where stderr is no terminal: key numbers in short, or all numbers
+    #[arg(long, value_name = "FORMAT", default_value = "short")]
+    pub log_format: LogFormat,
     /// Updates between two checkpoints, instead of minutes
     #[arg(long, value_name = "N")]
     pub save_interval: Option<u64>,

@@ -29,8 +29,8 @@ pub struct Settings {
     #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "return")]
     #[arg(default_value_t = Curriculum::Off, hide_default_value = true)]
     pub curriculum: Curriculum,
-    /// Mean episode returns above which the agent has mastered each phase of a curriculum but the last
-    #[arg(long, value_name = "X,..", value_delimiter = ',', default_values_t = [-1.0, -1.2])]
+    /// Mean episode returns above which the agent has mastered each phase of a curriculum but the last [default: -1,-1.2]
+    #[arg(long, value_name = "X,..", value_delimiter = ',', default_values_t = [-1.0, -1.2], hide_default_value = true)]
     #[arg(allow_hyphen_values = true)]
     pub curriculum_returns: Vec<f64>,
     /// The phase that a new run begins in, from 1; turns on the curriculum

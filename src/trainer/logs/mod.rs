@@ -1,5 +1,5 @@
 //! The logs of a run: `metrics.jsonl`, `updates.csv` and TensorBoard event files, all of the same rows; and, apart from
-//! them, warnings and the episodes of evaluations.
+//! them, a row for every update, warnings and the episodes of evaluations.
 //!
 //! Each is a [`LogFile`] whose length stands in the checkpoint. When a run is resumed, every file is cut back to that
 //! length before the first new row, so a row is in each of them exactly once, whenever the run was killed.
@@ -30,6 +30,8 @@ pub const UPDATES: &str = "updates.csv";
 pub const EPISODES: &str = "episodes.csv";
 /// What was warned of, one JSON object per warning.
 pub const WARNINGS: &str = "warnings.jsonl";
+/// A row for every update, or for every n-th of a long run: what charts are drawn from.
+pub const CURVES: &str = "curves.jsonl";
 /// The directory of the TensorBoard event files, one for each process that worked on the run.
 pub const TENSORBOARD: &str = "tensorboard";
 
@@ -38,6 +40,7 @@ pub const TENSORBOARD: &str = "tensorboard";
 pub struct Logs {
     sinks: Vec<Sink>,
     warnings: LogFile,
+    curves: LogFile,
     episodes: Option<LogFile>,
     /// Lengths of the event files of earlier processes.
     closed: BTreeMap<String, u64>,
@@ -64,6 +67,7 @@ impl Logs {
         let mut logs = Self {
             sinks: Vec::new(),
             warnings: LogFile::open(&run.join(WARNINGS), offset(WARNINGS))?,
+            curves: LogFile::open(&run.join(CURVES), offset(CURVES))?,
             episodes: None,
             closed: BTreeMap::new(),
             notices: Vec::new(),
@@ -172,6 +176,18 @@ impl Logs {
         self.for_each(|sink| sink.file.append(&(sink.encode)(row)))
     }
 
+    /// Appends the rows of some updates.
+    ///
+    /// # Errors
+    /// One line that names the file; the rows are kept for the next time.
+    pub fn curves(&mut self, rows: &[Row]) -> Result<()> {
+        if rows.is_empty() {
+            Ok(())
+        } else {
+            self.curves.append(&rows.iter().flat_map(encode_json).collect::<Vec<_>>())
+        }
+    }
+
     /// Appends a warning.
     ///
     /// # Errors
@@ -195,7 +211,7 @@ impl Logs {
     /// # Errors
     /// One line for the first file that cannot be written.
     pub fn sync(&mut self) -> Result<()> {
-        let others = std::iter::once(&mut self.warnings).chain(&mut self.episodes);
+        let others = [&mut self.warnings, &mut self.curves].into_iter().chain(&mut self.episodes);
         let others: Vec<_> = others.map(LogFile::sync).collect(); // all, also after a failure
         self.for_each(|sink| sink.file.sync()).and(others.into_iter().collect())
     }
@@ -209,6 +225,7 @@ impl Logs {
     pub fn offsets(&self) -> BTreeMap<String, u64> {
         let mut offsets = self.closed.clone();
         offsets.insert(WARNINGS.into(), self.warnings.length());
+        offsets.insert(CURVES.into(), self.curves.length());
         offsets.extend(self.episodes.iter().map(|file| (EPISODES.into(), file.length())));
         offsets.extend(self.sinks.iter().map(|sink| (sink.name.clone(), sink.file.length())));
         offsets
