@@ -37,9 +37,9 @@ pub mod envs;
 
 pub mod lang;
 
-pub mod transforms;
-
 pub mod lower;
+
+pub mod transforms;
 
 pub mod interpret;
 

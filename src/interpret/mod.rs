@@ -128,6 +128,7 @@ fn evaluate(op: &Op, x: &[Value]) -> Vec<Value> {
                 x[1 + captures..].to_vec()
             }
         }
+        Op::Call { graph } => run(graph, x.to_vec()),
         Op::StopGradient | Op::Barrier | Op::AllReduce => x.to_vec(),
         Op::ReplicaId => one(HostArray::scalar(0u32)),
     }

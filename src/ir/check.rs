@@ -1,16 +1,43 @@
 //! The checker: run after every pass in debug builds and tests, so that a broken pass is caught at its
-//! own exit.
+//! own exit ([`checked`], [`check_appended`]).
 
 use super::{Equation, Graph, Var, infer};
 
 /// Checks that every variable is defined once and before its use, and that every equation (also in the
 /// bodies) has the types that inference gives it.
 pub fn check(graph: &Graph) -> Result<(), String> {
+    check_from(graph, 0)
+}
+
+/// The graph that a pass has made; debug builds check it.
+///
+/// Panics, naming the pass, if the graph is not well formed.
+#[track_caller]
+pub fn checked(pass: &str, graph: Graph) -> Graph {
+    check_appended(pass, &graph, 0);
+    graph
+}
+
+/// Checks, in debug builds, the equations that a pass has appended to the first `before` ones of a graph.
+///
+/// Panics, naming the pass, if they are not well formed.
+#[track_caller]
+pub fn check_appended(pass: &str, graph: &Graph, before: usize) {
+    if cfg!(debug_assertions)
+        && let Err(message) = check_from(graph, before)
+    {
+        panic!("{pass} has made a graph that is not well formed: {message}");
+    }
+}
+
+/// Checks all but the first `before` equations, whose outputs count as defined.
+fn check_from(graph: &Graph, before: usize) -> Result<(), String> {
     let mut defined = vec![false; graph.num_vars()];
-    for &var in &graph.inputs {
+    let of_equations = graph.equations[..before].iter().flat_map(|equation| &equation.outputs);
+    for &var in graph.inputs.iter().chain(of_equations) {
         define(&mut defined, var)?;
     }
-    for (position, equation) in graph.equations.iter().enumerate() {
+    for (position, equation) in graph.equations.iter().enumerate().skip(before) {
         check_equation(graph, equation, &mut defined).map_err(|message| {
             format!("equation {position} ({}, from {}): {message}", equation.op.name(), equation.location)
         })?;

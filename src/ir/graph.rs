@@ -2,7 +2,7 @@
 
 use crate::array::ArrayType;
 
-use super::{Op, infer};
+use super::{Build, Op, infer};
 
 /// The line of environment, algorithm or library code that made an equation.
 pub type Location = &'static std::panic::Location<'static>;
@@ -69,6 +69,19 @@ impl Graph {
 
     /// Appends all equations of `graph`, its inputs replaced by `inputs`; returns its outputs.
     pub fn inline(&mut self, graph: &Graph, inputs: &[Var]) -> Vec<Var> {
+        self.inline_with(graph, inputs, &mut |out, equation, inputs| {
+            out.copy_with(equation, inputs, Graph::clone)
+        })
+    }
+
+    /// [`Graph::inline`], but each equation is written by `write`: it gets the graph to append to, the equation and its inputs
+    /// there, and returns the outputs.
+    pub fn inline_with(
+        &mut self,
+        graph: &Graph,
+        inputs: &[Var],
+        write: &mut dyn FnMut(&mut Graph, &Equation, &[Var]) -> Vec<Var>,
+    ) -> Vec<Var> {
         assert_eq!(graph.inputs.len(), inputs.len(), "inline: wrong number of inputs");
         let mut map = vec![None; graph.num_vars()];
         for (&inner, &outer) in graph.inputs.iter().zip(inputs) {
@@ -78,14 +91,34 @@ impl Graph {
             |map: &[Option<Var>], var: Var| map[var.0 as usize].expect("inline: undefined variable");
         for equation in &graph.equations {
             let inputs: Vec<Var> = equation.inputs.iter().map(|&var| look_up(&map, var)).collect();
-            let outputs = self
-                .push(equation.op.clone(), &inputs, equation.location)
-                .unwrap_or_else(|message| panic!("inline: {message}"));
+            let outputs = write(self, equation, &inputs);
             for (inner, outer) in equation.outputs.iter().zip(outputs) {
                 map[inner.0 as usize] = Some(outer);
             }
         }
         graph.outputs.iter().map(|&var| look_up(&map, var)).collect()
+    }
+
+    /// The graph again, each equation written by `write` as in [`Graph::inline_with`].
+    pub fn rewritten(&self, write: &mut dyn FnMut(&mut Graph, &Equation, &[Var]) -> Vec<Var>) -> Graph {
+        let mut graph = Graph::new();
+        let inputs: Vec<Var> = self.input_types().into_iter().map(|t| graph.input(t)).collect();
+        graph.outputs = graph.inline_with(self, &inputs, write);
+        graph
+    }
+
+    /// Appends `equation` with other inputs, its bodies replaced by what `change` makes of them; returns its outputs.
+    pub fn copy_with(
+        &mut self,
+        equation: &Equation,
+        inputs: &[Var],
+        mut change: impl FnMut(&Graph) -> Graph,
+    ) -> Vec<Var> {
+        let mut op = equation.op.clone();
+        for body in op.bodies_mut() {
+            *body = change(body);
+        }
+        Build::new(self, equation.location).many(op, inputs)
     }
 
     /// The number of equations, with those of bodies.

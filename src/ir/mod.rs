@@ -22,7 +22,7 @@ mod op;
 mod print;
 
 pub use build::Build;
-pub use check::check;
+pub use check::{check, check_appended, checked};
 pub use conv::Window;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;

@@ -203,6 +203,9 @@ pub enum Op {
     /// (pred, captures, operand) -> operand: `body` maps (captures, operand) to the new operand where pred
     /// holds; elsewhere the operand stays. Under vmap it runs on groups of the rows that need it.
     Rare { body: Box<Graph>, captures: usize },
+    /// (inputs of the graph) -> its outputs: the same as its equations in place, but a function of its own, which XLA's compiler
+    /// for cpu compiles into one kernel. `transforms::cluster` makes such calls and says what a function must be like.
+    Call { graph: Box<Graph> },
     /// (x, y, ...) -> the same values, all computed before any is used: keeps the compiler from computing
     /// an expensive value again inside each of its uses.
     Barrier,
@@ -245,18 +248,56 @@ impl Op {
             Op::Cond { .. } => "cond".into(),
             Op::Scan { .. } => "scan".into(),
             Op::Rare { .. } => "rare".into(),
+            Op::Call { .. } => "call".into(),
             Op::Barrier => "barrier".into(),
             Op::AllReduce => "all_reduce".into(),
             Op::ReplicaId => "replica_id".into(),
         }
     }
 
-    /// The graphs inside a control-flow op.
+    /// The graphs inside an op.
     pub fn bodies(&self) -> Vec<&Graph> {
         match self {
             Op::While { cond, body, .. } => vec![cond, body],
             Op::Cond { on_true, on_false } => vec![on_true, on_false],
-            Op::Scan { body, .. } | Op::Rare { body, .. } => vec![body],
+            Op::Scan { body, .. } | Op::Rare { body, .. } | Op::Call { graph: body } => vec![body],
+            Op::Constant(_)
+            | Op::Iota { .. }
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Compare(_)
+            | Op::Select
+            | Op::Convert(_)
+            | Op::Bitcast(_)
+            | Op::StopGradient
+            | Op::Threefry
+            | Op::Broadcast { .. }
+            | Op::Reshape { .. }
+            | Op::Transpose { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::Concatenate { .. }
+            | Op::Reverse { .. }
+            | Op::Dot { .. }
+            | Op::Conv { .. }
+            | Op::Kernel(_)
+            | Op::Reduce { .. }
+            | Op::DynamicSlice { .. }
+            | Op::DynamicUpdateSlice
+            | Op::Gather { .. }
+            | Op::Scatter { .. }
+            | Op::Barrier
+            | Op::AllReduce
+            | Op::ReplicaId => Vec::new(),
+        }
+    }
+
+    /// The same graphs, to change them.
+    pub fn bodies_mut(&mut self) -> Vec<&mut Graph> {
+        match self {
+            Op::While { cond, body, .. } => vec![cond, body],
+            Op::Cond { on_true, on_false } => vec![on_true, on_false],
+            Op::Scan { body, .. } | Op::Rare { body, .. } | Op::Call { graph: body } => vec![body],
             Op::Constant(_)
             | Op::Iota { .. }
             | Op::Unary(_)

@@ -69,6 +69,7 @@ fn attributes(op: &Op) -> String {
         | Op::DynamicSlice { .. }
         | Op::DynamicUpdateSlice
         | Op::Cond { .. }
+        | Op::Call { .. }
         | Op::Barrier
         | Op::AllReduce
         | Op::ReplicaId => String::new(),

@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use crate::array::{ArrayType, HostArray};
-use crate::ir::{Graph, Location, Op, Var};
+use crate::ir::{Graph, Location, Op, Var, check_appended, checked};
 use crate::runtime::DeviceKind;
 
 /// A variable of some block, with its type and the line that made it. Only means something while that
@@ -130,7 +130,9 @@ pub(super) fn emit_with(
     let result = STACK.with_borrow_mut(|stack| {
         let vars = stack.resolve_all(inputs)?;
         let block = stack.top()?;
+        let before = block.graph.equations.len();
         let outputs = write(&mut block.graph, &vars, location)?;
+        check_appended("a pass", &block.graph, before);
         Ok(outputs.into_iter().map(|var| block.handle(var, location)).collect())
     });
     match result {
@@ -151,7 +153,7 @@ pub(super) fn trace_block(parameters: &[ArrayType], body: impl FnOnce(Vec<Handle
 /// Traces a whole program: nothing of an enclosing trace can be captured.
 #[track_caller]
 pub(super) fn trace_root(parameters: &[ArrayType], body: impl FnOnce(Vec<Handle>) -> Vec<Handle>) -> Graph {
-    trace_in(parameters, true, body).graph
+    checked("tracing", trace_in(parameters, true, body).graph)
 }
 
 #[track_caller]

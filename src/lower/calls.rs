@@ -3,54 +3,44 @@
 //! A kernel that reads a gathered matrix, or whose result is only added to a sum, is called in a form that does both by itself;
 //! so the lowering remembers what was gathered and what was multiplied.
 
-use super::clusters::Cluster;
 use super::text::{list, tensor};
 use super::writer::{operands, signature};
-use super::{Lowering, Precision, Value, threefry};
+use super::{Lowering, Value, threefry};
 use crate::array::{ArrayType, DType};
-use crate::ir::{Activation, Kernel, Location};
+use crate::ir::{Activation, Graph, Kernel, Location};
 use crate::runtime::{NOT_INLINED, ONE_KERNEL, kernels};
 
 impl Lowering<'_> {
-    /// Writes a function that XLA compiles into one kernel on cpu, and the call of it; returns the names of the results.
-    /// Constants from outside are written again inside, where XLA can fold them.
-    pub(super) fn cluster(&mut self, cluster: &Cluster, inputs: &[Value]) -> Vec<String> {
-        let at = cluster.graph.equations[0].location;
+    /// Writes a function that XLA's compiler for cpu compiles into one kernel, and its call.
+    pub(super) fn call(
+        &mut self,
+        graph: &Graph,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
         let outer = std::mem::take(&mut self.out);
         let indent = std::mem::replace(&mut self.indent, 2);
-        self.in_cluster = true;
-        let (mut passed, mut inner) = (Vec::new(), Vec::new());
-        for value in inputs {
-            let name = match self.constants.get(&value.name).cloned() {
-                Some(constant) => self.constant(&constant, at),
-                None => {
-                    passed.push(value.clone());
-                    format!("%in{}", passed.len() - 1)
-                }
-            };
-            inner.push(Value { name, array_type: value.array_type.clone() });
-        }
-        let results = self.body(&cluster.graph, &inner);
+        let parameter = |(i, input): (usize, &Value)| Value { name: format!("%in{i}"), ..input.clone() };
+        let parameters: Vec<Value> = inputs.iter().enumerate().map(parameter).collect();
+        let results = self.body(graph, &parameters);
         let text = std::mem::replace(&mut self.out, outer);
         self.indent = indent;
-        self.in_cluster = false;
 
         let name = format!("cluster_{}", self.functions.len());
-        let parameters: Vec<String> = (passed.iter().enumerate())
-            .map(|(i, value)| format!("%in{i}: {}", tensor(&value.array_type)))
-            .collect();
-        let types = cluster.graph.output_types();
-        let list: Vec<String> = types.iter().map(tensor).collect();
-        let list = list.join(", ");
+        let typed = |value: &Value| format!("{}: {}", value.name, tensor(&value.array_type));
+        let parameters: Vec<String> = parameters.iter().map(typed).collect();
+        let types: Vec<String> = outputs.iter().map(tensor).collect();
+        let types = types.join(", ");
         let function = format!(
-            "  func.func private @{name}({}) -> ({list}) {{\n{text}    return {} : {list}\n  }}\n",
+            "  func.func private @{name}({}) -> ({types}) {{\n{text}    return {} : {types}\n  }}\n",
             parameters.join(", "),
             results.join(", "),
         );
         self.functions.insert(name.clone(), function);
-        let signature = signature(&passed, &types);
-        let call = format!("func.call @{name}({}) {{{ONE_KERNEL}}} : {signature}", operands(&passed));
-        self.lines(&call, types.len(), at)
+        let signature = signature(inputs, outputs);
+        let call = format!("func.call @{name}({}) {{{ONE_KERNEL}}} : {signature}", operands(inputs));
+        self.lines(&call, outputs.len(), at)
     }
 
     pub(super) fn threefry(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> Vec<String> {
@@ -60,6 +50,7 @@ impl Lowering<'_> {
         self.lines(&text, 2, at)
     }
 
+    /// Calls the native function of a kernel.
     pub(super) fn kernel(
         &mut self,
         kernel: Kernel,
@@ -67,11 +58,6 @@ impl Lowering<'_> {
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
-        let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
-        let native = self.options.kernels && self.options.precision != Precision::Bf16;
-        if !native || !kernel.is_native_for(&types) {
-            return self.body(&kernel.twin(&types, at), inputs);
-        }
         let (target, activation) = match kernel {
             Kernel::SparseDot | Kernel::PackedDot => (kernels::SPARSE_DOT, None),
             Kernel::SparseDotTransposed | Kernel::PackedDotTransposed => {
@@ -83,8 +69,8 @@ impl Lowering<'_> {
             Kernel::PutBack { .. } => (kernels::PUT_BACK, None),
         };
         let inputs = match kernel {
-            Kernel::SparseDot | Kernel::SparseDotTransposed => self.where_they_lie(1, inputs),
-            Kernel::PackedDot | Kernel::PackedDotTransposed => self.where_they_lie(2, inputs),
+            Kernel::SparseDot | Kernel::SparseDotTransposed => self.fuse_gather(1, inputs),
+            Kernel::PackedDot | Kernel::PackedDotTransposed => self.fuse_gather(2, inputs),
             _ => inputs.to_vec(),
         };
         let in_place: Vec<usize> = match kernel {
@@ -100,7 +86,7 @@ impl Lowering<'_> {
 
     /// The operands of a sparse product, whose first `parts` hold the rows of the sparse matrix: if these were gathered, what they
     /// were gathered from, with the numbers of the rows before the last operand.
-    fn where_they_lie(&self, parts: usize, inputs: &[Value]) -> Vec<Value> {
+    fn fuse_gather(&self, parts: usize, inputs: &[Value]) -> Vec<Value> {
         let gathered: Option<Vec<&[Value; 2]>> =
             inputs[..parts].iter().map(|input| self.gathered.get(&input.name)).collect();
         let (rest, last) = inputs[parts..].split_at(inputs.len() - parts - 1);

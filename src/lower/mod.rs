@@ -4,39 +4,39 @@
 //! people, and it needs no C++ library. Every op carries the line of Rust that made it as an MLIR location,
 //! so that an error of XLA names it. Threefry is written once per shape, as a function.
 //!
-//! This room has the module and the table of ops; the others:
+//! First some passes prepare the graph (see [`crate::transforms`]); then it is written, one op after the other:
 //!
+//! - here: the passes, the module and the table of ops
 //! - `elementwise`, `arrays`: ops whose text needs more than a list of attributes
-//! - `regions`: loops and branches; `scan` turns a scan into a loop
-//! - `calls`: functions of the module and native kernels; `clusters` chooses what becomes a function, `threefry` is one
+//! - `regions`: loops and branches
+//! - `calls`: functions of the module and native kernels; `threefry` is such a function
 //! - `writer`, `text`: lines, and the pieces of text in them
 
 mod arrays;
 mod calls;
-mod clusters;
 mod elementwise;
 mod regions;
-mod scan;
 mod text;
 mod threefry;
 mod writer;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::array::{ArrayType, HostArray};
-use crate::ir::{Binary, Equation, Graph, Op, Var};
+use crate::array::ArrayType;
+use crate::ir::{Binary, Equation, Graph, Kernel, Op, Var, checked};
+use crate::transforms::cluster::{cluster, without_broken_calls, without_calls};
+use crate::transforms::loops::scans_as_loops;
+use crate::transforms::simplify::{with_twins, without_dead_equations};
 
-use clusters::{Step, is_foldable, steps};
 use elementwise::binary_name;
-use scan::Scan;
 use text::{list, tensor};
 use writer::operands;
 
 /// How to lower a graph.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Pairs (input, output) of equal type: the output reuses the memory of the input, which is consumed.
     pub donated: Vec<(usize, usize)>,
@@ -46,6 +46,20 @@ pub struct Options {
     pub precision: Precision,
     /// Call native kernels; otherwise their plain twins are written.
     pub kernels: bool,
+    /// Gather small equations into clusters (see [`crate::transforms::cluster`]); only the compiler for cpu knows them.
+    pub clusters: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            donated: Vec::new(),
+            num_replicas: 1,
+            precision: Precision::default(),
+            kernels: false,
+            clusters: true,
+        }
+    }
 }
 
 /// How matrix products of f32 are computed: an exact product of every pair, or a faster one.
@@ -76,14 +90,37 @@ impl Precision {
 
 /// The StableHLO module of `graph`, with its entry function `@main`.
 pub fn lower(graph: &Graph, options: &Options) -> String {
+    write(&prepared(graph, options), options)
+}
+
+/// The graph as it is written: without dead equations, scans and kernels that are not native, and with its clusters.
+fn prepared(graph: &Graph, options: &Options) -> Graph {
+    let graph = with_twins(graph, &|kernel, types| options.is_native(kernel, types));
+    let graph = without_dead_equations(&graph);
+    if !options.clusters {
+        return checked("lowering without clusters", scans_as_loops(&without_calls(&graph)));
+    }
+    let graph = checked("clustering", cluster(&graph));
+    let (graph, broken) = without_broken_calls(&scans_as_loops(&graph));
+    for rule in broken {
+        tracing::debug!("a cluster is written without its call: {rule:?}");
+    }
+    checked("lowering", graph)
+}
+
+impl Options {
+    /// Whether a kernel on inputs of these types is a call of its native function.
+    fn is_native(&self, kernel: Kernel, types: &[ArrayType]) -> bool {
+        self.kernels && self.precision != Precision::Bf16 && kernel.is_native_for(types)
+    }
+}
+
+fn write(graph: &Graph, options: &Options) -> String {
     let mut lowering = Lowering {
         out: String::new(),
         indent: 2,
         next_name: 0,
         functions: BTreeMap::new(),
-        constants: HashMap::new(),
-        folded: HashSet::new(),
-        in_cluster: false,
         gathered: BTreeMap::new(),
         transposed: BTreeMap::new(),
         options,
@@ -136,12 +173,6 @@ struct Lowering<'a> {
     indent: usize,
     next_name: usize,
     functions: BTreeMap<String, String>,
-    /// The constants that were written, by name.
-    constants: HashMap<String, HostArray>,
-    /// What else depends on constants alone, by name.
-    folded: HashSet<String>,
-    /// Whether a cluster is being written, inside which there are no others.
-    in_cluster: bool,
     /// Rows chosen from a matrix: the matrix and the numbers of the rows, by the name of the result.
     gathered: BTreeMap<String, [Value; 2]>,
     /// The operands of native products with a transposed sparse matrix, by the name of the result.
@@ -157,43 +188,16 @@ struct Value {
 }
 
 impl Lowering<'_> {
+    /// Writes the equations of a graph, one after the other, and names their outputs.
     fn equations(&mut self, graph: &Graph, names: &mut Names) {
-        if self.in_cluster {
-            graph.equations.iter().for_each(|equation| self.bind(graph, equation, names));
-            return;
-        }
-        let folded = |var: &&Var| self.folded.contains(names.get(**var));
-        let folded: Vec<Var> = graph.inputs.iter().filter(folded).copied().collect();
-        for step in steps(graph, &folded) {
-            match step {
-                Step::One(e) => self.bind(graph, &graph.equations[e], names),
-                Step::Cluster(cluster) => {
-                    let inputs = values(graph, &cluster.inputs, names);
-                    let results = self.cluster(&cluster, &inputs);
-                    for (&var, name) in cluster.outputs.iter().zip(results) {
-                        names.set(var, name);
-                    }
-                }
+        for equation in &graph.equations {
+            let inputs = values(graph, &equation.inputs, names);
+            let outputs: Vec<ArrayType> =
+                equation.outputs.iter().map(|&var| graph.array_type(var).clone()).collect();
+            let results = self.equation(equation, &inputs, &outputs);
+            for (&var, name) in equation.outputs.iter().zip(results) {
+                names.set(var, name);
             }
-        }
-    }
-
-    /// Writes one equation and names its outputs.
-    fn bind(&mut self, graph: &Graph, equation: &Equation, names: &mut Names) {
-        let inputs = values(graph, &equation.inputs, names);
-        let outputs: Vec<ArrayType> =
-            equation.outputs.iter().map(|&var| graph.array_type(var).clone()).collect();
-        let results = self.equation(equation, &inputs, &outputs);
-        let is_known =
-            |input: &Value| self.constants.contains_key(&input.name) || self.folded.contains(&input.name);
-        let is_folded = is_foldable(&equation.op)
-            && !matches!(equation.op, Op::Constant(_))
-            && inputs.iter().all(is_known);
-        for (&var, name) in equation.outputs.iter().zip(results) {
-            if is_folded {
-                self.folded.insert(name.clone());
-            }
-            names.set(var, name);
         }
     }
 
@@ -283,9 +287,7 @@ impl Lowering<'_> {
                     false => lowering.body(on_false, no),
                 })
             }
-            &Op::Scan { ref body, captures, carry, length, reverse } => {
-                self.scan(&Scan { body, captures, carry, length, reverse, location: at }, inputs, outputs)
-            }
+            Op::Scan { .. } => unreachable!("a pass has made a loop of it"),
             Op::Rare { body, captures } => {
                 let operand: Vec<String> = inputs[1 + captures..].iter().map(|v| v.name.clone()).collect();
                 self.branches(&inputs[0], outputs, at, |lowering, branch| match branch {
@@ -293,6 +295,7 @@ impl Lowering<'_> {
                     false => operand.clone(),
                 })
             }
+            Op::Call { graph } => self.call(graph, inputs, outputs, at),
             Op::Barrier => {
                 let types: Vec<String> = outputs.iter().map(tensor).collect();
                 let text =

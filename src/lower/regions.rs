@@ -1,10 +1,9 @@
 //! Loops and branches. Their bodies become regions that use outer values directly, so captures cost nothing.
 
-use super::scan::{Scan, as_while};
 use super::text::{self, tensor};
 use super::writer::results;
 use super::{Lowering, Names, Value};
-use crate::array::{ArrayType, DType, HostArray};
+use crate::array::ArrayType;
 use crate::ir::{Graph, Location};
 
 impl Lowering<'_> {
@@ -28,30 +27,6 @@ impl Lowering<'_> {
             },
             |lowering, carry| lowering.body(body, &[&captures[conds..], carry].concat()),
         )
-    }
-
-    pub(super) fn scan(&mut self, scan: &Scan, inputs: &[Value], outputs: &[ArrayType]) -> Vec<String> {
-        let at = scan.location;
-        let (captures, rest) = inputs.split_at(scan.captures);
-        let (carry, xs) = rest.split_at(scan.carry);
-        let mut initial = vec![Value { name: self.int(0, at), array_type: ArrayType::scalar(DType::I32) }];
-        initial.extend_from_slice(carry);
-        for array_type in &outputs[scan.carry..] {
-            let scalar = ArrayType::scalar(array_type.dtype);
-            let zero = self.constant(&HostArray::zeros(&scalar), at);
-            let zero = Value { name: zero, array_type: scalar };
-            let name =
-                self.simple("broadcast_in_dim", ", dims = []", &[zero], std::slice::from_ref(array_type), at);
-            initial.push(Value { name, array_type: array_type.clone() });
-        }
-        if scan.length == 0 {
-            // Its steps would read entries that no array has.
-            return initial[1..].iter().map(|value| value.name.clone()).collect();
-        }
-        let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
-        let (cond, body) = as_while(scan, &types, outputs);
-        let all = [captures, xs, &initial].concat();
-        self.while_loop(&cond, &body, 0, captures.len() + xs.len(), &all, at).split_off(1)
     }
 
     /// Writes a while loop whose regions are written by `cond` and `step`.

@@ -8,13 +8,7 @@ use crate::ir::Location;
 impl Lowering<'_> {
     pub(super) fn constant(&mut self, value: &HostArray, at: Location) -> String {
         let text = format!("stablehlo.constant {} : {}", constant(value), tensor(&value.array_type()));
-        let name = self.line(&text, at);
-        self.constants.insert(name.clone(), value.clone());
-        name
-    }
-
-    pub(super) fn int(&mut self, value: i32, at: Location) -> String {
-        self.constant(&HostArray::scalar(value), at)
+        self.line(&text, at)
     }
 
     /// `stablehlo.name a, b : type` for ops whose operands and result have one type.

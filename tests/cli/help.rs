@@ -1,9 +1,7 @@
 //! The text of `--help` is kept in tests/golden/help/; UPDATE_GOLDEN=1 writes it anew.
 
-use std::fs;
-use std::path::Path;
-
 use super::run;
+use crate::common::golden;
 
 #[test]
 fn every_help_text_is_as_kept() {
@@ -29,10 +27,5 @@ fn check(command: &[&str], seen: &mut Vec<String>) {
 }
 
 fn compare(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/help/{name}.txt"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, text).unwrap();
-    }
-    let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, kept, "the help of {name} has changed; UPDATE_GOLDEN=1 accepts it");
+    golden(&format!("help/{name}.txt"), text);
 }

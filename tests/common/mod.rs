@@ -29,3 +29,15 @@ pub fn lockstep() -> std::process::Command {
     }
     command
 }
+
+/// Compares a text with the file of that name in tests/golden/; with UPDATE_GOLDEN=1 the file becomes the text.
+#[track_caller]
+pub fn golden(name: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, kept, "tests/golden/{name} has changed; UPDATE_GOLDEN=1 accepts it");
+}

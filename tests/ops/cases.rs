@@ -546,6 +546,9 @@ fn control_flow() -> Vec<Case> {
         let inputs = [plain(Bool, &[]), vector.clone(), index(&[], 0..9), vector.clone()];
         cases.push(Case::of(op, name, &inputs).rough());
 
+        let op = Op::Call { graph: Box::new(recurrence(dtype)) };
+        let inputs = [vector.clone(), vector.clone(), index(&[], 0..3), vector.clone()];
+        cases.push(Case::of(op, name, &inputs));
         cases.push(Case::of(Op::Barrier, name, &[scalar, vector]));
     }
     cases

@@ -103,14 +103,14 @@ fn threefry_gives_the_keys_of_jax() {
 }
 
 /// Runs `check` for every case, also after one has failed, and lists those that did.
-fn for_each(cases: &[Case], check: impl Fn(&Case)) {
+pub fn for_each(cases: &[Case], check: impl Fn(&Case)) {
     let fails = |case: &&Case| catch_unwind(AssertUnwindSafe(|| check(case))).is_err();
     let failed: Vec<&str> = cases.iter().filter(fails).map(|case| case.name.as_str()).collect();
     assert!(failed.is_empty(), "{} of {} cases failed: {failed:#?}", failed.len(), cases.len());
 }
 
 /// The cases, and the gradients of those that have one: what vmap and the device are tested with.
-fn cases_and_gradients() -> Vec<Case> {
+pub fn cases_and_gradients() -> Vec<Case> {
     let mut all = cases();
     let gradients: Vec<Case> = all.iter().filter_map(gradients::gradient_case).collect();
     all.extend(gradients);
@@ -118,7 +118,7 @@ fn cases_and_gradients() -> Vec<Case> {
 }
 
 /// Compares an output of `name` with the oracle's: equal, or near if floats.
-fn compare(name: &str, found: &HostArray, expected: &HostArray, tolerance: f64) {
+pub fn compare(name: &str, found: &HostArray, expected: &HostArray, tolerance: f64) {
     assert_eq!(found.array_type(), expected.array_type(), "{name}");
     if !found.dtype().is_float() {
         assert_eq!(found, expected, "{name}");

@@ -1,4 +1,4 @@
-//! Loops and branches: their bodies accept what they are given, and what is carried keeps its types.
+//! Loops, branches and calls: their bodies accept what they are given, and what is carried keeps its types.
 
 use crate::array::{ArrayType, DType};
 use crate::ir::{Graph, Op};
@@ -64,6 +64,11 @@ pub fn rare(op: &Op, body: &Graph, captures: usize, inputs: &[&ArrayType]) -> In
     let operand = owned(&inputs[1 + captures..]);
     ensure(body.output_types() == operand, || "rare: the operand changes its type".into())?;
     Ok(operand)
+}
+
+pub fn call(op: &Op, graph: &Graph, inputs: &[&ArrayType]) -> Inferred {
+    accepts_inputs(op, graph, inputs)?;
+    Ok(graph.output_types())
 }
 
 fn is_predicate(op: &Op, x: &ArrayType) -> Result<(), String> {

@@ -91,6 +91,7 @@ pub fn infer(op: &Op, inputs: &[&ArrayType]) -> Inferred {
             control::scan(op, body, *captures, *carry, *length, inputs)
         }
         Op::Rare { body, captures } => control::rare(op, body, *captures, inputs),
+        Op::Call { graph } => control::call(op, graph, inputs),
         Op::Barrier => Ok(inputs.iter().map(|&t| t.clone()).collect()),
         Op::AllReduce => {
             accepts(op, inputs[0].dtype != DType::Bool, inputs[0])?;
@@ -129,6 +130,7 @@ fn has_arity(op: &Op, inputs: &[&ArrayType]) -> Result<(), String> {
         Op::Cond { on_true, .. } => (1 + on_true.inputs.len(), true),
         Op::Scan { captures, carry, .. } => (captures + carry, true),
         Op::Rare { captures, .. } => (1 + captures, true),
+        Op::Call { graph } => (graph.inputs.len(), false),
         // A kernel says it itself.
         Op::Kernel(_) | Op::Barrier => (0, true),
     };

@@ -89,6 +89,14 @@ impl Rule<'_> {
         self.build.many(op, &[captures.to_vec(), vec![running], initial].concat())
     }
 
+    pub(super) fn call(&mut self, graph: &Graph, inputs: &[Batched]) -> Vec<Batched> {
+        let flags: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
+        let outputs = batched_outputs(graph, &flags);
+        let graph = self.batching.graph(graph, &flags, &outputs, self.equation.location);
+        let vars: Vec<Var> = inputs.iter().map(|input| input.var).collect();
+        pair(self.build.many(Op::Call { graph: Box::new(graph) }, &vars), &outputs)
+    }
+
     pub(super) fn cond(&mut self, on_true: &Graph, on_false: &Graph, inputs: &[Batched]) -> Vec<Batched> {
         let batching = self.batching;
         let location = self.equation.location;

@@ -37,6 +37,7 @@ fn equation_outputs(equation: &Equation, inputs: &[bool]) -> Vec<bool> {
             batched_outputs(body, &[&inputs[..*captures], &carry, &inputs[captures + carry.len()..]].concat())
         }
         Op::Rare { body, captures } => rare_operand(body, *captures, inputs),
+        Op::Call { graph } => batched_outputs(graph, inputs),
         Op::Barrier => inputs.to_vec(),
         Op::Constant(_)
         | Op::Iota { .. }

@@ -79,6 +79,7 @@ impl Rule<'_> {
                 self.scan(body, *captures, *carry, *length, *reverse, inputs)
             }
             Op::Rare { body, captures } => self.rare(body, *captures, inputs),
+            Op::Call { graph } => self.call(graph, inputs),
             Op::Constant(_) | Op::Iota { .. } | Op::ReplicaId => {
                 unreachable!("an op without inputs is never batched")
             }

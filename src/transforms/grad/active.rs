@@ -63,6 +63,7 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
         Op::Kernel(Kernel::MlpGradient { .. }) => vec![true; x.len()],
         Op::Kernel(_) => vec![true],
         Op::Rare { body, captures } => either(&active_results(body, &x[1..]), &x[1 + captures..]),
+        Op::Call { graph } => active_results(graph, x),
         Op::Barrier => x.to_vec(),
         Op::Constant(_)
         | Op::Iota { .. }

@@ -99,6 +99,12 @@ pub fn scan(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradError>
     Ok(spread(&outputs, &active))
 }
 
+/// The equations of the function again, and their pullbacks.
+pub fn call(b: &mut Build, graph: &Graph, point: &Point) -> Result<Vec<Option<Var>>, GradError> {
+    let tape = Tape::forward(b.graph, graph, point.x, point.wants);
+    tape.backward(b.graph, point.cotangents, b.location)
+}
+
 pub fn append_inputs(graph: &mut Graph, types: &[ArrayType]) -> Vec<Var> {
     types.iter().map(|array_type| graph.input(array_type.clone())).collect()
 }

@@ -85,6 +85,7 @@ pub fn pullback(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradEr
         Op::Scan { .. } => control::scan(b, point),
         Op::While { .. } => Err(no_rule(equation, "nobody knows its length; use scan, or stop_gradient")),
         Op::Rare { .. } => Err(no_rule(equation, "it is made for seldom events; use cond, or stop_gradient")),
+        Op::Call { graph } => control::call(b, graph, point),
         Op::Barrier => Ok(cotangents.to_vec()),
         // Each replica's loss depends on every replica's x.
         Op::AllReduce => one(b.one(Op::AllReduce, &[g])),
