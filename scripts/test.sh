@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
 # Everything that CI runs: formatting, lints, documentation, all tests. Needs Rust and Python's pip, nothing else:
-# the CPU plugin installs itself on first use.
+# the CPU plugin installs itself on first use. With --long, the fuzzers go on for 100,000 inputs (LOCKSTEP_FUZZ) at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+long=false
+for argument in "$@"; do
+  case "$argument" in
+    --long) long=true ;;
+    *) echo "usage: scripts/test.sh [--long]" >&2; exit 2 ;;
+  esac
+done
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -14,3 +22,7 @@ step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib --locked
 step "tests"
 cargo test --locked
+if $long; then
+  step "fuzzers"
+  cargo test --locked --test all -- --ignored --nocapture fuzz::long
+fi

@@ -8,6 +8,7 @@ mod clusters;
 mod common;
 mod conformance;
 mod curriculum;
+mod fuzz;
 mod graphs;
 mod group;
 mod hackmatrix;

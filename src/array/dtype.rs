@@ -96,6 +96,15 @@ impl ArrayType {
     pub fn byte_size(&self) -> usize {
         self.size() * self.dtype.size()
     }
+
+    /// As [`ArrayType::byte_size`]; nothing if no array can be so large, which happens only to a type that was read from a
+    /// file.
+    pub fn checked_byte_size(&self) -> Option<usize> {
+        // An axis of size 0 does not make the others smaller: strides are computed from them.
+        let axes = self.shape.iter().filter(|&&size| size > 0);
+        let bytes = axes.copied().try_fold(self.dtype.size(), usize::checked_mul)?;
+        (bytes <= isize::MAX as usize).then_some(if self.shape.contains(&0) { 0 } else { bytes })
+    }
 }
 
 /// `f32[6,42]`; a scalar is `f32[]`.

@@ -288,9 +288,10 @@ impl HostArray {
         })
     }
 
-    /// The inverse of [`HostArray::to_bytes`]; `None` if the number of bytes does not fit the type.
+    /// The inverse of [`HostArray::to_bytes`]; `None` if the number of bytes does not fit the type, which may come from a
+    /// file.
     pub fn from_bytes(array_type: &ArrayType, bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != array_type.byte_size() {
+        if Some(bytes.len()) != array_type.checked_byte_size() {
             return None;
         }
         Some(with_element!(array_type.dtype, T => {
@@ -317,6 +318,20 @@ impl HostArray {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_beyond_all_memory_are_no_arrays() {
+        const HALF: usize = usize::MAX / 2;
+        for shape in [vec![HALF, 4], vec![0, HALF, 4], vec![HALF, 4, 0], vec![1 << 62, 2], vec![HALF]] {
+            let array_type = ArrayType::new(DType::F32, shape);
+            assert_eq!(array_type.checked_byte_size(), None, "{array_type}");
+            assert_eq!(HostArray::from_bytes(&array_type, &[]), None);
+        }
+        let empty = ArrayType::new(DType::F64, [3, 0, 5]);
+        assert_eq!(empty.checked_byte_size(), Some(0));
+        assert!(HostArray::from_bytes(&empty, &[]).is_some());
+        assert_eq!(ArrayType::new(DType::F64, [3, 5]).checked_byte_size(), Some(120));
+    }
 
     #[test]
     fn bytes_round_trip_for_every_dtype() {

@@ -134,6 +134,9 @@ impl Facts {
             };
             text += &format!("  {name:<28}{value}{general}\n");
         }
+        if let Some((entity, project)) = self.entry.wandb {
+            text += &format!("  {:<28}{entity:?}\n  {:<28}{project:?}\n", "entity", "project");
+        }
         text
     }
 }

@@ -13,15 +13,14 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
 use crate::config::{UsageError, train_command};
-use crate::output::tell;
-use crate::trainer::find::Unknown;
+use crate::output::printable;
+use crate::trainer::tell;
 
 mod app;
 mod bench;
 mod compile;
 mod dashboard;
 mod device;
-mod devices;
 mod envs;
 mod eval;
 mod learner;
@@ -31,7 +30,6 @@ mod player;
 mod plugin;
 mod runs;
 mod serve;
-mod table;
 mod terminal;
 mod train;
 mod verify;
@@ -60,7 +58,6 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             watch::command(env),
             runs::command(),
             envs::command(),
-            devices::command(),
             bench::command(env),
             compile::command(env),
             verify::command(),
@@ -73,7 +70,6 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "eval" => eval::run(app, matches),
         "watch" => watch::run(app, matches),
         "envs" => envs::run(app, matches),
-        "devices" => devices::run(matches),
         "bench" => bench::run(app, matches),
         "compile" => compile::run(app, matches),
         "runs" => runs::run(app, matches),
@@ -127,8 +123,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if !error.is::<Reported>() {
         tell(&format!("error: {error:#}"));
     }
-    let is_wrong_usage = error.is::<UsageError>() || error.is::<Unknown>();
-    ExitCode::from(if is_wrong_usage { WRONG_USAGE } else { FAILED })
+    ExitCode::from(if error.is::<UsageError>() { WRONG_USAGE } else { FAILED })
 }
 
 /// Whether stdout was closed by its reader: an error of its own, not the cause of another one.
@@ -140,7 +135,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Writes text to stdout. Unlike `print!`, it returns an error when nobody reads any more.
 fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(printable(text).as_bytes())?;
     Ok(out.flush()?)
 }
 

@@ -1,9 +1,8 @@
 //! Merging the layers into one [`Config`].
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
@@ -11,8 +10,8 @@ use toml::{Table, Value};
 
 use super::{Config, Invocation, UsageError};
 use crate::algorithms::ppo;
-use crate::trainer::find::nearest;
-use crate::trainer::{self, Resumed};
+use crate::runtime::files;
+use crate::trainer::{self, Resumed, checkpoint};
 
 /// What cannot change when a run is resumed: the shape of its state, and what it is called.
 const FIXED: [&str; 14] = [
@@ -58,15 +57,16 @@ pub fn resolve(
     let Invocation { config: file, resume, rewind, dashboard, json } = Invocation::from_arg_matches(matches)?;
     let run = trainer::Settings::from_arg_matches(matches)?;
     let given = given(matches, &run)?;
-    let resumed = resume.map(|request| Resumed::open(&request, &run.checkpoint_dir)).transpose()?;
-    let base = match (&file, &resumed) {
+    let resumed = resume.map(|request| open(&request, &run.checkpoint_dir)).transpose()?;
+    let mut base = match (&file, &resumed) {
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
         (None, None) => Layer::default(),
     };
+    let trainer::Settings { env, plugin, .. } = run;
     let env = match (given.get("env"), base.values.get("env")) {
         (None, Some(Value::String(env))) => env.clone(),
-        _ => run.env,
+        _ => env,
     };
     if let Some(resumed) = &resumed {
         check_fixed(resumed, &base.values, &given)?;
@@ -74,22 +74,36 @@ pub fn resolve(
     let env_settings = env_defaults(&env)?;
     let defaults: Table =
         table(&trainer::Settings::default())?.into_iter().chain(table(&env_settings)?).collect();
+    let mut notes = if resumed.is_some() { changes(&base.values, &given) } else { Vec::new() };
+    notes.extend(base.without_plugin());
     base.check(&defaults)?;
     let given_name = given.get("run_name").and_then(Value::as_str).map(String::from);
-    let notes = if resumed.is_some() { changes(&base.values, &given) } else { Vec::new() };
 
     let merged: Table = [defaults, base.values, given].into_iter().flatten().collect();
     let mut config = Config { run: merged.clone().try_into()?, ppo: merged.try_into()? };
     if resumed.as_ref().is_some_and(|resumed| !resumed.is_in_run()) {
         config.run.run_name = given_name; // another directory than that of the name in the checkpoint
     }
-    config.run.env = env; // its default is the program's
+    config.run.plugin = plugin;
     check(&config.run, &config.ppo)?;
     config.run.check_together().map_err(|error| UsageError(error.to_string()))?;
     if config.ppo.num_minibatches != env_settings.num_minibatches {
         config.run.auto_scale = false; // a number that was chosen is kept
     }
     Ok(Resolved { config, resumed, rewind, dashboard, json, notes })
+}
+
+/// Loads what `--resume` names. If it is nothing at all, the nearest name of a run may be what was meant.
+fn open(request: &Path, checkpoint_dir: &Path) -> Result<Resumed> {
+    Resumed::open(request, checkpoint_dir).map_err(|error| {
+        let names = trainer::run_dir::names(checkpoint_dir);
+        match (error.downcast_ref(), nearest(&request.to_string_lossy(), &names)) {
+            (Some(checkpoint::Error::Missing(_)), Some(name)) => {
+                anyhow!("{error}; did you mean the run {name}?")
+            }
+            _ => error,
+        }
+    })
 }
 
 /// What flags and environment variables say.
@@ -137,7 +151,7 @@ struct Layer {
 
 impl Layer {
     fn of_file(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = files::read_text(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(path.display().to_string(), &text)
     }
 
@@ -156,6 +170,15 @@ impl Layer {
                 Err(UsageError(format!("{origin}, line {line}: {message}")).into())
             }
         }
+    }
+
+    /// Takes out the plugin that runs of older versions stored. Gives a line that says so.
+    fn without_plugin(&mut self) -> Option<String> {
+        let plugin = self.values.remove("plugin")?;
+        let origin = &self.origin;
+        Some(format!(
+            "warning: {origin}: plugin = {plugin} is not loaded, since it is code; name it with --plugin"
+        ))
     }
 
     /// Checks that each key is known and each value of the right type.
@@ -187,6 +210,13 @@ fn known_settings() -> Vec<String> {
     let command = trainer::Settings::augment_args(Command::new("settings"));
     let command = ppo::Settings::augment_args(command);
     command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+}
+
+/// The name most like `name`, if any is like it at all.
+pub fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    let likeness = |other: &String| strsim::jaro_winkler(name, other);
+    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.75).then_some(best)
 }
 
 /// Refuses changes that the state of a resumed run does not allow.

@@ -24,7 +24,7 @@ use crate::runtime::DeviceKind;
 use crate::trainer::{self, thousands};
 
 pub use command::{Invocation, train_command, with_variables};
-pub use layers::{Resolved, resolve};
+pub use layers::{Resolved, nearest, resolve};
 pub use scaling::{auto_devices, check_devices};
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.

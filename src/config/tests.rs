@@ -63,7 +63,6 @@ fn a_written_configuration_reads_back_the_same() {
         ["--env", "cartpole"],
         ["--num-envs", "2048"],
         ["--device", "cuda"],
-        ["--plugin", "/a/b \"c\".so"],
         ["--seed", "9223372036854775807"],
         ["--max-grad-norm", "inf"],
         ["--run-suffix", "x"],
@@ -83,6 +82,36 @@ fn a_written_configuration_reads_back_the_same() {
         assert!(again.adapt(DeviceKind::Cpu).unwrap().is_empty());
         assert_eq!(again, original);
     }
+}
+
+/// It is code, so that a file which somebody else may have written names none.
+#[test]
+fn a_plugin_comes_from_a_flag_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugin = Path::new("/mine.so");
+    let written = config(&["--plugin", "/mine.so"]);
+    assert_eq!(written.run.plugin.as_deref(), Some(plugin));
+    assert!(!written.to_toml().unwrap().contains("/mine.so"));
+
+    let path = file(dir.path(), "plugin = \"/theirs.so\"\nnum_envs = 64\n");
+    let resolved = try_resolve(&["--config", &path]).unwrap();
+    assert_eq!((resolved.config.run.plugin, resolved.config.ppo.num_envs), (None, 64));
+    let note = format!(
+        "warning: {path}: plugin = \"/theirs.so\" is not loaded, since it is code; name it with --plugin"
+    );
+    assert_eq!(resolved.notes, [note]);
+    assert_eq!(config(&["--config", &path, "--plugin", "/mine.so"]).run.plugin.as_deref(), Some(plugin));
+    assert_eq!(Config::stored("plugin = \"/theirs.so\"").unwrap().run.plugin, None);
+
+    let run = dir.path().join("run");
+    fs::create_dir(&run).unwrap();
+    let config = "env = \"cartpole\"\nplugin = \"/theirs.so\"\n".to_string();
+    let (env, progress) = ("cartpole".to_string(), Progress::new(&[]));
+    let stored = Checkpoint { config, env, progress, state: Vec::new(), best: None };
+    stored.save(&run.join("checkpoint_1.ckpt")).unwrap();
+    let resolved = try_resolve(&["--resume", run.to_str().unwrap()]).unwrap();
+    assert_eq!(resolved.config.run.plugin, None);
+    assert!(resolved.notes[0].contains("is not loaded"), "{:?}", resolved.notes);
 }
 
 #[test]
@@ -200,7 +229,6 @@ fn checkpoint(dir: &Path, args: &[&str]) -> String {
     };
     checkpoint.save(&run.join("checkpoint_0.ckpt")).unwrap();
     std::fs::write(run.join("meta.json"), r#"{"id": "abc"}"#).unwrap(); // the mark of a run
-    fs::write(run.join("config.toml"), &checkpoint.config).unwrap();
     dir.to_str().unwrap().to_string()
 }
 

@@ -16,6 +16,8 @@ pub struct Entry {
     pub make: fn() -> Box<dyn AnyEnv>,
     /// Settings of training that differ from the general defaults, as lines of a configuration file.
     pub defaults: &'static str,
+    /// Entity and project at Weights & Biases, where the environment's documentation names them.
+    pub wandb: Option<(&'static str, &'static str)>,
     describe: Option<fn() -> Description>,
     painter: Option<fn() -> Box<dyn Painter>>,
 }
@@ -23,7 +25,7 @@ pub struct Entry {
 impl Entry {
     /// An environment whose numbers have no names yet, with the general defaults.
     pub const fn new(name: &'static str, summary: &'static str, make: fn() -> Box<dyn AnyEnv>) -> Entry {
-        Entry { name, summary, make, defaults: "", describe: None, painter: None }
+        Entry { name, summary, make, defaults: "", wandb: None, describe: None, painter: None }
     }
 
     /// Settings of training that differ from the general defaults, as lines of a configuration file: `num_envs = 64`.
@@ -39,6 +41,12 @@ impl Entry {
     /// What draws its states; otherwise the numbers of the observation are listed.
     pub const fn painted(self, painter: fn() -> Box<dyn Painter>) -> Entry {
         Entry { painter: Some(painter), ..self }
+    }
+
+    /// The entity and project at Weights & Biases that its documentation names; without, runs go to the account's default
+    /// entity and a project of the environment's name.
+    pub const fn wandb(self, entity: &'static str, project: &'static str) -> Entry {
+        Entry { wandb: Some((entity, project)), ..self }
     }
 
     pub fn spec(&self) -> EnvSpec {
@@ -73,7 +81,8 @@ pub const fn builtin() -> [Entry; 2] {
         Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
             .described(hackmatrix::host::describe::description)
             .painted(hackmatrix::painter)
-            .defaults(include_str!("../../jax_env_spec/hackmatrix/defaults.toml")),
+            .defaults(include_str!("../../jax_env_spec/hackmatrix/defaults.toml"))
+            .wandb("charles-team", "hackmatrix"),
         Entry::new("cartpole", "balance a pole on a cart (Gymnasium CartPole-v1)", || boxed(CartPole))
             .described(cartpole::description)
             .painted(cartpole::painter)

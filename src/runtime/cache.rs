@@ -1,17 +1,22 @@
 //! The program cache: compiled programs on disk, so that a program that was compiled once starts at once.
 //!
 //! A file's name is the hash of all that decides the compiled code ([`Key`]). Its content is a header
-//! (magic, format version, checksum) and what the plugin serialized. A file that is cut off, changed or of
-//! another format is no entry: the program is compiled again and the file rewritten. Nothing that goes wrong
-//! here is an error for the user, since compiling always works; it is a warning at most.
+//! (magic, format version, the key, checksum) and what the plugin serialized. A file that is cut off, changed, of another
+//! key or of another format is no entry: the program is compiled again and the file rewritten, before the plugin
+//! sees a byte of it. The checksum tells what was damaged, not who wrote it: that is why folders and files that others can
+//! write to are refused. Nothing that goes wrong here is an error for the user, since compiling always works;
+//! it is a warning at most.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
+
+use super::files;
+use crate::output::tell;
 
 /// Where a program came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +28,8 @@ pub enum CacheOutcome {
 }
 
 const MAGIC: &[u8; 8] = b"LSPROGRM";
-const FORMAT_VERSION: u32 = 1;
-const HEADER_SIZE: usize = 8 + 4 + 32;
+const FORMAT_VERSION: u32 = 2;
+const HEADER_SIZE: usize = 8 + 4 + 32 + 32;
 const EXTENSION: &str = "program";
 
 /// How much disk the cache may take, in bytes; the entries unused for longest go first.
@@ -43,13 +48,30 @@ impl ProgramCache {
         let is_off =
             std::env::var_os("LOCKSTEP_NO_CACHE").is_some_and(|value| !value.is_empty() && value != "0");
         match super::cache_folder() {
-            Some(folder) if !is_off => ProgramCache::at(folder.join("programs")),
+            Some(folder) if !is_off => match files::distrust(&folder) {
+                Some(reason) => ProgramCache::distrusted(&reason),
+                None => ProgramCache::at(folder.join("programs")),
+            },
             _ => ProgramCache::disabled(),
         }
     }
 
+    /// A folder of the caller's choice; disabled if others can write to it, which is said once.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        ProgramCache { folder: Some(folder.into()), size_limit: SIZE_LIMIT }
+        let folder = folder.into();
+        match files::distrust(&folder) {
+            Some(reason) => ProgramCache::distrusted(&reason),
+            None => ProgramCache { folder: Some(folder), size_limit: SIZE_LIMIT },
+        }
+    }
+
+    fn distrusted(reason: &str) -> Self {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            let advice = "set LOCKSTEP_CACHE_DIR to a folder of your own";
+            tell(&format!("lockstep: programs are not cached: {reason}; {advice}"));
+        });
+        ProgramCache::disabled()
     }
 
     pub fn disabled() -> Self {
@@ -63,9 +85,9 @@ impl ProgramCache {
     /// The serialized program under `key`, if there is a whole one.
     pub(super) fn load(&self, key: &Key) -> Option<Vec<u8>> {
         let path = self.path(key)?;
-        let mut entry = fs::read(&path).ok()?;
-        if !is_whole(&entry) {
-            tracing::debug!("{} is no whole program and is compiled again", path.display());
+        let mut entry = files::read(&path, self.size_limit).ok()?;
+        if files::distrust(&path).is_some() || !is_whole(&entry, key) {
+            tracing::debug!("{} is no whole program of ours and is compiled again", path.display());
             return None;
         }
         // The time of last use decides what is evicted; not being able to note it does no harm.
@@ -78,7 +100,7 @@ impl ProgramCache {
     /// Keeps a serialized program under `key`.
     pub(super) fn store(&self, key: &Key, serialized: &[u8]) {
         let Some(path) = self.path(key) else { return };
-        if let Err(error) = write_entry(&path, serialized).and_then(|()| self.evict()) {
+        if let Err(error) = write_entry(&path, key, serialized).and_then(|()| self.evict()) {
             tracing::warn!("the program cache cannot be written ({}): {error}", path.display());
         }
     }
@@ -87,14 +109,20 @@ impl ProgramCache {
         Some(self.folder.as_ref()?.join(key.name()).with_extension(EXTENSION))
     }
 
-    /// Removes the entries unused for longest until the rest fits the limit.
+    /// Removes the entries unused for longest until the rest fits the limit. Files of others are left alone.
     fn evict(&self) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(is_own_name) {
+                continue;
+            }
+            let path = entry.path();
             // Another process may have removed it in between.
-            if let Ok(metadata) = fs::metadata(&path) {
+            if let Ok(metadata) = fs::symlink_metadata(&path)
+                && metadata.is_file()
+            {
                 entries.push((metadata.modified()?, metadata.len(), path));
             }
         }
@@ -111,25 +139,37 @@ impl ProgramCache {
     }
 }
 
-/// Whether `entry` has the header of this format and the payload that its checksum was taken of.
-fn is_whole(entry: &[u8]) -> bool {
-    entry.split_at_checked(HEADER_SIZE).is_some_and(|(found, payload)| found == header(payload))
+/// Whether a file's name is that of an entry, or of one that a process has begun to write.
+fn is_own_name(name: &str) -> bool {
+    let is_key = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match name.split('.').collect::<Vec<_>>()[..] {
+        [key, EXTENSION] => is_key(key),
+        ["", key, EXTENSION, process, number] => is_key(key) && is_number(process) && is_number(number),
+        _ => false,
+    }
 }
 
-fn header(payload: &[u8]) -> [u8; HEADER_SIZE] {
+/// Whether `entry` has the header of this format and key, and the payload that its checksum was taken of.
+fn is_whole(entry: &[u8], key: &Key) -> bool {
+    entry.split_at_checked(HEADER_SIZE).is_some_and(|(found, payload)| found == header(key, payload))
+}
+
+fn header(key: &Key, payload: &[u8]) -> [u8; HEADER_SIZE] {
     let mut header = [0; HEADER_SIZE];
     header[..8].copy_from_slice(MAGIC);
     header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-    header[12..].copy_from_slice(&Sha256::digest(payload));
+    header[12..44].copy_from_slice(&key.digest());
+    header[44..].copy_from_slice(&Sha256::digest(payload));
     header
 }
 
 /// Writes beside the final name and renames, so that a reader sees a whole entry or none.
-fn write_entry(path: &Path, serialized: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+fn write_entry(path: &Path, key: &Key, serialized: &[u8]) -> io::Result<()> {
+    files::make_folder(path.parent().unwrap_or(Path::new(".")))?;
     let temporary = super::temporary_beside(path);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(&header(serialized))?;
+    let written = files::make_file(&temporary).and_then(|mut file| {
+        file.write_all(&header(key, serialized))?;
         file.write_all(serialized)
     });
     let placed = written.and_then(|()| fs::rename(&temporary, path));
@@ -143,8 +183,11 @@ fn write_entry(path: &Path, serialized: &[u8]) -> io::Result<()> {
 pub(super) struct Key(Sha256);
 
 impl Key {
+    /// Of nothing but the format, so that entries of two formats lie side by side.
     pub fn new() -> Self {
-        Key(Sha256::new())
+        let mut key = Key(Sha256::new());
+        key.add(&FORMAT_VERSION.to_le_bytes());
+        key
     }
 
     /// Adds one part; parts do not run into each other.
@@ -178,8 +221,12 @@ impl Key {
         self.add(host.as_bytes())
     }
 
+    fn digest(&self) -> [u8; 32] {
+        self.0.clone().finalize().into()
+    }
+
     fn name(&self) -> String {
-        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -314,5 +361,51 @@ mod tests {
         assert_eq!(cache.load(&b), None);
         assert_eq!(cache.load(&a), Some(vec![1; 100]));
         assert_eq!(cache.load(&c), Some(vec![3; 100]));
+    }
+
+    /// Whatever else lies in the folder: `LOCKSTEP_CACHE_DIR` may be a home directory with a folder `programs`.
+    #[test]
+    fn files_of_others_are_not_evicted() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ProgramCache { size_limit: 1, ..ProgramCache::at(folder.path()) };
+        let theirs = ["thesis.program", "notes.txt", ".profile", &format!("{}.bak", key(&["b"]).name())];
+        for name in theirs {
+            fs::write(folder.path().join(name), [0; 1000]).unwrap();
+        }
+        let begun = folder.path().join(format!(".{}.program.1234.5", key(&["b"]).name()));
+        fs::write(&begun, "").unwrap();
+        File::options().append(true).open(&begun).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        cache.store(&key(&["a"]), &[1; 100]);
+        assert!(theirs.iter().all(|name| folder.path().join(name).exists()));
+        assert!(!begun.exists());
+        assert!(!cache.path(&key(&["a"])).unwrap().exists());
+    }
+
+    #[test]
+    fn an_entry_under_another_key_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ProgramCache::at(folder.path());
+        let [a, b] = ["a", "b"].map(|name| key(&[name]));
+        cache.store(&a, &[1; 100]);
+        fs::copy(cache.path(&a).unwrap(), cache.path(&b).unwrap()).unwrap();
+        assert_eq!(cache.load(&b), None);
+        assert_eq!(cache.load(&a), Some(vec![1; 100]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_write_is_no_entry() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ProgramCache::at(folder.path());
+        let a = key(&["a"]);
+        cache.store(&a, &[1; 100]);
+        let open_to_all = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        open_to_all(&cache.path(&a).unwrap());
+        assert_eq!(cache.load(&a), None);
+        cache.store(&a, &[1; 100]);
+        assert_eq!(cache.load(&a), Some(vec![1; 100]));
+        open_to_all(folder.path());
+        assert!(!ProgramCache::at(folder.path()).is_enabled());
     }
 }

@@ -20,6 +20,15 @@ pub enum Error {
     #[error("{} is a shared library but no PJRT plugin: it does not export GetPjrtApi", path.display())]
     NotAPlugin { path: PathBuf },
 
+    #[error("{} is a PJRT plugin that does not work here: its GetPjrtApi gives nothing", path.display())]
+    NoApi { path: PathBuf },
+
+    #[error(
+        "the plugin {} is not loaded: {reason}; correct that, set LOCKSTEP_CACHE_DIR to a folder of your own, or name a \
+         plugin that you trust with --plugin", path.display()
+    )]
+    PluginDistrusted { path: PathBuf, reason: String },
+
     #[error("{} speaks version {major}.{minor} of the PJRT API; lockstep speaks major version 0", path.display())]
     ApiVersion { path: PathBuf, major: i32, minor: i32 },
 

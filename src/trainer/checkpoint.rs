@@ -9,9 +9,11 @@
 //! All numbers are little-endian. The arrays stand outside the bincode header because they are nearly all of the
 //! file: they are written and read as plain bytes, at the speed of the disk and the checksum. Loading tells apart
 //! what can be wrong with a file, because the remedies differ: another file, a newer lockstep, an older checkpoint.
+//!
+//! A file may come from anywhere, and its checksum is one that anybody can take. So the first bytes and the length are looked
+//! at before anything else is read, and no number in the file is believed: memory is taken for what is really there.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use super::files::write_durably;
 use super::progress::Progress;
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, HostArray};
+use crate::runtime::files;
 
 /// The format that this program writes. It reads this one and all before it, and none that is newer.
 pub const FORMAT_VERSION: u32 = 2;
@@ -29,6 +32,8 @@ pub const FORMAT_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"LOCKSTEP";
 const PREFIX: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
 const CHECKSUM: usize = 32;
+/// The most bytes of a header; that of a large run has some thousands.
+const HEADER_LIMIT: usize = 64 << 20;
 
 /// A run at the end of one update.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +118,7 @@ impl Checkpoint {
             arrays: types(&self.state),
         };
         let best = self.best.as_ref().map(BestHeader::of);
-        let header = bincode::serde::encode_to_vec((header, best), encoding())?;
+        let header = encode_header(&(header, best))?;
         let arrays = || self.state.iter().chain(self.best.iter().flat_map(|best| &best.params));
         let array_bytes: usize = arrays().map(|(_, array)| array.array_type().byte_size()).sum();
         let body_length = (header.len() + array_bytes) as u64;
@@ -136,12 +141,12 @@ impl Checkpoint {
     /// # Errors
     /// An [`Error`] of one line, which says what is wrong with the file.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let bytes = fs::read(path).map_err(|error| match error.kind() {
+        let unreadable = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::Missing(path.into()),
             _ => Error::Unreadable(path.into(), error),
-        })?;
-        let (version, body) = checked_body(path, &bytes)?;
-        decode(version, body).ok_or(Error::Damaged(path.into(), "its content cannot be decoded"))
+        };
+        let (mut file, length) = files::open(path).map_err(unreadable)?;
+        read(path, &mut file, length)
     }
 
     /// Puts the arrays into the order of `types`, after checking that there are exactly those.
@@ -159,17 +164,38 @@ impl Checkpoint {
     }
 }
 
-/// The format version and the body of a file whose frame and checksum are right.
-fn checked_body<'a>(path: &Path, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), Error> {
+/// Reads a file of `length` bytes: its frame first, then twice its content, for the checksum and for the values.
+fn read(path: &Path, file: &mut (impl Read + Seek), length: u64) -> Result<Checkpoint, Error> {
+    let unreadable = |error| Error::Unreadable(path.into(), error);
+    let mut prefix = Vec::with_capacity(PREFIX);
+    file.take(PREFIX as u64).read_to_end(&mut prefix).map_err(unreadable)?;
+    let (version, body_length) = checked_prefix(path, &prefix, length)?;
+
+    file.rewind().map_err(unreadable)?;
+    let mut hash = Hashing { inner: &mut io::sink(), hash: Sha256::new() };
+    io::copy(&mut file.take(PREFIX as u64 + body_length), &mut hash).map_err(unreadable)?;
+    let mut checksum = [0; CHECKSUM];
+    file.read_exact(&mut checksum).map_err(unreadable)?;
+    if hash.hash.finalize()[..] != checksum {
+        return Err(Error::Damaged(path.into(), "its checksum does not match"));
+    }
+
+    file.seek(SeekFrom::Start(PREFIX as u64)).map_err(unreadable)?;
+    let body = BufReader::with_capacity(1 << 20, file).take(body_length);
+    decode(version, body).ok_or(Error::Damaged(path.into(), "its content cannot be decoded"))
+}
+
+/// The format version, and the length of the body of a file whose first bytes and length are right.
+fn checked_prefix(path: &Path, prefix: &[u8], length: u64) -> Result<(u32, u64), Error> {
     let damaged = |reason| Error::Damaged(path.into(), reason);
-    let magic = &bytes[..bytes.len().min(MAGIC.len())];
-    if bytes.is_empty() || !MAGIC.starts_with(magic) {
+    let magic = &prefix[..prefix.len().min(MAGIC.len())];
+    if prefix.is_empty() || !MAGIC.starts_with(magic) {
         return Err(Error::Foreign(path.into()));
     }
-    let truncated = |whole: u64| Error::Truncated(path.into(), bytes.len() as u64, whole);
-    let Some((prefix, rest)) = bytes.split_at_checked(PREFIX) else {
+    let truncated = |whole: u64| Error::Truncated(path.into(), length, whole);
+    if prefix.len() < PREFIX {
         return Err(truncated((PREFIX + CHECKSUM) as u64));
-    };
+    }
     let version = u32::from_le_bytes(prefix[8..12].try_into().expect("four bytes"));
     let body_length = u64::from_le_bytes(prefix[12..].try_into().expect("eight bytes"));
     if version > FORMAT_VERSION {
@@ -179,49 +205,50 @@ fn checked_body<'a>(path: &Path, bytes: &'a [u8]) -> Result<(u32, &'a [u8]), Err
         return Err(damaged("there is no format 0"));
     }
     let whole = body_length.saturating_add((PREFIX + CHECKSUM) as u64);
-    match (bytes.len() as u64).cmp(&whole) {
-        std::cmp::Ordering::Less => return Err(truncated(whole)),
-        std::cmp::Ordering::Greater => return Err(damaged("there are bytes after its end")),
-        std::cmp::Ordering::Equal => {}
+    match length.cmp(&whole) {
+        std::cmp::Ordering::Less => Err(truncated(whole)),
+        std::cmp::Ordering::Greater => Err(damaged("there are bytes after its end")),
+        std::cmp::Ordering::Equal => Ok((version, body_length)),
     }
-    let (content, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
-    if Sha256::digest(content)[..] != *checksum {
-        return Err(damaged("its checksum does not match"));
-    }
-    Ok((version, &rest[..rest.len() - CHECKSUM]))
 }
 
-fn decode(version: u32, body: &[u8]) -> Option<Checkpoint> {
-    let mut rest = body;
-    let Header { config, env, progress, arrays } = decode_header(&mut rest)?;
-    let best: Option<BestHeader> = if version >= 2 { decode_header(&mut rest)? } else { None };
-    let state = decode_arrays(arrays, &mut rest)?;
+fn decode(version: u32, mut body: Take<impl Read>) -> Option<Checkpoint> {
+    let Header { config, env, progress, arrays } = decode_header(&mut body)?;
+    let best: Option<BestHeader> = if version >= 2 { decode_header(&mut body)? } else { None };
+    let state = decode_arrays(arrays, &mut body)?;
     let best = match best {
         Some(BestHeader { update, timesteps, mean_return, arrays }) => {
-            Some(Best { update, timesteps, mean_return, params: decode_arrays(arrays, &mut rest)? })
+            Some(Best { update, timesteps, mean_return, params: decode_arrays(arrays, &mut body)? })
         }
         None => None,
     };
-    rest.is_empty().then_some(Checkpoint { config, env, progress, state, best })
+    let is_whole = body.limit() == 0 && progress.is_sound();
+    is_whole.then_some(Checkpoint { config, env, progress, state, best })
 }
 
-fn decode_header<T: serde::de::DeserializeOwned>(bytes: &mut &[u8]) -> Option<T> {
-    let (header, read) = bincode::serde::decode_from_slice(bytes, encoding()).ok()?;
-    *bytes = &bytes[read..];
-    Some(header)
-}
-
-fn decode_arrays(types: Vec<(String, ArrayType)>, bytes: &mut &[u8]) -> Option<NamedArrays> {
+fn decode_arrays(types: Vec<(String, ArrayType)>, body: &mut Take<impl Read>) -> Option<NamedArrays> {
     let decode = |(name, array_type): (String, ArrayType)| {
-        let (values, rest) = bytes.split_at_checked(array_type.byte_size())?;
-        *bytes = rest;
-        Some((name, HostArray::from_bytes(&array_type, values)?))
+        let size = array_type.checked_byte_size().filter(|size| *size as u64 <= body.limit())?;
+        let mut values = vec![0; size];
+        body.read_exact(&mut values).ok()?;
+        Some((name, HostArray::from_bytes(&array_type, &values)?))
     };
     types.into_iter().map(decode).collect()
 }
 
+// All that the format has of bincode.
+
+fn encode_header(header: &impl Serialize) -> anyhow::Result<Vec<u8>> {
+    Ok(bincode::serde::encode_to_vec(header, encoding())?)
+}
+
+fn decode_header<T: serde::de::DeserializeOwned>(body: &mut impl Read) -> Option<T> {
+    bincode::serde::decode_from_std_read(body, encoding()).ok()
+}
+
+/// The limit holds for what lengths in the header claim as well, before memory is taken for it.
 fn encoding() -> impl bincode::config::Config {
-    bincode::config::standard()
+    bincode::config::standard().with_limit::<HEADER_LIMIT>()
 }
 
 /// What tells `arrays` apart from `types`, one phrase for each name.
@@ -274,6 +301,8 @@ impl Write for Hashing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::array::DType;
 
@@ -355,13 +384,68 @@ mod tests {
     #[test]
     fn no_single_flipped_bit_and_no_cut_goes_unnoticed() {
         let (_dir, path, good) = saved();
+        let load = |bytes: &[u8]| read(&path, &mut io::Cursor::new(bytes), bytes.len() as u64);
         for position in 0..good.len() {
             let mut bytes = good.clone();
             bytes[position] ^= 1 << (position % 8);
-            assert!(checked_body(&path, &bytes).is_err(), "a flipped bit in byte {position}");
-            assert!(checked_body(&path, &good[..position]).is_err(), "cut at {position}");
+            assert!(load(&bytes).is_err(), "a flipped bit in byte {position}");
+            assert!(load(&good[..position]).is_err(), "cut at {position}");
         }
-        assert!(checked_body(&path, &good).is_ok());
+        assert!(load(&good).is_ok());
+    }
+
+    /// A file with this body, whose frame and checksum are right.
+    fn framed(body: &[u8]) -> Vec<u8> {
+        let prefix = [&MAGIC[..], &FORMAT_VERSION.to_le_bytes(), &(body.len() as u64).to_le_bytes()].concat();
+        let content = [&prefix[..], body].concat();
+        [&content[..], &Sha256::digest(&content)].concat()
+    }
+
+    /// Anybody can take a checksum of a file that was made to do harm.
+    #[test]
+    fn no_number_in_a_file_is_believed() {
+        let load = |body: &[u8]| {
+            let bytes = framed(body);
+            read(Path::new("bad.ckpt"), &mut io::Cursor::new(&bytes), bytes.len() as u64)
+                .unwrap_err()
+                .to_string()
+        };
+        let undecodable = "bad.ckpt is damaged: its content cannot be decoded";
+        // The length of the configuration's text: 253 stands before a u64.
+        for length in [1u64 << 40, u64::MAX, (HEADER_LIMIT + 1) as u64] {
+            assert_eq!(load(&[&[253][..], &length.to_le_bytes(), b"env"].concat()), undecodable);
+        }
+        let with = |change: &dyn Fn(&mut Header)| {
+            let Checkpoint { config, env, progress, .. } = sample();
+            let mut header = Header { config, env, progress, arrays: Vec::new() };
+            change(&mut header);
+            encode_header(&(header, None::<BestHeader>)).unwrap()
+        };
+        for shape in [vec![1 << 33, 1 << 33], vec![0, 1 << 63, 4], vec![1 << 40]] {
+            let arrays = vec![("w".to_string(), ArrayType::new(DType::F32, shape))];
+            assert_eq!(load(&with(&|header| header.arrays = arrays.clone())), undecodable);
+        }
+        assert_eq!(load(&with(&|header| header.progress.update = u64::MAX)), undecodable);
+        assert_eq!(load(&with(&|header| header.progress.seconds = f64::NAN)), undecodable);
+    }
+
+    /// What is no checkpoint is not read at all: neither a pipe nor terabytes of zeros.
+    #[test]
+    #[cfg(unix)]
+    fn the_first_bytes_and_the_length_come_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.ckpt");
+        let message = || Checkpoint::load(&path).unwrap_err().to_string();
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(1 << 40).unwrap();
+        assert!(message().ends_with("is not a lockstep checkpoint"), "{}", message());
+        let (_dir, good, _) = saved();
+        fs::copy(&good, &path).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(message().ends_with("there are bytes after its end"), "{}", message());
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(message().ends_with("it is no regular file"), "{}", message());
     }
 
     /// Written by the versions of the format; they must stay readable. The first knew nothing of best parameters.

@@ -1,16 +1,26 @@
-//! Reading the metrics of a run back, also while somebody else writes them: the logged rows, and the curves of all updates.
+//! Reading a run's `metrics.jsonl` back, also while somebody else writes it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use clap::ValueEnum;
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::logs::{CURVES, METRICS};
+use super::logs::METRICS;
+use crate::runtime::files;
+
+/// The most bytes of a row, and the most numbers of a history: more than any run has, and less than a memory.
+const MOST_BYTES: u64 = 1 << 20;
+const MOST_VALUES: usize = 1 << 28;
+
+/// Reads the next line into `line`, or of a longer one than rows can be its beginning.
+fn read_line(reader: &mut impl BufRead, line: &mut String) -> io::Result<usize> {
+    line.clear();
+    reader.take(MOST_BYTES).read_line(line)
+}
 
 /// The last updates that a run has logged: up to `update`, and at all; 0 where there is none.
 pub fn last_logged(run: &Path, update: u64) -> (u64, u64) {
@@ -18,13 +28,16 @@ pub fn last_logged(run: &Path, update: u64) -> (u64, u64) {
     struct Logged {
         update: u64,
     }
-    let Ok(file) = File::open(run.join(METRICS)) else { return (0, 0) };
-    let rows =
-        BufReader::new(file).lines().map_while(|line| serde_json::from_str::<Logged>(&line.ok()?).ok());
+    let Ok((file, _)) = files::open(&run.join(METRICS)) else { return (0, 0) };
+    let (mut reader, mut line) = (BufReader::new(file), String::new());
+    let rows = std::iter::from_fn(|| {
+        read_line(&mut reader, &mut line).ok()?;
+        serde_json::from_str::<Logged>(&line).ok()
+    });
     rows.fold((0, 0), |(before, _), row| (if row.update <= update { row.update } else { before }, row.update))
 }
 
-/// Rows of metrics: one column of numbers for each name, all of the same length.
+/// The curves of a run: one column of numbers for each name, all of the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     columns: BTreeMap<String, Vec<f64>>,
@@ -45,19 +58,24 @@ impl History {
     /// Adds the rows of a file from byte `start` on. Gives the byte after the last of them.
     fn read_from(&mut self, path: &Path, start: u64) -> Result<u64> {
         let cannot = || format!("cannot read {}", path.display());
-        let mut file = File::open(path).with_context(cannot)?;
+        let (mut file, _) = files::open(path).with_context(cannot)?;
         file.seek(SeekFrom::Start(start)).with_context(cannot)?;
         let (mut reader, mut line, mut end) = (BufReader::new(file), String::new(), start);
         loop {
-            line.clear();
-            reader.read_line(&mut line).with_context(cannot)?;
+            let length = read_line(&mut reader, &mut line).with_context(cannot)?;
+            let number = self.rows + 1;
+            ensure!((length as u64) < MOST_BYTES, "line {number} of {} is too long", path.display());
             if !line.ends_with('\n') {
                 return Ok(end);
             }
-            let row: Map<String, Value> = serde_json::from_str(&line).with_context(|| {
-                format!("line {} of {} is no row of metrics", self.rows + 1, path.display())
-            })?;
+            let row: Map<String, Value> = serde_json::from_str(&line)
+                .with_context(|| format!("line {number} of {} is no row of metrics", path.display()))?;
             self.add(&row);
+            ensure!(
+                self.columns.len() * self.rows <= MOST_VALUES,
+                "{} holds too many numbers",
+                path.display()
+            );
             end += line.len() as u64;
         }
     }
@@ -105,110 +123,24 @@ impl History {
         self.columns.get(name).map(Vec::as_slice)
     }
 
-    /// The finite values of a metric over an axis, of the updates before `end`.
-    fn curve(&self, name: &str, axis: Axis, end: f64) -> impl Iterator<Item = (f64, f64)> {
-        let column = |name: &str| self.column(name).unwrap_or_default().iter().copied();
-        let points = column(axis.column()).zip(column(name)).enumerate();
-        let before =
-            points.filter(move |(row, _)| self.get(*row, "update").is_none_or(|update| update < end));
-        before.map(|(_, point)| point).filter(|(x, y)| x.is_finite() && y.is_finite())
+    /// The finite values of a metric over timesteps.
+    pub fn curve(&self, name: &str) -> Vec<(f64, f64)> {
+        let (Some(x), Some(y)) = (self.column("timesteps"), self.column(name)) else { return Vec::new() };
+        x.iter().copied().zip(y.iter().copied()).filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
     }
 
     /// The largest finite value of a metric.
     pub fn best(&self, name: &str) -> Option<f64> {
-        let values = self.column(name)?.iter().copied();
-        values.filter(|value| value.is_finite()).reduce(f64::max)
-    }
-}
-
-/// What a curve is drawn over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Axis {
-    Update,
-    #[default]
-    Timesteps,
-    /// Seconds of training.
-    Time,
-}
-
-impl Axis {
-    /// The column with its values.
-    fn column(self) -> &'static str {
-        match self {
-            Axis::Update => "update",
-            Axis::Timesteps => "timesteps",
-            Axis::Time => "wall_seconds",
-        }
-    }
-
-    /// What its numbers are.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Axis::Update => "updates",
-            Axis::Timesteps => "timesteps",
-            Axis::Time => "seconds",
-        }
-    }
-}
-
-/// The curves of a run: one point for every update where the run kept them, one for every logged row where it did not, such
-/// as for evaluations.
-#[derive(Clone, Debug, Default)]
-pub struct Curves {
-    updates: History,
-    logged: History,
-}
-
-impl Curves {
-    /// Reads the curves of the run in a directory.
-    ///
-    /// # Errors
-    /// As [`History::read`].
-    pub fn read(run: &Path) -> Result<Self> {
-        let mut curves = Self { updates: History::default(), logged: History::read(run)? };
-        let path = run.join(CURVES);
-        if path.exists() {
-            curves.updates.read_from(&path, 0)?;
-        }
-        Ok(curves)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.updates.is_empty() && self.logged.is_empty()
-    }
-
-    /// Whether the run has such a metric.
-    pub fn has(&self, name: &str) -> bool {
-        self.updates.column(name).is_some() || self.logged.column(name).is_some()
-    }
-
-    /// The names of all metrics, in alphabetical order.
-    pub fn names(&self) -> BTreeSet<&str> {
-        self.updates.names().chain(self.logged.names()).collect()
-    }
-
-    /// The finite values of a metric over an axis.
-    pub fn curve(&self, name: &str, axis: Axis) -> Vec<(f64, f64)> {
-        // Where the updates were kept, the logged rows are means of the same numbers.
-        let kept = self.updates.column(name).and_then(|_| self.updates.get(0, "update"));
-        let logged = self.logged.curve(name, axis, kept.unwrap_or(f64::INFINITY));
-        logged.chain(self.updates.curve(name, axis, f64::INFINITY)).collect()
+        self.curve(name).into_iter().map(|(_, y)| y).reduce(f64::max)
     }
 }
 
 /// The curves of a run that goes on: reads what is new, and of a long run keeps what a screen can show.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Follower {
-    updates: Place,
-    logged: Place,
-    curves: Curves,
-}
-
-/// How far a file is read.
-#[derive(Debug)]
-struct Place {
     path: PathBuf,
     end: u64,
+    history: History,
 }
 
 /// Rows that a follower keeps at most.
@@ -217,42 +149,32 @@ const MOST_ROWS: usize = 1 << 13;
 impl Follower {
     /// Follows the run in a directory, from its beginning.
     pub fn new(run: &Path) -> Self {
-        let place = |name: &str| Place { path: run.join(name), end: 0 };
-        Self { updates: place(CURVES), logged: place(METRICS), curves: Curves::default() }
+        Self { path: run.join(METRICS), ..Self::default() }
     }
 
     /// The curves as they are now.
     ///
     /// # Errors
     /// As [`History::read`].
-    pub fn update(&mut self) -> Result<&Curves> {
-        self.updates.read_on(&mut self.curves.updates)?;
-        self.logged.read_on(&mut self.curves.logged)?;
-        Ok(&self.curves)
+    pub fn update(&mut self) -> Result<&History> {
+        let length = fs::metadata(&self.path).map_or(0, |data| data.len());
+        // A file that was cut back belongs to a run that went back to a checkpoint.
+        if length < self.end || (length > self.end && self.read().is_err()) {
+            *self = Self { path: std::mem::take(&mut self.path), ..Self::default() };
+            self.read()?;
+        }
+        Ok(&self.history)
     }
 
     /// The curves as they were at the last update.
-    pub fn curves(&self) -> &Curves {
-        &self.curves
-    }
-}
-
-impl Place {
-    fn read_on(&mut self, history: &mut History) -> Result<()> {
-        let length = fs::metadata(&self.path).map_or(0, |data| data.len());
-        // A file that was cut back belongs to a run that went back to a checkpoint.
-        if length < self.end || (length > self.end && self.read(history).is_err()) {
-            *history = History::default();
-            self.end = 0;
-            self.read(history)?;
-        }
-        Ok(())
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
-    fn read(&mut self, history: &mut History) -> Result<()> {
-        self.end = history.read_from(&self.path, self.end)?;
-        while history.rows > MOST_ROWS {
-            history.thin_out();
+    fn read(&mut self) -> Result<()> {
+        self.end = self.history.read_from(&self.path, self.end)?;
+        while self.history.rows > MOST_ROWS {
+            self.history.thin_out();
         }
         Ok(())
     }
@@ -269,7 +191,7 @@ mod tests {
         let row = |x: usize| format!("{{\"timesteps\":{x}}}\n");
         let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
         let seen = |follower: &mut Follower| {
-            let history = &follower.update().unwrap().logged;
+            let history = follower.update().unwrap();
             (history.len(), history.column("timesteps").and_then(|column| column.last().copied()))
         };
         let mut follower = Follower::new(dir.path());
@@ -287,31 +209,6 @@ mod tests {
     }
 
     #[test]
-    fn curves_have_a_point_for_every_update_that_was_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let row = |update: u64, more: &str| {
-            let (steps, seconds) = (10 * update, update as f64 / 2.0);
-            format!("{{\"update\":{update},\"timesteps\":{steps},\"wall_seconds\":{seconds}{more}}}\n")
-        };
-        // The first four updates were only logged; of the others every second was kept.
-        let logged = [2, 4, 6, 8].map(|update| row(update, &format!(",\"a\":{update},\"eval/b\":-{update}")));
-        fs::write(dir.path().join(METRICS), logged.concat()).unwrap();
-        let read = || Curves::read(dir.path()).unwrap();
-        assert_eq!(read().curve("a", Axis::Update), [(2.0, 2.0), (4.0, 4.0), (6.0, 6.0), (8.0, 8.0)]);
-        let kept = [row(5, ",\"a\":50"), row(7, ",\"a\":null"), row(8, ",\"a\":80")];
-        fs::write(dir.path().join(CURVES), kept.concat()).unwrap();
-        let curves = read();
-        assert_eq!(
-            curves.curve("a", Axis::Timesteps),
-            [(20.0, 2.0), (40.0, 4.0), (50.0, 50.0), (80.0, 80.0)]
-        );
-        assert_eq!(curves.curve("a", Axis::Time)[2..], [(2.5, 50.0), (4.0, 80.0)]);
-        assert_eq!(curves.curve("eval/b", Axis::Update).len(), 4);
-        assert_eq!(curves.curve("c", Axis::Update), []);
-        assert!(curves.has("a") && !curves.has("c") && curves.names().contains("eval/b"));
-    }
-
-    #[test]
     fn rows_become_columns() {
         let dir = tempfile::tempdir().unwrap();
         let text =
@@ -320,11 +217,17 @@ mod tests {
         let history = History::read(dir.path()).unwrap();
         assert_eq!(history.len(), 2);
         assert_eq!(history.names().collect::<Vec<_>>(), ["a", "b", "timesteps"]);
+        assert_eq!(history.curve("a"), [(10.0, 1.5)]);
+        assert_eq!(history.curve("b"), [(20.0, 3.0)]);
         assert_eq!((history.best("a"), history.best("c")), (Some(1.5), None));
         fs::write(dir.path().join(METRICS), "{\"update\":10}\n{\"update\":20}\n{\"update\":30}\n{\"upd")
             .unwrap();
         assert_eq!(last_logged(dir.path(), 25), (20, 30));
         assert_eq!(last_logged(dir.path(), 5), (0, 30));
+        fs::write(dir.path().join(METRICS), format!("{{\"update\":10}}\n{}", "x".repeat(3 << 20))).unwrap();
+        let error = History::read(dir.path()).unwrap_err().to_string();
+        assert!(error.starts_with("line 2 of ") && error.ends_with(" is too long"), "{error}");
+        assert_eq!(last_logged(dir.path(), 25), (10, 10));
         fs::write(dir.path().join(METRICS), "{\"timesteps\":10}\nnonsense\n").unwrap();
         let error = format!("{:#}", History::read(dir.path()).unwrap_err());
         assert!(error.starts_with("line 2 of "), "{error}");

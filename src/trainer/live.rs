@@ -10,14 +10,10 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 /// What the run tells the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// What goes on before the directory is there.
-    Stage(String),
     /// The directory of the run is there.
     Begun(PathBuf),
     /// A line for a person.
     Line(String),
-    /// A row of metrics as a line, which says less than the screen does.
-    Row(String),
     /// The run has ended, in whatever way.
     Ended,
 }
@@ -28,8 +24,8 @@ struct Requests {
     save: AtomicBool,
 }
 
-/// The run's end of the connection. When it and its clones are dropped, the run has ended.
-#[derive(Clone, Debug)]
+/// The run's end of the connection. When it is dropped, the run has ended.
+#[derive(Debug)]
 pub struct Live {
     events: Sender<Event>,
     requests: Arc<Requests>,
@@ -54,16 +50,7 @@ impl Live {
         self.send(Event::Begun(directory.to_path_buf()));
     }
 
-    pub(super) fn stage(&self, what: &str) {
-        self.send(Event::Stage(what.into()));
-    }
-
-    pub(super) fn row(&self, line: &str) {
-        self.send(Event::Row(line.into()));
-    }
-
-    /// Says a line.
-    pub fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         self.send(Event::Line(line.into()));
     }
 

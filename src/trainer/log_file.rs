@@ -1,7 +1,7 @@
 //! Append-only log files that can be cut back to an earlier moment, and that outlive a full disk.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -15,6 +15,9 @@ pub struct LogFile {
     file: File,
     length: u64,
     pending: Vec<u8>,
+    /// What an empty file begins with.
+    head: Vec<u8>,
+    was_removed: bool,
 }
 
 impl LogFile {
@@ -31,7 +34,39 @@ impl LogFile {
             Ok((file, length))
         };
         let (file, length) = open().with_context(|| format!("cannot open {}", path.display()))?;
-        Ok(Self { path: path.to_path_buf(), file, length, pending: Vec::new() })
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            length,
+            pending: Vec::new(),
+            head: Vec::new(),
+            was_removed: false,
+        })
+    }
+
+    /// As [`LogFile::open`], of a file of lines: one that has lost its end may end within a line, and is cut back to the end of
+    /// the line before, so that no entry is joined to what is left.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn open_lines(path: &Path, offset: u64) -> Result<Self> {
+        let end = end_of_lines(path, offset).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::open(path, end)
+    }
+
+    /// Whether the file was removed, or another put in its place, while it was open, since this was last asked. The new one has
+    /// what came later.
+    pub fn was_removed(&mut self) -> bool {
+        std::mem::take(&mut self.was_removed)
+    }
+
+    /// Begins the file with `head` if it is empty, now or whenever it has to begin again.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn begin_with(&mut self, head: &[u8]) -> Result<()> {
+        self.head = head.into();
+        if self.length == 0 { self.append(head) } else { Ok(()) }
     }
 
     /// Length in bytes of what is in the file.
@@ -58,6 +93,14 @@ impl LogFile {
     }
 
     fn write_pending(&mut self) -> io::Result<()> {
+        if is_removed(&self.file)? {
+            self.file = open_own(&self.path)?;
+            self.length = self.file.seek(SeekFrom::End(0))?;
+            self.was_removed = true;
+            if self.length == 0 {
+                self.pending.splice(..0, self.head.iter().copied());
+            }
+        }
         if let Err(error) = self.file.write_all(&self.pending) {
             // A part may be there; without it the file ends with a whole entry.
             self.file.set_len(self.length)?;
@@ -68,6 +111,35 @@ impl LogFile {
         self.pending.clear();
         Ok(())
     }
+}
+
+/// Whether no path leads to the file any more: what is written to it is lost.
+fn is_removed(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    return Ok(std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) == 0);
+    #[cfg(not(unix))]
+    return Ok(false);
+}
+
+/// The end of the last whole line within the first `offset` bytes of a file; 0 if there is none.
+fn end_of_lines(path: &Path, offset: u64) -> io::Result<u64> {
+    const PIECE: u64 = 64 << 10;
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        file => file?,
+    };
+    let mut end = file.metadata()?.len().min(offset);
+    while end > 0 {
+        let start = end.saturating_sub(PIECE);
+        let mut piece = vec![0; (end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut piece)?;
+        if let Some(last) = piece.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 #[cfg(test)]
@@ -90,6 +162,47 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\n2\n");
         // A file that lost its end is continued from what is there.
         assert_eq!(LogFile::open(&path, 1000).unwrap().length(), 6);
+    }
+
+    #[test]
+    fn a_file_of_lines_ends_with_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let long = "x".repeat(200_000);
+        let reopened = |content: &str, offset: u64| {
+            fs::write(&path, content).unwrap();
+            LogFile::open_lines(&path, offset).unwrap().append(b"2\n").unwrap();
+            fs::read_to_string(&path).unwrap()
+        };
+        assert_eq!(reopened("one\ntw", 100), "one\n2\n");
+        assert_eq!(reopened("one\ntwo\n", 6), "one\n2\n");
+        assert_eq!(reopened("one\ntwo\n", 8), "one\ntwo\n2\n");
+        assert_eq!(reopened("on", 100), "2\n");
+        assert_eq!(reopened(&format!("one\n{long}"), 1 << 20), "one\n2\n");
+        assert_eq!(reopened(&format!("{long}\n{long}\n{long}"), 1 << 20), format!("{long}\n{long}\n2\n"));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(LogFile::open_lines(&path, 100).unwrap().length(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_removed_begins_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let mut log = LogFile::open(&path, 0).unwrap();
+        log.begin_with(b"head\n").unwrap();
+        log.append(b"one\n").unwrap();
+        assert!(!log.was_removed());
+        fs::remove_file(&path).unwrap();
+        log.append(b"two\n").unwrap();
+        assert!(log.was_removed() && !log.was_removed());
+        assert_eq!((fs::read_to_string(&path).unwrap(), log.length()), ("head\ntwo\n".into(), 9));
+        fs::write(dir.path().join("edited"), "mine\n").unwrap();
+        fs::rename(dir.path().join("edited"), &path).unwrap();
+        log.append(b"three\n").unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap(), log.length()), ("mine\nthree\n".into(), 11));
+        fs::remove_dir_all(dir.path()).unwrap();
+        assert!(log.append(b"four\n").is_err());
     }
 
     #[test]

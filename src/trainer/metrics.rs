@@ -69,6 +69,11 @@ impl Interval {
         }
     }
 
+    /// Whether it is one that updates can lead to; what stands in a file may be any.
+    pub fn is_sound(&self) -> bool {
+        self.totals.len() == self.names.len() && self.updates <= i64::MAX as u64
+    }
+
     /// The names of the columns.
     pub fn names(&self) -> &[String] {
         &self.names

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::history::History;
 use super::run_dir::{Owner, name_of, presence};
 use super::status::{State, Status, seconds_since};
 
@@ -116,13 +115,6 @@ impl Overview {
         }
         paths.sort();
         Ok(paths.iter().filter_map(|path| Self::of(path).ok()).collect())
-    }
-
-    /// The mean episode return of the newest row in which episodes ended, if there is one.
-    pub fn mean_return(&self) -> Option<f64> {
-        let history = History::read(&self.directory).ok()?;
-        let column = history.column("mean_episode_return")?;
-        column.iter().rev().copied().find(|value| value.is_finite())
     }
 
     /// The share of the run that is done, 0 to 1.

@@ -3,18 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 use safetensors::{Dtype, SafeTensors, View};
 
-use super::checkpoint::Checkpoint;
-use super::evaluation::BEST_PARAMS;
 use super::files::write_durably;
-use super::run_dir::{checkpoints, numbered_files};
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, DType, HostArray};
+use crate::runtime::files;
 
 /// What a parameter file says of itself: environment, network, sizes, update.
 pub type Metadata = BTreeMap<String, String>;
@@ -36,16 +35,16 @@ pub fn save_params(path: &Path, params: &[(String, HostArray)], metadata: &Metad
     })
 }
 
-/// Reads a parameter file: the arrays in the order of their names, and the metadata. A checkpoint has parameters, too.
+/// Reads a parameter file: the arrays in the order of their names, and the metadata.
 ///
 /// # Errors
-/// One line: missing, unreadable, or neither a safetensors file nor a checkpoint.
+/// One line: missing, unreadable, or no safetensors file.
 pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
-    if path.extension().is_some_and(|extension| extension == "ckpt") {
-        return of_checkpoint(Checkpoint::load(path)?);
-    }
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => anyhow!("there are no parameters {}", path.display()),
+    let bytes = read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => anyhow!("there are no parameters {}", path.display()),
+        io::ErrorKind::InvalidData => {
+            anyhow!("{} is no safetensors file, or damaged: {error}", path.display())
+        }
         _ => anyhow!("cannot read {}: {error}", path.display()),
     })?;
     let damaged = |error| anyhow!("{} is no safetensors file, or damaged: {error}", path.display());
@@ -59,36 +58,34 @@ pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
             bail!("{}: {name} has dtype {:?}, which lockstep does not know", path.display(), tensor.dtype());
         };
         let array_type = ArrayType::new(dtype, tensor.shape());
-        let array =
-            HostArray::from_bytes(&array_type, tensor.data()).expect("the decoder checked the length");
+        let Some(array) = HostArray::from_bytes(&array_type, tensor.data()) else {
+            bail!("{} is damaged: {name} cannot be an array {array_type}", path.display());
+        };
         params.push((name, array));
     }
     Ok((params, metadata))
 }
 
-/// The parameters in a checkpoint, and of the metadata what its configuration says.
-fn of_checkpoint(checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
-    let Checkpoint { config, env, progress, state, .. } = checkpoint;
-    let mut params: NamedArrays = state.into_iter().filter(|(name, _)| name.starts_with("params.")).collect();
-    params.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut metadata = Metadata::from([
-        ("env".into(), env),
-        ("update".into(), progress.update.to_string()),
-        ("timesteps".into(), progress.timesteps.to_string()),
-    ]);
-    let config: toml::Table = config.parse().unwrap_or_default();
-    let settings = config.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())));
-    settings.for_each(|(key, value)| _ = metadata.entry(key).or_insert(value));
-    Ok((params, metadata))
-}
-
-/// The parameters of a run: those of its end, else the newest that were saved on the way, else the best of an evaluation,
-/// else those in the newest checkpoint.
-pub fn params_of_run(run: &Path) -> Option<PathBuf> {
-    let there = |name: &str| Some(run.join(name)).filter(|path| path.is_file());
-    let saved = || Some(numbered_files(run, "params_", ".safetensors").ok()?.pop()?.1);
-    let in_checkpoint = || Some(checkpoints(run).ok()?.pop()?.1);
-    there("final_params.safetensors").or_else(saved).or_else(|| there(BEST_PARAMS)).or_else(in_checkpoint)
+/// All of a file, after its first bytes have said that it is as long as its header wants it.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    const HEADER_LIMIT: u64 = 16 << 20;
+    let (mut file, length) = files::open(path)?;
+    let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_string());
+    let mut bytes = vec![0; 8];
+    file.read_exact(&mut bytes).map_err(|_| wrong("it is too short"))?;
+    let header = u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes"));
+    if header > HEADER_LIMIT.min(length.saturating_sub(8)) {
+        return Err(wrong("its header is longer than it may be"));
+    }
+    file.by_ref().take(header).read_to_end(&mut bytes)?;
+    let metadata: safetensors::tensor::Metadata =
+        serde_json::from_slice(&bytes[8..]).map_err(|error| wrong(&format!("its header: {error}")))?;
+    let data = metadata.data_len() as u64;
+    if (8 + header).checked_add(data) != Some(length) {
+        return Err(wrong("it is not as long as its header says"));
+    }
+    file.take(data).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The parameter files in a directory and everything below it, the newest first; what a rewound run has set aside
@@ -231,6 +228,22 @@ mod tests {
             let text = message();
             assert!(text.contains("is no safetensors file, or damaged") && !text.contains('\n'), "{text}");
         }
+        // Sizes that no array has, a length of terabytes, and a file of terabytes.
+        let header =
+            |shape: &str| format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}}}"#);
+        for shape in ["[0,9223372036854775807,4]", "[9223372036854775807,4,0]", "[4294967296,4294967296]"] {
+            let header = header(shape);
+            fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).unwrap();
+            assert!(message().contains("damaged") && !message().contains('\n'), "{}", message());
+        }
+        fs::write(&path, (1u64 << 40).to_le_bytes()).unwrap();
+        assert!(message().contains("longer than it may be"), "{}", message());
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(message().contains("is no safetensors file, or damaged"), "{}", message());
+        fs::write(&path, &good).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(message().contains("not as long as its header says"), "{}", message());
+
         let foreign = br#"{"x":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#;
         let length = (foreign.len() as u64).to_le_bytes();
         fs::write(&path, [&length[..], foreign, &[0; 8]].concat()).unwrap();

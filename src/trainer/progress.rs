@@ -35,4 +35,15 @@ impl Progress {
             offsets: BTreeMap::new(),
         }
     }
+
+    /// Whether these are numbers that a run can have; those of a file may be any.
+    pub fn is_sound(&self) -> bool {
+        const MOST: u64 = i64::MAX as u64 / 2; // sums of two stay in range
+        let counters =
+            [self.update, self.timesteps, self.episodes].into_iter().chain(self.offsets.values().copied());
+        counters.max().is_some_and(|largest| largest <= MOST)
+            && self.seconds.is_finite()
+            && self.seconds >= 0.0
+            && self.interval.is_sound()
+    }
 }

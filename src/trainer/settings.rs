@@ -26,16 +26,6 @@ pub enum OnNan {
     Rollback,
 }
 
-/// How a row of metrics is told where there is no progress bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One aligned line of key numbers; all numbers are in the files of the run
-    Short,
-    /// One line of all numbers: [Update N] [seconds] [updates/s] name: value, ...
-    Spec,
-}
-
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Run")]
@@ -63,6 +53,8 @@ pub struct Settings {
     pub devices: Option<usize>,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    // it is code: a flag or a variable names it, never a file that somebody else may have written
     pub plugin: Option<PathBuf>,
     /// Bit-equal runs on cuda, which are slower: no choosing of kernels by timing them, and every sum in a fixed
     /// order (on cpu and tpu runs are bit-equal anyway)
@@ -80,9 +72,6 @@ pub struct Settings {
     /// Updates between two lines of metrics
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub log_interval: u64,
-    /// How those lines are told where stderr is no terminal: key numbers in short, or all numbers
-    #[arg(long, value_name = "FORMAT", default_value = "short")]
-    pub log_format: LogFormat,
     /// Updates between two checkpoints, instead of minutes
     #[arg(long, value_name = "N")]
     pub save_interval: Option<u64>,
@@ -125,15 +114,19 @@ pub struct Settings {
     /// The same as --wandb disabled
     #[arg(long)]
     pub no_wandb: bool,
-    /// Weights & Biases project
-    #[arg(long, value_name = "NAME", default_value = "hackmatrix")]
-    pub project: String,
-    /// Weights & Biases entity
-    #[arg(long, value_name = "NAME", default_value = "charles-team")]
-    pub entity: String,
+    /// Weights & Biases project of a new run [default: as `lockstep envs NAME` says, else the environment's name]
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Weights & Biases entity of a new run [default: as `lockstep envs NAME` says, else the account's]
+    #[arg(long, value_name = "NAME")]
+    pub entity: Option<String>,
     /// Do not upload checkpoints as artifacts
     #[arg(long)]
     pub no_artifact: bool,
+    /// The entity and project at Weights & Biases of the environment, where it has its own.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub wandb_home: Option<(&'static str, &'static str)>,
     /// The name of the group that this run is one agent of.
     #[arg(skip)]
     #[serde(skip)]
@@ -170,6 +163,8 @@ impl Settings {
         }
         let minutes = self.save_interval_minutes;
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
+        let nameless = self.checkpoint_dir.as_os_str().is_empty();
+        ensure!(!nameless, "checkpoint_dir is empty; give a directory, such as . for the current one");
         if let Some(name) = &self.run_name {
             check_file_name("run_name", name)?;
         }
@@ -227,7 +222,7 @@ mod tests {
         assert_eq!((settings.log_interval, settings.save_interval), (10, None));
         assert_eq!(settings.save_interval_minutes, 10.0);
         assert_eq!(settings.checkpoint_dir, PathBuf::from("checkpoints"));
-        assert_eq!((settings.project.as_str(), settings.entity.as_str()), ("hackmatrix", "charles-team"));
+        assert_eq!((settings.project.as_deref(), settings.entity.as_deref()), (None, None));
         assert!(settings.auto_scale && !settings.auto_tune && !settings.no_wandb && !settings.no_artifact);
     }
 
@@ -246,6 +241,7 @@ mod tests {
         assert!(complaint(|s| s.eval_max_steps = 1 << 30).contains("eval_max_steps is 1073741824"));
         assert!(complaint(|s| s.save_interval_minutes = f64::NAN).contains("save_interval_minutes is NaN"));
         assert!(complaint(|s| s.devices = Some(0)).contains("devices is 0"));
+        assert!(complaint(|s| s.checkpoint_dir = PathBuf::new()).contains("checkpoint_dir is empty"));
         assert!(complaint(|s| s.num_seeds = 0).contains("num_seeds is 0; it must be from 1"));
         assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
         assert!(complaint(|s| s.run_name = Some("a".repeat(201))).starts_with("run_name has 201 characters"));

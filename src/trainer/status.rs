@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::files::write_atomically;
+use crate::runtime::files;
 
 /// What a run says of itself while it lives.
 pub const STATUS: &str = "status.json";
@@ -61,7 +62,7 @@ impl Status {
     /// Reads `status.json` of a run directory.
     pub fn read(run: &Path) -> Result<Self> {
         let path = run.join(STATUS);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = files::read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
     }
 }
@@ -107,7 +108,7 @@ pub fn write_meta(run: &Path, id: &str, seed: u64, facts: &[(String, Value)]) ->
 /// Adds to `meta.json` that the run `id` was continued from `update`.
 pub fn add_resume_to_meta(run: &Path, id: &str, update: u64, facts: &[(String, Value)]) -> Result<()> {
     let path = run.join(META);
-    let text = fs::read_to_string(&path).unwrap_or_default(); // a checkpoint may lie in a directory of its own
+    let text = files::read_text(&path).unwrap_or_default(); // a checkpoint may lie in a directory of its own
     let mut meta: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
     meta.insert("id".into(), id.into());
     let mut resume = Map::new();
@@ -140,12 +141,29 @@ fn command_line() -> String {
 
 /// The commit of the current directory's repository, if there is one, and whether anything differs from it.
 pub fn git_state() -> (Option<String>, bool) {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
+    git_state_of(Path::new("."))
+}
+
+/// Runs nothing that the repository's own configuration names: no monitor, no filters, no hooks, no submodules.
+fn git_state_of(folder: &Path) -> (Option<String>, bool) {
+    let mut settings: Vec<String> =
+        ["core.fsmonitor=false", "core.hooksPath=/dev/null"].map(String::from).into();
+    let git = |settings: &[String], args: &[&str]| {
+        let settings = settings.iter().flat_map(|setting| ["-c", setting]);
+        let output = Command::new("git").arg("-C").arg(folder).args(settings).args(args).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_string();
+        output.status.success().then_some(text)
     };
-    let dirty = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
-    (git(&["rev-parse", "HEAD"]), dirty)
+    // A user's own filters, such as those of large files, are none of the repository's: they stay.
+    let filters = git(&settings, &["config", "--show-scope", "--name-only", "--get-regexp", r"^filter\."]);
+    let of_repository = |line: &str| {
+        let (scope, name) = line.split_once('\t')?;
+        matches!(scope, "local" | "worktree").then(|| format!("{name}="))
+    };
+    settings.extend(filters.unwrap_or_default().lines().filter_map(of_repository));
+    let status = ["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all"];
+    let dirty = git(&settings, &status).is_some_and(|text| !text.is_empty());
+    (git(&settings, &["rev-parse", "HEAD"]), dirty)
 }
 
 #[cfg(test)]
@@ -191,5 +209,32 @@ mod tests {
         assert_eq!(meta["device"], "cpu");
         assert_eq!(meta["resumes"][0]["update"], 10);
         assert_eq!(meta["resumes"][1]["device"], "cuda");
+    }
+
+    /// A folder that was unpacked from somewhere may hold a repository whose configuration names programs.
+    #[cfg(unix)]
+    #[test]
+    fn git_runs_no_program_of_the_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |args: &[&str]| {
+            let user = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+            let status = Command::new("git").arg("-C").arg(dir.path()).args(user).args(args).status();
+            assert!(status.unwrap().success(), "{args:?}");
+        };
+        git(&["init", "--quiet"]);
+        fs::write(dir.path().join("file"), "1").unwrap();
+        git(&["add", "file"]);
+        git(&["commit", "--quiet", "--message=one"]);
+        assert!(matches!(git_state_of(dir.path()), (Some(commit), false) if commit.len() == 40));
+        let marker = dir.path().join("it_ran");
+        let touch = format!("touch {}; cat", marker.display());
+        for setting in ["core.fsmonitor", "filter.a.clean", "filter.a.process", "filter.a.smudge"] {
+            git(&["config", setting, &touch]);
+        }
+        git(&["config", "filter.a.required", "true"]);
+        fs::write(dir.path().join(".git/info/attributes"), "* filter=a\n").unwrap();
+        fs::write(dir.path().join("file"), "2").unwrap();
+        assert!(matches!(git_state_of(dir.path()), (Some(_), true)));
+        assert!(!marker.exists());
     }
 }

@@ -1,6 +1,5 @@
 //! `summary.json`: what a run came to, in one small file.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
@@ -13,6 +12,7 @@ use super::logs::{EPISODES, METRICS, TENSORBOARD, UPDATES};
 use super::progress::Progress;
 use super::run_dir::name_of;
 use super::status;
+use crate::runtime::files;
 
 /// The name of the file.
 pub const SUMMARY: &str = "summary.json";
@@ -20,7 +20,7 @@ pub const SUMMARY: &str = "summary.json";
 /// Writes the summary of the run in a directory. `config` is its configuration as TOML.
 ///
 /// # Errors
-/// One line: the file cannot be written, or the metrics cannot be read.
+/// One line: the file cannot be written. Metrics that cannot be read any more have no best return.
 pub fn write(
     run: &Path,
     env: &str,
@@ -29,7 +29,7 @@ pub fn write(
     final_params: Option<&Path>,
     best: Option<&Best>,
 ) -> Result<()> {
-    let best_return = History::read(run)?.best("mean_episode_return");
+    let best_return = History::read(run).unwrap_or_default().best("mean_episode_return");
     let summary = json!({
         "run_id": name_of(run),
         "mode": env,
@@ -58,7 +58,7 @@ pub fn write(
 /// When the run first began.
 fn start_time(run: &Path) -> Value {
     let meta: Option<Map<String, Value>> =
-        fs::read(run.join("meta.json")).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        files::read_text(&run.join("meta.json")).ok().and_then(|text| serde_json::from_str(&text).ok());
     meta.and_then(|mut meta| meta.remove("start_time_iso")).unwrap_or_else(|| status::now().into())
 }
 

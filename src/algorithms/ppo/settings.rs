@@ -29,8 +29,8 @@ pub struct Settings {
     #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "return")]
     #[arg(default_value_t = Curriculum::Off, hide_default_value = true)]
     pub curriculum: Curriculum,
-    /// Mean episode returns above which the agent has mastered each phase of a curriculum but the last [default: -1,-1.2]
-    #[arg(long, value_name = "X,..", value_delimiter = ',', default_values_t = [-1.0, -1.2], hide_default_value = true)]
+    /// Mean episode returns above which the agent has mastered each phase of a curriculum but the last
+    #[arg(long, value_name = "X,..", value_delimiter = ',', default_values_t = [-1.0, -1.2])]
     #[arg(allow_hyphen_values = true)]
     pub curriculum_returns: Vec<f64>,
     /// The phase that a new run begins in, from 1; turns on the curriculum
@@ -128,7 +128,7 @@ impl Settings {
         check_size("num_steps", self.num_steps, 1 << 20)?;
         check_size("num_minibatches", self.num_minibatches, 1 << 20)?;
         check_size("update_epochs", self.update_epochs, 1000)?;
-        check_size("hidden_dim", self.hidden_dim, 1 << 16)?;
+        check_size("hidden_dim", self.hidden_dim, 1 << 15)?; // a layer's weights have less than 2^31 elements
         check_size("num_layers", self.num_layers, 64)?;
         ensure!(
             self.reset_pool <= 1 << 20,

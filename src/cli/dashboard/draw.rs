@@ -5,15 +5,13 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{self, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
+use super::View;
 use super::layout::{self, Plan};
-use super::{Help, View};
-use crate::cli::runs::chart;
-use crate::trainer::history::{Axis, Curves};
+use crate::cli::runs::{chart, duration};
 use crate::trainer::overview::{Life, Overview};
-use crate::trainer::readable::{duration, significant};
-use crate::trainer::thousands;
+use crate::trainer::{History, thousands};
 
 const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
 const DIM: Style = Style::new().fg(Color::DarkGray);
@@ -32,29 +30,17 @@ pub fn draw(frame: &mut Frame, view: &View) {
     let [head, body, said, foot] = Layout::vertical(rows).areas(frame.area());
     header(frame, head, view.overview);
     let asked = !view.asked.is_empty();
-    let names = if asked { view.asked.to_vec() } else { layout::in_order(view.curves) };
+    let names = if asked { view.asked.to_vec() } else { layout::in_order(view.history) };
     let plan = layout::plan(&names, asked, body.width, body.height);
     if names.is_empty() {
-        frame.render_widget(Paragraph::new("the first update is not done yet").style(DIM), body);
+        let waiting = "nothing is logged yet; --log-interval says how many updates lie between two rows";
+        frame.render_widget(Paragraph::new(waiting).style(DIM), body);
     } else {
-        curves(frame, body, &plan, view.curves);
+        curves(frame, body, &plan, view.history);
     }
-    newest_lines(frame, said, view.lines);
-    frame.render_widget(footer(view.keys, view.notice, plan.missing), foot);
-}
-
-/// Draws what goes on before there is a run.
-pub fn draw_stage(frame: &mut Frame, what: &str, lines: &[String], keys: &[Help], notice: &str) {
-    let rows = [Constraint::Length(3), Constraint::Min(0), Constraint::Length(1)];
-    let [head, body, foot] = Layout::vertical(rows).areas(frame.area());
-    frame.render_widget(Line::styled(what.to_owned(), HEAD), head);
-    newest_lines(frame, body, lines);
-    frame.render_widget(footer(keys, notice, 0), foot);
-}
-
-fn newest_lines(frame: &mut Frame, area: Rect, lines: &[String]) {
-    let newest = lines[lines.len().saturating_sub(usize::from(area.height))..].iter();
-    frame.render_widget(Paragraph::new(newest.map(|line| spoken(line)).collect::<Vec<_>>()), area);
+    let newest = view.lines[view.lines.len().saturating_sub(usize::from(said.height))..].iter();
+    frame.render_widget(Paragraph::new(newest.map(|line| spoken(line)).collect::<Vec<_>>()), said);
+    frame.render_widget(footer(view, plan.missing), foot);
 }
 
 fn header(frame: &mut Frame, area: Rect, overview: &Overview) {
@@ -98,7 +84,7 @@ fn facts(overview: &Overview) -> Vec<String> {
     facts
 }
 
-fn curves(frame: &mut Frame, area: Rect, plan: &Plan, history: &Curves) {
+fn curves(frame: &mut Frame, area: Rect, plan: &Plan, history: &History) {
     let [upper, lower] =
         Layout::vertical([Constraint::Length(plan.chart_rows), Constraint::Min(0)]).areas(area);
     let rows = plan.charts.chunks(plan.chart_columns);
@@ -118,8 +104,8 @@ fn curves(frame: &mut Frame, area: Rect, plan: &Plan, history: &Curves) {
 }
 
 /// A metric as a chart.
-fn panel(frame: &mut Frame, area: Rect, metric: &str, history: &Curves) {
-    let curves = [history.curve(metric, Axis::Timesteps)];
+fn panel(frame: &mut Frame, area: Rect, metric: &str, history: &History) {
+    let curves = [history.curve(metric)];
     let (x, y) = (chart::range(&curves, |p| p.0), chart::range(&curves, |p| p.1));
     let title = match curves[0].last() {
         Some((_, value)) => format!(" {metric}  {} ", number(*value)),
@@ -129,15 +115,15 @@ fn panel(frame: &mut Frame, area: Rect, metric: &str, history: &Curves) {
         Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(CURVE).data(&curves[0]);
     let plot = Chart::new(vec![line])
         .block(Block::bordered().border_style(DIM).title(Span::styled(title, HEAD)))
-        .x_axis(widgets::Axis::default().bounds([x.0, x.1]))
-        .y_axis(widgets::Axis::default().bounds([y.0, y.1]).style(DIM).labels([number(y.0), number(y.1)]));
+        .x_axis(Axis::default().bounds([x.0, x.1]))
+        .y_axis(Axis::default().bounds([y.0, y.1]).style(DIM).labels([number(y.0), number(y.1)]));
     frame.render_widget(plot, area);
 }
 
 /// A metric in one line of `width` characters: name, newest value, curve.
-fn small(metric: &str, longest_name: usize, history: &Curves, width: usize) -> Line<'static> {
+fn small(metric: &str, longest_name: usize, history: &History, width: usize) -> Line<'static> {
     let name_width = longest_name.min(width.saturating_sub(VALUE_WIDTH + LEAST_CURVE + 2)).max(1);
-    let curve = history.curve(metric, Axis::Timesteps);
+    let curve = history.curve(metric);
     let value = curve.last().map_or(String::new(), |(_, value)| number(*value));
     let name: String = match metric.chars().count() {
         length if length > name_width => metric.chars().take(name_width - 1).chain(['…']).collect(),
@@ -156,7 +142,18 @@ fn small(metric: &str, longest_name: usize, history: &Curves, width: usize) -> L
 
 /// Four significant digits, in at most nine characters.
 fn number(value: f64) -> String {
-    significant(value, 4)
+    let size = value.abs();
+    if size == 0.0 {
+        "0".into()
+    } else if !(1e-4..1e7).contains(&size) {
+        format!("{value:.2e}")
+    } else if size >= 1e4 {
+        let sign = if value < 0.0 { "-" } else { "" };
+        format!("{sign}{}", thousands(size.round() as u64))
+    } else {
+        let decimals = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
+        format!("{value:.decimals$}")
+    }
 }
 
 fn spoken(line: &str) -> Line<'_> {
@@ -164,14 +161,14 @@ fn spoken(line: &str) -> Line<'_> {
     Line::styled(line, style)
 }
 
-fn footer<'a>(keys: &[Help], notice: &'a str, missing: usize) -> Line<'a> {
+fn footer<'a>(view: &View<'a>, missing: usize) -> Line<'a> {
     let mut spans: Vec<Span> = Vec::new();
-    for (key, what) in keys {
+    for (key, what) in view.keys {
         spans.push(Span::styled(*key, HEAD));
         spans.push(format!(" {what}   ").into());
     }
-    if !notice.is_empty() {
-        spans.push(Span::styled(notice, WARNING));
+    if !view.notice.is_empty() {
+        spans.push(Span::styled(view.notice, WARNING));
     } else if missing > 0 {
         spans.push(Span::styled(format!("{missing} more metrics in a larger window"), DIM));
     }
@@ -185,6 +182,13 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use std::fs;
+
+    #[test]
+    fn numbers_are_short() {
+        let texts = [0.0, 0.123456, -0.00123456, 12.3456, 1234.56, -98765.4, 1.5e-7, 2e9].map(number);
+        assert_eq!(texts, ["0", "0.1235", "-0.001235", "12.35", "1235", "-98,765", "1.50e-7", "2.00e9"]);
+        assert!(texts.iter().all(|text| text.len() <= 9));
+    }
 
     #[test]
     fn the_screen_shows_progress_curves_lines_and_keys_at_any_size() {
@@ -208,15 +212,15 @@ mod tests {
         };
         status.write(dir.path()).unwrap();
         let overview = Overview { life: Life::Running, ..Overview::of(dir.path()).unwrap() };
-        let curves = Curves::read(dir.path()).unwrap();
+        let history = History::read(dir.path()).unwrap();
         let lines = ["one".to_string(), "warning: two".into()];
-        let keys = [("q", "close this view"), ("s", "save now")];
+        let keys = [("q", "stop cleanly"), ("s", "save now")];
         for (width, height) in [(120, 40), (80, 24), (10, 3), (1, 1)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             for asked in [&[][..], &["entropy".to_string(), "pg_loss".into()]] {
                 let view = View {
                     overview: &overview,
-                    curves: &curves,
+                    history: &history,
                     asked,
                     lines: &lines,
                     keys: &keys,
@@ -231,7 +235,7 @@ mod tests {
                     "entropy  1.250",
                     if asked.is_empty() { "reward/kill    0.5000" } else { "pg_loss" },
                     "warning: two",
-                    "q close this view   s save now",
+                    "q stop cleanly   s save now",
                 ];
                 for part in parts.into_iter().filter(|_| width >= 80) {
                     assert!(text.contains(part), "no {part:?} in\n{text}");

@@ -3,7 +3,7 @@
 //! A line needs one row and shows what a chart shows but the axes. So there are as many rows of charts as leave room for
 //! all other metrics as lines, and at least one; what is left over goes to lines that are extra, then to the charts.
 
-use crate::trainer::history::Curves;
+use crate::trainer::History;
 
 /// What is drawn as a chart, where there is room; the most important first.
 const CHARTS: [&str; 12] = [
@@ -48,7 +48,7 @@ pub struct Plan {
 }
 
 /// The metrics of a run in the order of their importance.
-pub fn in_order(curves: &Curves) -> Vec<String> {
+pub fn in_order(history: &History) -> Vec<String> {
     let rank = |name: &str| match CHARTS.iter().position(|chart| *chart == name) {
         Some(rank) => rank,
         None if name.starts_with(EXTRA) => usize::MAX,
@@ -58,7 +58,7 @@ pub fn in_order(curves: &Curves) -> Vec<String> {
         }
     };
     let mut names: Vec<String> =
-        curves.names().into_iter().filter(|name| !HIDDEN.contains(name)).map(String::from).collect();
+        history.names().filter(|name| !HIDDEN.contains(name)).map(String::from).collect();
     names.sort_by_key(|name| rank(name)); // stable: by name within a group
     names
 }

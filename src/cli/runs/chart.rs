@@ -2,9 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use crate::config::UsageError;
-use crate::trainer::find::nearest;
-use crate::trainer::history::Curves;
+use crate::config::{UsageError, nearest};
+use crate::trainer::History;
 
 /// Points of x and y, by x.
 pub type Curve = Vec<(f64, f64)>;
@@ -17,10 +16,11 @@ const USUAL: [&str; 7] =
 ///
 /// # Errors
 /// A [`UsageError`] for a metric that no run has.
-pub fn metrics(asked: &[String], runs: &[Curves]) -> Result<Vec<String>> {
-    let known = |name: &str| runs.iter().any(|run| run.has(name));
+pub fn metrics(asked: &[String], histories: &[History]) -> Result<Vec<String>> {
+    let known = |name: &str| histories.iter().any(|history| history.column(name).is_some());
     if let Some(name) = asked.iter().find(|name| !known(name)) {
-        let mut names: Vec<String> = runs.iter().flat_map(Curves::names).map(String::from).collect();
+        let mut names: Vec<String> =
+            histories.iter().flat_map(|history| history.names()).map(String::from).collect();
         names.sort();
         names.dedup();
         let hint = nearest(name, &names).map_or(String::new(), |name| format!("; did you mean {name}?"));

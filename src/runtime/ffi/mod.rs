@@ -69,6 +69,9 @@ impl Api {
         std::mem::forget(library);
         // SAFETY: `GetPjrtApi` takes nothing and returns a table that lives as long as the library.
         let table = unsafe { get_api() };
+        if table.is_null() {
+            return Err(Error::NoApi { path: path.into() });
+        }
         let api = Api { table, kernels: OnceLock::new() };
         let (major, minor) = api.version();
         if major != 0 {

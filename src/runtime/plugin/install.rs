@@ -4,6 +4,9 @@
 //! download, so that the user's own index, proxy and certificate settings hold. The wheel is unpacked beside
 //! its final place and renamed, so that a plugin is there whole or not at all. NVIDIA's libraries are wheels
 //! too; the plugins for cuda look for them in `../../nvidia`, so that all unpack into one folder.
+//!
+//! What is unpacked is code. Each wheel must be one of those whose checksum stands in `wheels.sha256`, whatever index it
+//! came from, and pip runs where it imports nothing from the current folder.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -17,7 +20,7 @@ use sha2::{Digest, Sha256};
 use super::{PluginFile, Source, in_packages};
 use crate::output::tell;
 use crate::runtime::error::{Error, Result};
-use crate::runtime::{DeviceKind, cache_folder, temporary_beside};
+use crate::runtime::{DeviceKind, cache_folder, files, temporary_beside};
 
 /// A plugin that `lockstep plugin install` knows.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +30,6 @@ pub struct Target {
     pub kind: DeviceKind,
     /// The plugin's wheel: a project on PyPI and its version.
     pub wheel: (&'static str, &'static str),
-    /// The wheel's SHA-256 by processor architecture; empty where pip's own checks have to do.
-    sha256: &'static [(&'static str, &'static str)],
     /// Wheels of the libraries that the plugin loads from folders beside its own.
     libraries: &'static [(&'static str, &'static str)],
     /// Size of the download.
@@ -37,16 +38,15 @@ pub struct Target {
     pub needs: &'static str,
 }
 
+/// The SHA-256 and file name of every wheel that may be unpacked, as `sha256sum` writes them.
+const WHEELS: &str = include_str!("wheels.sha256");
+
 /// All plugins that can be installed.
 pub const TARGETS: [Target; 4] = [
     Target {
         name: "cpu",
         kind: DeviceKind::Cpu,
         wheel: ("xla-cpu-pjrt", "0.0.1"),
-        sha256: &[
-            ("x86_64", "55837b6b7b47daa717f2d9a5a03563ea0ceaa338d06a81a1e2d3f060d960decc"),
-            ("aarch64", "8f613be6e891858f40d64f9799319502fff42689661944fc18a6ffd8210b30c9"),
-        ],
         libraries: &[],
         megabytes: 63,
         needs: "Linux on x86-64 or arm64",
@@ -55,7 +55,6 @@ pub const TARGETS: [Target; 4] = [
         name: "cuda12",
         kind: DeviceKind::Cuda,
         wheel: ("jax-cuda12-pjrt", "0.12.0.1"),
-        sha256: &[],
         libraries: &[
             ("nvidia-cublas-cu12", "12.9.3.13"),
             ("nvidia-cuda-cupti-cu12", "12.9.79"),
@@ -75,7 +74,6 @@ pub const TARGETS: [Target; 4] = [
         name: "cuda13",
         kind: DeviceKind::Cuda,
         wheel: ("jax-cuda13-pjrt", "0.12.0.1"),
-        sha256: &[],
         libraries: &[
             ("nvidia-cublas", "13.10.0.20"),
             ("nvidia-cuda-cupti", "13.5.25"),
@@ -96,7 +94,6 @@ pub const TARGETS: [Target; 4] = [
         name: "tpu",
         kind: DeviceKind::Tpu,
         wheel: ("libtpu", "0.0.51"),
-        sha256: &[],
         libraries: &[],
         megabytes: 205,
         needs: "a Google Cloud TPU machine to run on (`lockstep compile` needs none)",
@@ -154,40 +151,42 @@ impl Target {
     /// Downloads, checks and unpacks the wheels inside `workshop`; returns the unpacked folder.
     fn build(&self, workshop: &Path) -> Result<PathBuf, String> {
         let (downloads, unpacked) = (workshop.join("wheels"), workshop.join("unpacked"));
-        fs::create_dir_all(&downloads).map_err(|error| format!("{}: {error}", downloads.display()))?;
+        let downloads = files::make_folder(&downloads)
+            .and_then(|()| downloads.canonicalize()) // pip runs in it
+            .map_err(|error| format!("{}: {error}", downloads.display()))?;
         for wheel in [self.wheel].iter().chain(self.libraries) {
             let file = download(&format!("{}=={}", wheel.0, wheel.1), &downloads)?;
-            if *wheel == self.wheel {
-                self.check(&file, std::env::consts::ARCH)?;
-            }
+            check(&file)?;
             unpack(&file, &unpacked)
                 .and_then(|()| fs::remove_file(&file))
                 .map_err(|error| format!("the wheel of {} cannot be unpacked: {error}", wheel.0))?;
         }
         Ok(unpacked)
     }
+}
 
-    /// Compares the wheel's checksum with the pinned one, if there is one.
-    fn check(&self, wheel: &Path, architecture: &str) -> Result<(), String> {
-        if self.sha256.is_empty() {
-            return Ok(());
-        }
-        let pinned = self.sha256.iter().find(|(name, _)| *name == architecture);
-        let (_, expected) =
-            pinned.ok_or_else(|| format!("there is no wheel for {architecture} processors"))?;
-        let mut hash = Sha256::new();
-        File::open(wheel)
-            .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hash)))
-            .map_err(|error| format!("{}: {error}", wheel.display()))?;
-        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if found != *expected {
-            return Err(format!(
-                "the wheel that was downloaded is not the one that lockstep was tested with \
-                 (sha256 {found}, expected {expected})"
-            ));
-        }
-        Ok(())
+/// Compares a wheel's checksum with that of the wheel of this name which lockstep was tested with.
+fn check(wheel: &Path) -> Result<(), String> {
+    let name = wheel.file_name().unwrap_or_default().to_string_lossy();
+    let pinned = WHEELS.lines().find_map(|line| line.split_once("  ").filter(|(_, known)| *known == name));
+    let (expected, _) = pinned.ok_or_else(|| {
+        format!(
+            "lockstep does not know the wheel {name}; if you trust it, unzip it and set LOCKSTEP_PJRT_PLUGIN to the \
+             library in it"
+        )
+    })?;
+    let mut hash = Sha256::new();
+    File::open(wheel)
+        .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hash)))
+        .map_err(|error| format!("{}: {error}", wheel.display()))?;
+    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != expected {
+        return Err(format!(
+            "{name}, as it was downloaded, is not the wheel that lockstep was tested with (sha256 {found}, expected \
+             {expected})"
+        ));
     }
+    Ok(())
 }
 
 /// Feeds what is written to it into a hash.
@@ -221,9 +220,14 @@ fn download(requirement: &str, folder: &Path) -> Result<PathBuf, String> {
 
 /// Runs `pip download` with the first of these that has pip: Python, then uv.
 fn run_pip(requirement: &str, folder: &Path) -> Result<Output, String> {
-    const RUNNERS: [(&str, &[&str]); 2] = [("python3", &["-m", "pip"]), ("uv", &["tool", "run", "pip"])];
+    // As `python3 -m pip`, but isolated (-I): nothing is imported from the current folder. A pip that the user has
+    // installed for himself is found all the same.
+    const PIP: &str = "import runpy, site, sys; sys.path.append(site.getusersitepackages()); \
+                       sys.argv[0] = 'pip'; runpy.run_module('pip', run_name='__main__')";
+    const RUNNERS: [(&str, &[&str]); 2] = [("python3", &["-I", "-c", PIP]), ("uv", &["tool", "run", "pip"])];
     for (program, arguments) in RUNNERS {
         let output = Command::new(program)
+            .current_dir(folder) // neither may read settings from the user's current folder
             .args(arguments)
             .args(["download", "--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off"])
             .arg("--dest")
@@ -264,11 +268,11 @@ fn unpack(wheel: &Path, folder: &Path) -> io::Result<()> {
             entry.enclosed_name().ok_or_else(|| io::Error::other("it has a file outside its folder"))?;
         let path = folder.join(name);
         if entry.is_dir() {
-            fs::create_dir_all(path)?;
+            files::make_folder(&path)?;
             continue;
         }
-        fs::create_dir_all(path.parent().unwrap_or(folder))?;
-        io::copy(&mut entry, &mut bar.wrap_write(File::create(path)?))?;
+        files::make_folder(path.parent().unwrap_or(folder))?;
+        io::copy(&mut entry, &mut bar.wrap_write(files::make_file(&path)?))?;
     }
     bar.finish_and_clear();
     Ok(())
@@ -324,13 +328,43 @@ mod tests {
     }
 
     #[test]
-    fn checks_the_wheel() {
+    fn a_wheel_that_is_not_pinned_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let wheel = wheel_of(folder.path(), "a.so", b"library");
-        let [cpu, cuda, ..] = TARGETS;
-        assert!(cpu.check(&wheel, "x86_64").unwrap_err().contains("expected 55837b6b"));
-        assert!(cpu.check(&wheel, "riscv64").unwrap_err().contains("no wheel for riscv64"));
-        cuda.check(&wheel, "x86_64").unwrap();
+        assert!(check(&wheel).unwrap_err().contains("does not know the wheel a-1.whl"));
+        let known = WHEELS.lines().find(|line| line.contains("xla_cpu_pjrt")).unwrap();
+        let (hash, name) = known.split_once("  ").unwrap();
+        let other = folder.path().join(name);
+        fs::rename(&wheel, &other).unwrap();
+        let message = check(&other).unwrap_err();
+        assert!(message.contains("is not the wheel") && message.contains(&format!("expected {hash})")));
+    }
+
+    #[test]
+    fn every_wheel_has_a_checksum() {
+        for (name, version) in TARGETS.iter().flat_map(|t| [t.wheel].into_iter().chain(t.libraries.to_vec()))
+        {
+            let prefix = format!("{}-{version}-", name.replace('-', "_"));
+            let known = WHEELS.lines().filter(|line| line[66..].starts_with(&prefix));
+            assert!(known.clone().count() > 0, "{prefix}");
+            let is_hash = |line: &str| line[..64].bytes().all(|byte| byte.is_ascii_hexdigit());
+            assert!(known.clone().all(|line| is_hash(line) && &line[64..66] == "  "), "{prefix}");
+            assert!(known.clone().any(|line| line.ends_with("x86_64.whl")), "{prefix}");
+        }
+    }
+
+    /// A file of the current folder that is called like a module of Python's must not run.
+    #[test]
+    fn python_runs_nothing_of_the_current_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("it_ran");
+        let planted = format!("open({:?}, 'w')", marker.display().to_string());
+        for module in ["pip.py", "site.py", "runpy.py", "sitecustomize.py"] {
+            fs::write(folder.path().join(module), &planted).unwrap();
+        }
+        // The name is none that an index could have, so that nothing is asked of one.
+        let _ = run_pip("./no-such-wheel.whl", folder.path());
+        assert!(!marker.exists());
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! `LOCKSTEP_PJRT_PLUGIN`, then lockstep's own cache folder, then the packages of the installed Python
 //! (where JAX's plugins are). The flag comes before the variable, as flags do everywhere. If all of that holds
 //! no plugin for cpu, the one that lockstep is tested with is installed.
+//!
+//! A plugin is code that runs with all that the user may do. So the search takes none that another user can change, none
+//! from the current folder, and nothing that a stored configuration says; what the user names is taken as it is.
 
 mod install;
 
@@ -17,6 +20,7 @@ use serde::Serialize;
 
 use super::DeviceKind;
 use super::error::{Error, Result};
+use super::files;
 use crate::output::tell;
 
 /// Where a plugin was found.
@@ -77,12 +81,24 @@ fn find_best() -> Result<PluginFile> {
 /// are large and for machines that have the device, so they are left to the user.
 fn find_or_install(kind: DeviceKind) -> Result<PluginFile> {
     match in_cache().chain(in_python()).find(|file| file.kind == kind) {
-        Some(found) => Ok(found),
+        Some(found) => trusted(found),
         None if kind == DeviceKind::Cpu => {
             tell("lockstep: no plugin for cpu was found, so one is installed");
             install("cpu")
         }
         None => Err(Error::PluginNotFound { kind, target: kind.install_target() }),
+    }
+}
+
+/// The plugin, unless somebody else can change the file or its folder, or for an installed one any folder up to the cache
+/// folder.
+fn trusted(file: PluginFile) -> Result<PluginFile> {
+    let root = super::cache_folder().filter(|_| file.source == Source::Cache);
+    let is_inside = |path: &Path| root.as_ref().is_some_and(|root| path.starts_with(root));
+    let folders = file.path.ancestors().enumerate().take_while(|(level, path)| *level < 2 || is_inside(path));
+    match folders.map(|(_, path)| path).find_map(files::distrust) {
+        Some(reason) => Err(Error::PluginDistrusted { path: file.path, reason }),
+        None => Ok(file),
     }
 }
 
@@ -114,8 +130,9 @@ fn in_python() -> impl Iterator<Item = PluginFile> {
 }
 
 fn python_packages() -> Vec<PathBuf> {
-    let script = "import sys; print('\\n'.join(sys.path))";
-    let output = Command::new("python3").args(["-c", script]).output();
+    // Isolated (-I), Python imports nothing from the current folder, but lists no packages of the user either.
+    let script = "import site, sys; print('\\n'.join([site.getusersitepackages()] + sys.path))";
+    let output = Command::new("python3").args(["-I", "-c", script]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().filter(|line| !line.is_empty()).map(PathBuf::from).collect()
 }

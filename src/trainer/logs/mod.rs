@@ -1,5 +1,5 @@
 //! The logs of a run: `metrics.jsonl`, `updates.csv` and TensorBoard event files, all of the same rows; and, apart from
-//! them, a row for every update, warnings and the episodes of evaluations.
+//! them, warnings and the episodes of evaluations.
 //!
 //! Each is a [`LogFile`] whose length stands in the checkpoint. When a run is resumed, every file is cut back to that
 //! length before the first new row, so a row is in each of them exactly once, whenever the run was killed.
@@ -30,8 +30,6 @@ pub const UPDATES: &str = "updates.csv";
 pub const EPISODES: &str = "episodes.csv";
 /// What was warned of, one JSON object per warning.
 pub const WARNINGS: &str = "warnings.jsonl";
-/// A row for every update, or for every n-th of a long run: what charts are drawn from.
-pub const CURVES: &str = "curves.jsonl";
 /// The directory of the TensorBoard event files, one for each process that worked on the run.
 pub const TENSORBOARD: &str = "tensorboard";
 
@@ -40,7 +38,6 @@ pub const TENSORBOARD: &str = "tensorboard";
 pub struct Logs {
     sinks: Vec<Sink>,
     warnings: LogFile,
-    curves: LogFile,
     episodes: Option<LogFile>,
     /// Lengths of the event files of earlier processes.
     closed: BTreeMap<String, u64>,
@@ -66,8 +63,7 @@ impl Logs {
         let offset = |name: &str| offsets.get(name).copied().unwrap_or(0);
         let mut logs = Self {
             sinks: Vec::new(),
-            warnings: LogFile::open(&run.join(WARNINGS), offset(WARNINGS))?,
-            curves: LogFile::open(&run.join(CURVES), offset(CURVES))?,
+            warnings: LogFile::open_lines(&run.join(WARNINGS), offset(WARNINGS))?,
             episodes: None,
             closed: BTreeMap::new(),
             notices: Vec::new(),
@@ -109,19 +105,17 @@ impl Logs {
         let header = episodes::header(spec);
         let kept = !wanted || csv::keep_if_header_is(&path, &header)?;
         let offset = offsets.get(EPISODES).copied().filter(|_| kept).unwrap_or(0);
-        let mut file = LogFile::open(&path, offset)?;
+        let mut file = LogFile::open_lines(&path, offset)?;
         if file.length() < offset {
             self.notices.push(lost_its_end(EPISODES));
         }
-        if file.length() == 0 {
-            file.append(&header)?;
-        }
+        file.begin_with(&header)?;
         self.episodes = Some(file);
         Ok(self)
     }
 
     fn add(&mut self, run: &Path, name: &str, offset: u64, encode: fn(&Row) -> Vec<u8>) -> Result<()> {
-        let file = LogFile::open(&run.join(name), offset)?;
+        let file = LogFile::open_lines(&run.join(name), offset)?;
         if file.length() < offset {
             self.notices.push(lost_its_end(name));
         }
@@ -141,8 +135,7 @@ impl Logs {
 
     /// Begins the file that was added last, if it is empty.
     fn begin_with(&mut self, header: &[u8]) -> Result<()> {
-        let file = &mut self.sinks.last_mut().expect("a file was added").file;
-        if file.length() == 0 { file.append(header) } else { Ok(()) }
+        self.sinks.last_mut().expect("a file was added").file.begin_with(header)
     }
 
     /// TensorBoard may be watching, and loses its place in a file that shrinks and grows again; therefore each
@@ -176,18 +169,6 @@ impl Logs {
         self.for_each(|sink| sink.file.append(&(sink.encode)(row)))
     }
 
-    /// Appends the rows of some updates.
-    ///
-    /// # Errors
-    /// One line that names the file; the rows are kept for the next time.
-    pub fn curves(&mut self, rows: &[Row]) -> Result<()> {
-        if rows.is_empty() {
-            Ok(())
-        } else {
-            self.curves.append(&rows.iter().flat_map(encode_json).collect::<Vec<_>>())
-        }
-    }
-
     /// Appends a warning.
     ///
     /// # Errors
@@ -211,7 +192,7 @@ impl Logs {
     /// # Errors
     /// One line for the first file that cannot be written.
     pub fn sync(&mut self) -> Result<()> {
-        let others = [&mut self.warnings, &mut self.curves].into_iter().chain(&mut self.episodes);
+        let others = std::iter::once(&mut self.warnings).chain(&mut self.episodes);
         let others: Vec<_> = others.map(LogFile::sync).collect(); // all, also after a failure
         self.for_each(|sink| sink.file.sync()).and(others.into_iter().collect())
     }
@@ -225,15 +206,23 @@ impl Logs {
     pub fn offsets(&self) -> BTreeMap<String, u64> {
         let mut offsets = self.closed.clone();
         offsets.insert(WARNINGS.into(), self.warnings.length());
-        offsets.insert(CURVES.into(), self.curves.length());
         offsets.extend(self.episodes.iter().map(|file| (EPISODES.into(), file.length())));
         offsets.extend(self.sinks.iter().map(|sink| (sink.name.clone(), sink.file.length())));
         offsets
     }
 
-    /// Lines to tell the user: what has become of the files since the checkpoint was written.
-    pub fn notices(&self) -> &[String] {
-        &self.notices
+    /// Lines to tell the user since this was last asked: what has become of the files since the checkpoint was written, or
+    /// under the run's hands.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        let mut notices = std::mem::take(&mut self.notices);
+        let sinks = self.sinks.iter_mut().map(|sink| (sink.name.as_str(), &mut sink.file));
+        let episodes = self.episodes.iter_mut().map(|file| (EPISODES, file));
+        for (name, file) in sinks.chain([(WARNINGS, &mut self.warnings)]).chain(episodes) {
+            if file.was_removed() {
+                notices.push(format!("{name} was removed; it goes on with what is logged from now on"));
+            }
+        }
+        notices
     }
 }
 
@@ -294,7 +283,7 @@ mod tests {
         }
         let mut logs = Logs::open(run, &offsets, &names()).unwrap();
         logs.append(&row(20)).unwrap();
-        assert!(logs.notices().is_empty());
+        assert!(logs.take_notices().is_empty());
         let text = |name| fs::read_to_string(run.join(name)).unwrap();
         let updates: Vec<_> = text(METRICS).lines().map(|line| line[..14].to_string()).collect();
         assert_eq!(updates, [r#"{"update":10,"#, r#"{"update":20,"#].map(|s| format!("{s}\"")));
@@ -331,10 +320,10 @@ mod tests {
         logs.append(&row(10)).unwrap();
         let offsets = logs.offsets();
         fs::write(run.join(METRICS), "").unwrap();
-        let notices = Logs::open(run, &offsets, &names()).unwrap().notices().to_vec();
+        let notices = Logs::open(run, &offsets, &names()).unwrap().take_notices();
         assert_eq!(notices, ["metrics.jsonl has lost its end; it continues after what is there"]);
-        fs::write(run.join(METRICS), vec![0xff; 1000]).unwrap();
-        let notices = Logs::open(run, &offsets, &names()).unwrap().notices().to_vec();
+        fs::write(run.join(METRICS), [vec![0xff; 999], vec![b'\n']].concat()).unwrap();
+        let notices = Logs::open(run, &offsets, &names()).unwrap().take_notices();
         assert!(
             notices[0].contains("metrics.jsonl") && notices[0].contains("metrics_1.jsonl"),
             "{notices:?}"

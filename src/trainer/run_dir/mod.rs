@@ -26,10 +26,11 @@ use super::checkpoint::Checkpoint;
 use super::files::{self, write_atomically};
 use super::settings::Settings;
 use super::status::META;
+use crate::runtime::files::read_text;
 use name::is_taken;
 use owner::{Claim, Lock, judge};
 
-pub use checkpoints::{Resumed, checkpoints, keep_newest, numbered_files};
+pub use checkpoints::{Resumed, checkpoints, keep_newest};
 pub use marks::{has_marks, is_vacant};
 pub use name::{check_is_new, new_name};
 pub use owner::{OWNER, Owner, Presence, Process, presence, terminate};
@@ -233,13 +234,26 @@ pub fn names(checkpoint_dir: &Path) -> Vec<String> {
         .collect()
 }
 
+/// The run that began last.
+///
+/// # Errors
+/// One line if there is none.
+pub fn latest(checkpoint_dir: &Path) -> Result<PathBuf> {
+    let paths = names(checkpoint_dir).into_iter().map(|name| checkpoint_dir.join(name));
+    let began = |path: &PathBuf| fs::metadata(path.join("config.toml")).and_then(|data| data.modified()).ok();
+    match paths.max_by_key(began) {
+        Some(path) => Ok(path),
+        None => bail!("there is no run in {}", checkpoint_dir.display()),
+    }
+}
+
 /// The configuration of the run in a directory.
 ///
 /// # Errors
 /// One line: the file cannot be read, or is no TOML.
 pub fn config(path: &Path) -> Result<toml::Table> {
     let path = path.join("config.toml");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = read_text(&path).with_context(|| format!("cannot read {}", path.display()))?;
     text.parse().map_err(|error: toml::de::Error| {
         anyhow!("cannot understand {}: {}", path.display(), error.message().replace('\n', ", "))
     })
@@ -257,7 +271,7 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// The id of the run in a directory, as its `meta.json` says.
 pub fn id_of(path: &Path) -> Option<String> {
-    let meta: serde_json::Value = serde_json::from_slice(&fs::read(path.join(META)).ok()?).ok()?;
+    let meta: serde_json::Value = serde_json::from_str(&read_text(&path.join(META)).ok()?).ok()?;
     let id = meta.get("id")?.as_str()?;
     let is_plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_plain.then(|| id.into())

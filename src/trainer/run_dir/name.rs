@@ -58,7 +58,7 @@ pub(super) fn next_name(
     let number = |name: &str| -> Option<u64> {
         let rest = name.strip_prefix(&prefix)?;
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        rest[..digits].parse().ok()
+        rest[..digits].parse().ok().filter(|number| *number < u64::MAX / 2) // there is room for the next
     };
     let largest = existing.filter_map(|name| number(name.as_ref())).max().unwrap_or(0);
     let suffix = suffix.map(|text| format!("-{text}")).unwrap_or_default();

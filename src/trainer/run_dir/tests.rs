@@ -14,9 +14,27 @@ fn names_count_up_within_a_day() {
         "cartpole-jan05-26-99",
         "hackmatrix-jan05-26-x",
         "README.md",
+        "hackmatrix-jan05-26-18446744073709551615", // which has no next number
+        "hackmatrix-jan05-26-99999999999999999999999",
     ];
     assert_eq!(name(&existing, None), "hackmatrix-jan05-26-13");
     assert_eq!(name(&existing, Some("lr")), "hackmatrix-jan05-26-13-lr");
+}
+
+/// A process that is killed between the two removals leaves the checkpoint, which the next one finds.
+#[test]
+fn parameters_go_before_their_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    for update in [1, 2] {
+        fs::write(dir.path().join(format!("checkpoint_{update}.ckpt")), "").unwrap();
+    }
+    let params = dir.path().join("params_1.safetensors");
+    fs::create_dir(&params).unwrap(); // cannot be removed as a file
+    assert!(keep_newest(dir.path(), 1).is_err());
+    assert!(dir.path().join("checkpoint_1.ckpt").exists());
+    fs::remove_dir(&params).unwrap();
+    keep_newest(dir.path(), 1).unwrap();
+    assert_eq!(checkpoints(dir.path()).unwrap().len(), 1);
 }
 
 #[test]
@@ -113,17 +131,26 @@ fn save(directory: &Path, update: u64) -> PathBuf {
 }
 
 #[test]
-fn resume_loads_the_newest_checkpoint_by_number() {
+fn resume_finds_files_directories_names_and_the_latest() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     for update in [9, 10, 100] {
         save(&root.join("a"), update);
     }
-    fs::write(root.join("a/checkpoint_x.ckpt"), "").unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    save(&root.join("b"), 5);
+    fs::write(root.join("b/checkpoint_x.ckpt"), "").unwrap();
     let update = |request: &Path| Resumed::open(request, root).unwrap().checkpoint.progress.update;
     assert_eq!(update(&root.join("a/checkpoint_9.ckpt")), 9);
     assert_eq!(update(&root.join("a")), 100);
     assert_eq!(update(Path::new("a")), 100);
+    assert_eq!(update(Path::new("latest")), 5);
+    let message = |request: &str| Resumed::open(Path::new(request), root).unwrap_err().to_string();
+    assert_eq!(message("c"), "there is no checkpoint c");
+    fs::create_dir(root.join("empty")).unwrap();
+    assert!(message("empty").starts_with("there is no checkpoint in "));
+    let none = Resumed::open(Path::new("latest"), &root.join("none")).unwrap_err().to_string();
+    assert!(none.starts_with("there is no checkpoint in any run of "), "{none}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Ears, Job, Session, params_metadata};
 use crate::algorithms::Learner;
-use crate::trainer::console::{Console, Goal};
+use crate::trainer::console::{Console, thousands};
 use crate::trainer::evaluation;
 use crate::trainer::files::{directory_of, write_atomically};
 use crate::trainer::health::Health;
@@ -19,7 +19,6 @@ use crate::trainer::history::{self, History};
 use crate::trainer::logs::Logs;
 use crate::trainer::metrics::Interval;
 use crate::trainer::progress::Progress;
-use crate::trainer::readable::thousands;
 use crate::trainer::run_dir::{Resumed, RunDir};
 use crate::trainer::settings::Settings;
 use crate::trainer::status::{self, State};
@@ -34,8 +33,8 @@ struct Known {
 }
 
 impl<'a> Session<'a> {
-    /// Begins a new run. `ears` is given what the run is to reach.
-    pub fn begin(job: Job<'a>, ears: impl FnOnce(Goal) -> Ears) -> Result<Self> {
+    /// Begins a new run. `ears` is given the updates of the run, and how many are behind it.
+    pub fn begin(job: Job<'a>, ears: impl FnOnce(u64, u64) -> Ears) -> Result<Self> {
         let progress = Progress::new(job.learner.metric_names());
         let run = RunDir::create(job.settings)?;
         status::write_meta(run.path(), run.id(), job.settings.seed, job.facts)?;
@@ -46,7 +45,7 @@ impl<'a> Session<'a> {
     /// Takes a run up again where its checkpoint was saved. `ears` as above.
     pub(super) fn resume(
         mut job: Job<'a>,
-        ears: impl FnOnce(Goal) -> Ears,
+        ears: impl FnOnce(u64, u64) -> Ears,
         resumed: Resumed,
     ) -> Result<Self> {
         let Job { settings, facts, ref mut learner, .. } = job;
@@ -96,7 +95,7 @@ impl<'a> Session<'a> {
 
     fn new(
         job: Job<'a>,
-        ears: impl FnOnce(Goal) -> Ears,
+        ears: impl FnOnce(u64, u64) -> Ears,
         run: RunDir,
         progress: Progress,
         known: Known,
@@ -114,13 +113,7 @@ impl<'a> Session<'a> {
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let health = health_of(&run)?;
-        let goal = Goal {
-            num_updates,
-            first_update: progress.update,
-            timesteps_per_update: learner.timesteps_per_update(),
-            format: settings.log_format,
-        };
-        let Ears { console, signals } = ears(goal);
+        let Ears { console, signals } = ears(num_updates, progress.update);
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
@@ -147,7 +140,6 @@ impl<'a> Session<'a> {
             saved_update: None,
             last_heartbeat: None,
             last_row: None,
-            curves_wait: false,
             last_return: None,
             last_phase: None,
             health,
@@ -156,7 +148,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn announce_resume(&self, checkpoint: &Path, moved: usize, other_metrics: bool) {
+    fn announce_resume(&mut self, checkpoint: &Path, moved: usize, other_metrics: bool) {
         let Progress { update, timesteps, .. } = self.progress;
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
@@ -177,7 +169,7 @@ impl<'a> Session<'a> {
         if other_metrics {
             self.console.warn("this version logs other metrics; the interval that was begun starts afresh");
         }
-        self.logs.notices().iter().for_each(|notice| self.console.warn(notice));
+        self.tell_of_logs();
         if update >= self.num_updates {
             self.console.say(&format!("{steps} timesteps are done, nothing is left to train"));
         }

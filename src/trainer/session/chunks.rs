@@ -9,8 +9,6 @@ use anyhow::{Result, ensure};
 
 use super::Session;
 use crate::algorithms::curriculum;
-use crate::trainer::console::Pulse;
-use crate::trainer::metrics::{Interval, Row};
 use crate::trainer::recovery::Snapshot;
 use crate::trainer::status::State;
 
@@ -97,56 +95,25 @@ impl Session<'_> {
         if let Some(index) = rows.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
             return self.fail_on_non_finite(&rows, index).map(|()| false);
         }
+        for row in &rows {
+            self.add(row);
+        }
         let now = Instant::now();
         let seconds = (now - self.chunk_end).as_secs_f64();
         self.chunk_end = now;
-        let (begin, per_update) = (self.progress.seconds, seconds / updates as f64);
-        let mut points = Vec::new();
-        for (index, row) in rows.iter().enumerate() {
-            self.add(row);
-            if self.progress.update.is_multiple_of(curve_interval(self.num_updates)) {
-                points.push(self.point(row, begin + (index + 1) as f64 * per_update, per_update));
-            }
-        }
-        self.draw_on(&points);
         self.progress.seconds += seconds;
         self.progress.interval.seconds += seconds;
         let last = rows.last().expect("a chunk has updates");
         let value = |name| self.progress.interval.value(last, name);
         self.last_return = value("mean_episode_return");
         self.last_phase = value(curriculum::METRIC).map(|phase| phase as usize);
-        let entropy = value("entropy");
-        self.console.progress(&Pulse {
-            update: self.progress.update,
-            steps_per_second: self.steps_per_second(),
-            episode_return: self.last_return,
-            entropy,
-        });
+        self.console.progress(
+            self.progress.update,
+            self.steps_per_second(),
+            self.last_return,
+            value("entropy"),
+        );
         Ok(true)
-    }
-
-    /// What the curves show of the update that was just taken in.
-    fn point(&self, row: &[f32], wall_seconds: f64, seconds: f64) -> Row {
-        let mut update = Interval::new(self.progress.interval.names());
-        update.add(row);
-        Row {
-            update: self.progress.update,
-            timesteps: self.progress.timesteps,
-            names: update.names().to_vec(),
-            values: update.values(),
-            steps_per_second: self.learner.timesteps_per_update() as f64 / seconds.max(1e-9),
-            wall_seconds,
-            time: jiff::Timestamp::now(),
-        }
-    }
-
-    /// Adds to the curves. Of rows that cannot be written, the first are told.
-    fn draw_on(&mut self, points: &[Row]) {
-        let written = self.logs.curves(points);
-        if let (Err(error), false) = (&written, self.curves_wait) {
-            self.console.warn(&format!("{error:#}; the lines are kept for later"));
-        }
-        self.curves_wait = written.is_err();
     }
 
     /// Takes in the metrics of one update.
@@ -159,23 +126,7 @@ impl Session<'_> {
     }
 }
 
-/// Updates for one point of the curves: few enough for any screen, and a file that stays small.
-fn curve_interval(num_updates: u64) -> u64 {
-    const MOST_POINTS: u64 = 1 << 13;
-    num_updates.div_ceil(MOST_POINTS).next_power_of_two()
-}
-
 /// Updates from `update` to the next multiple of `interval`, 1 to `interval`.
 fn until_multiple(update: u64, interval: u64) -> u64 {
     interval - update % interval
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn curves_have_every_update_of_a_short_run_and_stay_small_for_a_long_one() {
-        assert_eq!([1, 8192, 8193, 20_000, 1 << 30].map(curve_interval), [1, 1, 2, 4, 1 << 17]);
-    }
 }

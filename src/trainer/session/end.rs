@@ -7,10 +7,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Session;
-use crate::trainer::console::Console;
+use crate::trainer::console::{Console, thousands};
 use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::metrics::Row;
-use crate::trainer::readable::thousands;
 use crate::trainer::run_dir::RunDir;
 use crate::trainer::status::State;
 use crate::trainer::{summary, wandb};
@@ -95,6 +94,7 @@ impl Session<'_> {
                 self.log(&interval, Vec::new());
             }
             self.logs.sync()?;
+            self.tell_of_logs();
             let path = self.run.file("final_params.safetensors");
             self.save_params(&path)?;
             self.keep_artifact("final-model".into(), path.clone());

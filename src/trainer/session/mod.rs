@@ -61,7 +61,7 @@ pub fn train(
     live: Option<Live>,
 ) -> Result<Outcome> {
     let signals = Rc::new(Signals::begin(live.is_none())?);
-    let ears = |goal| Ears { console: Console::new(goal, live), signals };
+    let ears = |num_updates, done| Ears { console: Console::new(num_updates, done, live), signals };
     let job = Job { settings, config, facts, learner };
     let mut session = match resumed {
         None => Session::begin(job, ears)?,
@@ -119,8 +119,6 @@ pub(super) struct Session<'a> {
     saved_update: Option<u64>,
     last_heartbeat: Option<Instant>,
     last_row: Option<Row>,
-    /// Whether points of the curves wait to be written.
-    curves_wait: bool,
     /// The mean return of the episodes that ended in the last update.
     last_return: Option<f64>,
     /// The phase of the curriculum that the last update was in.

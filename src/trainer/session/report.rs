@@ -75,6 +75,7 @@ impl Session<'_> {
         if let Err(error) = self.logs.append(&row) {
             self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }
+        self.tell_of_logs();
         self.console.row(&row);
         for warning in self.health.check(&|name| row.get(name).map(f64::from)) {
             self.console.warn(&warning.text);
@@ -91,6 +92,11 @@ impl Session<'_> {
         if let Some(wandb) = &mut self.wandb {
             wandb.alert(title, text);
         }
+    }
+
+    /// Warns of what has become of the log files.
+    pub(super) fn tell_of_logs(&mut self) {
+        self.logs.take_notices().iter().for_each(|notice| self.console.warn(notice));
     }
 
     pub(super) fn heartbeat(&mut self) {

@@ -1,11 +1,16 @@
 //! The calls of W&B's server: GraphQL documents, the stream of history lines, uploads. Each is tried once here; whether
 //! and when to try again is the sender's decision, so a failure says which kind it is.
+//!
+//! A server may be broken, or none of W&B's at all: answers are read to a limit of size and time, nothing is sent on to
+//! another host, and what a person is told of an answer is one short line of printable characters.
 
 use std::fmt;
-use std::time::Duration;
+use std::io::Read;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::blocking::{Body, Client, Response};
+use reqwest::redirect::{Attempt, Policy};
 use serde_json::{Value, json};
 
 /// Why a call failed.
@@ -25,11 +30,20 @@ impl fmt::Display for Failure {
     }
 }
 
+/// The most bytes of an answer.
+const ANSWER_LIMIT: usize = 8 << 20;
+/// The longest pause that a server can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The most letters of a server's words.
+const MOST_WORDS: usize = 300;
+
 /// A connection to a server with a key.
 pub struct Api {
     http: Client,
     base_url: String,
     key: String,
+    /// The longest time for one call.
+    timeout: Duration,
 }
 
 pub const UPSERT_BUCKET: &str = "mutation UpsertBucket($id: String, $name: String, $project: String, $entity: String, \
@@ -96,10 +110,14 @@ impl Api {
         // Refused only if the process has a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = concat!("lockstep/", env!("CARGO_PKG_VERSION"));
-        let builder = Client::builder().timeout(timeout).connect_timeout(timeout).user_agent(agent);
+        let builder = Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .user_agent(agent)
+            .redirect(Policy::custom(redirect));
         let local = ["//127.0.0.1", "//localhost", "//[::1]"].iter().any(|host| base_url.contains(host));
         let builder = if local { builder.no_proxy() } else { builder };
-        Ok(Self { http: builder.build()?, base_url: base_url.into(), key: key.into() })
+        Ok(Self { http: builder.build()?, base_url: base_url.into(), key: key.into(), timeout })
     }
 
     /// Sends a document; gives what stands under `data`.
@@ -107,18 +125,23 @@ impl Api {
         let operation = document.split([' ', '(']).nth(1).unwrap_or_default();
         let body = json!({"operationName": operation, "query": document, "variables": variables});
         let request = self.http.post(format!("{}/graphql", self.base_url)).basic_auth("api", Some(&self.key));
-        let answer: Value = checked(request.json(&body).send())?.json().map_err(broken)?;
-        if let Some(message) = answer["errors"][0]["message"].as_str() {
-            return Err(Failure::Permanent(format!("{operation}: {message}")));
+        let deadline = Instant::now() + self.timeout;
+        let answer = read(checked(request.json(&body).send(), deadline)?, deadline)?;
+        let mut answer: Value = serde_json::from_slice(&answer).map_err(|error| {
+            Failure::Transient(format!("the answer of the server is no JSON: {error}"), None)
+        })?;
+        if answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()) {
+            let words = words(&answer).unwrap_or_else(|| "the server does not say why it failed".into());
+            return Err(Failure::Permanent(format!("{operation}: {words}")));
         }
-        Ok(answer["data"].clone())
+        Ok(answer["data"].take())
     }
 
     /// Sends lines of a run's files.
     pub fn file_stream(&self, run: &str, body: &Value) -> Result<(), Failure> {
         let url = format!("{}/files/{run}/file_stream", self.base_url);
         let request = self.http.post(url).basic_auth("api", Some(&self.key));
-        checked(request.json(body).send()).map(drop)
+        checked(request.json(body).send(), Instant::now() + self.timeout).map(drop)
     }
 
     /// Puts a file where the server said, with the headers (`Name:value`) that it asked for.
@@ -130,30 +153,71 @@ impl Api {
             }
         }
         // The size of a file decides how long it may take, not the time for a call.
-        checked(request.timeout(Duration::from_secs(600)).body(body).send()).map(drop)
+        let answer = request.timeout(Duration::from_secs(600)).body(body).send();
+        checked(answer, Instant::now() + self.timeout).map(drop)
     }
 }
 
-fn broken(error: reqwest::Error) -> Failure {
-    Failure::Transient(format!("the answer of the server cannot be understood: {}", cause(&error)), None)
+/// Follows within one host only: what is sent, and the key with it, is meant for that one.
+fn redirect(attempt: Attempt) -> reqwest::redirect::Action {
+    let from = attempt.previous().last();
+    match from.is_some_and(|from| from.origin() == attempt.url().origin()) && attempt.previous().len() < 5 {
+        true => attempt.follow(),
+        false => attempt.stop(),
+    }
 }
 
-fn checked(answer: reqwest::Result<Response>) -> Result<Response, Failure> {
-    let answer = answer.map_err(|error| Failure::Transient(cause(&error), None))?;
+/// The body of an answer, up to [`ANSWER_LIMIT`] and until `deadline`.
+fn read(mut answer: Response, deadline: Instant) -> Result<Vec<u8>, Failure> {
+    let broken =
+        |reason: String| Failure::Transient(format!("the answer of the server breaks off: {reason}"), None);
+    let (mut body, mut piece) = (Vec::new(), [0; 16 << 10]);
+    loop {
+        match answer.read(&mut piece).map_err(|error| broken(cause(&error)))? {
+            0 => return Ok(body),
+            length => body.extend_from_slice(&piece[..length]),
+        }
+        if body.len() > ANSWER_LIMIT {
+            return Err(broken(format!("it has more than {ANSWER_LIMIT} bytes")));
+        }
+        if Instant::now() > deadline {
+            return Err(broken("it takes too long".into()));
+        }
+    }
+}
+
+/// The answer, if it tells of success.
+fn checked(answer: reqwest::Result<Response>, deadline: Instant) -> Result<Response, Failure> {
+    let answer = answer.map_err(|error| Failure::Transient(cause(&error.without_url()), None))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
-    let reason = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => format!("{status}: the API key is not accepted"),
-        _ => status.to_string(),
+    let header =
+        |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let elsewhere = status.is_redirection() && header("location").is_some();
+    let again = !elsewhere && (matches!(status.as_u16(), 308 | 408 | 429) || status.is_server_error());
+    let wait = header("retry-after").and_then(|value| value.trim().parse().ok());
+    let wait = wait.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE));
+    let own_words = match status {
+        StatusCode::UNAUTHORIZED => Some("the API key is not accepted".to_string()),
+        _ if elsewhere => Some("it points to another host, where nothing is sent".into()),
+        _ => None,
     };
-    let again = matches!(status.as_u16(), 308 | 408 | 429) || status.is_server_error();
-    if !again {
-        return Err(Failure::Permanent(format!("the server answered {reason}")));
-    }
-    let wait = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-    Err(Failure::Transient(format!("the server answered {reason}"), wait.map(Duration::from_secs)))
+    let said = read(answer, deadline).ok().and_then(|body| words(&serde_json::from_slice(&body).ok()?));
+    let reasons: Vec<String> = [Some(status.to_string()), own_words, said].into_iter().flatten().collect();
+    let reason = format!("the server answered {}", reasons.join(": "));
+    Err(if again { Failure::Transient(reason, wait) } else { Failure::Permanent(reason) })
+}
+
+/// What a server says of its failure, as one line that a terminal can show.
+fn words(answer: &Value) -> Option<String> {
+    let places =
+        [&answer["errors"][0]["message"], &answer["errors"][0], &answer["error"], &answer["message"]];
+    let text = places.into_iter().find_map(Value::as_str)?;
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let line = printable.take(MOST_WORDS).collect::<String>();
+    (!line.trim().is_empty()).then(|| line.trim().to_string())
 }
 
 /// The innermost reason, which is the one that tells a person something.

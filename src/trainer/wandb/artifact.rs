@@ -90,11 +90,6 @@ pub fn digest(bytes: &[u8]) -> String {
     STANDARD.encode(Md5::digest(bytes))
 }
 
-/// MD5 of text in hexadecimal.
-pub fn hex_digest(text: &str) -> String {
-    hex(&Md5::digest(text))
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,96 +1,67 @@
-//! Who logs where: the server, the key, and what the run is called there.
+//! What a run is called at W&B, for as long as it lives.
 
 use std::path::{Path, PathBuf};
 
-use super::Mode;
-use super::artifact::hex_digest;
-use crate::trainer::settings::Settings;
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::Description;
+use super::environment::Environment;
+use crate::runtime::files;
+use crate::trainer::files::write_atomically;
 use crate::trainer::status::host_name;
 
-type Variables = Box<dyn Fn(&str) -> Option<String>>;
+/// The file in the run directory that keeps the [`Place`].
+const FILE: &str = "wandb.json";
 
-/// The environment variables and files that W&B users expect to work.
-pub struct Environment {
-    variable: Variables,
-    home: Option<PathBuf>,
+/// Where a run is at W&B. It is chosen when the run begins and kept in its directory, so that a run which is taken up again
+/// goes on in the same place, whatever the variables say by then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    pub run_id: String,
+    /// Empty for the default of the account, until the server has named it.
+    pub entity: String,
+    pub project: String,
 }
 
-impl Environment {
-    /// That of this process.
-    pub fn of_process() -> Self {
-        Self { variable: Box::new(|name| std::env::var(name).ok()), home: dirs::home_dir() }
+impl Place {
+    /// The place that is kept in a run directory, if there is one.
+    fn kept(run: &Path) -> Option<Self> {
+        let place: Self = serde_json::from_str(&files::read_text(&run.join(FILE)).ok()?).ok()?;
+        is_plain(&place.run_id).then_some(place)
     }
 
-    #[cfg(test)]
-    pub fn of(variables: &[(&str, &str)], home: Option<PathBuf>) -> Self {
-        let variables: Vec<_> = variables.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let find = move |name: &str| variables.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
-        Self { variable: Box::new(find), home }
-    }
-
-    /// A variable that is set and not empty.
-    pub fn get(&self, name: &str) -> Option<String> {
-        (self.variable)(name).filter(|value| !value.is_empty())
-    }
-
-    /// The server's address, without a slash at the end.
-    pub fn base_url(&self) -> String {
-        let url = self.get("WANDB_BASE_URL").unwrap_or_else(|| "https://api.wandb.ai".into());
-        url.trim_end_matches('/').into()
-    }
-
-    /// The API key: `WANDB_API_KEY`, or the password of the server's entry in the netrc file.
-    pub fn api_key(&self) -> Option<String> {
-        self.get("WANDB_API_KEY").or_else(|| {
-            let url = self.base_url();
-            let host = url.split("://").nth(1).unwrap_or(&url).split(['/', ':']).next()?.to_string();
-            let files = match self.get("NETRC") {
-                Some(file) => vec![PathBuf::from(file)],
-                None => [".netrc", "_netrc"]
-                    .iter()
-                    .filter_map(|name| Some(self.home.as_ref()?.join(name)))
-                    .collect(),
-            };
-            files.iter().find_map(|file| netrc_password(&std::fs::read_to_string(file).ok()?, &host))
+    /// A flag before a variable before the environment's own place; without that, the account's default entity and a project
+    /// of the environment's name. Variables that name one run do not hold for those of a group.
+    fn new(description: &Description, environment: &Environment) -> Result<Self> {
+        let settings = description.settings;
+        let (entity, project) = settings.wandb_home.unwrap_or(("", &settings.env));
+        let choose = |flag: &Option<String>, variable, otherwise: &str| {
+            flag.clone().or_else(|| environment.get(variable)).unwrap_or_else(|| otherwise.into())
+        };
+        let run_id = environment.get("WANDB_RUN_ID").filter(|_| settings.group.is_none());
+        let run_id = run_id.unwrap_or_else(|| description.run_id.into());
+        ensure!(
+            is_plain(&run_id),
+            "WANDB_RUN_ID is {run_id:?}; use letters, digits, - and _ only, at most 128"
+        );
+        Ok(Self {
+            run_id,
+            entity: choose(&settings.entity, "WANDB_ENTITY", entity),
+            project: choose(&settings.project, "WANDB_PROJECT", project),
         })
     }
 
-    /// The mode that `WANDB_MODE` asks for.
-    pub fn mode(&self) -> Option<Mode> {
-        match self.get("WANDB_MODE")?.as_str() {
-            "online" | "run" | "shared" => Some(Mode::Online),
-            "offline" | "dryrun" => Some(Mode::Offline),
-            "disabled" => Some(Mode::Disabled),
-            _ => None,
-        }
-    }
-
-    /// The directory for the files: `WANDB_DIR/wandb`, or `wandb` in the run directory.
-    pub fn directory(&self, run: &Path) -> PathBuf {
-        self.get("WANDB_DIR").map_or(run.to_path_buf(), PathBuf::from).join("wandb")
+    /// Keeps the place in a run directory.
+    pub fn keep(&self, run: &Path) -> Result<()> {
+        write_atomically(&run.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 }
 
-/// The password for `machine` in a netrc file, or that of its `default` entry.
-fn netrc_password(text: &str, machine: &str) -> Option<String> {
-    let text: Vec<_> = text.lines().map(|line| line.split('#').next().unwrap_or_default()).collect();
-    let mut words = text.iter().flat_map(|line| line.split_whitespace());
-    let mut applies = false;
-    while let Some(word) = words.next() {
-        match word {
-            "machine" => applies = words.next() == Some(machine),
-            "default" => applies = true,
-            "password" => {
-                let password = words.next();
-                if applies {
-                    return password.map(String::from);
-                }
-            }
-            "login" | "account" => drop(words.next()),
-            _ => {}
-        }
-    }
-    None
+/// An id is a part of addresses and of file names.
+fn is_plain(run_id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=128).contains(&run_id.len()) && run_id.bytes().all(plain)
 }
 
 /// How this process's part of the run relates to what W&B knows already.
@@ -108,9 +79,9 @@ pub enum Origin {
 /// What the run is called at W&B; empty where nothing is said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
-    pub entity: String,
-    pub project: String,
-    pub run_id: String,
+    pub place: Place,
+    /// The run directory, which keeps the place.
+    pub run: PathBuf,
     pub name: String,
     pub group: String,
     pub job_type: String,
@@ -122,21 +93,23 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Settings that were left at their defaults yield to the variables; the run's id follows from its name. Variables
-    /// that name one run do not hold for those of a group.
-    pub fn new(settings: &Settings, environment: &Environment, run_name: &str, origin: Origin) -> Self {
-        let defaults = Settings::default();
-        let unless_set = |value: &String, default: &String, variable: &str| match environment.get(variable) {
-            Some(other) if value == default => other,
-            _ => value.clone(),
-        };
-        let of_one_run = |variable| environment.get(variable).filter(|_| settings.group.is_none());
+    /// The identity of a run, whose place is kept in its directory from now on. Variables that name one run do not hold for
+    /// those of a group.
+    ///
+    /// # Errors
+    /// One line: the place cannot be written.
+    pub fn new(description: &Description, environment: &Environment) -> Result<Self> {
+        let Description { settings, run, run_name, origin, .. } = *description;
+        let place = Place::kept(run).map_or_else(|| Place::new(description, environment), Ok)?;
+        place.keep(run)?;
         let get = |variable| environment.get(variable).unwrap_or_default();
-        Self {
-            entity: unless_set(&settings.entity, &defaults.entity, "WANDB_ENTITY"),
-            project: unless_set(&settings.project, &defaults.project, "WANDB_PROJECT"),
-            run_id: of_one_run("WANDB_RUN_ID").unwrap_or_else(|| hex_digest(run_name)[..8].into()),
-            name: of_one_run("WANDB_NAME").unwrap_or_else(|| run_name.into()),
+        Ok(Self {
+            place,
+            run: run.to_path_buf(),
+            name: environment
+                .get("WANDB_NAME")
+                .filter(|_| settings.group.is_none())
+                .unwrap_or(run_name.into()),
             group: environment.get("WANDB_RUN_GROUP").or(settings.group.clone()).unwrap_or_default(),
             job_type: get("WANDB_JOB_TYPE"),
             notes: get("WANDB_NOTES"),
@@ -149,41 +122,89 @@ impl Identity {
             sweep: get("WANDB_SWEEP_ID"),
             host: host_name(),
             origin,
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trainer::settings::Settings;
 
-    #[test]
-    fn keys_come_from_the_variable_or_netrc() {
-        let home = tempfile::tempdir().unwrap();
-        let netrc = "machine example.org login x password wrong\n# machine api.wandb.ai password no\n\
-                     machine api.wandb.ai\n  login user\n  password secret\nmachine 10.0.0.1 password other\n";
-        std::fs::write(home.path().join(".netrc"), netrc).unwrap();
-        let key = |variables: &[(&str, &str)]| {
-            Environment::of(variables, Some(home.path().to_path_buf())).api_key()
+    fn try_identity(run: &Path, settings: &Settings, variables: &[(&str, &str)]) -> Result<Identity> {
+        let description = Description {
+            settings,
+            config: Default::default(),
+            run,
+            run_id: "k3v9x0q2m1zz",
+            run_name: "run-1",
+            origin: Origin::New,
+            commit: None,
+            logged_step: 0,
         };
-        assert_eq!(key(&[]).as_deref(), Some("secret"));
-        assert_eq!(key(&[("WANDB_API_KEY", "mine")]).as_deref(), Some("mine"));
-        assert_eq!(key(&[("WANDB_BASE_URL", "http://10.0.0.1:8080/")]).as_deref(), Some("other"));
-        assert_eq!(key(&[("WANDB_BASE_URL", "http://127.0.0.1:8080")]), None);
-        assert_eq!(key(&[("NETRC", "/nowhere")]), None);
-        assert_eq!(netrc_password("default login a password b", "x").as_deref(), Some("b"));
+        Identity::new(&description, &Environment::of(variables, None))
+    }
+
+    fn identity(run: &Path, settings: &Settings, variables: &[(&str, &str)]) -> Identity {
+        try_identity(run, settings, variables).unwrap()
+    }
+
+    /// It is a part of a path: one from a run directory of somebody else's must not lead out of it.
+    #[test]
+    fn an_id_is_a_plain_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        for id in ["../../x", "a/b", "a b", ".", "\u{1b}[31m", &"x".repeat(129)] {
+            let error = try_identity(dir.path(), &settings, &[("WANDB_RUN_ID", id)]).unwrap_err().to_string();
+            assert!(error.starts_with("WANDB_RUN_ID is ") && !error.contains('\u{1b}'), "{error}");
+            let place = Place { run_id: id.into(), entity: String::new(), project: "p".into() };
+            place.keep(dir.path()).unwrap();
+            assert_eq!(identity(dir.path(), &settings, &[]).place.run_id, "k3v9x0q2m1zz");
+            std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        }
+    }
+
+    fn place(settings: &Settings, variables: &[(&str, &str)]) -> [String; 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let Place { run_id, entity, project } = identity(dir.path(), settings, variables).place;
+        [run_id, entity, project]
     }
 
     #[test]
-    fn flags_win_over_variables_and_those_over_defaults() {
+    fn flags_win_over_variables_and_those_over_the_environments_place() {
         let variables =
             [("WANDB_PROJECT", "p"), ("WANDB_ENTITY", "e"), ("WANDB_TAGS", "a, b,"), ("WANDB_NOTES", "n")];
-        let environment = Environment::of(&variables, None);
-        let settings = Settings { project: "mine".into(), ..Settings::default() };
-        let identity = Identity::new(&settings, &environment, "hackmatrix-jax-jan25-26-1", Origin::New);
-        assert_eq!((identity.project.as_str(), identity.entity.as_str()), ("mine", "e"));
+        let cartpole = Settings { env: "cartpole".into(), ..Settings::default() };
+        assert_eq!(place(&cartpole, &[]), ["k3v9x0q2m1zz", "", "cartpole"]);
+        let own = Settings { wandb_home: Some(("charles-team", "hackmatrix")), ..Settings::default() };
+        assert_eq!(place(&own, &[]), ["k3v9x0q2m1zz", "charles-team", "hackmatrix"]);
+        let foreign = Settings { env: "mine".into(), ..Settings::default() };
+        assert_eq!(place(&foreign, &[]), ["k3v9x0q2m1zz", "", "mine"]);
+        assert_eq!(place(&cartpole, &variables), ["k3v9x0q2m1zz", "e", "p"]);
+        let flags = Settings { project: Some("mine".into()), ..cartpole.clone() };
+        assert_eq!(place(&flags, &variables), ["k3v9x0q2m1zz", "e", "mine"]);
+        let one_run = [("WANDB_RUN_ID", "chosen")];
+        assert_eq!(place(&cartpole, &one_run)[0], "chosen");
+        let member = Settings { group: Some("g".into()), ..cartpole.clone() };
+        assert_eq!(place(&member, &one_run)[0], "k3v9x0q2m1zz");
+
+        let dir = tempfile::tempdir().unwrap();
+        let identity = identity(dir.path(), &cartpole, &variables);
         assert_eq!((identity.tags, identity.notes.as_str()), (vec!["a".to_string(), "b".to_string()], "n"));
-        // md5("hackmatrix-jax-jan25-26-1") begins so
-        assert_eq!(identity.run_id, "3f3fded4");
+    }
+
+    #[test]
+    fn a_run_stays_where_it_began() {
+        let dir = tempfile::tempdir().unwrap();
+        for group in [None, Some("g".to_string())] {
+            let run = dir.path().join(group.as_deref().unwrap_or("alone"));
+            std::fs::create_dir(&run).unwrap();
+            let settings = Settings { group, env: "cartpole".into(), ..Settings::default() };
+            let first = identity(&run, &settings, &[("WANDB_PROJECT", "a"), ("WANDB_ENTITY", "b")]);
+            let now =
+                [("WANDB_PROJECT", "c"), ("WANDB_ENTITY", "d"), ("WANDB_RUN_ID", "e"), ("WANDB_NAME", "f")];
+            let flags = Settings { project: Some("g".into()), entity: Some("h".into()), ..settings };
+            assert_eq!(identity(&run, &flags, &now).place, first.place);
+        }
     }
 }

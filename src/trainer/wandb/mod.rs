@@ -9,6 +9,7 @@
 
 mod api;
 mod artifact;
+mod environment;
 mod identity;
 mod record;
 mod sender;
@@ -23,7 +24,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use identity::{Environment, Identity, Origin};
+pub use environment::Environment;
+pub use identity::{Identity, Origin};
 pub use sender::Pace;
 
 use self::artifact::{Contents, Held};
@@ -31,6 +33,14 @@ use self::sender::{Begin, Event, Sender};
 use self::transaction_log::TransactionLog;
 use super::metrics::Row;
 use super::settings::Settings;
+
+/// Checks the variables that decide whether and where a run is logged.
+///
+/// # Errors
+/// One line that names the variable.
+pub fn check(settings: &Settings) -> Result<()> {
+    Environment::of_process().mode_for(settings).map(drop)
+}
 
 /// Where a run is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -111,7 +121,10 @@ impl Wandb {
         environment: &Environment,
         pace: Pace,
     ) -> (Option<Self>, Vec<String>) {
-        let (mode, notice) = mode(description.settings, environment);
+        let (mode, notice) = match environment.mode_for(description.settings) {
+            Ok(mode) => mode,
+            Err(error) => return (None, vec![format!("W&B is off: {error:#}")]),
+        };
         let mut notices: Vec<_> = notice.into_iter().collect();
         if mode == Mode::Disabled {
             return (None, notices);
@@ -126,12 +139,12 @@ impl Wandb {
     }
 
     fn open(description: &Description, environment: &Environment, mode: Mode, pace: Pace) -> Result<Self> {
-        let Description { settings, ref config, run, run_name, origin, ref commit, logged_step, .. } =
-            *description;
-        let identity = Identity::new(settings, environment, run_name, origin);
+        let Description { settings, ref config, run, origin, ref commit, logged_step, .. } = *description;
+        let identity = Identity::new(description, environment)?;
         let start = jiff::Timestamp::now();
-        let directory = make_directory(&environment.directory(run), mode, &identity.run_id)?;
-        let mut log = TransactionLog::create(&directory.join(format!("run-{}.wandb", identity.run_id)))?;
+        let run_id = &identity.place.run_id;
+        let directory = make_directory(&environment.directory(run), mode, run_id)?;
+        let mut log = TransactionLog::create(&directory.join(format!("run-{run_id}.wandb")))?;
         log.append(record::HEADER, record::header())?;
         log.append(record::RUN, record::run(&identity, config, start))?;
         for metric in record::metrics() {
@@ -140,9 +153,10 @@ impl Wandb {
         let uploads = run.join(UPLOADS);
         let _ = fs::remove_dir_all(&uploads); // held by a process that was killed
         let key = environment.api_key().filter(|_| mode == Mode::Online);
+        let base_url = environment.base_url();
         let sender = key.map(|key| {
             Sender::start(Begin {
-                base_url: environment.base_url(),
+                base_url: base_url?,
                 key,
                 identity: identity.clone(),
                 config: config.clone(),
@@ -213,14 +227,15 @@ impl Wandb {
         }
         let path = artifact.path.canonicalize().unwrap_or(artifact.path);
         let artifact = Artifact { path, ..artifact };
-        // Online, the sender reads the file when its turn comes; the log tells of it where nobody else does.
+        // The sender reads the file when its turn comes. The log tells of it, too, for what the sender cannot send.
         if self.sender.is_some() {
             self.uploaded += 1;
             match Held::new(&artifact.path, &self.uploads.join(self.uploaded.to_string())) {
-                Ok(held) => self.send(Event::Artifact(artifact, held)),
-                Err(error) => self.notices.push(unreadable(&artifact, &error)),
+                Ok(held) => self.send(Event::Artifact(artifact.clone(), held)),
+                Err(error) => return self.notices.push(unreadable(&artifact, &error)),
             }
-        } else if self.removes_files {
+        }
+        if self.removes_files {
             self.held_back.retain(|artifact| artifact.path.exists());
             self.held_back.push(artifact);
         } else {
@@ -283,8 +298,11 @@ impl Ending {
             Some(sender) => {
                 let (last, unsent) = sender.wait(deadline);
                 notices.extend(last);
-                if unsent > 0 {
-                    notices.push(format!("W&B lacks {unsent} rows; send them with: wandb sync {directory}"));
+                let lacking = [count(unsent.rows, "row"), count(unsent.artifacts, "artifact")];
+                let lacking: Vec<_> = lacking.into_iter().flatten().collect();
+                if !lacking.is_empty() {
+                    let what = lacking.join(" and ");
+                    notices.push(format!("W&B lacks {what}; send them with: wandb sync {directory}"));
                 }
             }
         }
@@ -297,23 +315,10 @@ fn unreadable(artifact: &Artifact, error: &io::Error) -> String {
     format!("cannot read {}: {error}", artifact.path.display())
 }
 
-/// The mode that settings and environment come to, and what to say about it.
-fn mode(settings: &Settings, environment: &Environment) -> (Mode, Option<String>) {
-    let asked = if settings.no_wandb { Some(Mode::Disabled) } else { settings.wandb.or(environment.mode()) };
-    match (asked, environment.api_key()) {
-        (Some(Mode::Online), None) => {
-            let notice =
-                "W&B: no API key is found (WANDB_API_KEY, or ~/.netrc), so the run is logged offline";
-            (Mode::Offline, Some(notice.into()))
-        }
-        (None, None) => {
-            let notice =
-                "W&B is off: no API key is found (WANDB_API_KEY, or ~/.netrc); --wandb offline needs none";
-            (Mode::Disabled, Some(notice.into()))
-        }
-        (None, Some(_)) => (Mode::Online, None),
-        (Some(mode), _) => (mode, None),
-    }
+/// `3 rows`; nothing for none.
+fn count(number: u64, what: &str) -> Option<String> {
+    let plural = if number == 1 { "" } else { "s" };
+    (number > 0).then(|| format!("{number} {what}{plural}"))
 }
 
 /// Makes `offline-run-<date>_<time>-<id>` with a file name that is free, and points `latest-run` to it.

@@ -32,9 +32,9 @@ pub fn run(identity: &Identity, config: &Map<String, Value>, start: jiff::Timest
     let item = |(key, value): (&String, &Value)| Message::new().bytes(1, key).bytes(16, value.to_string());
     let start_time = Message::new().int(1, start.as_second()).int(2, i64::from(start.subsec_nanosecond()));
     let run = Message::new()
-        .bytes(1, &identity.run_id)
-        .text(2, &identity.entity)
-        .text(3, &identity.project)
+        .bytes(1, &identity.place.run_id)
+        .text(2, &identity.place.entity)
+        .text(3, &identity.place.project)
         .message(4, Message::new().messages(1, config.iter().map(item)))
         .text(6, &identity.group)
         .text(7, &identity.job_type)
@@ -45,8 +45,10 @@ pub fn run(identity: &Identity, config: &Map<String, Value>, start: jiff::Timest
     match identity.origin {
         Origin::New => run,
         Origin::Resumed => run.int(24, 1),
-        Origin::Rewound { step } => run
-            .message(23, Message::new().bytes(1, &identity.run_id).double(2, step as f64).bytes(3, "_step")),
+        Origin::Rewound { step } => run.message(
+            23,
+            Message::new().bytes(1, &identity.place.run_id).double(2, step as f64).bytes(3, "_step"),
+        ),
     }
 }
 
@@ -95,9 +97,9 @@ pub fn artifact(identity: &Identity, artifact: &Artifact, contents: &super::arti
         .message(3, layout)
         .message(4, entry);
     let record = Message::new()
-        .bytes(1, &identity.run_id)
-        .text(2, &identity.project)
-        .text(3, &identity.entity)
+        .bytes(1, &identity.place.run_id)
+        .text(2, &identity.place.project)
+        .text(3, &identity.place.entity)
         .bytes(4, artifact.kind)
         .bytes(5, &artifact.name)
         .bytes(6, contents.manifest_digest())

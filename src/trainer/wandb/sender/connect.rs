@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 
-use super::worker::Worker;
+use super::worker::{Worker, merge};
 use crate::trainer::wandb::api::{self, Failure};
-use crate::trainer::wandb::identity::Origin;
+use crate::trainer::wandb::environment::SERVER;
+use crate::trainer::wandb::identity::{Identity, Origin, Place};
 use crate::trainer::wandb::record::X_AXIS;
 
 /// The run as the server knows it.
@@ -38,30 +39,53 @@ impl Worker {
                 Err(failure) => return Err(failure),
             },
         }
+        let again = std::mem::replace(&mut self.announced, true);
         let answer = self.call(api::UPSERT_BUCKET, self.upsert_variables(id))?;
+        self.check_is_ours(&answer["upsertBucket"], again)?;
         let bucket = &answer["upsertBucket"]["bucket"];
         let name = |value: &Value, otherwise: &str| value.as_str().unwrap_or(otherwise).to_string();
-        let identity = &self.begin.identity;
-        let project = name(&bucket["project"]["name"], &identity.project);
-        let entity = name(&bucket["project"]["entity"]["name"], &identity.entity);
+        let Identity { place, run, .. } = &self.begin.identity;
+        let project = name(&bucket["project"]["name"], &place.project);
+        let entity = name(&bucket["project"]["entity"]["name"], &place.entity);
+        let run_id = place.run_id.clone();
+        let named = Place { run_id: run_id.clone(), entity: entity.clone(), project: project.clone() };
+        if let Err(error) = named.keep(run) {
+            self.say(format!("W&B: {error:#}"));
+        }
         let features = self.call(api::SERVER_FEATURES, json!({}))?;
         let marks_files = features["serverInfo"]["features"]
             .as_array()
             .into_iter()
             .flatten()
             .any(|feature| feature["name"] == "MARK_RUN_FILES_UPLOADED" && feature["isEnabled"] == true);
-        let path = [&entity, &project, &identity.run_id].map(|part| percent_encoded(part)).join("/");
-        self.say(format!("W&B: {}", page(&self.begin.base_url, &entity, &project, &identity.run_id)));
+        let path = [&entity, &project, &run_id].map(|part| percent_encoded(part)).join("/");
+        self.say(format!("W&B: {}", page(&self.begin.base_url, &entity, &project, &run_id)));
         Ok(Bucket { entity, project, path, marks_files })
+    }
+
+    /// Fails if a new run has the id of another one: two histories would be mixed. If the announcement was sent before
+    /// and its answer was lost (`again`), or a sweep has made the run, it is there but empty.
+    fn check_is_ours(&self, answer: &Value, again: bool) -> Result<(), Failure> {
+        let identity = &self.begin.identity;
+        let is_there = identity.origin == Origin::New && answer["inserted"] == false;
+        let may_be_there = again || !identity.sweep.is_empty();
+        if is_there && !(may_be_there && answer["bucket"]["historyLineCount"].as_u64().unwrap_or(0) == 0) {
+            let id = &identity.place.run_id;
+            return Err(Failure::Permanent(format!(
+                "there is another run of the id {id}; unset WANDB_RUN_ID, or send this one with `wandb sync --id`"
+            )));
+        }
+        Ok(())
     }
 
     /// The server's id of a run that is there already, after taking over where it stands; null if there is none.
     fn find(&mut self) -> Result<Value, Failure> {
-        let identity = &self.begin.identity;
-        let variables = json!({"project": identity.project, "entity": optional(&identity.entity), "name": identity.run_id});
+        let Place { run_id, entity, project } = &self.begin.identity.place;
+        let variables = json!({"project": project, "entity": optional(entity), "name": run_id});
         let answer = self.call(api::RUN_RESUME_STATUS, variables)?;
         let bucket = &answer["model"]["bucket"];
-        self.offset = bucket["historyLineCount"].as_u64().unwrap_or(0);
+        self.offset = lines(&bucket["historyLineCount"]);
+        self.take_summary(&bucket["summaryMetrics"]);
         self.last_step = last_step(&bucket["historyTail"]);
         if let Some(last) = self.last_step {
             let before = self.rows.len();
@@ -71,18 +95,29 @@ impl Worker {
         Ok(bucket["id"].clone())
     }
 
+    /// Takes over what the run's summary has, where this process has nothing newer.
+    fn take_summary(&mut self, metrics: &Value) {
+        let metrics: Map<String, Value> =
+            metrics.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let is_metric = |(name, value): &(String, Value)| !name.starts_with("_wandb") && value.is_number();
+        let older = metrics.into_iter().filter(is_metric).map(|(name, value)| (name, value.to_string()));
+        let newer = std::mem::take(&mut self.summary);
+        self.summary = older.collect();
+        merge(&mut self.summary, &newer);
+    }
+
     fn rewind(&mut self, step: u64) -> Result<Value, Failure> {
-        let identity = &self.begin.identity;
+        let Place { run_id, entity, project } = &self.begin.identity.place;
         let variables = json!({
-            "runName": identity.run_id,
-            "entity": optional(&identity.entity),
-            "project": identity.project,
+            "runName": run_id,
+            "entity": optional(entity),
+            "project": project,
             "metricName": "_step",
             "metricValue": step as f64,
         });
         let answer = self.call(api::REWIND_RUN, variables)?;
         let run = &answer["rewindRun"]["rewoundRun"];
-        self.offset = run["historyLineCount"].as_u64().unwrap_or(0);
+        self.offset = lines(&run["historyLineCount"]);
         Ok(run["id"].clone())
     }
 
@@ -90,9 +125,9 @@ impl Worker {
         let identity = &self.begin.identity;
         json!({
             "id": id,
-            "name": identity.run_id,
-            "project": identity.project,
-            "entity": optional(&identity.entity),
+            "name": identity.place.run_id,
+            "project": identity.place.project,
+            "entity": optional(&identity.place.entity),
             "groupName": optional(&identity.group),
             "displayName": identity.name,
             "notes": optional(&identity.notes),
@@ -122,7 +157,7 @@ impl Worker {
             ],
         });
         if let Origin::Rewound { step } = self.begin.identity.origin {
-            own["branch_point"] = json!({"run_id": self.begin.identity.run_id, "step": step});
+            own["branch_point"] = json!({"run_id": self.begin.identity.place.run_id, "step": step});
         }
         let values = self.begin.config.iter().map(|(key, value)| (key.clone(), json!({"value": value})));
         values.chain([("_wandb".to_string(), json!({"value": own}))]).collect::<Map<_, _>>().into()
@@ -138,13 +173,18 @@ fn last_step(tail: &Value) -> Option<u64> {
     last["_step"].as_u64()
 }
 
+/// A number of lines, as far as it can be one.
+fn lines(count: &Value) -> u64 {
+    count.as_u64().filter(|count| *count < 1 << 53).unwrap_or(0)
+}
+
 fn optional(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
 /// The run's page.
 fn page(base_url: &str, entity: &str, project: &str, run: &str) -> String {
-    let site = if base_url == "https://api.wandb.ai" { "https://wandb.ai" } else { base_url };
+    let site = if base_url == SERVER { "https://wandb.ai" } else { base_url };
     let [entity, project, run] = [entity, project, run].map(percent_encoded);
     format!("{site}/{entity}/{project}/runs/{run}")
 }

@@ -78,8 +78,18 @@ struct Shared {
     /// Rows offered, and rows that the server has.
     offered: AtomicU64,
     sent: AtomicU64,
+    /// Artifacts likewise.
+    artifacts_offered: AtomicU64,
+    artifacts_sent: AtomicU64,
     /// Counts successful calls, so that the end of the run sees whether there is progress.
     calls: AtomicU64,
+}
+
+/// What the server does not have in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Unsent {
+    pub rows: u64,
+    pub artifacts: u64,
 }
 
 /// The run's end of the queue.
@@ -122,8 +132,13 @@ impl Sender {
 
     /// Offers an event. What finds no room in the queue is dropped, and counted at the end.
     pub fn send(&self, event: Event) {
-        if let Event::Row { .. } = event {
-            self.shared.offered.fetch_add(1, Ordering::Relaxed);
+        let offered = match event {
+            Event::Row { .. } => Some(&self.shared.offered),
+            Event::Artifact(..) => Some(&self.shared.artifacts_offered),
+            Event::Alert(_) | Event::Finish { .. } => None,
+        };
+        if let Some(offered) = offered {
+            offered.fetch_add(1, Ordering::Relaxed);
         }
         let _ = self.queue.try_send(event);
     }
@@ -146,9 +161,9 @@ impl Sender {
         };
     }
 
-    /// Waits for the end of the thread until `deadline`, as long as there is progress; gives the last notices and the
-    /// number of rows not sent.
-    pub fn wait(mut self, deadline: Instant) -> (Vec<String>, u64) {
+    /// Waits for the end of the thread until `deadline`, as long as there is progress; gives the last notices and what was
+    /// not sent.
+    pub fn wait(mut self, deadline: Instant) -> (Vec<String>, Unsent) {
         let (mut calls, mut since) = (self.shared.calls.load(Ordering::Relaxed), Instant::now());
         while !self.thread.is_finished() && since.elapsed() < self.pace.patience && Instant::now() < deadline
         {
@@ -164,11 +179,17 @@ impl Sender {
         let Self { thread, shared, .. } = self;
         let mut notices = std::mem::take(&mut *shared.notices.lock().expect("the thread does not panic"));
         if thread.is_finished() {
-            let _ = thread.join(); // a panic of the thread has been printed; the run goes on without it
+            if thread.join().is_err() {
+                // The panic itself has been printed; the run goes on without the thread.
+                notices.push("W&B: the sender has broken, which is a fault of lockstep".into());
+            }
         } else {
-            notices.push("W&B does not answer; the rest is not sent".into());
+            notices.push("W&B does not answer in time; the rest is not sent".into());
         }
-        let unsent = shared.offered.load(Ordering::Relaxed) - shared.sent.load(Ordering::Relaxed);
-        (notices, unsent)
+        let lacking = |offered: &AtomicU64, sent: &AtomicU64| {
+            offered.load(Ordering::Relaxed).saturating_sub(sent.load(Ordering::Relaxed))
+        };
+        let rows = lacking(&shared.offered, &shared.sent);
+        (notices, Unsent { rows, artifacts: lacking(&shared.artifacts_offered, &shared.artifacts_sent) })
     }
 }

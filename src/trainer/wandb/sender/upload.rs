@@ -18,7 +18,7 @@ impl Worker {
             |error: std::io::Error| Failure::Permanent(format!("cannot read {}: {error}", file.display()));
         let contents = Contents::of(file).map_err(unreadable)?;
         let Bucket { entity, project, .. } = self.bucket();
-        let run = &self.begin.identity.run_id;
+        let run = &self.begin.identity.place.run_id;
         let alias = |alias: &String| json!({"artifactCollectionName": artifact.name, "alias": alias});
         let input = json!({
             "entityName": entity,
@@ -82,8 +82,7 @@ impl Worker {
         ];
         let names: Vec<_> = files.iter().map(|(name, _)| name.to_string()).collect();
         let Bucket { entity, project, marks_files, .. } = self.bucket();
-        let variables =
-            json!({"entity": entity, "project": project, "run": self.begin.identity.run_id, "files": names});
+        let variables = json!({"entity": entity, "project": project, "run": self.begin.identity.place.run_id, "files": names});
         let answer = self.call(api::CREATE_RUN_FILES, variables.clone())?;
         let created = &answer["createRunFiles"];
         for (name, content) in files {

@@ -18,6 +18,8 @@ pub(super) struct Worker {
     pub(super) begin: Begin,
     pub(super) shared: Arc<Shared>,
     bucket: Option<Bucket>,
+    /// Whether the run was announced to the server, though the answer may have been lost.
+    pub(super) announced: bool,
     /// Lines of history that the server does not have yet, and the number of the first.
     pub(super) rows: VecDeque<(u64, String)>,
     pub(super) offset: u64,
@@ -47,6 +49,7 @@ impl Worker {
             begin,
             shared,
             bucket: None,
+            announced: false,
             rows: VecDeque::new(),
             offset: 0,
             last_step: None,
@@ -97,7 +100,9 @@ impl Worker {
         }
     }
 
+    /// Tells the run something. A server may repeat the key in its words; nobody else sees it.
     pub(super) fn say(&self, notice: String) {
+        let notice = notice.replace(&self.begin.key, "(the key)");
         self.shared.notices.lock().expect("the run does not panic while it holds this").push(notice);
     }
 
@@ -109,7 +114,7 @@ impl Worker {
         match event {
             Event::Row { step, fields } => {
                 self.rows.push_back((step, json_object(&fields)));
-                self.summary = fields;
+                merge(&mut self.summary, &fields);
                 if self.rows.len() > self.begin.pace.most_rows {
                     self.thin_out();
                 }
@@ -224,7 +229,12 @@ impl Worker {
         };
         task.tries += 1;
         match done {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if let Event::Artifact(..) = task.event {
+                    self.shared.artifacts_sent.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             Err(failure @ Failure::Transient(..)) if task.tries < 3 => {
                 self.tasks.push_front(task);
                 Err(failure)
@@ -241,7 +251,7 @@ impl Worker {
         let variables = json!({
             "entityName": entity,
             "projectName": project,
-            "runName": self.begin.identity.run_id,
+            "runName": self.begin.identity.place.run_id,
             "title": alert.title,
             "text": alert.text,
             "severity": "WARN",
@@ -262,5 +272,15 @@ impl Worker {
             "exitcode": exit_code,
         });
         self.post(body)
+    }
+}
+
+/// Puts newer values over older ones; what the newer ones do not have stays, such as the last evaluation.
+pub(super) fn merge(summary: &mut Vec<(String, String)>, newer: &[(String, String)]) {
+    for (name, value) in newer {
+        match summary.iter_mut().find(|(known, _)| known == name) {
+            Some((_, older)) => older.clone_from(value),
+            None => summary.push((name.clone(), value.clone())),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Against a server on the loopback interface that misbehaves on demand, and against the official client where Python has it.
 
+mod faults;
 mod server;
 
 use std::net::TcpListener;
@@ -22,6 +23,7 @@ const PACE: Pace = Pace {
     most_rows: 1000,
 };
 
+const RUN_ID: &str = "k3v9x0q2m1zz";
 const KEY: &str = "0123456789012345678901234567890123456789";
 
 fn row(update: u64) -> Row {
@@ -40,8 +42,8 @@ fn row(update: u64) -> Row {
 fn begin(dir: &Path, url: Option<&str>, origin: Origin) -> Wandb {
     let settings = Settings {
         wandb: Some(Mode::Online),
-        entity: "me".into(),
-        project: "proj".into(),
+        entity: Some("me".into()),
+        project: Some("proj".into()),
         ..Settings::default()
     };
     let settings = if url.is_none() { Settings { wandb: Some(Mode::Offline), ..settings } } else { settings };
@@ -50,7 +52,7 @@ fn begin(dir: &Path, url: Option<&str>, origin: Origin) -> Wandb {
         settings: &settings,
         config,
         run: dir,
-        run_id: "k3v9x0q2m1zz",
+        run_id: RUN_ID,
         run_name: "cartpole-jan05-26-1",
         origin,
         commit: Some("c0ffee".into()),
@@ -94,21 +96,6 @@ fn logs(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn modes_follow_from_flags_variables_and_keys() {
-    let mode = |flag: Option<Mode>, no_wandb, variables: &[(&str, &str)]| {
-        let settings = Settings { wandb: flag, no_wandb, ..Settings::default() };
-        mode(&settings, &Environment::of(variables, None)).0
-    };
-    let key = ("WANDB_API_KEY", KEY);
-    assert_eq!(mode(None, false, &[]), Mode::Disabled);
-    assert_eq!(mode(None, false, &[key]), Mode::Online);
-    assert_eq!(mode(None, true, &[key]), Mode::Disabled);
-    assert_eq!(mode(None, false, &[key, ("WANDB_MODE", "offline")]), Mode::Offline);
-    assert_eq!(mode(Some(Mode::Offline), false, &[key, ("WANDB_MODE", "disabled")]), Mode::Offline);
-    assert_eq!(mode(Some(Mode::Online), false, &[]), Mode::Offline);
-}
-
-#[test]
 fn numbers_that_json_lacks() {
     let words = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::from(0.1f32), 1e-9, 3.0].map(number);
     assert_eq!(words, ["NaN", "Infinity", "-Infinity", "0.1", "1e-9", "3.0"]);
@@ -127,8 +114,7 @@ fn an_online_run_makes_the_calls_of_the_official_client() {
     wandb.alert("entropy collapse", "entropy is 0");
     wandb.artifact(checkpoint(dir.path()));
     let notices = wandb.finish(0);
-    let run_id = artifact::hex_digest("cartpole-jan05-26-1")[..8].to_string();
-    assert_eq!(notices, [format!("W&B: {}/me/proj/runs/{run_id}", server.url)]);
+    assert_eq!(notices, [format!("W&B: {}/me/proj/runs/{RUN_ID}", server.url)]);
 
     let names = server.names();
     let mut expected = vec!["Viewer", "UpsertBucket", "ServerFeaturesQuery"];
@@ -160,7 +146,7 @@ fn an_online_run_makes_the_calls_of_the_official_client() {
             && put.head.to_lowercase().contains("x-store: yes")
     );
     let bucket = &server.call("UpsertBucket")["variables"];
-    assert_eq!((&bucket["name"], &bucket["displayName"]), (&json!(run_id), &json!("cartpole-jan05-26-1")));
+    assert_eq!((&bucket["name"], &bucket["displayName"]), (&json!(RUN_ID), &json!("cartpole-jan05-26-1")));
     let config: Value = serde_json::from_str(bucket["config"].as_str().unwrap()).unwrap();
     assert_eq!(config["lr"], json!({"value": 0.001}));
     assert_eq!(config["_wandb"]["value"]["m"][1], json!({"2": "*", "5": 1, "6": [1], "7": []}));
@@ -299,7 +285,7 @@ fn a_server_that_disappears_is_given_up_at_the_end() {
     wandb.row(&row(2));
     let notices = wandb.finish(0);
     assert_eq!(server.steps(), [1]);
-    assert!(notices.last().unwrap().starts_with("W&B lacks 1 rows"), "{notices:?}");
+    assert!(notices.last().unwrap().starts_with("W&B lacks 1 row;"), "{notices:?}");
 }
 
 #[test]

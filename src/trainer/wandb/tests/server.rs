@@ -34,8 +34,14 @@ pub enum Reply {
     /// As the real one.
     Good,
     Status(u16, &'static str),
+    /// With these words as its body.
+    Words(u16, String),
+    /// In place of what the real one would say under `data`.
+    Data(Value),
     /// Says nothing for a while, then closes.
     Silence(Duration),
+    /// Says this without end, with pauses.
+    Endless(&'static [u8], Duration),
 }
 
 type Behaviour = dyn Fn(&Call) -> Reply + Send + Sync;
@@ -97,8 +103,13 @@ impl Server {
 
     /// The first lines of history that came, and their offset.
     pub fn first_rows(&self) -> Value {
-        let files = self.calls().into_iter().map(|call| call.json()["files"]["wandb-history.jsonl"].clone());
-        files.into_iter().find(|file| !file.is_null()).unwrap()
+        self.first_rows_if_any().unwrap()
+    }
+
+    pub fn first_rows_if_any(&self) -> Option<Value> {
+        let mut files =
+            self.calls().into_iter().map(|call| call.json()["files"]["wandb-history.jsonl"].clone());
+        files.find(|file| !file.is_null())
     }
 
     pub fn steps(&self) -> Vec<u64> {
@@ -111,13 +122,22 @@ fn serve(stream: TcpStream, calls: &Mutex<Vec<Call>>, base: &str, behaviour: &Be
     while let Some(call) = read_call(&mut reader) {
         let mut all = calls.lock().unwrap();
         let reply = behaviour(&call);
-        if let Reply::Good = reply {
+        if let Reply::Good | Reply::Data(_) = reply {
             all.push(call.clone());
         }
         drop(all);
         let (status, extra, body) = match reply {
             Reply::Good => (200, "", answer(&call, base).to_string()),
             Reply::Status(status, extra) => (status, extra, "{}".into()),
+            Reply::Words(status, words) => (status, "", words),
+            Reply::Data(data) => (200, "", json!({"data": data}).to_string()),
+            Reply::Endless(piece, pause) => {
+                let mut stream = &stream;
+                while stream.write_all(piece).is_ok() {
+                    std::thread::sleep(pause);
+                }
+                return;
+            }
             Reply::Silence(time) => {
                 std::thread::sleep(time);
                 return;

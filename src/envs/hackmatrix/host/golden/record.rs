@@ -1,6 +1,5 @@
 //! Reading golden records: gzip or plain JSON lines to checked, complete states.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::envs::hackmatrix::host::Game;
 use crate::envs::hackmatrix::host::layout::OBS;
+use crate::runtime::files;
 
 /// What the two bytes at the start of a gzip file are.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -85,7 +85,7 @@ pub fn built_in() -> Result<Vec<Record>> {
 
 /// Reads the records of a file, gzipped or not. A malformed line is an error that names file and line.
 pub fn read_file(path: &Path) -> Result<Vec<Record>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = files::read(path, FILE_LIMIT).with_context(|| format!("cannot read {}", path.display()))?;
     read(&bytes, &path.display().to_string())
 }
 
@@ -93,16 +93,29 @@ pub fn read_file(path: &Path) -> Result<Vec<Record>> {
 pub fn read(bytes: &[u8], name: &str) -> Result<Vec<Record>> {
     let plain: Box<dyn Read + '_> =
         if bytes.starts_with(&GZIP) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
-    let mut records = Vec::new();
-    for (index, line) in BufReader::new(plain).lines().enumerate() {
-        let place = || format!("{name}:{}", index + 1);
-        let line = line.map_err(|error| anyhow!("{}: cannot read the line: {error}", place()))?;
+    let mut plain = BufReader::new(plain.take(TEXT_LIMIT));
+    let (mut records, mut line) = (Vec::new(), String::new());
+    for number in 1.. {
+        let place = || format!("{name}:{number}");
+        line.clear();
+        let read = (&mut plain).take(LINE_LIMIT).read_line(&mut line);
+        let read = read.map_err(|error| anyhow!("{}: cannot read the line: {error}", place()))?;
+        ensure!((read as u64) < LINE_LIMIT, "{}: the line has more than {LINE_LIMIT} bytes", place());
+        if read == 0 {
+            break;
+        }
         if !line.trim().is_empty() {
-            records.push(parse(&line).map_err(|error| anyhow!("{}: {error}", place()))?);
+            records.push(parse(line.trim()).map_err(|error| anyhow!("{}: {error}", place()))?);
         }
     }
+    ensure!(plain.into_inner().limit() > 0, "{name}: it has more than {TEXT_LIMIT} bytes of text");
     Ok(records)
 }
+
+// A small file can unpack to one that fills any memory.
+const FILE_LIMIT: u64 = 1 << 28;
+const TEXT_LIMIT: u64 = 1 << 31;
+const LINE_LIMIT: u64 = 1 << 20;
 
 /// A record as it stands in the file.
 #[derive(Deserialize)]
@@ -257,6 +270,8 @@ fn dense(entries: &[(usize, f64)]) -> Result<Vec<f32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatrix/golden.jsonl.gz");

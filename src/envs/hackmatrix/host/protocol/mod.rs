@@ -9,7 +9,7 @@ mod set_state;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use anyhow::Result;
 use clap::Args;
@@ -108,7 +108,7 @@ pub fn serve_with(
 ) -> Result<()> {
     let mut session = Session::new(table);
     let mut line = Vec::new();
-    while input.read_until(b'\n', &mut line)? > 0 {
+    while read_line(&mut input, &mut line)? {
         let reply = session.reply(&line);
         writeln!(output, "{reply}")?;
         output.flush()?;
@@ -121,6 +121,19 @@ pub fn serve_with(
         line.clear();
     }
     Ok(())
+}
+
+/// The most bytes of a line; a state has some thousands.
+const LINE_LIMIT: u64 = 1 << 20;
+
+/// Reads a line, and says whether there was one. Of a longer one than [`LINE_LIMIT`] the rest is passed over: what is left is
+/// no command.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    let read = input.by_ref().take(LINE_LIMIT).read_until(b'\n', line)?;
+    if read as u64 == LINE_LIMIT && !line.ends_with(b"\n") {
+        input.skip_until(b'\n')?;
+    }
+    Ok(read > 0)
 }
 
 /// One client's game.
