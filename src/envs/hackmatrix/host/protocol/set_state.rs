@@ -260,16 +260,18 @@ fn program_spelled(name: &str) -> Option<usize> {
 }
 
 impl GivenResource {
-    /// Places a pickup, which replaces a block, or else credits or energy; outside the board nothing.
+    /// Places a pickup, which replaces a block and has neither credits nor energy, or else those; outside the board nothing.
     fn place(self, field: &str, board: &mut Board) -> Result<(), String> {
         let Some(cell) = cell(self.row, self.col) else { return Ok(()) };
-        let most = largest(digits::RESOURCE);
-        let credits = or(format!("{field}.credits"), self.credits, 0, most)?;
-        let energy = or(format!("{field}.energy"), self.energy, 0, most)?;
         if self.data_siphon == Some(true) {
             board.clear_block(cell);
             board.data_siphon[cell] = true;
-        } else if credits > 0 {
+            return Ok(());
+        }
+        let most = largest(digits::RESOURCE);
+        let credits = or(format!("{field}.credits"), self.credits, 0, most)?;
+        let energy = or(format!("{field}.energy"), self.energy, 0, most)?;
+        if credits > 0 {
             (board.res_credits[cell], board.res_energy[cell]) = (credits, 0);
         } else if energy > 0 {
             (board.res_credits[cell], board.res_energy[cell]) = (0, energy);
