@@ -96,6 +96,6 @@ mod tests {
     /// What every environment must keep: types, masks, ends, resets, equal episodes for equal keys.
     #[test]
     fn it_is_an_environment() {
-        lockstep::envs::conformance(&lockstep::envs::Erased::new(super::GridWorld));
+        lockstep::envs::conformance(&lockstep::envs::Erased::new(super::GridWorld)).unwrap();
     }
 }
