@@ -1,17 +1,18 @@
 //! Probe environments (after Andy Jones): each isolates one thing that an algorithm must get right, so that a
-//! failure names its cause.
+//! failure names its cause. What one agent learns hangs on the rounding of the processor, so eight with seeds of their own
+//! learn in one program, and [`most`] of them must succeed.
 
 mod environments;
 
-use lockstep::algorithms::Learner;
-use lockstep::algorithms::ppo::{PpoLearner, Settings, Start, Trouble};
+use lockstep::algorithms::ppo::{PpoGroup, PpoLearner, Settings, Start, Trouble};
+use lockstep::algorithms::{Group, Learner};
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::{Aggregate, AnyEnv, Env, EnvSpec, Erased, Metric, Observation, Step};
 use lockstep::interpret::interpret;
 use lockstep::lang::{Bool, Features, Float, Handle, Int, Key, constant, float, int, select, stack, trace};
 use lockstep::nn::{Activation, ActorCritic, Architecture, Init, Style};
 
-use crate::common::client;
+use crate::common::{client, plain_client};
 
 /// What is known to the agent, and how many steps it took.
 #[derive(Clone, Copy)]
@@ -82,8 +83,18 @@ fn settings() -> Settings {
     }
 }
 
-/// Logits (two or more per row) and values of the observations after `updates` updates.
-fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Vec<f64>>, Vec<f64>, Vec<Vec<f32>>) {
+const AGENTS: usize = 8;
+
+/// What an agent thinks of some observations after its training.
+#[derive(Debug)]
+struct Trained {
+    /// One row per observation.
+    logits: Vec<Vec<f64>>,
+    values: Vec<f64>,
+}
+
+/// Agents after `updates` updates, and the metrics of each update of each.
+fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Trained>, Vec<Vec<Vec<f32>>>) {
     let settings = settings();
     let start = Start {
         settings: &settings,
@@ -93,11 +104,12 @@ fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Vec<f64>>, Vec<f
         max_updates: updates,
         num_devices: 1,
     };
-    let mut learner = PpoLearner::new(client(), &start).unwrap();
-    let rows = learner.run(updates).unwrap();
+    let mut group = PpoGroup::new(&plain_client(), &start, AGENTS).unwrap();
+    let rows = group.run(updates).unwrap();
+    let actions = env.spec().num_actions;
     let architecture = Architecture {
         obs_size: 1,
-        num_actions: env.spec().num_actions,
+        num_actions: actions,
         hidden_dim: settings.hidden_dim,
         num_layers: settings.num_layers,
         activation: settings.activation,
@@ -110,18 +122,26 @@ fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Vec<f64>>, Vec<f
         let style = Style { activation: settings.activation, sparse_obs: false, packing: None };
         network.apply(&style, Features::Plain(obs))
     });
-    let mut inputs: Vec<HostArray> = learner.params().unwrap().into_iter().map(|(_, array)| array).collect();
-    inputs.push(HostArray::new(&[obs.len(), 1], obs.to_vec()));
-    let outputs = interpret(&forward.graph, &inputs);
-    let actions = env.spec().num_actions;
-    let logits = outputs[0].to_f64().chunks(actions).map(<[f64]>::to_vec).collect();
-    (logits, outputs[1].to_f64(), rows)
+    let think = |member: &dyn Learner| {
+        let mut inputs: Vec<HostArray> =
+            member.params().unwrap().into_iter().map(|(_, array)| array).collect();
+        inputs.push(HostArray::new(&[obs.len(), 1], obs.to_vec()));
+        let outputs = interpret(&forward.graph, &inputs);
+        let logits = outputs[0].to_f64().chunks(actions).map(<[f64]>::to_vec).collect();
+        Trained { logits, values: outputs[1].to_f64() }
+    };
+    (group.members().iter().map(|member| think(member)).collect(), rows)
 }
 
+/// Requires something of at least six of the eight agents.
 #[track_caller]
-fn assert_near(found: &[f64], expected: &[f64]) {
-    let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.1);
-    assert!(near && found.len() == expected.len(), "{found:?}, expected {expected:?}");
+fn most(agents: &[Trained], succeeds: impl Fn(&Trained) -> bool) {
+    let count = agents.iter().filter(|agent| succeeds(agent)).count();
+    assert!(count + 2 >= AGENTS, "only {count} of {AGENTS} agents learned it: {agents:#?}");
+}
+
+fn near(found: &[f64], expected: &[f64], tolerance: f64) -> bool {
+    found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < tolerance)
 }
 
 /// Environments whose first draw is above 0.8 pay no number in their sixth step.
@@ -162,15 +182,15 @@ fn a_constant_reward_is_the_value() {
         length: 1,
         cut_off: false,
     };
-    let (_, values, _) = train(&Erased::new(probe), 60, &[0.0]);
-    assert_near(&values, &[1.0]);
+    let (agents, _) = train(&Erased::new(probe), 60, &[0.0]);
+    most(&agents, |agent| near(&agent.values, &[1.0], 0.1));
 }
 
 #[test]
 fn a_reward_that_is_seen_is_the_value() {
     let probe = Probe { name: "seen", first: coin, reward: |state, _| state.seen, length: 1, cut_off: false };
-    let (_, values, _) = train(&Erased::new(probe), 80, &[1.0, -1.0]);
-    assert_near(&values, &[1.0, -1.0]);
+    let (agents, _) = train(&Erased::new(probe), 80, &[1.0, -1.0]);
+    most(&agents, |agent| near(&agent.values, &[1.0, -1.0], 0.1));
 }
 
 #[test]
@@ -182,8 +202,8 @@ fn a_delayed_reward_is_discounted() {
         length: 2,
         cut_off: false,
     };
-    let (_, values, _) = train(&Erased::new(probe), 120, &[0.0, 1.0]);
-    assert_near(&values, &[0.5, 1.0]);
+    let (agents, _) = train(&Erased::new(probe), 120, &[0.0, 1.0]);
+    most(&agents, |agent| near(&agent.values, &[0.5, 1.0], 0.1));
 }
 
 #[test]
@@ -195,9 +215,8 @@ fn the_better_action_is_found() {
         length: 1,
         cut_off: false,
     };
-    let (logits, values, _) = train(&Erased::new(probe), 80, &[0.0]);
-    assert!(logits[0][1] - logits[0][0] > 2.0, "{logits:?}");
-    assert!(values[0] > 0.7, "{values:?}");
+    let (agents, _) = train(&Erased::new(probe), 80, &[0.0]);
+    most(&agents, |Trained { logits, values }| logits[0][1] - logits[0][0] > 2.0 && values[0] > 0.7);
 }
 
 #[test]
@@ -209,10 +228,11 @@ fn the_better_action_depends_on_what_is_seen() {
         length: 1,
         cut_off: false,
     };
-    let (logits, values, _) = train(&Erased::new(probe), 120, &[1.0, -1.0]);
-    assert!(logits[0][1] - logits[0][0] > 2.0, "{logits:?}");
-    assert!(logits[1][0] - logits[1][1] > 2.0, "{logits:?}");
-    assert!(values[0] > 0.7 && values[1] > 0.7, "{values:?}");
+    let (agents, _) = train(&Erased::new(probe), 120, &[1.0, -1.0]);
+    most(&agents, |Trained { logits, values }| {
+        let chosen = logits[0][1] - logits[0][0] > 2.0 && logits[1][0] - logits[1][1] > 2.0;
+        chosen && values[0] > 0.7 && values[1] > 0.7
+    });
 }
 
 #[test]
@@ -225,11 +245,11 @@ fn a_cut_off_does_not_lower_the_value() {
         length: 3,
         cut_off,
     };
-    let (_, values, _) = train(&Erased::new(probe(true)), 150, &[0.0]);
-    assert_near(&values, &[2.0]);
+    let (agents, _) = train(&Erased::new(probe(true)), 150, &[0.0]);
+    most(&agents, |agent| near(&agent.values, &[2.0], 0.1));
     // The same with real ends is worth less: the mean of 1, 1.5 and 1.75.
-    let (_, values, _) = train(&Erased::new(probe(false)), 150, &[0.0]);
-    assert!((values[0] - 1.4167).abs() < 0.15, "{values:?}");
+    let (agents, _) = train(&Erased::new(probe(false)), 150, &[0.0]);
+    most(&agents, |agent| near(&agent.values, &[1.4167], 0.15));
 }
 
 /// Half of the actions are forbidden, others in each state; choosing one is reported.
@@ -268,9 +288,11 @@ impl Env for Masked {
 
 #[test]
 fn a_mask_is_never_violated_and_the_best_allowed_action_is_found() {
-    let (logits, _, rows) = train(&Erased::new(Masked), 100, &[1.0, -1.0]);
-    for row in &rows {
+    let (agents, rows) = train(&Erased::new(Masked), 100, &[1.0, -1.0]);
+    for row in rows.iter().flatten() {
         assert_eq!(*row.last().unwrap(), 0.0);
     }
-    assert!(logits[0][1] - logits[0][0] > 1.0 && logits[1][3] - logits[1][2] > 1.0, "{logits:?}");
+    most(&agents, |Trained { logits, .. }| {
+        logits[0][1] - logits[0][0] > 1.0 && logits[1][3] - logits[1][2] > 1.0
+    });
 }

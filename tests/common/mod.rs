@@ -13,6 +13,12 @@ pub fn client() -> &'static Client {
     CLIENT.get_or_init(|| Client::open(&plugin::find(Some(DeviceKind::Cpu), None).unwrap(), 2).unwrap())
 }
 
+/// The same without native kernels, which the profile of the tests optimizes too little for long trainings;
+/// `tests/kernels.rs` shows that agents learn the same with them.
+pub fn plain_client() -> Client {
+    client().clone().with_kernels(false)
+}
+
 /// Compiles and runs a graph.
 pub fn run_on_device(graph: &Graph, inputs: &[HostArray]) -> Vec<HostArray> {
     let module = lower(graph, &Options { num_replicas: 1, ..Options::default() });
