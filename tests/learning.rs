@@ -1,41 +1,50 @@
-//! What the algorithms must learn, with fixed seeds.
+//! What the algorithms must learn. One run hangs on the rounding of the processor, so what is required here is said of
+//! many: agents with seeds of their own, trained in one program.
 
-use lockstep::algorithms::Learner;
-use lockstep::algorithms::ppo::{PpoLearner, Start};
+use lockstep::algorithms::ppo::{PpoGroup, Start};
+use lockstep::algorithms::{Group, Learner};
 use lockstep::config::ppo_defaults;
 use lockstep::envs::registry;
 
-use crate::common::client;
+use crate::common::plain_client;
 
 const TIMESTEPS: usize = 500_000;
+const AGENTS: usize = 16;
 
-/// The mean return of the episodes that ended in the last tenth of the run.
-fn final_return(seed: u64) -> f64 {
+/// The mean returns of the episodes that ended in the last tenth of each agent's run, from the worst to the best.
+fn final_returns(first_seed: u64) -> Vec<f64> {
     let entry = registry::find("cartpole").unwrap();
     let settings = ppo_defaults(entry.defaults).unwrap();
     let updates = TIMESTEPS / settings.batch_size();
     let start = Start {
         settings: &settings,
         env: &*(entry.make)(),
-        seed,
+        seed: first_seed,
         total_updates: updates as u64,
-        max_updates: 1000,
-        num_devices: 1,
+        max_updates: updates,
+        num_devices: 2,
     };
-    let mut learner = PpoLearner::new(client(), &start).unwrap();
-    let rows = learner.run(updates).unwrap();
-    let column = |name: &str| learner.metric_names().iter().position(|other| other == name).unwrap();
+    let mut group = PpoGroup::new(&plain_client(), &start, AGENTS).unwrap();
+    let members = group.members();
+    let column = |name: &str| members[0].metric_names().iter().position(|other| other == name).unwrap();
     let (returns, episodes) = (column("mean_episode_return"), column("num_episodes"));
-    let last = &rows[updates - updates / 10..];
-    let sum: f64 = last.iter().map(|row| f64::from(row[returns] * row[episodes])).sum();
-    sum / last.iter().map(|row| f64::from(row[episodes])).sum::<f64>()
+    let last_tenth = |rows: &[Vec<f32>]| {
+        let last = &rows[updates - updates / 10..];
+        let sum: f64 = last.iter().map(|row| f64::from(row[returns] * row[episodes])).sum();
+        sum / last.iter().map(|row| f64::from(row[episodes])).sum::<f64>()
+    };
+    let rows = group.run(updates).unwrap();
+    let mut found: Vec<f64> = rows.iter().map(|rows| last_tenth(rows)).collect();
+    found.sort_by(f64::total_cmp);
+    found
 }
 
+/// All 64 agents that were measured ended at 500. If as many as one in 32 did not, four of 16 would be a chance of 1 in 780.
 #[test]
-fn cartpole_is_solved_on_every_seed() {
-    for seed in 0..5 {
-        let found = final_return(seed);
-        println!("seed {seed}: {found:.1}");
-        assert!(found >= 450.0, "seed {seed}: a mean return of {found:.1} in the last tenth");
-    }
+fn cartpole_is_solved_by_nearly_all_agents() {
+    let found = final_returns(0);
+    println!("{found:.1?}");
+    let solved = found.iter().filter(|&&mean| mean >= 450.0).count();
+    assert!(solved + 3 >= AGENTS, "only {solved} of {AGENTS} agents have 450 in the last tenth: {found:.1?}");
+    assert!(found[AGENTS / 2] >= 499.0, "the median agent does not balance to the end: {found:.1?}");
 }
