@@ -140,7 +140,7 @@ impl Env for Faulty {
 }
 
 fn metric(name: &str) -> Metric {
-    Metric { name: name.into(), aggregate: Aggregate::Mean }
+    Metric { name: name.into(), aggregate: Aggregate::Mean, unit: "", description: String::new() }
 }
 
 /// Calls each of the functions.

@@ -2,7 +2,7 @@
 
 use lockstep::algorithms::curriculum::Curriculum;
 use lockstep::algorithms::ppo::{PpoGroup, PpoLearner, Settings, Start};
-use lockstep::algorithms::{Group, Learner};
+use lockstep::algorithms::{Group, Learner, metrics};
 use lockstep::envs::{Env, EnvSpec, Erased, Observation, Step};
 use lockstep::lang::{Float, Int, Key, float, int, stack};
 
@@ -77,8 +77,8 @@ fn with_settings<T>(settings: &Settings, num_devices: usize, then: impl FnOnce(&
 
 /// The mean reward and the number of the phase in each update.
 fn paid(learner: &dyn Learner, rows: &[Vec<f32>]) -> Vec<[f32; 2]> {
-    let column = |name| learner.metric_names().iter().position(|other| other == name).unwrap();
-    let columns = [column("mean_reward"), column("curriculum/phase")];
+    let column = |name| metrics::column(learner.metrics(), name).unwrap();
+    let columns = [column("train/mean_reward"), column("curriculum/phase")];
     rows.iter().map(|row| columns.map(|column| row[column])).collect()
 }
 

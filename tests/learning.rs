@@ -2,7 +2,7 @@
 //! many: agents with seeds of their own, trained in one program.
 
 use lockstep::algorithms::ppo::{PpoGroup, Start};
-use lockstep::algorithms::{Group, Learner};
+use lockstep::algorithms::{Group, Learner, metrics};
 use lockstep::config::ppo_defaults;
 use lockstep::envs::registry;
 
@@ -26,8 +26,8 @@ fn final_returns(first_seed: u64) -> Vec<f64> {
     };
     let mut group = PpoGroup::new(&plain_client(), &start, AGENTS).unwrap();
     let members = group.members();
-    let column = |name: &str| members[0].metric_names().iter().position(|other| other == name).unwrap();
-    let (returns, episodes) = (column("mean_episode_return"), column("num_episodes"));
+    let column = |name: &str| metrics::column(members[0].metrics(), name).unwrap();
+    let (returns, episodes) = (column(metrics::EPISODE_RETURN), column(metrics::EPISODES));
     let last_tenth = |rows: &[Vec<f32>]| {
         let last = &rows[updates - updates / 10..];
         let sum: f64 = last.iter().map(|row| f64::from(row[returns] * row[episodes])).sum();

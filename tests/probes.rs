@@ -7,7 +7,7 @@ mod environments;
 use lockstep::algorithms::ppo::{PpoGroup, PpoLearner, Settings, Start, Trouble};
 use lockstep::algorithms::{Group, Learner};
 use lockstep::array::{ArrayType, DType, HostArray};
-use lockstep::envs::{Aggregate, AnyEnv, Env, EnvSpec, Erased, Metric, Observation, Step};
+use lockstep::envs::{AnyEnv, Env, EnvSpec, Erased, Metric, Observation, Step};
 use lockstep::interpret::interpret;
 use lockstep::lang::{Bool, Features, Float, Handle, Int, Key, constant, float, int, select, stack, trace};
 use lockstep::nn::{Activation, ActorCritic, Architecture, Init, Style};
@@ -260,7 +260,7 @@ impl Env for Masked {
     type Params = ();
 
     fn spec(&self) -> EnvSpec {
-        let metric = Metric { name: "stats/highest_violation".into(), aggregate: Aggregate::Max };
+        let metric = Metric::record("highest_violation", "", "1 if a forbidden action was chosen");
         EnvSpec { metrics: vec![metric], ..EnvSpec::new("masked", [1], 4) }
     }
     fn default_params(&self) {}

@@ -65,7 +65,10 @@ fn runs_are_listed_compared_plotted_stopped_and_removed() {
     assert!(shown.contains("third") && !shown.contains("first"), "{shown}");
     assert!(shown.contains(&format!("(pid={})", third.id())), "{shown}");
     let all = printed(runs(dir, &["list", "--all"]));
-    assert!(all.contains("first") && all.contains("completed  step=20480/20480 (100.0%)"), "{all}");
+    let cells: Vec<Vec<&str>> = all.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(cells[0][..8], ["run", "env", "seed", "state", "timesteps", "done", "return", "steps/s"]);
+    assert_eq!(cells[1][..6], ["first", "cartpole", "0", "completed", "20.5k/20.5k", "100%"]);
+    assert!(cells[1][6].parse::<f64>().is_ok_and(|mean| mean > 8.0), "{all}");
 
     let (code, said) = mistake(runs(dir, &["rm", "third", "--yes"]));
     assert_eq!(code, 1);
@@ -79,16 +82,35 @@ fn runs_are_listed_compared_plotted_stopped_and_removed() {
     let show: Value = serde_json::from_str(&printed(runs(dir, &["show", "first", "--json"]))).unwrap();
     assert_eq!((&show["status"]["update"], &show["metrics"]["update"]), (&40.into(), &40.0.into()));
     assert!(printed(runs(dir, &["show", "latest"])).contains("third"));
+    let shown = printed(runs(dir, &["show", "first"]));
+    for part in
+        ["20,480 of 20,480 (100.0%)", "\nSettings\n", "  num_envs ", "\nMetrics, newest value\n", "\nFiles\n"]
+    {
+        assert!(shown.contains(part), "no {part:?} in {shown}");
+    }
 
     let compared = printed(runs(dir, &["compare", "first", "second"]));
     let lr = compared.lines().find(|line| line.trim_start().starts_with("lr ")).expect(&compared);
     assert!(lr.contains("0.001") && lr.contains("0.002"), "{lr}");
-    assert!(!compared.contains("num_envs") && compared.contains("entropy = "), "{compared}");
+    assert!(!compared.contains("num_envs") && compared.contains("train/entropy = "), "{compared}");
 
     let picture = dir.join("curves.svg");
     printed(runs(dir, &["plot", "first", "second", "--out", picture.to_str().unwrap()]));
     let svg = fs::read_to_string(&picture).unwrap();
-    assert!(svg.starts_with("<svg") && svg.contains("mean_episode_return") && svg.contains("second"));
+    assert!(svg.starts_with("<svg") && svg.contains("train/mean_episode_return") && svg.contains("second"));
+    // A point for each of the 40 updates, though only each fifth was logged.
+    let picture = dir.join("curves.png");
+    let out = ["--x", "update", "--out", picture.to_str().unwrap(), "--metric", "entropy,vf_loss"];
+    printed(runs(dir, &[&["plot", "first"], &out[..]].concat()));
+    assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
+    let curves = fs::read_to_string(dir.join("first/curves.jsonl")).unwrap();
+    assert_eq!(
+        (
+            curves.lines().count(),
+            fs::read_to_string(dir.join("first/metrics.jsonl")).unwrap().lines().count()
+        ),
+        (40, 8)
+    );
 
     assert_eq!(mistake(runs(dir, &["rm", "first"])).0, 2, "nobody to ask");
     printed(runs(dir, &["rm", "first", "third", "--yes"]));
@@ -104,14 +126,16 @@ fn bf16_trains_and_deterministic_changes_nothing_on_cpu() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();
         let mut line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        line.as_object_mut().unwrap().retain(|key, _| key.contains("loss") || key == "entropy");
+        line.as_object_mut().unwrap().retain(|key, _| key.contains("loss") || key == "train/entropy");
         line
     };
     let exact = first_line("exact", &[]);
     assert_eq!(first_line("again", &["--deterministic"]), exact);
     let coarse = first_line("coarse", &["--precision", "bf16"]);
     assert_ne!(coarse, exact);
-    assert!((coarse["entropy"].as_f64().unwrap() - exact["entropy"].as_f64().unwrap()).abs() < 0.02);
+    assert!(
+        (coarse["train/entropy"].as_f64().unwrap() - exact["train/entropy"].as_f64().unwrap()).abs() < 0.02
+    );
     let config = fs::read_to_string(dir.path().join("coarse/config.toml")).unwrap();
     assert!(config.contains("precision = \"bf16\"") && config.contains("deterministic = false"), "{config}");
 }
@@ -146,8 +170,8 @@ fn mistakes_are_one_line() {
     assert_eq!(mistake(runs(&none, &["show", "latest"])).0, 1);
     assert_eq!(mistake(runs(&none, &["lisst"])).0, 2);
     assert_eq!(
-        mistake(runs(&none, &["plot", "x", "--out", "x.png"])),
-        (2, "error: x.png does not end with .svg, the one format that is written".into())
+        mistake(runs(&none, &["plot", "x", "--out", "x.gif"])),
+        (2, "error: x.gif ends with neither .svg nor .png, the formats that are written".into())
     );
     let listed = runs(&none, &["list"]);
     assert!(

@@ -159,7 +159,7 @@ fn result(run: &Path) -> Remains {
     let phases = ends.iter().filter(|path| path.exists()).map(|path| state_in(path)).collect();
     let row = |line: &str| {
         let mut row: Value = serde_json::from_str(line).unwrap();
-        for name in ["steps_per_second", "wall_seconds"] {
+        for name in ["time/steps_per_second", "time/updates_per_second", "time/wall_seconds"] {
             row.as_object_mut().unwrap().remove(name).unwrap();
         }
         row
@@ -167,7 +167,7 @@ fn result(run: &Path) -> Remains {
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap().lines().map(row).collect();
     let cells = |line: &str| {
         let cells: Vec<_> = line.split(',').map(String::from).collect();
-        cells[..cells.len() - 3].to_vec()
+        cells[..cells.len() - 4].to_vec()
     };
     let table = fs::read_to_string(run.join("updates.csv")).unwrap().lines().map(cells).collect();
     let events =

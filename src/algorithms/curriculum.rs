@@ -12,7 +12,7 @@ use std::str::FromStr;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::algorithms::NamedArrays;
+use crate::algorithms::{NamedArrays, count};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::{AnyEnv, default_params, phases};
 use crate::lang::{Float, Int, Leaves, int, select, take_tree};
@@ -82,7 +82,7 @@ impl FromStr for Curriculum {
         match text {
             "off" => Ok(Curriculum::Off),
             "return" => Ok(Curriculum::Return),
-            _ => match text.split(',').map(|number| number.trim().parse()).collect() {
+            _ => match text.split(',').map(count::parse).collect() {
                 Ok(timesteps) => Ok(Curriculum::At(timesteps)),
                 Err(_) => Err("expected return, off or timesteps such as 10000000,20000000".into()),
             },

@@ -5,8 +5,10 @@
 //! metrics per update, and copies the state out when it saves. It never learns which algorithm it drives.
 
 pub mod advantage;
+pub mod count;
 pub mod curriculum;
 pub mod evaluation;
+pub mod metrics;
 pub mod minibatch;
 pub mod optimizer;
 pub mod playback;
@@ -20,6 +22,7 @@ use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 
 use self::evaluation::{Episode, Plan};
+pub use self::metrics::Metric;
 
 /// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.
 pub type NamedArrays = Vec<(String, HostArray)>;
@@ -29,13 +32,14 @@ pub type NamedArrays = Vec<(String, HostArray)>;
 /// `run` must be deterministic: the same state and the same total number of updates give the same bits, however
 /// the updates are divided into calls. Exact resuming rests on it.
 pub trait Learner {
-    /// Names of the columns of [`Learner::run`], such as `entropy`, `reward/kill` or `stats/highest_stage`.
-    fn metric_names(&self) -> &[String];
+    /// The columns of [`Learner::run`]. [`metrics::TIMESTEPS`] is among them.
+    fn metrics(&self) -> &[Metric];
 
     /// The most updates one call of [`Learner::run`] can do.
     fn max_updates(&self) -> usize;
 
-    /// Environment steps per update, over all environments.
+    /// Environment steps of most updates, over all environments, by which a run is planned. Those that an update had
+    /// are among its metrics.
     fn timesteps_per_update(&self) -> u64;
 
     /// Runs `updates` (1 to [`Learner::max_updates`]) and gives one row of metrics per update.

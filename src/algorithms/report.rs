@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::evaluation::Episode;
+use super::metrics::{self, Metric};
 use crate::envs::{Aggregate, EnvSpec};
 
 /// Statistics of the episodes.
@@ -85,23 +86,35 @@ impl Report {
         self.episodes - self.finished
     }
 
-    /// The numbers that a run logs of an evaluation: `eval/mean_return` and so on. The names depend on the
-    /// environment only.
-    pub fn scalars(&self) -> Vec<(String, f64)> {
+    /// The numbers that a run logs of an evaluation: `eval/mean_return` and so on. Which ones depends on the environment
+    /// only.
+    pub fn metrics(&self) -> Vec<(Metric, f64)> {
         let Spread { mean, std, min, max } = self.episode_return;
         let numbers = [
-            ("mean_return", mean),
-            ("std_return", std),
-            ("min_return", min),
-            ("max_return", max),
-            ("mean_length", self.episode_length.mean),
-            ("num_episodes", self.episodes as f64),
-            ("num_truncated", self.truncated() as f64),
+            ("mean_return", mean, "reward", "mean return of the episodes"),
+            ("std_return", std, "reward", "standard deviation of the returns"),
+            ("min_return", min, "reward", "lowest return"),
+            ("max_return", max, "reward", "highest return"),
+            ("mean_length", self.episode_length.mean, "steps", "mean length of the episodes"),
+            ("num_episodes", self.episodes as f64, "episodes", "episodes played"),
+            ("num_truncated", self.truncated() as f64, "episodes", "episodes cut off after --eval-max-steps"),
         ];
-        let highest = self.highest.iter().map(|(name, spread)| (name.as_str(), spread.mean));
-        let per_step = self.per_step.iter().map(|(name, value)| (name.as_str(), *value));
-        let all = numbers.into_iter().chain(highest).chain(per_step);
-        all.map(|(name, value)| (format!("eval/{name}"), value)).collect()
+        let highest = self.highest.iter().map(|(name, spread)| {
+            (name.as_str(), spread.mean, "", "mean over the episodes of the largest value")
+        });
+        let per_step =
+            self.per_step.iter().map(|(name, value)| (name.as_str(), *value, "", "mean over all steps"));
+        let metric = |(name, value, unit, description): (&str, f64, &'static str, &'static str)| {
+            let name = format!("eval/{name}").into();
+            let description = description.into();
+            (Metric { name, aggregate: metrics::Aggregate::Mean, unit, description, healthy: None }, value)
+        };
+        numbers.into_iter().chain(highest).chain(per_step).map(metric).collect()
+    }
+
+    /// The same by name.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        self.metrics().into_iter().map(|(metric, value)| (metric.name.into_owned(), value)).collect()
     }
 }
 
@@ -120,8 +133,8 @@ mod tests {
     fn components_are_per_step_and_maxima_per_episode() {
         let spec = EnvSpec {
             metrics: vec![
-                crate::envs::Metric { name: "reward/a".into(), aggregate: Aggregate::Mean },
-                crate::envs::Metric { name: "stats/b".into(), aggregate: Aggregate::Max },
+                crate::envs::Metric::reward("a", "1", "apple"),
+                crate::envs::Metric::record("b", "", "the most"),
             ],
             action_groups: vec![("left", 0..1)],
             ..EnvSpec::new("x", [1], 2)

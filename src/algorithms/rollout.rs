@@ -1,7 +1,8 @@
 //! Collecting experience: all environments step together under the current policy.
 
+use crate::algorithms::metrics::{self, Recorder};
 use crate::envs::vector::{self, View};
-use crate::envs::{Aggregate, AnyEnv};
+use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::Categorical;
 
@@ -12,8 +13,10 @@ pub struct Envs {
     pub view: View,
     /// Sum of rewards f32`[B]` of the running episodes.
     pub returns: Float,
+    /// Steps i32`[B]` of the running episodes.
+    pub lengths: Int,
 }
-crate::tree!(Envs { state, view, returns });
+crate::tree!(Envs { state, view, returns, lengths });
 
 /// One decision and what came of it; `[T, B, ...]` after a rollout.
 #[derive(Clone, Copy)]
@@ -31,15 +34,16 @@ crate::tree!(Transition { view, action, log_prob, value, reward, done });
 /// Sums over the steps of a rollout, `[B]` each.
 pub struct Totals {
     pub reward: Float,
-    /// Episodes that ended, and the sum of their returns.
+    /// Episodes that ended, and the sums of their returns and of their lengths.
     pub episodes: Float,
     pub episode_returns: Float,
+    pub episode_lengths: Float,
     /// The environment's own metrics: sums or maxima.
     pub metrics: Vec<Float>,
     /// How often each group of actions was chosen.
     pub action_groups: Vec<Float>,
 }
-crate::tree!(Totals { reward, episodes, episode_returns, metrics, action_groups });
+crate::tree!(Totals { reward, episodes, episode_returns, episode_lengths, metrics, action_groups });
 
 /// A policy with its value function, as the rollout needs it.
 pub trait Policy {
@@ -68,7 +72,8 @@ impl World<'_> {
     pub fn reset(&self, key: Key) -> Envs {
         let state = vector::reset(self.env, self.params, self.env_keys(key));
         let view = vector::view(self.env, self.params, &state);
-        Envs { state, view, returns: Float::full([self.num_envs], 0.0) }
+        let (returns, lengths) = (Float::full([self.num_envs], 0.0), Int::full([self.num_envs], 0));
+        Envs { state, view, returns, lengths }
     }
 
     /// `num_steps` steps under `policy`.
@@ -84,7 +89,7 @@ impl World<'_> {
         let pool_key = |size| (key.fold_in(num_steps as i32).fold_in(self.device), size);
         let pool = self.reset_pool.map(pool_key);
         let pool = pool.map(|(key, size)| vector::pool(self.env, self.params, key, size));
-        let start = (envs, self.no_totals());
+        let start = (envs, Totals::none(&self.env.spec(), self.num_envs));
         let ((envs, totals), transitions) = scan(start, key.split_many(num_steps), |(envs, totals), key| {
             let (envs, transition, totals) = self.step(policy, envs, key, totals, pool.as_ref());
             ((envs, totals), transition)
@@ -114,12 +119,13 @@ impl World<'_> {
             None => step.reward,
         };
 
-        let returns = envs.returns + step.reward;
+        let (returns, lengths) = (envs.returns + step.reward, envs.lengths + 1);
         let spec = self.env.spec();
         let totals = Totals {
             reward: totals.reward + step.reward,
             episodes: totals.episodes + step.done.as_f32(),
             episode_returns: totals.episode_returns + select(step.done, returns, 0.0),
+            episode_lengths: totals.episode_lengths + select(step.done, lengths, 0).as_f32(),
             metrics: (spec.metrics.iter().zip(totals.metrics).zip(&step.metrics))
                 .map(|((metric, total), &value)| match metric.aggregate {
                     Aggregate::Mean => total + value,
@@ -131,7 +137,12 @@ impl World<'_> {
                 .collect(),
         };
         let next_view = vector::view(self.env, self.params, &step.state);
-        let envs = Envs { state: step.state, view: next_view, returns: select(step.done, 0.0, returns) };
+        let envs = Envs {
+            state: step.state,
+            view: next_view,
+            returns: select(step.done, 0.0, returns),
+            lengths: select(step.done, 0, lengths),
+        };
         (envs, Transition { view, action, log_prob, value, reward, done: step.done }, totals)
     }
 
@@ -140,21 +151,48 @@ impl World<'_> {
     pub fn env_keys(&self, key: Key) -> Key {
         key.split_last_from(self.device * self.num_envs, self.num_envs)
     }
+}
 
-    fn no_totals(&self) -> Totals {
-        let zeros = || Float::full([self.num_envs], 0.0);
-        let spec = self.env.spec();
+impl Totals {
+    /// Those of no steps of `num_envs` environments.
+    #[track_caller]
+    pub fn none(spec: &EnvSpec, num_envs: usize) -> Totals {
+        let zeros = || Float::full([num_envs], 0.0);
         Totals {
             reward: zeros(),
             episodes: zeros(),
             episode_returns: zeros(),
+            episode_lengths: zeros(),
             metrics: (spec.metrics.iter())
                 .map(|metric| match metric.aggregate {
                     Aggregate::Mean => zeros(),
-                    Aggregate::Max => Float::full([self.num_envs], f64::from(f32::MIN)),
+                    Aggregate::Max => Float::full([num_envs], f64::from(f32::MIN)),
                 })
                 .collect(),
             action_groups: spec.action_groups.iter().map(|_| zeros()).collect(),
+        }
+    }
+
+    /// Records what every rollout tells: rewards, episodes, the environment's own metrics, the shares of the groups of
+    /// actions. The rollout had `steps` steps over all environments of all devices.
+    pub fn record(&self, m: &mut Recorder, spec: &EnvSpec, steps: usize) {
+        m.mean("train/mean_reward", self.reward, steps).describe("reward", "mean reward of a step");
+        m.sum(metrics::EPISODES, self.episodes).describe("episodes", "episodes that ended");
+        m.episode_mean(metrics::EPISODE_LENGTH, self.episode_lengths)
+            .describe("steps", "mean length of the episodes that ended");
+        m.episode_mean(metrics::EPISODE_RETURN, self.episode_returns)
+            .describe("reward", "mean return, which is the sum of rewards, of the episodes that ended");
+        for (metric, &total) in spec.metrics.iter().zip(&self.metrics) {
+            let (name, about) = (metric.name.clone(), metric.description.clone());
+            let metric_of_env = match metric.aggregate {
+                Aggregate::Mean => m.mean(name, total, steps),
+                Aggregate::Max => m.max(name, total),
+            };
+            metric_of_env.describe(metric.unit, about);
+        }
+        for ((name, _), &count) in spec.action_groups.iter().zip(&self.action_groups) {
+            m.mean(format!("actions/{name}_frac"), count, steps)
+                .describe("share", format!("actions of the group {name} among all that were taken"));
         }
     }
 }

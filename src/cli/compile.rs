@@ -14,6 +14,7 @@ use crate::algorithms::ppo::{self, Start};
 use crate::config::{UsageError, check_devices};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
+use crate::trainer::Stage;
 
 use super::App;
 use super::learner::MAX_UPDATES;
@@ -85,11 +86,18 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         deterministic: *deterministic,
         programs: Vec::new(),
     };
-    for (name, module) in ppo::modules(&start, plugin.kind)? {
+    let stage = Stage::begin(&format!("tracing the training in {env}"), None);
+    let modules = ppo::modules(&start, plugin.kind)?;
+    drop(stage);
+    for (index, (name, module)) in modules.iter().enumerate() {
+        let (number, count) = (index + 1, modules.len());
+        let what = format!("compiling `{name}` for {}, {number} of {count}", report.topology);
+        let stage = Stage::begin(&what, None);
         let started = Instant::now();
         let memory = topology
-            .compile(&module, &options)
+            .compile(module, &options)
             .with_context(|| format!("compiling the program `{name}` for {}", report.topology))?;
+        drop(stage);
         let program = Compiled { name, seconds: started.elapsed().as_secs_f64(), memory };
         if !compile.json {
             super::print_line(&program)?;

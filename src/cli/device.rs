@@ -7,6 +7,9 @@ use clap::Args;
 
 use crate::runtime::plugin::{self, PluginFile};
 use crate::runtime::{Client, DeviceKind};
+use crate::trainer::Stage;
+
+use super::learner::COMPILING;
 
 /// Which device computes, and with what.
 #[derive(Debug, Args)]
@@ -31,11 +34,14 @@ impl Device {
         Ok(plugin::find(self.device, self.plugin.as_deref())?)
     }
 
-    /// One such device.
+    /// One such device, and the stage that begins with `what` and says when a program is compiled.
     ///
     /// # Errors
     /// There is none, or it cannot be used.
-    pub fn open(&self) -> Result<Client> {
-        Ok(Client::open(&self.plugin()?, 1)?.with_kernels(!self.no_kernels))
+    pub fn open(&self, what: &str) -> Result<(Client, Stage)> {
+        let plugin = self.plugin()?; // which may be installed, and that is told in lines of its own
+        let stage = Stage::begin(what, None);
+        let client = Client::open(&plugin, 1)?.with_kernels(!self.no_kernels);
+        Ok((client.observed(stage.changer(COMPILING)), stage))
     }
 }

@@ -1,6 +1,5 @@
 //! `lockstep eval`: what a policy achieves, in numbers.
 
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -13,18 +12,14 @@ use crate::algorithms::report::{Report, Spread};
 use crate::config::UsageError;
 
 use super::device::Device;
-use super::player::{Player, env_help};
+use super::player::{Player, Request, env_help};
 use super::{App, print, print_line};
 
 /// What to evaluate, and how.
 #[derive(Debug, Args)]
 struct Eval {
-    /// A file of parameters, a directory (its newest file), or `random` for uniformly random valid actions
-    #[arg(value_name = "PARAMS")]
-    params: String,
-    /// Environment
-    #[arg(long, value_name = "NAME")]
-    env: Option<String>,
+    #[command(flatten)]
+    request: Request,
     /// Episodes to play
     #[arg(long, value_name = "N", default_value_t = 128)]
     episodes: usize,
@@ -60,14 +55,16 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     eval.check().map_err(|error| UsageError(error.to_string()))?;
     let player = eval.player(app)?;
     let env = (player.env.make)();
-    let client = eval.device.open()?;
+    let (client, stage) = eval.device.open(&format!("tracing the evaluation in {}", player.env.name))?;
     let evaluator = Evaluator::new(&client, &*env, &player.policy, eval.episodes)?;
+    stage.change(&format!("playing {} episodes of at most {} steps", eval.episodes, eval.max_steps));
     let started = Instant::now();
     let Eval { episodes, max_steps, seed, .. } = eval;
     let episodes = evaluator.run(&Plan { episodes, max_steps, seed })?;
+    drop(stage);
     let report = Report::new(&env.spec(), &episodes);
     if eval.json {
-        print_line(eval.to_json(player.env.name, &report, started.elapsed().as_secs_f64())?)
+        print_line(eval.to_json(&player, &report, started.elapsed().as_secs_f64())?)
     } else {
         print(&eval.to_text(player.env.name, &report))
     }
@@ -86,23 +83,23 @@ impl Eval {
 
     fn player(&self, app: &App) -> Result<Player> {
         let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
-        Player::named(app, Path::new(&self.params), self.env.as_deref(), choice)
+        Player::named(app, &self.request, choice)
     }
 
     /// How actions are chosen, in a word.
     fn choice(&self) -> &'static str {
-        match (self.params.as_str(), self.stochastic) {
+        match (self.request.params.as_str(), self.stochastic) {
             ("random", _) => "random",
             (_, true) => "stochastic",
             (_, false) => "greedy",
         }
     }
 
-    fn to_json(&self, env: &str, report: &Report, seconds: f64) -> Result<String> {
+    fn to_json(&self, player: &Player, report: &Report, seconds: f64) -> Result<String> {
         let mut object = Map::new();
         for (key, value) in [
-            ("env", json!(env)),
-            ("params", json!(self.params)),
+            ("env", json!(player.env.name)),
+            ("params", player.file.as_ref().map_or(json!(self.request.params), |file| json!(file))),
             ("choice", json!(self.choice())),
             ("seed", json!(self.seed)),
             ("max_steps", json!(self.max_steps)),

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 use crate::algorithms::ppo::{self, PpoGroup, PpoLearner, Start, Timing};
 use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
-use crate::trainer::status;
+use crate::trainer::{Stage, status};
 
 /// The most updates in one chunk of training. Chunks aim at about a second, so this only bounds the table of metrics.
 pub const MAX_UPDATES: usize = 1024;
+
+/// What people read while XLA works.
+pub const COMPILING: &str = "compiling with XLA; the next time it is loaded from the cache";
 
 /// What to compile, beside the settings of PPO.
 pub struct Plan<'a> {
@@ -24,6 +27,8 @@ pub struct Plan<'a> {
     pub plugin: &'a PluginFile,
     /// Whether programs may call native kernels.
     pub kernels: bool,
+    /// Through which people hear what takes long.
+    pub stage: &'a Stage,
 }
 
 impl Plan<'_> {
@@ -34,7 +39,8 @@ impl Plan<'_> {
     }
 
     fn client(&self) -> Result<Client> {
-        let client = Client::open(self.plugin, self.devices)?;
+        let client = Client::open(self.plugin, self.devices)?.observed(self.stage.changer(COMPILING));
+        self.stage.change(&format!("tracing the training in {}", self.env.name));
         Ok(client.deterministic(self.deterministic).with_kernels(self.kernels))
     }
 

@@ -13,23 +13,26 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
 use crate::config::{UsageError, train_command};
-use crate::output::printable;
-use crate::trainer::tell;
+use crate::output::{printable, tell};
+use crate::trainer::find::Unknown;
 
 mod app;
 mod bench;
 mod compile;
 mod dashboard;
 mod device;
+mod devices;
 mod envs;
 mod eval;
 mod learner;
+mod metrics;
 mod mistakes;
 mod new;
 mod player;
 mod plugin;
 mod runs;
 mod serve;
+mod table;
 mod terminal;
 mod train;
 mod verify;
@@ -58,6 +61,8 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             watch::command(env),
             runs::command(),
             envs::command(),
+            devices::command(),
+            metrics::command(),
             bench::command(env),
             compile::command(env),
             verify::command(),
@@ -70,6 +75,8 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "eval" => eval::run(app, matches),
         "watch" => watch::run(app, matches),
         "envs" => envs::run(app, matches),
+        "devices" => devices::run(matches),
+        "metrics" => metrics::run(app, matches),
         "bench" => bench::run(app, matches),
         "compile" => compile::run(app, matches),
         "runs" => runs::run(app, matches),
@@ -123,7 +130,8 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if !error.is::<Reported>() {
         tell(&format!("error: {error:#}"));
     }
-    ExitCode::from(if error.is::<UsageError>() { WRONG_USAGE } else { FAILED })
+    let is_wrong_usage = error.is::<UsageError>() || error.is::<Unknown>();
+    ExitCode::from(if is_wrong_usage { WRONG_USAGE } else { FAILED })
 }
 
 /// Whether stdout was closed by its reader: an error of its own, not the cause of another one.

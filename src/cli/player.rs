@@ -3,38 +3,67 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
 use crate::algorithms::NamedArrays;
 use crate::algorithms::policy::{Choice, Policy};
 use crate::envs::Entry;
 use crate::nn::Activation;
-use crate::trainer::{find_params, load_params, status, tell};
+use crate::output::tell;
+use crate::trainer::{find, load_params, status};
 
 use super::App;
+
+/// Who is to play, and where.
+#[derive(Debug, Args)]
+pub struct Request {
+    /// What to take the parameters from: a run's name, its directory, "latest", a checkpoint or a file of parameters; or
+    /// "random" for uniformly random valid actions
+    #[arg(value_name = "RUN")]
+    pub params: String,
+    /// Directory that holds the run directories
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "checkpoints",
+        env = "LOCKSTEP_CHECKPOINT_DIR",
+        hide_env = true
+    )]
+    pub checkpoint_dir: PathBuf,
+    /// Environment
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+}
 
 /// A policy, and the environment it plays in.
 pub struct Player {
     pub env: Entry,
     pub policy: Policy,
+    /// Where the parameters are, if they are any.
+    pub file: Option<PathBuf>,
 }
 
 impl Player {
     /// The policy that chooses at random.
     pub fn random(app: &App, env: &str) -> Result<Player> {
-        Ok(Player { env: app.find_env(env)?, policy: Policy::random() })
+        Ok(Player { env: app.find_env(env)?, policy: Policy::random(), file: None })
     }
 
-    /// What the user names: `random`, a file of parameters, or a directory with some.
+    /// What the user names: `random`, or what [`find::params`] knows.
     ///
     /// # Errors
     /// As [`Player::load`]; nothing of that name.
-    pub fn named(app: &App, request: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
-        if request == Path::new("random") {
+    pub fn named(app: &App, request: &Request, choice: Choice) -> Result<Player> {
+        let env = request.env.as_deref();
+        if request.params == "random" {
             return Player::random(app, env.unwrap_or(app.default_env()));
         }
         let env = env.map(|name| app.find_env(name)).transpose()?.map(|entry| entry.name); // a misspelt name is told first
-        Player::load(app, &params_file(request)?, env, choice)
+        let file = find::params(&request.params, &request.checkpoint_dir)?;
+        if file != Path::new(&request.params) {
+            tell(&format!("the parameters are those in {}", file.display()));
+        }
+        Player::load(app, &file, env, choice)
     }
 
     /// The policy in a file of parameters. The file says its environment; `env` is what the user says of it.
@@ -70,13 +99,13 @@ impl Player {
         warn_of_non_finite(path, &params);
         let policy = Policy::of_network(params, activation, choice, &(env.make)().spec())
             .with_context(|| format!("{file} cannot play {}", env.name))?;
-        Ok(Player { env, policy })
+        Ok(Player { env, policy, file: Some(path.to_path_buf()) })
     }
 }
 
 /// The help of the flag --env where a file may name the environment; `env` is the default of random play.
 pub fn env_help(env: &str) -> String {
-    format!("Environment [default: the one that the file names; {env} for `random`]")
+    format!("Environment [default: the one that the parameters were trained in; {env} for \"random\"]")
 }
 
 /// Says that parameters are no result of training. A policy of them plays all the same, and its numbers look like others.
@@ -92,39 +121,4 @@ fn warn_of_non_finite(path: &Path, params: &NamedArrays) {
             path.display()
         ));
     }
-}
-
-/// The newest parameters in a directory of runs.
-///
-/// # Errors
-/// There are none.
-pub fn newest_params(directory: &Path) -> Result<PathBuf> {
-    let newest = find_params(directory).into_iter().next();
-    newest.with_context(|| {
-        format!("there are no parameters in {}; `lockstep train` makes some", directory.display())
-    })
-}
-
-/// The file itself, or the newest in a directory.
-fn params_file(request: &Path) -> Result<PathBuf> {
-    if request.is_dir() {
-        return newest_params(request);
-    }
-    if request.is_file() {
-        return Ok(request.to_path_buf());
-    }
-    bail!("there are no parameters {}; {}", request.display(), what_there_is(request))
-}
-
-/// The parameters beside a file that is missing, else those of all runs: in words.
-fn what_there_is(missing: &Path) -> String {
-    const MOST: usize = 4;
-    let beside = missing.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let found = [beside.unwrap_or(Path::new(".")), Path::new("checkpoints")].map(find_params);
-    let Some(found) = found.into_iter().find(|found| !found.is_empty()) else {
-        return "`lockstep train` makes some in checkpoints/<run>".to_owned();
-    };
-    let names: Vec<String> = found.iter().take(MOST).map(|path| path.display().to_string()).collect();
-    let more = if found.len() > MOST { format!(" and {} more", found.len() - MOST) } else { String::new() };
-    format!("there are {}{more}", names.join(", "))
 }

@@ -47,7 +47,8 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let mut table: Box<dyn Table> = if pool.len() < PROGRAMS {
         Box::new(OracleTable::new(Rules { pool, ..Rules::default() }, seed))
     } else {
-        Box::new(CompiledTable::new(&serve.device.open()?, seed)?)
+        let (client, _stage) = serve.device.open("tracing the game")?;
+        Box::new(CompiledTable::new(&client, seed)?)
     };
     let (input, output) = (BufReader::new(io::stdin()), io::stdout());
     serve_with(&serve.flags, input, output, io::stderr(), &mut *table)

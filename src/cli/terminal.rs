@@ -1,45 +1,114 @@
-//! Keys from a terminal that may go away.
+//! The terminal as a screen: taken and given back, its keys, and its end.
 //!
-//! A terminal that is closed while SIGHUP is ignored is always ready to be read and never gives anything; crossterm would
-//! read it for ever. So the terminal is looked at first.
+//! A terminal may go away while the process stays, where SIGHUP is ignored. Whoever reads keys from what is left waits for ever
+//! and never sleeps, so every wait looks first whether the terminal is still there.
 
+use std::fs::File;
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use ratatui::crossterm::event::{self, Event};
+use anyhow::{Context, Result, ensure};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::{DefaultTerminal, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
-/// The next event, if one comes in time.
-///
-/// # Errors
-/// One line: the terminal is gone, or cannot be read.
-pub fn next_event(timeout: Duration) -> Result<Option<Event>> {
-    let (input, output) = (stdin(), stdout());
-    let terminal = if input.is_terminal() { input.as_fd() } else { output.as_fd() };
-    // Events that have been read already come before a wait for others.
-    for timeout in [Duration::ZERO, timeout] {
-        check(terminal, timeout)?;
-        if event::poll(Duration::ZERO)? {
-            return Ok(Some(event::read()?));
-        }
-    }
-    Ok(None)
+use crate::config::UsageError;
+use crate::trainer::can_draw;
+
+/// The terminal as a screen; restored when dropped, also by a panic.
+pub struct Terminal {
+    screen: DefaultTerminal,
+    /// What the keys come from, if it is not stdin.
+    keyboard: Option<File>,
 }
 
-/// Waits until there is something to read, at most `timeout`.
+/// What a person wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Char(char),
+    Escape,
+    Right,
+    /// Ctrl-C, which is no signal while the terminal is a screen.
+    Interrupt,
+    /// The window has another size.
+    Resize,
+}
+
+/// Refuses a full screen where there is none; `instead` says what to do.
 ///
 /// # Errors
-/// The terminal is gone.
-fn check(terminal: BorrowedFd, timeout: Duration) -> Result<()> {
-    let mut asked = [PollFd::from_borrowed_fd(terminal, PollFlags::IN)];
-    match poll(&mut asked, Some(&Timespec::try_from(timeout)?)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {} // a signal, such as that of a new size
-        Err(error) => return Err(error.into()),
-    }
-    if asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
-        bail!("the terminal is gone");
-    }
+/// A [`UsageError`].
+pub fn check(command: &str, instead: &str) -> Result<()> {
+    let complaint = || UsageError(format!("{command} needs a terminal; {instead}"));
+    ensure!(can_draw(&stdout()), complaint());
     Ok(())
+}
+
+impl Terminal {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// One line: it cannot be used.
+    pub fn open() -> Result<Self> {
+        let cannot = "cannot use the terminal as a screen";
+        let keyboard = match stdin().is_terminal() {
+            true => None,
+            false => Some(File::open("/dev/tty").context(cannot)?),
+        };
+        Ok(Self { screen: ratatui::try_init().context(cannot)?, keyboard })
+    }
+
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> Result<()> {
+        self.screen.draw(draw).context("cannot draw on the terminal")?;
+        Ok(())
+    }
+
+    /// The next key, if one comes in time.
+    ///
+    /// # Errors
+    /// One line: the terminal is gone.
+    pub fn key(&self, timeout: Duration) -> Result<Option<Key>> {
+        self.wait(Duration::ZERO)?;
+        if !event::poll(Duration::ZERO)? {
+            self.wait(timeout)?;
+            if !event::poll(Duration::ZERO)? {
+                return Ok(None);
+            }
+        }
+        Ok(match event::read()? {
+            Event::Key(key) if key.kind == KeyEventKind::Release => None,
+            Event::Key(key) => match key.code {
+                KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Interrupt),
+                KeyCode::Char(letter) => Some(Key::Char(letter)),
+                KeyCode::Esc => Some(Key::Escape),
+                KeyCode::Right => Some(Key::Right),
+                _ => None,
+            },
+            Event::Resize(..) => Some(Key::Resize),
+            _ => None,
+        })
+    }
+
+    /// Waits until something is typed, a signal comes (such as that of another size) or the time is up.
+    fn wait(&self, timeout: Duration) -> Result<()> {
+        let stdin = stdin();
+        let keyboard: BorrowedFd = self.keyboard.as_ref().map_or(stdin.as_fd(), File::as_fd);
+        let mut watched = [PollFd::from_borrowed_fd(keyboard, PollFlags::IN)];
+        let timeout = Timespec::try_from(timeout).context("a wait of that length")?;
+        match poll(&mut watched, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).context("cannot wait for keys"),
+        }
+        let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+        ensure!(!watched[0].revents().intersects(gone), "the terminal is gone");
+        Ok(())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = ratatui::try_restore(); // where the terminal is gone, there is nothing to restore and nobody to tell
+    }
 }

@@ -3,15 +3,18 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 
-use crate::algorithms::ppo::Timing;
+use crate::algorithms::ppo::{PpoGroup, Timing};
 use crate::config::{self, Config, Resolved, UsageError};
 use crate::envs::Entry;
-use crate::runtime::plugin;
-use crate::trainer::{self, Failure, evaluation, tell, thousands, wandb};
+use crate::output::tell;
+use crate::runtime::plugin::{self, PluginFile};
+use crate::trainer::live::Live;
+use crate::trainer::{self, Failure, Member, Resumed, Stage, evaluation, thousands, wandb};
 
 use super::App;
-use super::dashboard::{self, Screen};
-use super::learner::{MAX_UPDATES, Plan, build, build_group};
+use super::dashboard::Screen;
+use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group};
+use super::terminal;
 
 /// Trains.
 ///
@@ -27,10 +30,11 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         return Err(UsageError(advice.into()).into());
     }
     if dashboard {
-        dashboard::check_terminal("train --dashboard", "without it, the run is told in lines")?;
+        terminal::check("train --dashboard", "without it, the run is told in lines")?;
     }
     let entry = app.find_env(&config.run.env)?;
     check_curriculum(&config, &entry)?;
+    config.run.health = entry.health;
     wandb::check(&config.run).map_err(|error| UsageError(error.to_string()))?;
     config.run.wandb_home = entry.wandb;
     if let Some(resumed) = &mut resumed {
@@ -40,30 +44,52 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     for line in notes.into_iter().chain(config.adapt(plugin.kind)?) {
         tell(&line);
     }
+    let (screen, live) = dashboard.then(Screen::open).transpose()?.unzip();
+    let work = Work { program: app.name(), entry: &entry, config: &config, plugin: &plugin, json };
+    let trained = train(&work, resumed, live);
+    drop(screen); // the terminal is restored before anything else is said
+    trained
+}
+
+/// What is to be trained, and on what.
+struct Work<'a> {
+    program: &'static str,
+    entry: &'a Entry,
+    config: &'a Config,
+    plugin: &'a PluginFile,
+    json: bool,
+}
+
+fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()> {
+    let Work { config, json, .. } = *work;
+    let stage = Stage::begin("opening the device", live.as_ref());
     let plan = Plan {
-        program: app.name(),
-        env: &entry,
+        program: work.program,
+        env: work.entry,
         seed: config.run.seed,
-        total_updates: config.run.total_timesteps / config.ppo.batch_size() as u64,
+        total_updates: config.run.num_updates(config.ppo.batch_size() as u64),
         max_updates: MAX_UPDATES,
         devices: config.devices(),
         deterministic: config.run.deterministic,
-        plugin: &plugin,
+        plugin: work.plugin,
         kernels: !config.run.no_kernels,
+        stage: &stage,
     };
     if config.run.num_seeds > 1 {
-        return train_group(&config, &plan, json);
+        let built = build_group_of(config, &plan);
+        drop(stage);
+        return train_group(config, built?, json);
     }
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     if config.run.eval_interval.is_some() {
-        let env = (entry.make)();
+        stage.change("tracing the evaluation");
+        let env = (work.entry.make)();
         learner.prepare_evaluation(&*env, evaluation::choice(&config.run), config.run.eval_episodes)?;
     }
-    tell_timing(learner.timing());
-    let (screen, live) = dashboard.then(Screen::open).transpose()?.unzip();
-    let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed, live);
-    drop(screen); // the terminal is restored before anything else is said
-    let outcome = outcome?;
+    drop(stage);
+    let timing = described(learner.timing());
+    live.as_ref().map_or_else(|| tell(&timing), |live| live.say(&timing));
+    let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed, live)?;
     if json {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
@@ -76,20 +102,36 @@ fn check_curriculum(config: &Config, entry: &Entry) -> Result<()> {
     schedule.check(&*env).map_err(|error| UsageError(error.to_string()).into())
 }
 
-/// Trains `num_seeds` agents in one program.
-fn train_group(config: &Config, plan: &Plan, json: bool) -> Result<()> {
+/// A group that is ready to be trained.
+struct Built {
+    name: String,
+    members: Vec<Member>,
+    group: PpoGroup,
+    facts: Facts,
+}
+
+/// Compiles the program of `num_seeds` agents, if their runs can be made.
+fn build_group_of(config: &Config, plan: &Plan) -> Result<Built> {
     let Config { run, ppo } = config;
     let name = trainer::run_dir::new_name(run)?;
-    let member = |agent: Config| Ok(trainer::Member { config: agent.to_toml()?, settings: agent.run });
+    let member = |agent: Config| Ok(Member { config: agent.to_toml()?, settings: agent.run });
     let members = config.agents(&name).into_iter().map(member).collect::<Result<Vec<_>>>()?;
     trainer::check_group(&members)?;
-    let (mut group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
+    let (group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
     facts.push(("group".into(), name.as_str().into()));
     if run.eval_interval.is_some() {
+        plan.stage.change("tracing the evaluation");
         let env = (plan.env.make)();
         group.prepare_evaluation(&*env, evaluation::choice(run), run.eval_episodes)?;
     }
-    tell_timing(group.timing());
+    Ok(Built { name, members, group, facts })
+}
+
+/// Trains `num_seeds` agents in one program.
+fn train_group(config: &Config, built: Built, json: bool) -> Result<()> {
+    let Config { run, .. } = config;
+    let Built { name, members, mut group, facts } = built;
+    tell(&described(group.timing()));
     let mut learners = group.members();
     let outcome = trainer::train_group(&name, &members, &facts, &mut group, &mut learners)?;
     let (agents, steps) = (run.num_seeds, thousands(outcome.timesteps));
@@ -113,7 +155,7 @@ fn train_group(config: &Config, plan: &Plan, json: bool) -> Result<()> {
     }
 }
 
-fn tell_timing(timing: Timing) {
+fn described(timing: Timing) -> String {
     let how = if timing.cached { "loaded from cache" } else { "compiled" };
-    tell(&format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds));
+    format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds)
 }

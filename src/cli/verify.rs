@@ -50,8 +50,9 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     }
     let records = golden::read_file(&verify.file)?;
     ensure!(!records.is_empty(), "there are no records in {}", verify.file.display());
-    let client = verify.device.open()?;
+    let (client, stage) = verify.device.open("tracing the game")?;
     let mut player = CompiledPlayer::new(WIDTH.min(records.len()), Some(&client))?;
+    drop(stage);
     let report = golden::verify(&records, &mut player, verify.seeds, &mut io::stdout())?;
     if report.failed > 0 { Err(Reported.into()) } else { Ok(()) }
 }

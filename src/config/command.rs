@@ -16,10 +16,11 @@ pub struct Invocation {
     /// Read settings from a TOML file, such as the config.toml of a run
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
-    /// Continue a run: a checkpoint, a run directory or name, or "latest"
+    /// Continue a run: its name, its directory, a checkpoint or "latest"
     #[arg(long, value_name = "CKPT")]
     pub resume: Option<PathBuf>,
-    /// With --resume: let the online history end at the checkpoint, too
+    /// With --resume: also delete what Weights & Biases has of the run after that checkpoint; without, what is there stays,
+    /// and the run is logged again from where that ends
     #[arg(long, requires = "resume")]
     pub rewind: bool,
     /// Show the run on the full screen: live curves, keys to save and to stop

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
@@ -11,7 +11,8 @@ use toml::{Table, Value};
 use super::{Config, Invocation, UsageError};
 use crate::algorithms::ppo;
 use crate::runtime::files;
-use crate::trainer::{self, Resumed, checkpoint};
+use crate::trainer::find::nearest;
+use crate::trainer::{self, Resumed};
 
 /// What cannot change when a run is resumed: the shape of its state, and what it is called.
 const FIXED: [&str; 14] = [
@@ -57,7 +58,7 @@ pub fn resolve(
     let Invocation { config: file, resume, rewind, dashboard, json } = Invocation::from_arg_matches(matches)?;
     let run = trainer::Settings::from_arg_matches(matches)?;
     let given = given(matches, &run)?;
-    let resumed = resume.map(|request| open(&request, &run.checkpoint_dir)).transpose()?;
+    let resumed = resume.map(|request| Resumed::open(&request, &run.checkpoint_dir)).transpose()?;
     let mut base = match (&file, &resumed) {
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
@@ -84,6 +85,7 @@ pub fn resolve(
     if resumed.as_ref().is_some_and(|resumed| !resumed.is_in_run()) {
         config.run.run_name = given_name; // another directory than that of the name in the checkpoint
     }
+    config.run.env = env; // its default is the program's
     config.run.plugin = plugin;
     check(&config.run, &config.ppo)?;
     config.run.check_together().map_err(|error| UsageError(error.to_string()))?;
@@ -91,19 +93,6 @@ pub fn resolve(
         config.run.auto_scale = false; // a number that was chosen is kept
     }
     Ok(Resolved { config, resumed, rewind, dashboard, json, notes })
-}
-
-/// Loads what `--resume` names. If it is nothing at all, the nearest name of a run may be what was meant.
-fn open(request: &Path, checkpoint_dir: &Path) -> Result<Resumed> {
-    Resumed::open(request, checkpoint_dir).map_err(|error| {
-        let names = trainer::run_dir::names(checkpoint_dir);
-        match (error.downcast_ref(), nearest(&request.to_string_lossy(), &names)) {
-            (Some(checkpoint::Error::Missing(_)), Some(name)) => {
-                anyhow!("{error}; did you mean the run {name}?")
-            }
-            _ => error,
-        }
-    })
 }
 
 /// What flags and environment variables say.
@@ -210,13 +199,6 @@ fn known_settings() -> Vec<String> {
     let command = trainer::Settings::augment_args(Command::new("settings"));
     let command = ppo::Settings::augment_args(command);
     command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
-}
-
-/// The name most like `name`, if any is like it at all.
-pub fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
-    let likeness = |other: &String| strsim::jaro_winkler(name, other);
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.75).then_some(best)
 }
 
 /// Refuses changes that the state of a resumed run does not allow.

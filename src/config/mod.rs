@@ -21,10 +21,10 @@ use anyhow::Result;
 
 use crate::algorithms::ppo;
 use crate::runtime::DeviceKind;
-use crate::trainer::{self, thousands};
+use crate::trainer;
 
 pub use command::{Invocation, train_command, with_variables};
-pub use layers::{Resolved, nearest, resolve};
+pub use layers::{Resolved, resolve};
 pub use scaling::{auto_devices, check_devices};
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.
@@ -48,12 +48,9 @@ pub fn ppo_defaults(lines: &str) -> Result<ppo::Settings> {
     layers::overlay(&ppo::Settings::default(), lines)
 }
 
-/// Fewest updates of a run.
-const MIN_UPDATES: u64 = 3;
-
 impl Config {
     /// Does what `auto_scale` and `auto_tune` ask for, now that the kind of device is known, and clears them: the
-    /// numbers are final then. Raises a `total_timesteps` that is too small. Gives the lines to tell the user.
+    /// numbers are final then. Gives the lines to tell the user.
     ///
     /// # Errors
     /// A [`UsageError`] if the sizes do not divide evenly in the end.
@@ -73,14 +70,6 @@ impl Config {
         let num_seeds = self.run.num_seeds;
         self.run.devices.get_or_insert_with(|| scaling::auto_devices(&self.ppo, num_seeds, device));
         self.check_divisions()?;
-        let (total, least) = (self.run.total_timesteps, MIN_UPDATES * self.ppo.batch_size() as u64);
-        if total < least {
-            let (total, least_text) = (thousands(total), thousands(least));
-            lines.push(format!(
-                "warning: total_timesteps {total} -> {least_text}, the least: {MIN_UPDATES} updates"
-            ));
-            self.run.total_timesteps = least;
-        }
         Ok(lines)
     }
 

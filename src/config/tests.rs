@@ -194,11 +194,15 @@ fn auto_tune_follows_auto_scale() {
 }
 
 #[test]
-fn too_few_timesteps_are_raised_with_a_warning() {
-    let (raised, lines) = adapted(&["--total-timesteps", "1000"], DeviceKind::Cpu);
-    assert_eq!(raised.run.total_timesteps, 3 * 32_768);
-    assert_eq!(lines, ["warning: total_timesteps 1,000 -> 98,304, the least: 3 updates"]);
-    assert!(adapted(&["--total-timesteps", "98304"], DeviceKind::Cpu).1.is_empty());
+fn a_small_total_is_kept_as_it_was_asked_for() {
+    for text in ["1000", "1e3", "1_000", "1k"] {
+        let (small, lines) = adapted(&["--total-timesteps", text], DeviceKind::Cpu);
+        assert_eq!(
+            (small.run.total_timesteps, &lines[..]),
+            (1000, &[] as &[String]),
+            "{text} is not replaced"
+        );
+    }
 }
 
 #[test]
@@ -229,6 +233,7 @@ fn checkpoint(dir: &Path, args: &[&str]) -> String {
     };
     checkpoint.save(&run.join("checkpoint_0.ckpt")).unwrap();
     std::fs::write(run.join("meta.json"), r#"{"id": "abc"}"#).unwrap(); // the mark of a run
+    fs::write(run.join("config.toml"), &checkpoint.config).unwrap();
     dir.to_str().unwrap().to_string()
 }
 

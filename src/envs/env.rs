@@ -194,6 +194,24 @@ pub struct Metric {
     /// As in logs: `reward/kills`, `stats/highest_stage`.
     pub name: String,
     pub aggregate: Aggregate,
+    /// What it is counted in; empty for a number without a unit.
+    pub unit: &'static str,
+    /// What it means, in one phrase.
+    pub description: String,
+}
+
+impl Metric {
+    /// A part of the reward of a step, `reward/NAME`, whose mean over steps is reported: it pays so much per something.
+    pub fn reward(name: &str, pays: &str, per: &str) -> Metric {
+        let description = format!("part of the mean reward of a step: {pays} per {per}");
+        Metric { name: format!("reward/{name}"), aggregate: Aggregate::Mean, unit: "reward", description }
+    }
+
+    /// A record, `stats/NAME`: the largest value of all steps is reported.
+    pub fn record(name: &str, unit: &'static str, description: &str) -> Metric {
+        let (name, description) = (format!("stats/{name}"), description.to_owned());
+        Metric { name, aggregate: Aggregate::Max, unit, description }
+    }
 }
 
 /// How a metric is combined over steps, environments and updates.

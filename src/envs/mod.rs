@@ -8,6 +8,7 @@ pub mod description;
 mod env;
 mod erased;
 pub mod hackmatrix;
+pub mod health;
 pub mod painter;
 mod random_action;
 pub mod registry;
@@ -18,6 +19,7 @@ pub use conformance::conformance;
 pub use description::Description;
 pub use env::{Aggregate, Env, EnvSpec, Metric, Observation, Step};
 pub use erased::{AnyEnv, Erased};
+pub use health::Health;
 pub use random_action::random_action;
 pub use registry::{Entry, boxed, builtin};
 

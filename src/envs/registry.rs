@@ -6,7 +6,7 @@
 use super::cartpole::{self, CartPole};
 use super::hackmatrix::{self, HackMatrix};
 use super::painter::{ObservationPainter, Painter};
-use super::{AnyEnv, Description, Env, EnvSpec, Erased};
+use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health};
 
 /// An environment by name.
 #[derive(Clone, Copy)]
@@ -16,6 +16,8 @@ pub struct Entry {
     pub make: fn() -> Box<dyn AnyEnv>,
     /// Settings of training that differ from the general defaults, as lines of a configuration file.
     pub defaults: &'static str,
+    /// What healthy training looks like.
+    pub health: Health,
     /// Entity and project at Weights & Biases, where the environment's documentation names them.
     pub wandb: Option<(&'static str, &'static str)>,
     describe: Option<fn() -> Description>,
@@ -25,7 +27,21 @@ pub struct Entry {
 impl Entry {
     /// An environment whose numbers have no names yet, with the general defaults.
     pub const fn new(name: &'static str, summary: &'static str, make: fn() -> Box<dyn AnyEnv>) -> Entry {
-        Entry { name, summary, make, defaults: "", wandb: None, describe: None, painter: None }
+        Entry {
+            name,
+            summary,
+            make,
+            defaults: "",
+            wandb: None,
+            health: Health::UNKNOWN,
+            describe: None,
+            painter: None,
+        }
+    }
+
+    /// What healthy training looks like: from which return on it is solved, and ranges of its own metrics.
+    pub const fn health(self, health: Health) -> Entry {
+        Entry { health, ..self }
     }
 
     /// Settings of training that differ from the general defaults, as lines of a configuration file: `num_envs = 64`.
@@ -82,11 +98,13 @@ pub const fn builtin() -> [Entry; 2] {
             .described(hackmatrix::host::describe::description)
             .painted(hackmatrix::painter)
             .defaults(include_str!("../../jax_env_spec/hackmatrix/defaults.toml"))
+            .health(hackmatrix::HEALTH)
             .wandb("charles-team", "hackmatrix"),
         Entry::new("cartpole", "balance a pole on a cart (Gymnasium CartPole-v1)", || boxed(CartPole))
             .described(cartpole::description)
             .painted(cartpole::painter)
-            .defaults(include_str!("../../jax_env_spec/cartpole/defaults.toml")),
+            .defaults(include_str!("../../jax_env_spec/cartpole/defaults.toml"))
+            .health(cartpole::HEALTH),
     ]
 }
 

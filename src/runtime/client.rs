@@ -26,7 +26,11 @@ pub struct Client {
     deterministic: bool,
     /// Whether programs may call native kernels.
     has_kernels: bool,
+    observer: Option<Observer>,
 }
+
+/// What is called when XLA begins to compile, which takes long; not when a program comes from the cache.
+pub type Observer = Arc<dyn Fn() + Send + Sync>;
 
 struct Inner {
     handle: Arc<ClientHandle>,
@@ -71,13 +75,18 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client { inner: Arc::new(inner), deterministic: false, has_kernels })
+        Ok(Client { inner: Arc::new(inner), deterministic: false, has_kernels, observer: None })
     }
 
     /// Whether programs that this client compiles from now on must give the same bits in every run. On cuda that
     /// costs speed; elsewhere they do anyway.
     pub fn deterministic(self, wanted: bool) -> Client {
         Client { deterministic: wanted, ..self }
+    }
+
+    /// The client as it is, but it calls `observer` whenever it compiles.
+    pub fn observed(self, observer: Observer) -> Client {
+        Client { observer: Some(observer), ..self }
     }
 
     /// How many devices the client shows.
@@ -170,6 +179,9 @@ impl Client {
                     tracing::debug!("a cached program does not load and is compiled again: {error}")
                 }
             }
+        }
+        if let Some(observer) = &self.observer {
+            observer();
         }
         let executable = handle.compile(module, options)?;
         if let Some(key) = key {

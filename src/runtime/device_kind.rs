@@ -22,7 +22,7 @@ pub enum DeviceKind {
 
 impl DeviceKind {
     /// The fastest first.
-    pub(super) const BEST_FIRST: [DeviceKind; 3] = [DeviceKind::Tpu, DeviceKind::Cuda, DeviceKind::Cpu];
+    pub const BEST_FIRST: [DeviceKind; 3] = [DeviceKind::Tpu, DeviceKind::Cuda, DeviceKind::Cpu];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl DeviceKind {
     }
 
     /// What `lockstep plugin install` calls the usual plugin of the kind.
-    pub(super) fn install_target(self) -> &'static str {
+    pub fn install_target(self) -> &'static str {
         match self {
             DeviceKind::Cpu => "cpu",
             DeviceKind::Cuda => "cuda12",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic "LOCKSTEP" | format version, u32 | length of the body, u64 | body | sha256 of all before
-//! body: header (bincode: configuration, counters, logs, names and types of the arrays)
+//! body: header (bincode: configuration, counters, logs, names and types of the arrays; other counters before version 3)
 //!     | since version 2: header of the best parameters (bincode) | bytes of the arrays, then of the best parameters
 //! ```
 //!
@@ -13,6 +13,7 @@
 //! A file may come from anywhere, and its checksum is one that anybody can take. So the first bytes and the length are looked
 //! at before anything else is read, and no number in the file is believed: memory is taken for what is really there.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ use crate::array::{ArrayType, HostArray};
 use crate::runtime::files;
 
 /// The format that this program writes. It reads this one and all before it, and none that is newer.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 const MAGIC: &[u8; 8] = b"LOCKSTEP";
 const PREFIX: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
@@ -52,11 +53,30 @@ pub struct Checkpoint {
 
 /// All of a checkpoint but the values of its arrays, and its best parameters.
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct Header<P = Progress> {
     config: String,
     env: String,
-    progress: Progress,
+    progress: P,
     arrays: Vec<(String, ArrayType)>,
+}
+
+/// The counters before version 3, whose interval cannot be continued: it had other metrics.
+#[derive(Deserialize)]
+struct OldProgress {
+    update: u64,
+    timesteps: u64,
+    episodes: u64,
+    seconds: f64,
+    _interval: (Vec<String>, Vec<f64>, u64, f64, f64, f64),
+    offsets: BTreeMap<String, u64>,
+}
+
+impl From<Header<OldProgress>> for Header {
+    fn from(Header { config, env, progress, arrays }: Header<OldProgress>) -> Self {
+        let OldProgress { update, timesteps, episodes, seconds, offsets, .. } = progress;
+        let progress = Progress { update, timesteps, episodes, seconds, offsets, ..Progress::new(&[]) };
+        Self { config, env, progress, arrays }
+    }
 }
 
 /// All of the best parameters but their values.
@@ -111,7 +131,7 @@ impl Checkpoint {
     /// # Errors
     /// One line that names the file; what was there before is untouched.
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let header = Header {
+        let header: Header = Header {
             config: self.config.clone(),
             env: self.env.clone(),
             progress: self.progress.clone(),
@@ -213,7 +233,10 @@ fn checked_prefix(path: &Path, prefix: &[u8], length: u64) -> Result<(u32, u64),
 }
 
 fn decode(version: u32, mut body: Take<impl Read>) -> Option<Checkpoint> {
-    let Header { config, env, progress, arrays } = decode_header(&mut body)?;
+    let Header { config, env, progress, arrays } = match version {
+        ..=2 => decode_header::<Header<OldProgress>>(&mut body)?.into(),
+        _ => decode_header(&mut body)?,
+    };
     let best: Option<BestHeader> = if version >= 2 { decode_header(&mut body)? } else { None };
     let state = decode_arrays(arrays, &mut body)?;
     let best = match best {
@@ -304,10 +327,19 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::algorithms::Metric;
+    use crate::algorithms::metrics::Aggregate;
     use crate::array::DType;
 
     fn sample() -> Checkpoint {
-        let mut progress = Progress::new(&["entropy".to_string()]);
+        let entropy = Metric {
+            name: "train/entropy".into(),
+            aggregate: Aggregate::Mean,
+            unit: "nats",
+            description: "".into(),
+            healthy: None,
+        };
+        let mut progress = Progress::new(&[entropy]);
         progress.update = 7;
         progress.offsets.insert("metrics.jsonl".into(), 1234);
         Checkpoint {
@@ -373,7 +405,7 @@ mod tests {
         newer[8] = 9;
         assert_eq!(
             message(&newer),
-            "FILE has checkpoint format 9, newer than 2; load it with a newer lockstep"
+            "FILE has checkpoint format 9, newer than 3; load it with a newer lockstep"
         );
         let missing = dir.path().join("none.ckpt");
         let text = Checkpoint::load(&missing).unwrap_err().to_string();
@@ -448,7 +480,8 @@ mod tests {
         assert!(message().ends_with("it is no regular file"), "{}", message());
     }
 
-    /// Written by the versions of the format; they must stay readable. The first knew nothing of best parameters.
+    /// Written by the versions of the format; they must stay readable. The first knew nothing of best parameters, the
+    /// first two had other metrics.
     #[test]
     fn stored_files_of_all_formats_load() {
         for version in 1..=FORMAT_VERSION {
@@ -458,7 +491,10 @@ mod tests {
                 sample().save(&path).unwrap();
             }
             assert_eq!(fs::read(&path).unwrap()[8], version as u8);
-            let (loaded, expected) = (Checkpoint::load(&path).unwrap(), sample());
+            let (loaded, mut expected) = (Checkpoint::load(&path).unwrap(), sample());
+            if version < 3 {
+                expected.progress.interval = Progress::new(&[]).interval;
+            }
             assert_eq!(
                 (loaded.config, loaded.env, loaded.progress),
                 (expected.config, expected.env, expected.progress)

@@ -12,6 +12,46 @@ use super::live::Live;
 use super::metrics::Row;
 use crate::output::tell;
 
+use super::readable::{ABSENT, count, duration, significant};
+use super::settings::LogFormat;
+
+/// What a run is to reach, and where it begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal {
+    pub num_updates: u64,
+    /// Updates that are behind it.
+    pub first_update: u64,
+    pub timesteps_per_update: u64,
+    /// How a logged row is told.
+    pub format: LogFormat,
+}
+
+impl Goal {
+    /// The share that is done after so many timesteps, in percent.
+    fn percent(&self, timesteps: u64) -> u64 {
+        100 * timesteps / self.timesteps().max(1)
+    }
+
+    fn timesteps(&self) -> u64 {
+        self.num_updates * self.timesteps_per_update
+    }
+
+    /// How long what is left takes at some rate, if anything is known of that.
+    fn left(&self, timesteps: u64, steps_per_second: f64) -> Option<String> {
+        let steps = self.timesteps().saturating_sub(timesteps) as f64;
+        (steps_per_second > 0.0).then(|| duration(steps / steps_per_second))
+    }
+}
+
+/// How a run is at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Pulse {
+    pub update: u64,
+    pub steps_per_second: f64,
+    pub episode_return: Option<f64>,
+    pub entropy: Option<f64>,
+}
+
 /// The run's voice.
 #[derive(Debug)]
 pub struct Console {
@@ -21,20 +61,20 @@ pub struct Console {
     /// The run's name, if the console of a group tells how it goes.
     member: Option<String>,
     start: Instant,
-    first_update: u64,
+    goal: Goal,
 }
 
 impl Console {
-    /// A bar over `num_updates` updates, of which `done` are behind it, if stderr is a terminal and there is no screen.
-    pub fn new(num_updates: u64, done: u64, live: Option<Live>) -> Self {
-        let bar = (live.is_none() && std::io::stderr().is_terminal()).then(|| {
-            let style = "{bar:24} {percent:>3}%  update {pos}/{len}  {elapsed}, {eta} left  {msg}";
-            let style = ProgressStyle::with_template(style).expect("a valid template");
-            let bar = ProgressBar::new(num_updates).with_style(style).with_position(done);
-            bar.reset_eta();
+    /// A bar if stderr is a terminal that can draw one and there is no screen.
+    pub fn new(goal: Goal, live: Option<Live>) -> Self {
+        let bar = (live.is_none() && can_draw(&std::io::stderr())).then(|| {
+            let style = ProgressStyle::with_template(&format!("{{bar:{BAR_WIDTH}}} {{wide_msg}}"));
+            let style = style.expect("a valid template");
+            let bar = ProgressBar::new(goal.num_updates).with_style(style).with_position(goal.first_update);
+            bar.set_message("the first update");
             bar
         });
-        Self { live, bar, member: None, start: Instant::now(), first_update: done }
+        Self { live, bar, member: None, start: Instant::now(), goal }
     }
 
     /// The voice of one run of the group that this console tells of: its lines begin with its name, and what all of them
@@ -74,41 +114,43 @@ impl Console {
     }
 
     /// Moves the bar.
-    pub fn progress(
-        &self,
-        update: u64,
-        steps_per_second: f64,
-        episode_return: Option<f64>,
-        entropy: Option<f64>,
-    ) {
+    pub fn progress(&self, pulse: &Pulse) {
         if let (Some(bar), None) = (&self.bar, &self.member) {
-            bar.set_position(update);
-            bar.set_message(summary(steps_per_second, episode_return, entropy));
+            bar.set_position(pulse.update);
+            let room = terminal_width().saturating_sub(BAR_WIDTH + 1);
+            bar.set_message(self.goal.bar_text(pulse, room));
         }
     }
 
-    /// Reports a logged row, where there is neither bar nor screen.
+    /// Reports a logged row, where there is no bar; a screen tells it if it is closed.
     pub fn row(&self, row: &Row) {
-        if self.live.is_none() && self.bar.is_none() && self.member.is_none() {
-            tell(&line(row, self.start.elapsed().as_secs_f64(), self.first_update));
+        let line = || match self.goal.format {
+            LogFormat::Short => self.goal.line(row),
+            LogFormat::Spec => spec_line(row, self.start.elapsed().as_secs_f64(), self.goal.first_update),
+        };
+        match (&self.live, &self.bar, &self.member) {
+            (Some(live), ..) => live.row(&line()),
+            (None, None, None) => tell(&line()),
+            _ => {}
         }
     }
 
     /// Reports how a group is, where there is no bar: its median return, and from which to which the returns reach.
-    pub fn group_row(
-        &self,
-        update: u64,
-        steps_per_second: f64,
-        median: Option<f64>,
-        range: Option<(f64, f64)>,
-    ) {
+    pub fn group_row(&self, pulse: &Pulse, range: Option<(f64, f64)>) {
         if self.bar.is_none() {
-            let elapsed = self.start.elapsed().as_secs_f64();
-            let mut text = summary(steps_per_second, median, None);
-            if let Some((low, high)) = range {
-                write!(text, " (from {low:.3} to {high:.3})").expect("a string takes all");
-            }
-            tell(&format!("[Update {update:6}] [{elapsed:.1}s] {text}"));
+            let timesteps = pulse.update * self.goal.timesteps_per_update;
+            let mut text = self.goal.line_begin(timesteps, pulse.steps_per_second);
+            let number = |value: Option<f64>| value.map_or(ABSENT.into(), |value| significant(value, 3));
+            let (low, high) = range.unzip();
+            write!(
+                text,
+                "  median return {} of {} to {}",
+                number(pulse.episode_return),
+                number(low),
+                number(high)
+            )
+            .expect("a string takes all");
+            tell(&text);
         }
     }
 
@@ -130,63 +172,153 @@ impl Console {
     }
 }
 
-fn summary(steps_per_second: f64, episode_return: Option<f64>, entropy: Option<f64>) -> String {
-    let mut text = format!("{} steps/s", thousands(steps_per_second as u64));
-    for (name, value) in [("return", episode_return), ("entropy", entropy)] {
-        if let Some(value) = value {
-            write!(text, "  {name} {value:.3}").expect("a string takes all");
-        }
-    }
-    text
+/// Whether a stream is a terminal on which the cursor can be moved.
+pub fn can_draw(stream: &impl IsTerminal) -> bool {
+    let known = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb");
+    stream.is_terminal() && (known || cfg!(windows))
 }
 
-/// `[Update     10] [3.1s] [3.2 updates/s] pg_loss: -0.0012, ...`
-fn line(row: &Row, elapsed: f64, first_update: u64) -> String {
+/// The metrics in a line: the name in the logs, that in the line, and the width of the value.
+const KEY_METRICS: [(&str, &str, usize); 6] = [
+    ("train/mean_episode_return", "return", 6),
+    ("train/mean_episode_length", "length", 4),
+    ("train/entropy", "entropy", 6),
+    ("train/approx_kl", "kl", 7),
+    ("train/clip_frac", "clip", 6),
+    ("train/vf_loss", "vf", 6),
+];
+/// Characters of the bar itself.
+const BAR_WIDTH: usize = 8;
+/// The most characters of a line.
+const LINE_WIDTH: usize = 120;
+
+impl Goal {
+    /// ` 1.25M/10.0M  12%  61.2k/s    2m 3s left  return    213  length  213  entropy  0.612  kl 0.00412  ...`
+    fn line(&self, row: &Row) -> String {
+        let mut line = self.line_begin(row.timesteps, row.steps_per_second);
+        for (metric, name, width) in KEY_METRICS {
+            if row.names.iter().any(|other| other == metric) {
+                let value = row.get(metric).map_or(ABSENT.into(), |value| significant(value.into(), 3));
+                let part = format!("  {name} {value:>width$}");
+                if line.len() + part.len() <= LINE_WIDTH {
+                    line += &part;
+                }
+            }
+        }
+        line
+    }
+
+    fn line_begin(&self, timesteps: u64, steps_per_second: f64) -> String {
+        let (done, total) = (count(timesteps as f64), count(self.timesteps() as f64));
+        let (percent, rate) = (self.percent(timesteps), count(steps_per_second));
+        let left = self.left(timesteps, steps_per_second).unwrap_or(ABSENT.into());
+        format!("{done:>5}/{total} {percent:>3}%  {rate:>5}/s  {left:>7} left")
+    }
+
+    /// What stands beside the bar: of what is less important, as much as fits.
+    fn bar_text(&self, pulse: &Pulse, room: usize) -> String {
+        let timesteps = pulse.update * self.timesteps_per_update;
+        let (done, total) = (count(timesteps as f64), count(self.timesteps() as f64));
+        let mut text = format!("{:>3}%  {done}/{total}", self.percent(timesteps));
+        let number =
+            |name: &str, value: Option<f64>| value.map(|value| format!("{name} {}", significant(value, 3)));
+        let parts = [
+            self.left(timesteps, pulse.steps_per_second).map(|left| format!("{left} left")),
+            Some(number("return", pulse.episode_return).unwrap_or(format!("return {ABSENT}"))),
+            Some(format!("{}/s", count(pulse.steps_per_second))),
+            number("entropy", pulse.entropy),
+        ];
+        for part in parts.into_iter().flatten() {
+            if text.len() + 2 + part.len() <= room {
+                text = format!("{text}  {part}");
+            }
+        }
+        text
+    }
+}
+
+/// Columns of stderr, if it is a terminal that says so.
+fn terminal_width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.map(|size| usize::from(size.ws_col)).ok().filter(|width| *width > 0).unwrap_or(80)
+}
+
+/// `[Update     10] [3.1s] [3.2 updates/s] train/pg_loss: -0.0012, ...`
+fn spec_line(row: &Row, elapsed: f64, first_update: u64) -> String {
     let rate = (row.update - first_update) as f64 / elapsed.max(1e-9);
+    let text = |value: &Option<f32>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
     let metrics: Vec<_> =
-        row.names.iter().zip(&row.values).map(|(name, value)| format!("{name}: {value:.4}")).collect();
+        row.names.iter().zip(&row.values).map(|(name, value)| format!("{name}: {}", text(value))).collect();
     format!("[Update {:6}] [{elapsed:.1}s] [{rate:.1} updates/s] {}", row.update, metrics.join(", "))
-}
-
-/// `3,276,800`
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn lines_have_the_format_of_the_specification() {
-        let row = Row {
+    fn row(values: [f32; 7]) -> Row {
+        let names =
+            KEY_METRICS.map(|(metric, ..)| metric.to_owned()).into_iter().chain(["reward/kill".into()]);
+        Row {
             update: 20,
-            timesteps: 200,
-            names: vec!["pg_loss".into(), "reward/kill".into()],
-            values: vec![-0.00123, 2.0],
-            steps_per_second: 1.0,
+            timesteps: 1_250_000,
+            names: names.collect(),
+            values: values.map(Some).to_vec(),
+            steps_per_second: 61_234.0,
+            updates_per_second: 1.0,
             wall_seconds: 9.0,
             time: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    const GOAL: Goal =
+        Goal { num_updates: 160, first_update: 10, timesteps_per_update: 62_500, format: LogFormat::Short };
+
+    #[test]
+    fn lines_are_short_and_aligned() {
+        let usual = GOAL.line(&row([213.4, 213.4, 0.6123, 0.004_123, 0.1204, 0.034_56, 2.0]));
+        assert_eq!(
+            usual,
+            "1.25M/10.0M  12%  61.2k/s   2m 22s left  return    213  length  213  entropy  0.612  kl 0.00412  \
+             clip  0.120  vf 0.0346"
+        );
+        let other = GOAL.line(&row([-3.34, 43.0, 1.8, 0.01, 0.0, 1234.0, 2.0]));
+        assert_eq!(usual.len(), other.len());
+        assert_eq!(usual.find("clip"), other.find("clip"));
+        let wide = GOAL.line(&row([-1.234e-9; 7]));
+        let mut none = row([213.4; 7]);
+        none.values[0] = None;
+        assert!(GOAL.line(&none).contains("left  return      -  length"), "{}", GOAL.line(&none));
+        assert!(usual.len() <= LINE_WIDTH && wide.len() <= LINE_WIDTH, "{wide}");
+    }
+
+    #[test]
+    fn spec_lines_have_the_format_of_the_specification() {
+        let row = Row {
+            names: vec!["train/pg_loss".into(), "reward/kill".into(), "train/mean_episode_return".into()],
+            values: vec![Some(-0.00123), Some(2.0), None],
+            ..row([0.0; 7])
         };
         assert_eq!(
-            line(&row, 4.0, 10),
-            "[Update     20] [4.0s] [2.5 updates/s] pg_loss: -0.0012, reward/kill: 2.0000"
+            spec_line(&row, 4.0, 10),
+            "[Update     20] [4.0s] [2.5 updates/s] train/pg_loss: -0.0012, reward/kill: 2.0000, \
+             train/mean_episode_return: -"
         );
     }
 
     #[test]
-    fn large_numbers_are_readable() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(3_276_800), "3,276,800");
-        assert_eq!(summary(12_345.6, Some(-1.0), None), "12,345 steps/s  return -1.000");
+    fn the_bar_fits_the_terminal_and_knows_no_time_left_before_it_has_a_rate() {
+        let pulse = Pulse {
+            update: 70,
+            steps_per_second: 61_234.0,
+            episode_return: Some(213.4),
+            entropy: Some(0.6123),
+        };
+        let text = |columns: usize| GOAL.bar_text(&pulse, columns - BAR_WIDTH - 1);
+        assert_eq!(text(80), " 43%  4.38M/10.0M  1m 31s left  return 213  61.2k/s  entropy 0.612");
+        assert_eq!(text(60), " 43%  4.38M/10.0M  1m 31s left  return 213  61.2k/s");
+        assert_eq!(text(50), " 43%  4.38M/10.0M  1m 31s left  61.2k/s");
+        let first = Pulse { update: 10, steps_per_second: 0.0, episode_return: None, entropy: None };
+        assert_eq!(GOAL.bar_text(&first, 80), "  6%  625k/10.0M  return -  0/s");
     }
 }

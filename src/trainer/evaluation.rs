@@ -72,8 +72,8 @@ impl Evaluation {
     }
 
     /// The values of [`columns`].
-    pub fn values(&self) -> Vec<f32> {
-        self.report.scalars().into_iter().map(|(_, value)| value as f32).collect()
+    pub fn values(&self) -> Vec<Option<f32>> {
+        self.report.scalars().into_iter().map(|(_, value)| Some(value as f32)).collect()
     }
 
     /// Whether it is better than the best before it.

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::console::{Console, thousands};
+use super::console::{Console, Goal, Pulse};
 use super::open_files;
 use super::run_dir;
 use super::session::{Ears, Ended, Job, Outcome, SENDING, Session};
@@ -76,17 +76,19 @@ pub fn train_group(
     check_group(members)?;
     let Some((first, learner)) = members.first().zip(learners.first()) else { bail!("a group of no agents") };
     let batch = learner.timesteps_per_update();
-    let num_updates = first.settings.total_timesteps / batch;
-    let console = Console::new(num_updates, 0, None);
+    let num_updates = first.settings.num_updates(batch);
+    let format = first.settings.log_format;
+    let goal = Goal { num_updates, first_update: 0, timesteps_per_update: batch, format };
+    let console = Console::new(goal, None);
     let signals = Rc::new(Signals::begin(true)?);
     let mut going = Vec::new();
     for (index, (Member { settings, config }, learner)) in members.iter().zip(learners).enumerate() {
         let name = settings.run_name.clone().unwrap_or_default();
-        let ears = |_, _| Ears { console: console.of_member(name), signals: signals.clone() };
+        let ears = |_| Ears { console: console.of_member(name), signals: signals.clone() };
         going.push((index, Session::begin(Job { settings, config, facts, learner }, ears)?));
     }
-    let (count, steps, updates) = (going.len(), thousands(batch), thousands(num_updates));
-    console.say(&format!("group {name}: {count} agents, {updates} updates of {steps} timesteps each"));
+    let (count, plan) = (going.len(), first.settings.describe_updates(batch));
+    console.say(&format!("group {name}: {count} agents, each {plan}"));
     going.iter_mut().for_each(|(_, session)| session.open());
     let outcome = GroupOutcome {
         group: name.into(),
@@ -181,13 +183,15 @@ impl<'a> Training<'a> {
         outcome.steps_per_second = outcome.timesteps as f64 / outcome.seconds.max(1e-9);
         let Some(update) = self.going.iter().map(|(_, session)| session.update()).max() else { return };
         let mut returns: Vec<f64> =
-            self.going.iter().filter_map(|(_, session)| session.last_return()).collect();
+            self.going.iter().filter_map(|(_, session)| session.mean_return()).collect();
         returns.sort_by(f64::total_cmp);
-        let median = returns.get(returns.len() / 2).copied();
-        self.console.progress(update, outcome.steps_per_second, median, None);
+        let episode_return = returns.get(returns.len() / 2).copied();
+        let pulse =
+            Pulse { update, steps_per_second: outcome.steps_per_second, episode_return, entropy: None };
+        self.console.progress(&pulse);
         if update.is_multiple_of(self.log_interval) {
             let range = returns.first().copied().zip(returns.last().copied());
-            self.console.group_row(update, outcome.steps_per_second, median, range);
+            self.console.group_row(&pulse, range);
         }
     }
 }

@@ -1,10 +1,16 @@
 //! Signs that training goes wrong, checked at each logged row, with what to do about them.
 //!
-//! A check speaks when its metric has been in a bad range for some rows on end, and is quiet from then on until the
-//! metric has been well again. All that it remembers follows from the rows, so a resumed run, which shows it the
-//! logged rows again, warns as an uninterrupted one does.
+//! The ranges come with the metrics of the algorithm and with the environment. A check speaks once in a run, when its
+//! metric has been bad for some rows on end, and never while the run is solved, or has learned and holds what it
+//! learned: a policy that has found the best actions has little entropy, small steps and nothing left to predict. All that
+//! is remembered follows from the rows, so a resumed run, which shows the logged rows again, warns as an
+//! uninterrupted one does.
 
 use std::collections::VecDeque;
+
+use crate::algorithms::Metric;
+use crate::algorithms::metrics::EPISODE_RETURN;
+use crate::envs::health::{self, Range};
 
 /// A warning with its advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,198 +27,336 @@ type Get<'a> = &'a dyn Fn(&str) -> Option<f64>;
 struct Check {
     title: &'static str,
     /// The metric that is named.
-    metric: &'static str,
-    /// Whether a row is bad; `None` where the metrics for it are missing.
-    is_bad: fn(Get) -> Option<bool>,
+    metric: String,
+    is_bad: Condition,
     /// Rows on end that must be bad.
     rows: u32,
-    /// Whether the metric must have been well once: a range that some environments never reach.
-    after_health: bool,
     advice: &'static str,
+}
+
+enum Condition {
+    Outside(Range),
+    /// Whether a row is bad; None where the metrics for it are missing.
+    When(fn(Get) -> Option<bool>),
+}
+
+impl Check {
+    fn of_range(metric: &str, range: Range) -> Self {
+        let Range { title, advice, .. } = range;
+        Self { title, metric: metric.into(), is_bad: Condition::Outside(range), rows: 1, advice }
+    }
+
+    fn is_bad(&self, value: f64, get: Get) -> Option<bool> {
+        match self.is_bad {
+            Condition::Outside(range) => Some(!range.holds(value)),
+            Condition::When(condition) => condition(get),
+        }
+    }
 }
 
 const COLLAPSE_ADVICE: &str = "stop at once, raise --ent-coef (0.15 or 0.2) and start afresh, for a collapsed model does \
     not recover; --ent-coef of at least 0.1 prevents it";
-const RATE_ADVICE: &str =
-    "lower --lr, --update-epochs or the gradient steps (twice the epochs, half the rate)";
 
-const CHECKS: [Check; 7] = [
-    Check {
-        title: "entropy collapse",
-        metric: "entropy",
-        is_bad: |get| {
-            Some(get("entropy")? < 0.02 && get("approx_kl")?.abs() < 1e-5 && get("clip_frac")? < 1e-4)
-        },
-        rows: 1,
-        after_health: false,
-        advice: COLLAPSE_ADVICE,
-    },
-    Check {
-        title: "entropy is low",
-        metric: "entropy",
-        is_bad: |get| Some(get("entropy")? < 1.0),
-        rows: 1,
-        after_health: true,
-        advice: "above 1.0 is healthy; if it goes on falling, start afresh with a higher --ent-coef (0.15 or 0.2)",
-    },
-    Check {
-        title: "the policy changes too fast",
-        metric: "approx_kl",
-        is_bad: |get| Some(get("approx_kl")? > 0.06),
-        rows: 1,
-        after_health: false,
-        advice: RATE_ADVICE,
-    },
-    Check {
-        title: "too much is clipped",
-        metric: "clip_frac",
-        is_bad: |get| Some(get("clip_frac")? > 0.30),
-        rows: 1,
-        after_health: false,
-        advice: RATE_ADVICE,
-    },
-    Check {
-        title: "nothing is learned",
-        metric: "pg_loss",
-        is_bad: |get| Some(get("pg_loss")?.abs() < 1e-7),
-        rows: 5,
-        after_health: false,
-        advice: "a policy loss of zero means no advantage: look at the rewards, or raise --ent-coef and start afresh",
-    },
-    Check {
-        title: "the value function is dead",
-        metric: "vf_loss",
-        is_bad: |get| Some(get("vf_loss")?.abs() < 1e-9),
-        rows: 5,
-        after_health: false,
-        advice: "it has nothing to predict: look at the rewards",
-    },
-    Check {
-        title: "the step penalty is wrong",
-        metric: "reward/step_penalty",
-        is_bad: |get| Some((get("reward/step_penalty")? + 0.01).abs() > 0.002),
-        rows: 1,
-        after_health: false,
-        advice: "it should be about -0.01 in each step: the rewards of the environment are wrong",
-    },
-];
+/// The entropy as a share of that of random play, which chooses among the valid actions alike.
+fn relative_entropy(get: Get) -> Option<f64> {
+    let most = get("train/max_entropy").filter(|most| *most > 0.0)?;
+    Some(get("train/entropy")? / most)
+}
+
+/// What no range says; a learner without these metrics is not checked.
+fn conditions() -> [Check; 4] {
+    let check = |title, metric: &str, rows, condition, advice| Check {
+        title,
+        metric: metric.into(),
+        is_bad: Condition::When(condition),
+        rows,
+        advice,
+    };
+    [
+        check(
+            "entropy collapse",
+            "train/entropy",
+            1,
+            |get| {
+                let still = get("train/approx_kl")?.abs() < 1e-5 && get("train/clip_frac")? < 1e-4;
+                Some(relative_entropy(get)? < 0.02 && still)
+            },
+            COLLAPSE_ADVICE,
+        ),
+        check(
+            "entropy is low",
+            "train/entropy",
+            5,
+            |get| Some(relative_entropy(get)? < 0.1),
+            "that is less than a tenth of random play's (train/max_entropy); if the return does not rise, start afresh with a \
+             higher --ent-coef",
+        ),
+        check(
+            "nothing is learned",
+            "train/pg_loss",
+            5,
+            |get| Some(get("train/pg_loss")?.abs() < 1e-7),
+            "a policy loss of zero means no advantage: look at the rewards, or raise --ent-coef and start afresh",
+        ),
+        check(
+            "the value function is dead",
+            "train/vf_loss",
+            5,
+            |get| Some(get("train/vf_loss")?.abs() < 1e-9),
+            "it has nothing to predict: look at the rewards",
+        ),
+    ]
+}
+
+/// What [`conditions`] and the trend of the return ask of a metric, in words.
+pub fn rule(metric: &str) -> Option<&'static str> {
+    match metric {
+        "train/entropy" => Some("at least a tenth of `train/max_entropy`"),
+        "train/pg_loss" | "train/vf_loss" => Some("not 0"),
+        EPISODE_RETURN => Some("rising, then steady"),
+        _ => None,
+    }
+}
 
 /// Rows over which the return must not stay the same.
 const FLAT_ROWS: usize = 50;
 
 /// What is remembered of the rows so far.
-#[derive(Debug, Default)]
 pub struct Health {
-    checks: [Memory; CHECKS.len()],
-    returns: VecDeque<f64>,
-    flat: bool,
+    checks: Vec<(Check, Memory)>,
+    trend: Trend,
+    flat_is_said: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
     bad_rows: u32,
-    was_well: bool,
+    is_said: bool,
 }
 
 impl Health {
-    /// Takes in the values of the next row; gives the ranges that are crossed with it.
-    pub fn check(&mut self, get: Get) -> Vec<Warning> {
-        let checks = CHECKS.iter().zip(&mut self.checks);
-        let mut warnings: Vec<_> = checks.filter_map(|(check, memory)| memory.take(check, get)).collect();
-        warnings.extend(get("mean_episode_return").and_then(|value| self.check_return(value)));
-        warnings
+    /// For a learner with these metrics in an environment of which so much is known.
+    pub fn new(metrics: &[Metric], env: health::Health) -> Self {
+        let own = metrics.iter().filter_map(|metric| Some(Check::of_range(&metric.name, metric.healthy?)));
+        let of_env = env.ranges.iter().map(|(metric, range)| Check::of_range(metric, *range));
+        let checks = conditions().into_iter().chain(own).chain(of_env);
+        Self {
+            checks: checks.map(|check| (check, Memory::default())).collect(),
+            trend: Trend { solved_return: env.solved_return, ..Trend::default() },
+            flat_is_said: false,
+        }
     }
 
-    fn check_return(&mut self, value: f64) -> Option<Warning> {
-        self.returns.push_back(value);
-        if self.returns.len() > FLAT_ROWS {
-            self.returns.pop_front();
+    /// Takes in the values of the next row; gives the warnings that it is time for.
+    pub fn check(&mut self, get: Get) -> Vec<Warning> {
+        self.trend.add(get(EPISODE_RETURN));
+        let is_excused = self.trend.is_good();
+        let checks = self.checks.iter_mut();
+        let mut warnings: Vec<_> =
+            checks.filter_map(|(check, memory)| memory.take(check, get, is_excused)).collect();
+        if !is_excused && !self.flat_is_said {
+            let flat = self.trend.flat_return().map(Warning::of_flat_return);
+            self.flat_is_said = flat.is_some();
+            warnings.extend(flat);
         }
-        let least = self.returns.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = self.returns.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let scale = least.abs().max(most.abs()).max(1e-6);
-        let was_flat = self.flat;
-        self.flat = self.returns.len() == FLAT_ROWS && most - least < 1e-3 * scale;
-        (self.flat && !was_flat).then(|| Warning {
+        warnings
+    }
+}
+
+impl Warning {
+    fn of_flat_return(value: f64) -> Self {
+        Self {
             title: "the return is flat",
             text: format!(
-                "mean_episode_return has been {value:.4} for {FLAT_ROWS} rows; if the task is not solved, raise \
+                "{EPISODE_RETURN} has been {value:.4} for {FLAT_ROWS} rows; if the task is not solved, raise \
                  --ent-coef and start afresh"
             ),
-        })
+        }
     }
 }
 
 impl Memory {
-    fn take(&mut self, check: &Check, get: Get) -> Option<Warning> {
-        let value = get(check.metric)?;
-        if !(check.is_bad)(get)? {
-            *self = Self { bad_rows: 0, was_well: true };
+    fn take(&mut self, check: &Check, get: Get, is_excused: bool) -> Option<Warning> {
+        let value = get(&check.metric)?;
+        if !check.is_bad(value, get)? {
+            self.bad_rows = 0;
             return None;
         }
         self.bad_rows += 1;
-        let due = self.bad_rows == check.rows && (self.was_well || !check.after_health);
-        due.then(|| Warning {
+        let is_due = self.bad_rows >= check.rows && !is_excused && !self.is_said;
+        self.is_said |= is_due;
+        is_due.then(|| Warning {
             title: check.title,
             text: format!("{}: {} is {value:.4}; {}", check.title, check.metric, check.advice),
         })
     }
 }
 
+/// How the return has gone.
+#[derive(Debug, Default)]
+struct Trend {
+    solved_return: Option<f64>,
+    rows: usize,
+    first: Option<f64>,
+    /// The last [`FLAT_ROWS`] returns.
+    last: VecDeque<f64>,
+    /// The highest mean over [`WINDOW`] rows.
+    best: Option<f64>,
+}
+
+/// Rows whose mean is the return of the moment; before so many nothing is judged.
+const WINDOW: usize = 5;
+
+impl Trend {
+    /// Adds the mean return of a row, if episodes ended in it.
+    fn add(&mut self, mean_return: Option<f64>) {
+        self.rows += 1;
+        let Some(value) = mean_return else { return };
+        self.first.get_or_insert(value);
+        self.last.push_back(value);
+        if self.last.len() > FLAT_ROWS {
+            self.last.pop_front();
+        }
+        if let Some((now, _)) = self.now() {
+            self.best = Some(self.best.map_or(now, |best| best.max(now)));
+        }
+    }
+
+    /// Mean of the last returns, and the standard deviation around their trend, by the differences from one to the next.
+    fn now(&self) -> Option<(f64, f64)> {
+        let window: Vec<f64> = self.last.iter().rev().take(WINDOW).copied().collect();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let steps: Vec<f64> = window.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let slope = mean(&steps);
+        let squares: Vec<f64> = steps.iter().map(|step| (step - slope).powi(2)).collect();
+        (window.len() == WINDOW).then(|| (mean(&window), (mean(&squares) / 2.0).sqrt()))
+    }
+
+    /// Whether there is no reason to worry: the run has just begun, is solved, or has become better than it was at first
+    /// by more than chance, and has not lost half of that again.
+    fn is_good(&self) -> bool {
+        if self.rows < WINDOW {
+            return true;
+        }
+        let (Some((now, spread)), Some(first), Some(best)) = (self.now(), self.first, self.best) else {
+            return false;
+        };
+        let is_solved = self.solved_return.is_some_and(|solved| now >= solved);
+        let has_learned = best - first > (3.0 * spread).max(0.01 * first.abs()).max(1e-6);
+        is_solved || has_learned && now >= (first + best) / 2.0
+    }
+
+    /// The return, if it has been the same for many rows.
+    fn flat_return(&self) -> Option<f64> {
+        let least = self.last.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = self.last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let scale = least.abs().max(most.abs()).max(1e-6);
+        let is_flat = self.last.len() == FLAT_ROWS && most - least < 1e-3 * scale;
+        self.last.back().copied().filter(|_| is_flat)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithms::metrics::Aggregate;
 
-    /// The titles of the warnings for rows of the given metrics, row by row.
-    fn titles(rows: &[&[(&str, f64)]]) -> Vec<Vec<&'static str>> {
-        let mut health = Health::default();
-        let check = |row: &&[(&str, f64)]| {
+    type Row = Vec<(&'static str, f64)>;
+
+    fn metrics() -> Vec<Metric> {
+        let fast = Range::new(f64::NEG_INFINITY, 0.06, "the policy changes too fast", "lower --lr");
+        vec![Metric {
+            name: "train/approx_kl".into(),
+            aggregate: Aggregate::Mean,
+            unit: "",
+            description: "".into(),
+            healthy: Some(fast),
+        }]
+    }
+
+    const ENV: health::Health = health::Health {
+        solved_return: Some(475.0),
+        ranges: &[("reward/step", Range::new(-0.012, -0.008, "the step penalty is wrong", "look at it"))],
+    };
+
+    /// All warnings for these rows, each with the number of its row.
+    fn warnings(env: health::Health, rows: impl IntoIterator<Item = Row>) -> Vec<(usize, Warning)> {
+        let mut health = Health::new(&metrics(), env);
+        let mut check = |(number, row): (usize, Row)| {
             let get = |name: &str| row.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
-            health.check(&get).iter().map(|warning| warning.title).collect()
+            health.check(&get).into_iter().map(|warning| (number, warning)).collect::<Vec<_>>()
         };
-        rows.iter().map(check).collect()
+        rows.into_iter().enumerate().flat_map(&mut check).collect()
+    }
+
+    fn titles(rows: impl IntoIterator<Item = Row>) -> Vec<(usize, &'static str)> {
+        warnings(ENV, rows).into_iter().map(|(number, warning)| (number, warning.title)).collect()
     }
 
     #[test]
-    fn a_crossing_is_told_once_and_again_after_recovery() {
-        let kl = |value| vec![("approx_kl", value)];
-        let rows = [kl(0.05), kl(0.07), kl(0.08), kl(0.01), kl(0.07)];
-        let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
-        let fast = "the policy changes too fast";
-        assert_eq!(titles(&rows), [vec![], vec![fast], vec![], vec![], vec![fast]]);
+    fn a_crossing_is_told_once_in_a_run() {
+        let kl = [0.0, 0.0, 0.0, 0.0, 0.05, 0.07, 0.08, 0.01, 0.07];
+        let told = warnings(ENV, kl.map(|kl| vec![("train/approx_kl", kl)]));
+        let text = "the policy changes too fast: train/approx_kl is 0.0700; lower --lr";
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].0, told[0].1.text.as_str()), (5, text));
+        // While a run has just begun nothing is told; what is still bad then is.
+        assert_eq!(titles((0..9).map(|_| vec![("reward/step", 0.0)])), [(4, "the step penalty is wrong")]);
+        assert_eq!(titles((0..9).map(|_| vec![("reward/step", -0.01)])), []);
+    }
+
+    /// A policy that has settled, with this return in each row.
+    fn settled(mean_return: f64) -> Row {
+        vec![
+            ("train/entropy", 0.0),
+            ("train/max_entropy", 2f64.ln()),
+            ("train/approx_kl", 0.0),
+            ("train/clip_frac", 0.0),
+            ("train/pg_loss", 0.0),
+            ("train/vf_loss", 0.0),
+            (EPISODE_RETURN, mean_return),
+        ]
     }
 
     #[test]
-    fn entropy_below_one_is_a_warning_only_where_it_was_above() {
-        let low = "entropy is low";
-        let (high, falling, binary) = ([("entropy", 3.0)], [("entropy", 0.9)], [("entropy", 0.69)]);
-        assert_eq!(titles(&[&high, &falling, &falling]), [vec![], vec![low], vec![]]);
-        assert_eq!(titles(&[&binary, &binary]), [Vec::<&str>::new(), vec![]]);
-    }
-
-    #[test]
-    fn a_collapse_is_all_signs_together() {
-        let row = |entropy, kl| vec![("entropy", entropy), ("approx_kl", kl), ("clip_frac", 0.0)];
-        let (falling, collapsed) = (row(0.01, 0.02), row(0.0, 0.0));
-        assert_eq!(titles(&[&falling, &collapsed]), [vec![], vec!["entropy collapse"]]);
-        let mut health = Health::default();
-        let get = |name: &str| collapsed.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
-        let text = health.check(&get)[0].text.clone();
-        assert!(
-            text.starts_with("entropy collapse: entropy is 0.0000; stop at once, raise --ent-coef"),
-            "{text}"
+    fn nothing_is_told_of_a_solved_or_improving_run() {
+        assert_eq!(titles((0..100).map(|_| settled(500.0))), [], "solved from the start");
+        assert_eq!(
+            titles((0..100).map(|row| settled(f64::from(row).min(60.0)))),
+            [],
+            "improved, then at its best"
         );
+        let learned_at_once = [-1.0, 0.5].into_iter().chain([0.95; 100]);
+        assert_eq!(titles(learned_at_once.map(settled)), [], "the best there is, of which nobody said so");
     }
 
     #[test]
-    fn some_things_must_last() {
-        let zero = [("pg_loss", 0.0)];
-        let told = titles(&[&zero[..]; 7]);
-        assert_eq!(told.iter().position(|titles| titles == &["nothing is learned"]), Some(4));
-        assert_eq!(told.concat().len(), 1);
-        let flat = [("mean_episode_return", -3.0)];
-        let told = titles(&[&flat[..]; 60]);
-        assert_eq!(told.iter().position(|titles| titles == &["the return is flat"]), Some(49));
-        assert_eq!(told.concat().len(), 1);
+    fn a_run_that_settles_on_nothing_or_loses_what_it_learned_is_told_all() {
+        let all = ["entropy collapse", "entropy is low", "nothing is learned", "the value function is dead"];
+        let told = titles((0..100).map(|_| settled(10.0)));
+        let expected: Vec<_> =
+            all.map(|title| (4, title)).into_iter().chain([(49, "the return is flat")]).collect();
+        assert_eq!(told, expected);
+        let lost = (0..40).map(f64::from).chain([0.0; 20]);
+        let told = titles(lost.map(settled));
+        assert_eq!(told.iter().map(|(_, title)| *title).collect::<Vec<_>>(), all);
+        assert!(told.iter().all(|(row, _)| (41..46).contains(row)), "{told:?}");
+    }
+
+    #[test]
+    fn chance_is_no_improvement() {
+        let noise = |row: u32| f64::from((row * row * 37 + row * 11 + 5) % 13) - 6.0;
+        let told = titles((0..100).map(|row| settled(10.0 + noise(row))));
+        assert!(told.iter().any(|(_, title)| *title == "entropy collapse"), "{told:?}");
+    }
+
+    #[test]
+    fn entropy_is_judged_by_what_random_play_has() {
+        let row = |entropy: f64, most: f64| -> Row {
+            vec![("train/entropy", entropy), ("train/max_entropy", most)]
+        };
+        assert_eq!(titles((0..9).map(|_| row(0.5, 2f64.ln()))), [], "two actions have no more than 0.69");
+        assert_eq!(titles((0..9).map(|_| row(0.3, 28f64.ln()))), [(4, "entropy is low")]);
+        assert_eq!(titles((0..9).map(|_| row(0.0, 0.0))), [], "one valid action leaves nothing to choose");
     }
 }

@@ -1,15 +1,17 @@
-//! Reading a run's `metrics.jsonl` back, also while somebody else writes it.
+//! Reading the metrics of a run back, also while somebody else writes them: the logged rows, and the curves of all updates.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::logs::METRICS;
+use super::logs::{CURVES, METRICS};
 use crate::runtime::files;
 
 /// The most bytes of a row, and the most numbers of a history: more than any run has, and less than a memory.
@@ -37,7 +39,7 @@ pub fn last_logged(run: &Path, update: u64) -> (u64, u64) {
     rows.fold((0, 0), |(before, _), row| (if row.update <= update { row.update } else { before }, row.update))
 }
 
-/// The curves of a run: one column of numbers for each name, all of the same length.
+/// Rows of metrics: one column of numbers for each name, all of the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     columns: BTreeMap<String, Vec<f64>>,
@@ -89,15 +91,14 @@ impl History {
     }
 
     fn add(&mut self, row: &Map<String, Value>) {
-        for name in row.keys() {
-            if !self.columns.contains_key(name) {
-                self.columns.insert(name.clone(), vec![f64::NAN; self.rows]);
-            }
-        }
-        for (name, column) in &mut self.columns {
-            column.push(row.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN));
+        for (name, value) in row {
+            let Some(name) = current_name(name, row) else { continue };
+            let column = self.columns.entry(name.into_owned()).or_default();
+            column.resize(self.rows, f64::NAN);
+            column.push(value.as_f64().unwrap_or(f64::NAN));
         }
         self.rows += 1;
+        self.columns.values_mut().for_each(|column| column.resize(self.rows, f64::NAN));
     }
 
     /// The value of a metric in a row, if it has one.
@@ -123,24 +124,124 @@ impl History {
         self.columns.get(name).map(Vec::as_slice)
     }
 
-    /// The finite values of a metric over timesteps.
-    pub fn curve(&self, name: &str) -> Vec<(f64, f64)> {
-        let (Some(x), Some(y)) = (self.column("timesteps"), self.column(name)) else { return Vec::new() };
-        x.iter().copied().zip(y.iter().copied()).filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+    /// The finite values of a metric over an axis, of the updates before `end`.
+    fn curve(&self, name: &str, axis: Axis, end: f64) -> impl Iterator<Item = (f64, f64)> {
+        let column = |name: &str| self.column(name).unwrap_or_default().iter().copied();
+        let points = column(axis.column()).zip(column(name)).enumerate();
+        let before =
+            points.filter(move |(row, _)| self.get(*row, "update").is_none_or(|update| update < end));
+        before.map(|(_, point)| point).filter(|(x, y)| x.is_finite() && y.is_finite())
     }
 
     /// The largest finite value of a metric.
     pub fn best(&self, name: &str) -> Option<f64> {
-        self.curve(name).into_iter().map(|(_, y)| y).reduce(f64::max)
+        let values = self.column(name)?.iter().copied();
+        values.filter(|value| value.is_finite()).reduce(f64::max)
+    }
+}
+
+/// What a curve is drawn over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Axis {
+    Update,
+    #[default]
+    Timesteps,
+    /// Seconds of training.
+    Time,
+}
+
+impl Axis {
+    /// The column with its values.
+    fn column(self) -> &'static str {
+        match self {
+            Axis::Update => "update",
+            Axis::Timesteps => "timesteps",
+            Axis::Time => "time/wall_seconds",
+        }
+    }
+
+    /// What its numbers are.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Axis::Update => "updates",
+            Axis::Timesteps => "timesteps",
+            Axis::Time => "seconds",
+        }
+    }
+}
+
+/// The curves of a run: one point for every update where the run kept them, one for every logged row where it did not, such
+/// as for evaluations.
+#[derive(Clone, Debug, Default)]
+pub struct Curves {
+    updates: History,
+    logged: History,
+}
+
+impl Curves {
+    /// Reads the curves of the run in a directory.
+    ///
+    /// # Errors
+    /// As [`History::read`].
+    pub fn read(run: &Path) -> Result<Self> {
+        let mut curves = Self { updates: History::default(), logged: History::read(run)? };
+        let path = run.join(CURVES);
+        if path.exists() {
+            curves.updates.read_from(&path, 0)?;
+        }
+        Ok(curves)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.updates.is_empty() && self.logged.is_empty()
+    }
+
+    /// Whether the run has such a metric.
+    pub fn has(&self, name: &str) -> bool {
+        self.updates.column(name).is_some() || self.logged.column(name).is_some()
+    }
+
+    /// The names of all metrics, in alphabetical order.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.updates.names().chain(self.logged.names()).collect()
+    }
+
+    /// The finite values of a metric over an axis.
+    pub fn curve(&self, name: &str, axis: Axis) -> Vec<(f64, f64)> {
+        // Where the updates were kept, the logged rows are means of the same numbers.
+        let kept = self.updates.column(name).and_then(|_| self.updates.get(0, "update"));
+        let logged = self.logged.curve(name, axis, kept.unwrap_or(f64::INFINITY));
+        logged.chain(self.updates.curve(name, axis, f64::INFINITY)).collect()
+    }
+}
+
+/// The name today of a metric in a row of `metrics.jsonl`. Before 0.1.0 was released, names had no group, a mean over no
+/// episodes was 0, the number of episodes was a mean over updates, and the length of episodes was that of unfinished ones
+/// as well; what cannot be mended is left out.
+fn current_name<'a>(name: &'a str, row: &Map<String, Value>) -> Option<Cow<'a, str>> {
+    match name {
+        "update" | "timesteps" => Some(name.into()),
+        "steps_per_second" | "wall_seconds" => Some(format!("time/{name}").into()),
+        "mean_episode_length" | "num_episodes" => None,
+        "mean_episode_return" if row.get("num_episodes").and_then(Value::as_f64) == Some(0.0) => None,
+        _ if name.contains('/') => Some(name.into()),
+        _ => Some(format!("train/{name}").into()),
     }
 }
 
 /// The curves of a run that goes on: reads what is new, and of a long run keeps what a screen can show.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Follower {
+    updates: Place,
+    logged: Place,
+    curves: Curves,
+}
+
+/// How far a file is read.
+#[derive(Debug)]
+struct Place {
     path: PathBuf,
     end: u64,
-    history: History,
 }
 
 /// Rows that a follower keeps at most.
@@ -149,32 +250,42 @@ const MOST_ROWS: usize = 1 << 13;
 impl Follower {
     /// Follows the run in a directory, from its beginning.
     pub fn new(run: &Path) -> Self {
-        Self { path: run.join(METRICS), ..Self::default() }
+        let place = |name: &str| Place { path: run.join(name), end: 0 };
+        Self { updates: place(CURVES), logged: place(METRICS), curves: Curves::default() }
     }
 
     /// The curves as they are now.
     ///
     /// # Errors
     /// As [`History::read`].
-    pub fn update(&mut self) -> Result<&History> {
-        let length = fs::metadata(&self.path).map_or(0, |data| data.len());
-        // A file that was cut back belongs to a run that went back to a checkpoint.
-        if length < self.end || (length > self.end && self.read().is_err()) {
-            *self = Self { path: std::mem::take(&mut self.path), ..Self::default() };
-            self.read()?;
-        }
-        Ok(&self.history)
+    pub fn update(&mut self) -> Result<&Curves> {
+        self.updates.read_on(&mut self.curves.updates)?;
+        self.logged.read_on(&mut self.curves.logged)?;
+        Ok(&self.curves)
     }
 
     /// The curves as they were at the last update.
-    pub fn history(&self) -> &History {
-        &self.history
+    pub fn curves(&self) -> &Curves {
+        &self.curves
+    }
+}
+
+impl Place {
+    fn read_on(&mut self, history: &mut History) -> Result<()> {
+        let length = fs::metadata(&self.path).map_or(0, |data| data.len());
+        // A file that was cut back belongs to a run that went back to a checkpoint.
+        if length < self.end || (length > self.end && self.read(history).is_err()) {
+            *history = History::default();
+            self.end = 0;
+            self.read(history)?;
+        }
+        Ok(())
     }
 
-    fn read(&mut self) -> Result<()> {
-        self.end = self.history.read_from(&self.path, self.end)?;
-        while self.history.rows > MOST_ROWS {
-            self.history.thin_out();
+    fn read(&mut self, history: &mut History) -> Result<()> {
+        self.end = history.read_from(&self.path, self.end)?;
+        while history.rows > MOST_ROWS {
+            history.thin_out();
         }
         Ok(())
     }
@@ -191,7 +302,7 @@ mod tests {
         let row = |x: usize| format!("{{\"timesteps\":{x}}}\n");
         let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
         let seen = |follower: &mut Follower| {
-            let history = follower.update().unwrap();
+            let history = &follower.update().unwrap().logged;
             (history.len(), history.column("timesteps").and_then(|column| column.last().copied()))
         };
         let mut follower = Follower::new(dir.path());
@@ -209,17 +320,40 @@ mod tests {
     }
 
     #[test]
+    fn curves_have_a_point_for_every_update_that_was_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |update: u64, more: &str| {
+            let (steps, seconds) = (10 * update, update as f64 / 2.0);
+            format!("{{\"update\":{update},\"timesteps\":{steps},\"wall_seconds\":{seconds}{more}}}\n")
+        };
+        // The first four updates were only logged; of the others every second was kept.
+        let logged =
+            [2, 4, 6, 8].map(|update| row(update, &format!(",\"x/a\":{update},\"eval/b\":-{update}")));
+        fs::write(dir.path().join(METRICS), logged.concat()).unwrap();
+        let read = || Curves::read(dir.path()).unwrap();
+        assert_eq!(read().curve("x/a", Axis::Update), [(2.0, 2.0), (4.0, 4.0), (6.0, 6.0), (8.0, 8.0)]);
+        let kept = [row(5, ",\"x/a\":50"), row(7, ",\"x/a\":null"), row(8, ",\"x/a\":80")];
+        fs::write(dir.path().join(CURVES), kept.concat()).unwrap();
+        let curves = read();
+        assert_eq!(
+            curves.curve("x/a", Axis::Timesteps),
+            [(20.0, 2.0), (40.0, 4.0), (50.0, 50.0), (80.0, 80.0)]
+        );
+        assert_eq!(curves.curve("x/a", Axis::Time)[2..], [(2.5, 50.0), (4.0, 80.0)]);
+        assert_eq!(curves.curve("eval/b", Axis::Update).len(), 4);
+        assert_eq!(curves.curve("x/c", Axis::Update), []);
+        assert!(curves.has("x/a") && !curves.has("x/c") && curves.names().contains("eval/b"));
+    }
+
+    #[test]
     fn rows_become_columns() {
         let dir = tempfile::tempdir().unwrap();
-        let text =
-            "{\"timesteps\":10,\"a\":1.5}\n{\"timesteps\":20,\"a\":null,\"b\":3}\n{\"timesteps\":30,\"a";
+        let text = "{\"timesteps\":10,\"x/a\":1.5}\n{\"timesteps\":20,\"x/a\":null,\"x/b\":3}\n{\"timesteps\":30,\"x/a";
         fs::write(dir.path().join(METRICS), text).unwrap();
         let history = History::read(dir.path()).unwrap();
         assert_eq!(history.len(), 2);
-        assert_eq!(history.names().collect::<Vec<_>>(), ["a", "b", "timesteps"]);
-        assert_eq!(history.curve("a"), [(10.0, 1.5)]);
-        assert_eq!(history.curve("b"), [(20.0, 3.0)]);
-        assert_eq!((history.best("a"), history.best("c")), (Some(1.5), None));
+        assert_eq!(history.names().collect::<Vec<_>>(), ["timesteps", "x/a", "x/b"]);
+        assert_eq!((history.best("x/a"), history.best("x/c")), (Some(1.5), None));
         fs::write(dir.path().join(METRICS), "{\"update\":10}\n{\"update\":20}\n{\"update\":30}\n{\"upd")
             .unwrap();
         assert_eq!(last_logged(dir.path(), 25), (20, 30));
@@ -231,5 +365,33 @@ mod tests {
         fs::write(dir.path().join(METRICS), "{\"timesteps\":10}\nnonsense\n").unwrap();
         let error = format!("{:#}", History::read(dir.path()).unwrap_err());
         assert!(error.starts_with("line 2 of "), "{error}");
+    }
+
+    #[test]
+    fn rows_of_old_runs_have_the_names_of_today() {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |episodes: f64| {
+            format!(
+                "{{\"update\":1,\"timesteps\":10,\"pg_loss\":0.5,\"num_episodes\":{episodes},\
+                 \"mean_episode_length\":613.0,\"mean_episode_return\":{episodes},\"reward/kill\":2,\
+                 \"steps_per_second\":100.0}}\n"
+            )
+        };
+        fs::write(dir.path().join(METRICS), row(0.0) + &row(3.0)).unwrap();
+        let history = History::read(dir.path()).unwrap();
+        let names: Vec<_> = history.names().collect();
+        assert_eq!(
+            names,
+            [
+                "reward/kill",
+                "time/steps_per_second",
+                "timesteps",
+                "train/mean_episode_return",
+                "train/pg_loss",
+                "update"
+            ]
+        );
+        let returns = history.column("train/mean_episode_return").unwrap();
+        assert!(returns[0].is_nan() && returns[1] == 3.0, "no episode had ended before: {returns:?}");
     }
 }

@@ -10,10 +10,14 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 /// What the run tells the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// What goes on before the directory is there.
+    Stage(String),
     /// The directory of the run is there.
     Begun(PathBuf),
     /// A line for a person.
     Line(String),
+    /// A row of metrics as a line, which says less than the screen does.
+    Row(String),
     /// The run has ended, in whatever way.
     Ended,
 }
@@ -24,8 +28,8 @@ struct Requests {
     save: AtomicBool,
 }
 
-/// The run's end of the connection. When it is dropped, the run has ended.
-#[derive(Debug)]
+/// The run's end of the connection. When it and its clones are dropped, the run has ended.
+#[derive(Clone, Debug)]
 pub struct Live {
     events: Sender<Event>,
     requests: Arc<Requests>,
@@ -50,7 +54,16 @@ impl Live {
         self.send(Event::Begun(directory.to_path_buf()));
     }
 
-    pub(super) fn say(&self, line: &str) {
+    pub(super) fn stage(&self, what: &str) {
+        self.send(Event::Stage(what.into()));
+    }
+
+    pub(super) fn row(&self, line: &str) {
+        self.send(Event::Row(line.into()));
+    }
+
+    /// Says a line.
+    pub fn say(&self, line: &str) {
         self.send(Event::Line(line.into()));
     }
 

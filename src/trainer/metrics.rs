@@ -7,111 +7,118 @@ use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::{self, Deserialize};
 
-use crate::algorithms::curriculum;
+use crate::algorithms::Metric;
+use crate::algorithms::metrics::{Aggregate, EPISODES, TIMESTEPS, column};
 
 /// The metrics of the updates since the last logged one.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, Deserialize)]
 pub struct Interval {
-    names: Vec<String>,
-    totals: Vec<f64>,
+    columns: Vec<Column>,
     /// Updates added so far.
     pub updates: u64,
-    /// Sum of the episode weights of the updates.
-    episode_weight: f64,
-    /// Episodes finished in these updates.
-    pub episodes: f64,
     /// Seconds these updates took.
     pub seconds: f64,
 }
 
-/// How the values of one metric become one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Aggregate {
-    /// Most metrics: the mean over the updates.
-    Mean,
-    /// Records such as `stats/highest_stage`: the largest.
-    Max,
-    /// Means over the episodes of an update: weighted by their number, so that an update in which no episode
-    /// ended does not count as one with a return of zero.
-    EpisodeMean,
-}
-
-impl Aggregate {
-    fn of(name: &str) -> Self {
-        let last = name.rsplit('/').next().unwrap_or(name);
-        if last.starts_with("highest_") || name == curriculum::METRIC {
-            Aggregate::Max
-        } else if last.starts_with("mean_episode_") {
-            Aggregate::EpisodeMean
-        } else {
-            Aggregate::Mean
-        }
-    }
-
-    fn start(self) -> f64 {
-        match self {
-            Aggregate::Mean | Aggregate::EpisodeMean => 0.0,
-            Aggregate::Max => f64::NEG_INFINITY,
-        }
-    }
+/// One metric of an interval.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, Deserialize)]
+struct Column {
+    name: String,
+    aggregate: Aggregate,
+    /// The sum or the largest of the values so far; of a mean over episodes the sum over the episodes.
+    total: f64,
 }
 
 impl Interval {
     /// An interval without updates.
-    pub fn new(names: &[String]) -> Self {
-        Self {
-            totals: names.iter().map(|name| Aggregate::of(name).start()).collect(),
-            names: names.to_vec(),
-            updates: 0,
-            episode_weight: 0.0,
-            episodes: 0.0,
-            seconds: 0.0,
-        }
+    pub fn new(metrics: &[Metric]) -> Self {
+        let column = |metric: &Metric| Column {
+            name: metric.name.to_string(),
+            aggregate: metric.aggregate,
+            total: match metric.aggregate {
+                Aggregate::Max => f64::NEG_INFINITY,
+                Aggregate::Mean | Aggregate::Sum | Aggregate::EpisodeMean => 0.0,
+            },
+        };
+        Self { columns: metrics.iter().map(column).collect(), updates: 0, seconds: 0.0 }
+    }
+
+    /// Whether it is of these metrics.
+    pub fn is_of(&self, metrics: &[Metric]) -> bool {
+        self.columns.len() == metrics.len()
+            && self
+                .columns
+                .iter()
+                .zip(metrics)
+                .all(|(column, metric)| column.name == metric.name && column.aggregate == metric.aggregate)
     }
 
     /// Whether it is one that updates can lead to; what stands in a file may be any.
     pub fn is_sound(&self) -> bool {
-        self.totals.len() == self.names.len() && self.updates <= i64::MAX as u64
+        self.updates <= i64::MAX as u64
     }
 
-    /// The names of the columns.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    /// Adds the row of one update, one value per name.
-    pub fn add(&mut self, row: &[f32]) {
-        let episodes = self.value(row, "num_episodes");
-        // The rollout's means are sums divided by max(episodes, 1): multiplied back, they are sums again.
-        let weight = episodes.unwrap_or(1.0).max(1.0);
-        for ((name, total), &value) in self.names.iter().zip(&mut self.totals).zip(row) {
+    /// Adds the row of one update, one value per metric.
+    pub fn add(&mut self, metrics: &[Metric], row: &[f32]) {
+        let episodes = crate::algorithms::metrics::episodes(metrics, row);
+        for (column, &value) in self.columns.iter_mut().zip(row) {
             let value = f64::from(value);
-            match Aggregate::of(name) {
-                Aggregate::Mean => *total += value,
-                Aggregate::Max => *total = total.max(value),
-                Aggregate::EpisodeMean => *total += value * weight,
+            match column.aggregate {
+                Aggregate::Mean | Aggregate::Sum => column.total += value,
+                Aggregate::Max => column.total = column.total.max(value),
+                Aggregate::EpisodeMean => column.total += value * episodes,
             }
         }
         self.updates += 1;
-        self.episodes += episodes.unwrap_or(0.0);
-        self.episode_weight += episodes.unwrap_or(1.0);
     }
 
-    /// The values of the whole interval, in the order of the names.
-    pub fn values(&self) -> Vec<f32> {
-        let aggregate = |(name, total): (&String, &f64)| match Aggregate::of(name) {
-            Aggregate::Mean => total / self.updates as f64,
-            Aggregate::Max => *total,
-            Aggregate::EpisodeMean => total / self.episode_weight.max(1.0),
+    /// The values of the whole interval, in the order of the metrics. None for a mean over episodes of which none ended.
+    pub fn values(&self) -> Vec<Option<f32>> {
+        let episodes = self.total(EPISODES);
+        let value = |column: &Column| match column.aggregate {
+            Aggregate::Mean => Some(column.total / self.updates as f64),
+            Aggregate::Sum | Aggregate::Max => Some(column.total),
+            Aggregate::EpisodeMean => (episodes > 0.0).then(|| column.total / episodes),
         };
-        self.names.iter().zip(&self.totals).map(aggregate).map(|value| value as f32).collect()
+        self.columns.iter().map(|column| value(column).map(|value| value as f32)).collect()
     }
 
-    /// The value of a metric in a row, if there is such a metric.
-    pub fn value(&self, row: &[f32], name: &str) -> Option<f64> {
-        let column = self.names.iter().position(|other| other == name)?;
-        row.get(column).map(|&value| f64::from(value))
+    /// Environment steps of the updates.
+    pub fn timesteps(&self) -> u64 {
+        self.total(TIMESTEPS) as u64
     }
+
+    /// The total of a metric; 0 if there is no such metric.
+    fn total(&self, name: &str) -> f64 {
+        self.columns.iter().find(|column| column.name == name).map_or(0.0, |column| column.total)
+    }
+}
+
+/// The environment steps of an update, by its row of metrics.
+pub fn timesteps(metrics: &[Metric], row: &[f32]) -> u64 {
+    column(metrics, TIMESTEPS).and_then(|place| row.get(place)).map_or(0, |&steps| steps as u64)
+}
+
+/// Environment steps per second.
+pub const STEPS_PER_SECOND: &str = "time/steps_per_second";
+pub const UPDATES_PER_SECOND: &str = "time/updates_per_second";
+/// Seconds of training since the run began.
+pub const WALL_SECONDS: &str = "time/wall_seconds";
+
+/// What the trainer itself measures, in the order of [`Row::times`].
+pub fn time_metrics() -> [Metric; 3] {
+    let metric = |name: &'static str, unit, description: &'static str| Metric {
+        name: name.into(),
+        aggregate: Aggregate::Mean,
+        unit,
+        description: description.into(),
+        healthy: None,
+    };
+    [
+        metric(STEPS_PER_SECOND, "steps/s", "environment steps per second"),
+        metric(UPDATES_PER_SECOND, "updates/s", "updates per second"),
+        metric(WALL_SECONDS, "s", "seconds of training since the run began, in all processes"),
+    ]
 }
 
 /// One logged line: the metrics of an interval, and where and how fast it ended.
@@ -122,9 +129,11 @@ pub struct Row {
     /// All columns of the run, those of evaluations last.
     pub names: Vec<String>,
     /// The values of the first of them: the others are missing in a row without an evaluation.
-    pub values: Vec<f32>,
+    /// One that has no value in this interval is None.
+    pub values: Vec<Option<f32>>,
     /// Environment steps per second within the interval.
     pub steps_per_second: f64,
+    pub updates_per_second: f64,
     /// Seconds of training since the run began.
     pub wall_seconds: f64,
     /// When it was logged.
@@ -135,34 +144,39 @@ impl Row {
     /// The value of a metric, if there is such a metric.
     pub fn get(&self, name: &str) -> Option<f32> {
         let column = self.names.iter().position(|other| other == name)?;
-        self.values.get(column).copied()
+        self.values.get(column).copied().flatten()
     }
 
-    /// The values as charts know them: `reward/kill` by its name, what belongs to no group under `train/`.
-    pub fn scalars(&self) -> impl Iterator<Item = (String, f64)> {
-        let chart = |name: &String| if name.contains('/') { name.clone() } else { format!("train/{name}") };
-        let metrics =
-            self.names.iter().zip(&self.values).map(move |(name, &value)| (chart(name), value.into()));
-        metrics.chain([("train/steps_per_second".into(), self.steps_per_second)])
+    /// What the trainer itself measures, beside the metrics of the learner.
+    pub fn times(&self) -> [(&'static str, f64); 3] {
+        let Row { steps_per_second, updates_per_second, wall_seconds, .. } = *self;
+        [
+            (STEPS_PER_SECOND, steps_per_second),
+            (UPDATES_PER_SECOND, updates_per_second),
+            (WALL_SECONDS, wall_seconds),
+        ]
     }
 
-    /// Updates per second within the interval.
-    pub fn updates_per_second(&self) -> f64 {
-        self.steps_per_second * self.update as f64 / (self.timesteps as f64).max(1.0)
+    /// All numbers by name; those without a value are left out.
+    pub fn scalars(&self) -> impl Iterator<Item = (&str, f64)> {
+        let metrics = self.names.iter().zip(&self.values);
+        let metrics = metrics.filter_map(|(name, &value)| Some((name.as_str(), f64::from(value?))));
+        metrics.chain(self.times())
     }
 }
 
-/// One flat object: `update`, `timesteps`, the metrics in their order, then the times. What is not a number is null.
+/// One flat object: `update`, `timesteps`, the metrics in their order, then the times. What has no value is null.
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.values.len() + 4))?;
+        let mut map = serializer.serialize_map(Some(self.values.len() + 5))?;
         map.serialize_entry("update", &self.update)?;
         map.serialize_entry("timesteps", &self.timesteps)?;
         for (name, value) in self.names.iter().zip(&self.values) {
             map.serialize_entry(name, value)?;
         }
-        map.serialize_entry("steps_per_second", &self.steps_per_second)?;
-        map.serialize_entry("wall_seconds", &self.wall_seconds)?;
+        for (name, value) in self.times() {
+            map.serialize_entry(name, &value)?;
+        }
         map.end()
     }
 }
@@ -170,37 +184,48 @@ impl Serialize for Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithms::metrics::{EPISODE_LENGTH, EPISODE_RETURN};
 
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| name.to_string()).collect()
+    fn metrics(named: &[(&'static str, Aggregate)]) -> Vec<Metric> {
+        let metric = |&(name, aggregate): &(&'static str, Aggregate)| Metric {
+            name: name.into(),
+            aggregate,
+            unit: "",
+            description: "".into(),
+            healthy: None,
+        };
+        named.iter().map(metric).collect()
     }
 
     #[test]
-    fn means_records_and_episode_means() {
-        let mut interval = Interval::new(&names(&[
-            "entropy",
-            "num_episodes",
-            "mean_episode_return",
-            "stats/highest_stage",
-            "mean_reward",
-        ]));
-        interval.add(&[1.0, 3.0, 10.0, 2.0, 0.5]);
-        interval.add(&[2.0, 0.0, 0.0, 5.0, 0.5]);
-        interval.add(&[6.0, 1.0, 2.0, 4.0, 0.5]);
+    fn means_sums_records_and_episode_means() {
+        use Aggregate::{EpisodeMean, Max, Mean, Sum};
+        let metrics = metrics(&[
+            (TIMESTEPS, Sum),
+            ("train/entropy", Mean),
+            (EPISODES, Sum),
+            (EPISODE_RETURN, EpisodeMean),
+            ("stats/highest_stage", Max),
+        ]);
+        let mut interval = Interval::new(&metrics);
+        interval.add(&metrics, &[100.0, 1.0, 3.0, 10.0, 2.0]);
+        interval.add(&metrics, &[100.0, 2.0, 0.0, 0.0, 5.0]);
+        interval.add(&metrics, &[50.0, 6.0, 1.0, 2.0, 4.0]);
         // 3 episodes of mean 10 and one of 2: (30 + 2) / 4
-        assert_eq!(interval.values(), [3.0, 4.0 / 3.0, 8.0, 5.0, 0.5]);
-        assert_eq!((interval.updates, interval.episodes), (3, 4.0));
+        assert_eq!(interval.values(), [250.0, 3.0, 4.0, 8.0, 5.0].map(Some));
+        assert_eq!((interval.updates, interval.timesteps()), (3, 250));
+        assert!(interval.is_of(&metrics) && !interval.is_of(&metrics[1..]));
     }
 
     #[test]
-    fn without_any_episode_the_rollouts_own_formula_holds() {
-        // mean_episode_length is (steps that end no episode) / max(episodes, 1)
-        let mut interval = Interval::new(&names(&["num_episodes", "mean_episode_length"]));
-        interval.add(&[0.0, 512.0]);
-        interval.add(&[0.0, 512.0]);
-        assert_eq!(interval.values(), [0.0, 1024.0]);
-        interval.add(&[4.0, 127.0]);
-        assert_eq!(interval.values(), [4.0 / 3.0, (1024.0 + 508.0) / 4.0]);
+    fn without_any_episode_there_is_no_mean_over_episodes() {
+        use Aggregate::{EpisodeMean, Sum};
+        let metrics = metrics(&[(EPISODES, Sum), (EPISODE_LENGTH, EpisodeMean)]);
+        let mut interval = Interval::new(&metrics);
+        interval.add(&metrics, &[0.0, 0.0]);
+        assert_eq!(interval.values(), [Some(0.0), None]);
+        interval.add(&metrics, &[4.0, 127.0]);
+        assert_eq!(interval.values(), [Some(4.0), Some(127.0)]);
     }
 
     #[test]
@@ -208,20 +233,23 @@ mod tests {
         let row = Row {
             update: 10,
             timesteps: 5120,
-            names: names(&["pg_loss", "reward/kill"]),
-            values: vec![f32::NAN, 0.1],
-            steps_per_second: 1000.0,
-            wall_seconds: 5.12,
+            names: ["train/mean_episode_return", "reward/kill", "eval/mean_return"]
+                .map(String::from)
+                .to_vec(),
+            values: vec![None, Some(0.1)],
+            steps_per_second: 1024.0,
+            updates_per_second: 2.0,
+            wall_seconds: 5.5,
             time: Timestamp::UNIX_EPOCH,
         };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
-            r#"{"update":10,"timesteps":5120,"pg_loss":null,"reward/kill":0.1,"steps_per_second":1000.0,"wall_seconds":5.12}"#
+            "{\"update\":10,\"timesteps\":5120,\"train/mean_episode_return\":null,\"reward/kill\":0.1,\
+             \"time/steps_per_second\":1024.0,\"time/updates_per_second\":2.0,\"time/wall_seconds\":5.5}"
         );
         assert_eq!(row.get("reward/kill"), Some(0.1));
-        assert_eq!(row.get("entropy"), None);
+        assert_eq!((row.get("train/mean_episode_return"), row.get("train/entropy")), (None, None));
         let charts: Vec<_> = row.scalars().map(|(name, _)| name).collect();
-        assert_eq!(charts, ["train/pg_loss", "reward/kill", "train/steps_per_second"]);
-        assert!((row.updates_per_second() - 1000.0 / 512.0).abs() < 1e-9);
+        assert_eq!(charts, ["reward/kill", STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS]);
     }
 }

@@ -6,7 +6,7 @@
 //! To that end nothing that is kept depends on how the updates were divided into chunks.
 //!
 //! [`train`] is the whole of it, and [`train_group`] the same for several learners at once; the pieces are
-//! [`checkpoint`] (the file format), [`run_dir`] (names, locks, finding checkpoints), [`metrics`] (rows and intervals),
+//! [`checkpoint`] (the file format), [`run_dir`] (names, locks), [`find`] (what a user names), [`metrics`] (rows and intervals),
 //! [`evaluation`] (episodes between the updates, the best parameters),
 //! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
 //! [`status`] (what others can see), [`live`] (a screen in the same process) and [`history`] (reading the metrics back).
@@ -15,6 +15,7 @@ pub mod checkpoint;
 mod console;
 pub mod evaluation;
 mod files;
+pub mod find;
 mod group;
 mod health;
 pub mod history;
@@ -27,27 +28,34 @@ pub mod overview;
 pub mod params;
 mod progress;
 mod protobuf;
+pub mod readable;
+mod recent;
 mod recovery;
 pub mod run_dir;
 mod session;
 mod settings;
 mod signals;
+mod stage;
 pub mod status;
 mod summary;
 pub mod wandb;
 
 pub use crate::output::tell;
 pub use checkpoint::Checkpoint;
-pub use console::thousands;
+pub use console::can_draw;
 pub use group::{Failure, GroupOutcome, Member, check_group, train_group};
+pub use health::rule as health_rule;
 pub use history::History;
 pub use logs::METRICS;
-pub use params::{find_params, load_params, save_params};
+pub use metrics::time_metrics;
+pub use params::{load_params, save_params};
 pub use progress::Progress;
+pub use readable::thousands;
 pub use run_dir::{Resumed, RunDir, SAVE_FILE};
 pub use session::{CHUNK_SECONDS, Outcome, train};
-pub use settings::{OnNan, Settings};
+pub use settings::{LogFormat, OnNan, Settings};
 pub use signals::{INTERRUPTED, listen};
+pub use stage::Stage;
 
 #[cfg(doc)]
 use crate::algorithms::Learner;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::history::History;
 use super::run_dir::{Owner, name_of, presence};
 use super::status::{State, Status, seconds_since};
+use crate::algorithms::metrics::EPISODE_RETURN;
 
 /// A process without a heartbeat for longer than this hangs, or its machine does.
 const STALE_SECONDS: f64 = 120.0;
@@ -117,9 +119,19 @@ impl Overview {
         Ok(paths.iter().filter_map(|path| Self::of(path).ok()).collect())
     }
 
+    /// The mean return of the last hundred episodes; of a run that does not say, that of the newest row in which episodes
+    /// ended.
+    pub fn mean_return(&self) -> Option<f64> {
+        let newest = || {
+            let history = History::read(&self.directory).ok()?;
+            history.column(EPISODE_RETURN)?.iter().rev().copied().find(|value| value.is_finite())
+        };
+        self.status.mean_return.or_else(newest)
+    }
+
     /// The share of the run that is done, 0 to 1.
     pub fn progress(&self) -> f64 {
-        self.status.timesteps as f64 / (self.status.total_timesteps as f64).max(1.0)
+        (self.status.timesteps as f64 / (self.status.total_timesteps as f64).max(1.0)).min(1.0)
     }
 }
 
@@ -161,6 +173,7 @@ mod tests {
             timesteps: 100,
             total_timesteps: 400,
             episodes: 2,
+            mean_return: None,
             steps_per_second: 1.0,
             start_time: "2026-01-01T00:00:00+00:00".into(),
             last_heartbeat: now(),

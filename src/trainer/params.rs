@@ -10,7 +10,10 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow, bail};
 use safetensors::{Dtype, SafeTensors, View};
 
+use super::checkpoint::Checkpoint;
+use super::evaluation::BEST_PARAMS;
 use super::files::write_durably;
+use super::run_dir::{checkpoints, numbered_files};
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, DType, HostArray};
 use crate::runtime::files;
@@ -35,11 +38,14 @@ pub fn save_params(path: &Path, params: &[(String, HostArray)], metadata: &Metad
     })
 }
 
-/// Reads a parameter file: the arrays in the order of their names, and the metadata.
+/// Reads a parameter file: the arrays in the order of their names, and the metadata. A checkpoint has parameters, too.
 ///
 /// # Errors
-/// One line: missing, unreadable, or no safetensors file.
+/// One line: missing, unreadable, or neither a safetensors file nor a checkpoint.
 pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
+    if path.extension().is_some_and(|extension| extension == "ckpt") {
+        return of_checkpoint(Checkpoint::load(path)?);
+    }
     let bytes = read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => anyhow!("there are no parameters {}", path.display()),
         io::ErrorKind::InvalidData => {
@@ -64,6 +70,31 @@ pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
         params.push((name, array));
     }
     Ok((params, metadata))
+}
+
+/// The parameters in a checkpoint, and of the metadata what its configuration says.
+fn of_checkpoint(checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
+    let Checkpoint { config, env, progress, state, .. } = checkpoint;
+    let mut params: NamedArrays = state.into_iter().filter(|(name, _)| name.starts_with("params.")).collect();
+    params.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut metadata = Metadata::from([
+        ("env".into(), env),
+        ("update".into(), progress.update.to_string()),
+        ("timesteps".into(), progress.timesteps.to_string()),
+    ]);
+    let config: toml::Table = config.parse().unwrap_or_default();
+    let settings = config.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())));
+    settings.for_each(|(key, value)| _ = metadata.entry(key).or_insert(value));
+    Ok((params, metadata))
+}
+
+/// The parameters of a run: those of its end, else the newest that were saved on the way, else the best of an evaluation,
+/// else those in the newest checkpoint.
+pub fn params_of_run(run: &Path) -> Option<PathBuf> {
+    let there = |name: &str| Some(run.join(name)).filter(|path| path.is_file());
+    let saved = || Some(numbered_files(run, "params_", ".safetensors").ok()?.pop()?.1);
+    let in_checkpoint = || Some(checkpoints(run).ok()?.pop()?.1);
+    there("final_params.safetensors").or_else(saved).or_else(|| there(BEST_PARAMS)).or_else(in_checkpoint)
 }
 
 /// All of a file, after its first bytes have said that it is as long as its header wants it.

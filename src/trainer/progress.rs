@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Interval;
+use crate::algorithms::Metric;
 
 /// The host's part of the training state. With the learner's state it is all that a run consists of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,14 +25,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A run that has not begun, whose metrics have these names.
-    pub fn new(metric_names: &[String]) -> Self {
+    /// A run that has not begun, of a learner with these metrics.
+    pub fn new(metrics: &[Metric]) -> Self {
         Self {
             update: 0,
             timesteps: 0,
             episodes: 0,
             seconds: 0.0,
-            interval: Interval::new(metric_names),
+            interval: Interval::new(metrics),
             offsets: BTreeMap::new(),
         }
     }

@@ -1,13 +1,17 @@
 //! The settings of a training run, apart from those of its algorithm.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 
+use super::thousands;
 use super::wandb::Mode;
+use crate::algorithms::count;
 use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
+use crate::envs::Health;
 use crate::runtime::DeviceKind;
 
 /// The most agents in one program.
@@ -26,6 +30,16 @@ pub enum OnNan {
     Rollback,
 }
 
+/// How a row of metrics is told where there is no progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One aligned line of key numbers; all numbers are in the files of the run
+    Short,
+    /// One line of all numbers: [Update N] [seconds] [updates/s] name: value, ...
+    Spec,
+}
+
 /// What to train, for how long, on what, and what to keep of it.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Run")]
@@ -34,8 +48,10 @@ pub struct Settings {
     /// Environment to train in
     #[arg(long, value_name = "NAME", default_value = "")]
     pub env: String,
-    /// Environment steps of the whole run, also when it is resumed
-    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    /// Environment steps of the whole run, also when it is resumed: 3000000, 3_000_000, 3e6 or 3M. A run has whole
+    /// updates, as many as fit in, but at least one
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = count::parse)]
+    #[serde(deserialize_with = "count::deserialize")]
     pub total_timesteps: u64,
     /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u64).range(..=i64::MAX as u64))]
@@ -72,6 +88,9 @@ pub struct Settings {
     /// Updates between two lines of metrics
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub log_interval: u64,
+    /// How those lines are told where stderr is no terminal: key numbers in short, or all numbers
+    #[arg(long, value_name = "FORMAT", default_value = "short")]
+    pub log_format: LogFormat,
     /// Updates between two checkpoints, instead of minutes
     #[arg(long, value_name = "N")]
     pub save_interval: Option<u64>,
@@ -131,6 +150,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip)]
     pub group: Option<String>,
+    /// What is known of healthy training in the environment.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub health: Health,
 }
 
 /// The defaults of the flags, so that each stands in one place only.
@@ -172,6 +195,29 @@ impl Settings {
             check_file_name("run_suffix", suffix)?;
         }
         Ok(())
+    }
+
+    /// Updates of the whole run, if each has so many timesteps: those that fit into `total_timesteps`, but at least one.
+    pub fn num_updates(&self, timesteps_per_update: u64) -> u64 {
+        (self.total_timesteps / timesteps_per_update).max(1)
+    }
+
+    /// The same in words, with the timesteps that come of it if they are not those that were asked for.
+    pub fn describe_updates(&self, timesteps_per_update: u64) -> String {
+        let updates = self.num_updates(timesteps_per_update);
+        let plural = if updates == 1 { "" } else { "s" };
+        let (asked, done) = (self.total_timesteps, updates * timesteps_per_update);
+        let text =
+            format!("{} update{plural} of {} timesteps", thousands(updates), thousands(timesteps_per_update));
+        match done.cmp(&asked) {
+            Ordering::Equal => text,
+            Ordering::Less => format!(
+                "{text}, {} in all: total_timesteps is {}, and what is left is less than an update",
+                thousands(done),
+                thousands(asked)
+            ),
+            Ordering::Greater => format!("{text}, the least: total_timesteps is {}", thousands(asked)),
+        }
     }
 
     /// Checks that the settings make sense together.
@@ -224,6 +270,20 @@ mod tests {
         assert_eq!(settings.checkpoint_dir, PathBuf::from("checkpoints"));
         assert_eq!((settings.project.as_deref(), settings.entity.as_deref()), (None, None));
         assert!(settings.auto_scale && !settings.auto_tune && !settings.no_wandb && !settings.no_artifact);
+    }
+
+    #[test]
+    fn timesteps_become_whole_updates_and_the_words_say_so() {
+        let plan = |total_timesteps, steps| {
+            let settings = Settings { total_timesteps, ..Settings::default() };
+            (settings.num_updates(steps), settings.describe_updates(steps))
+        };
+        assert_eq!(plan(4096, 512), (8, "8 updates of 512 timesteps".to_string()));
+        let rounded = "30 updates of 32,768 timesteps, 983,040 in all: total_timesteps is 1,000,000, and what is left is \
+                       less than an update";
+        assert_eq!(plan(1_000_000, 32_768), (30, rounded.to_string()));
+        let least = "1 update of 32,768 timesteps, the least: total_timesteps is 1,000";
+        assert_eq!(plan(1000, 32_768), (1, least.to_string()));
     }
 
     #[test]

@@ -34,8 +34,12 @@ pub struct Status {
     pub update: u64,
     pub num_updates: u64,
     pub timesteps: u64,
+    /// Those that the run will have when it is complete.
     pub total_timesteps: u64,
     pub episodes: u64,
+    /// Mean return of the last hundred episodes that ended, if any did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mean_return: Option<f64>,
     /// Environment steps per second since the process began to train.
     pub steps_per_second: f64,
     /// When the process started, UTC.
@@ -180,6 +184,7 @@ mod tests {
             timesteps: 300,
             total_timesteps: 1000,
             episodes: 4,
+            mean_return: Some(-1.5),
             steps_per_second: 12.5,
             start_time: now(),
             last_heartbeat: now(),

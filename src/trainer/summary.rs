@@ -12,6 +12,7 @@ use super::logs::{EPISODES, METRICS, TENSORBOARD, UPDATES};
 use super::progress::Progress;
 use super::run_dir::name_of;
 use super::status;
+use crate::algorithms::metrics::EPISODE_RETURN;
 use crate::runtime::files;
 
 /// The name of the file.
@@ -29,7 +30,7 @@ pub fn write(
     final_params: Option<&Path>,
     best: Option<&Best>,
 ) -> Result<()> {
-    let best_return = History::read(run).unwrap_or_default().best("mean_episode_return");
+    let best_return = History::read(run).unwrap_or_default().best(EPISODE_RETURN);
     let summary = json!({
         "run_id": name_of(run),
         "mode": env,

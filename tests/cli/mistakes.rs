@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 62] = [
+    let cases: [(&str, &[&str]); 66] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -26,6 +26,8 @@ fn wrong_usage_is_status_2() {
         ("train --env cartpole --num-steps 0", &["num_steps is 0"]),
         ("train --env cartpole --num-envs 4194304 --num-steps 1048576", &["num_envs x num_steps"]),
         ("train --env cartpole --total-timesteps 0", &["total_timesteps is 0; it must be from 1"]),
+        ("train --env cartpole --total-timesteps 1.5", &["\"1.5\" is no whole number; write it as 1000000"]),
+        ("metrics entropi", &["there is no metric entropi; did you mean entropy?"]),
         ("train --env cartpole --hidden-dim 0", &["hidden_dim is 0"]),
         ("train --env cartpole --lr nan", &["lr is NaN"]),
         (
@@ -65,8 +67,8 @@ fn wrong_usage_is_status_2() {
         ("eval random --env cartpole --episodes 0", &["episodes is 0; it must be from 1"]),
         ("eval random --env cartpole --max-steps 0", &["max_steps is 0"]),
         ("eval random --env cart", &["unknown environment `cart`", "cartpole"]),
-        ("eval", &["<PARAMS>"]),
-        ("watch", &["<PARAMS>"]),
+        ("eval", &["<RUN>"]),
+        ("watch", &["<RUN>"]),
         ("watch random --env cartpole --speed 0", &["speed is 0"]),
         ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),
         ("bench --env cartpole --updates 0", &["updates is 0"]),
@@ -76,6 +78,8 @@ fn wrong_usage_is_status_2() {
         ("train --env cartpole --keep 0", &["keep is 0; it must be from 1"]),
         ("train --env cartpole --keep few", &["invalid value 'few' for '--keep <N>'"]),
         ("train --env cartpole --log-interval 0", &["log_interval is 0; it must be from 1"]),
+        ("train --env cartpole --log-format long", &["invalid value 'long'", "short, spec"]),
+        ("runs plot x --x steps", &["invalid value 'steps' for '--x <AXIS>'", "update, timesteps, time"]),
         (
             "train --env cartpole --save-interval-minutes 0",
             &["save_interval_minutes is 0; it must be above 0"],
@@ -181,14 +185,17 @@ fn names_that_are_no_run_get_the_nearest_one() {
         done.fails_in_one_line(2, &["there is no run cpy in ", "did you mean copy?"]);
     }
     let parent = directory.parent().unwrap().to_str().unwrap();
-    let resumed = run(&["train", "--resume", "cpy", "--checkpoint-dir", parent]);
-    resumed.fails_in_one_line(1, &["there is no checkpoint cpy; did you mean the run copy?"]);
+    for command in [&["train", "--resume", "cpy"][..], &["eval", "cpy"], &["watch", "cpy"]] {
+        let done = run(&[command, &["--checkpoint-dir", parent]].concat());
+        done.fails_in_one_line(2, &["there is no run cpy in ", "did you mean copy?"]);
+    }
     run(&["train", "--resume", parent]).fails_in_one_line(1, &["there is no checkpoint in "]);
     let empty = run(&["train", "--resume", "latest", "--checkpoint-dir", "nowhere"]);
     empty.fails_in_one_line(1, &["there is no checkpoint in any run of nowhere"]);
     let metric = runs(&directory, "plot copy --metric entropi");
     metric.fails_in_one_line(2, &["there is no metric entropi in these runs; did you mean entropy?"]);
-    runs(&directory, "plot copy --out x.png").fails_in_one_line(2, &["x.png does not end with .svg"]);
+    let other = runs(&directory, "plot copy --out x.gif");
+    other.fails_in_one_line(2, &["x.gif ends with neither .svg nor .png"]);
     runs(&directory, "plot copy --out /nowhere/x.svg").fails_in_one_line(1, &["cannot write /nowhere/x.svg"]);
     runs(&directory, "watch copy").fails_in_one_line(2, &["needs a terminal"]);
     runs(&directory, "diagnose copy").fails_in_one_line(1, &["has met no value that is not finite"]);
@@ -222,6 +229,9 @@ fn damaged_files_of_a_run_are_named() {
         }
     }
     damage("metrics.jsonl", b"");
+    damage("curves.jsonl", b"nonsense\n");
+    runs(&directory, "plot copy").fails_in_one_line(1, &["curves.jsonl"]);
+    damage("curves.jsonl", b"");
     runs(&directory, "plot copy").fails_in_one_line(1, &["nothing to draw: copy has logged no metrics yet"]);
     for bytes in [&b"lr = = 3"[..], &[0xff]] {
         damage("config.toml", bytes);
@@ -266,7 +276,7 @@ fn parameters_that_do_not_fit_are_refused() {
 
         let missing = trained().join("params_7.safetensors");
         let expected =
-            ["there are no parameters", "params_7.safetensors; there are", "final_params.safetensors"];
+            ["there is no file of parameters", "params_7.safetensors; there are", "final_params.safetensors"];
         run(&[command, missing.to_str().unwrap()]).fails_in_one_line(1, &expected);
     }
 
@@ -300,8 +310,12 @@ fn parameters_that_do_not_fit_are_refused() {
     eval().fails_in_one_line(1, &["no network", "params.actor.0.bias"]);
     save_params(&path, &arrays, &Default::default()).unwrap();
     eval().fails_in_one_line(1, &["does not say its environment; add --env NAME"]);
-    let latest = run(&["watch", "--latest", "--checkpoint-dir", "nowhere"]);
-    latest.fails_in_one_line(1, &["there are no parameters in nowhere", "lockstep train"]);
+    for command in [["watch", "--latest"], ["watch", "latest"], ["eval", "latest"]] {
+        let latest = run(&[&command[..], &["--checkpoint-dir", "nowhere"]].concat());
+        latest.fails_in_one_line(1, &["there are no parameters in nowhere", "lockstep train"]);
+    }
+    let resumed = run(&["train", "--resume", &params]);
+    resumed.fails_in_one_line(1, &["holds parameters only", "its run is"]);
 }
 
 #[test]

@@ -64,6 +64,41 @@ fn a_resumed_run_is_the_run_that_was_never_interrupted() {
 }
 
 #[test]
+fn lengths_are_those_of_the_episodes_that_ended_and_none_is_absent() {
+    let table = fs::read_to_string(trained().join("updates.csv")).unwrap();
+    let cells: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    let column = |name: &str| cells[0].iter().position(|other| *other == name).unwrap();
+    let [returns, lengths, episodes] =
+        ["mean_episode_return", "mean_episode_length", "num_episodes"].map(|name| format!("train/{name}"));
+    let mut ended = 0.0;
+    for (row, cells) in metrics(trained()).iter().zip(&cells[1..]) {
+        let [mean_return, length] = [&returns, &lengths].map(|name| row.get(name).unwrap().as_f64());
+        let count = row[&episodes].as_f64().unwrap();
+        assert_eq!(length, mean_return, "CartPole pays 1 for each step: {row}");
+        assert_eq!(length.is_some(), count > 0.0, "{row}");
+        assert_eq!(cells[column(&lengths)].is_empty(), count == 0.0, "{cells:?}");
+        ended += count;
+    }
+    assert_eq!(json(&trained().join("status.json"))["episodes"], ended);
+}
+
+#[test]
+fn a_total_is_kept_and_what_is_done_is_said() {
+    let folder = TempDir::new().unwrap();
+    let parent = folder.path().to_str().unwrap();
+    let arguments = small_run(parent, "odd")
+        .into_iter()
+        .map(|argument| if argument == "320" { "0.1k" } else { argument });
+    let done = run(&arguments.collect::<Vec<_>>());
+    let plan = "run odd: 3 updates of 32 timesteps, 96 in all: total_timesteps is 100, and what is left is less than an update";
+    assert!(done.stderr.contains(plan), "{}", done.stderr);
+    let status = json(&folder.path().join("odd/status.json"));
+    assert_eq!((&status["timesteps"], &status["total_timesteps"]), (&96.into(), &96.into()));
+    let listed = run(&["runs", "list", "--all", "--checkpoint-dir", parent]).stdout();
+    assert!(listed.contains("100.0%"), "{listed}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
     let folder = TempDir::new().unwrap();
     let parent = folder.path().to_str().unwrap();

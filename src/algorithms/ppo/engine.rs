@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::algorithms::NamedArrays;
 use crate::algorithms::curriculum::{self, Schedule};
+use crate::algorithms::{Metric, NamedArrays};
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{Aggregate, AnyEnv, EnvSpec};
+use crate::envs::{AnyEnv, EnvSpec};
 use crate::lang::{
     Float, Handle, Int, Key, Leaves, Signature, leaf_paths, merge_first_axes, scan, split_first_axis,
     structure, trace, traced_for, vmap, while_loop,
@@ -97,7 +97,7 @@ struct Traced {
     init: String,
     chunk: String,
     leaves: Vec<Leaf>,
-    metrics: Vec<(String, Aggregate)>,
+    metrics: Vec<Metric>,
     env_params: Vec<HostArray>,
 }
 
@@ -126,13 +126,13 @@ impl Traced {
         let params_structure = Leaves::placeholders(&env_params);
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let init = trace_init(&ppo, &params_structure, &seeds);
-        let metrics = ppo.metric_names();
+        let metrics = ppo.metrics();
         let chunk = trace(
             &(init.output, hyper_structure(), params_structure, scalar_structure(DType::I32)),
             |(state, hyper, params, updates): (State, Hyper, Leaves, Int)| {
                 let update = |state| {
-                    let (state, row, _) = ppo.update(&hyper, &params, state);
-                    (state, row)
+                    let (state, metrics, _) = ppo.update(&hyper, &params, state);
+                    (state, metrics.row)
                 };
                 let row_shape = [&seeds.shape[..seeds.rank() - 1], &[metrics.len()]].concat();
                 let table = Float::full([&[start.max_updates], &row_shape[..]].concat(), 0.0);
@@ -192,8 +192,7 @@ fn check_divisions(settings: &Settings, agents: Agents, num_devices: usize) -> R
 
 /// What there is to know of an agent beside its state.
 pub struct Facts {
-    pub metrics: Vec<(String, Aggregate)>,
-    pub metric_names: Vec<String>,
+    pub metrics: Vec<Metric>,
     pub max_updates: usize,
     pub timesteps_per_update: u64,
     pub metadata: Vec<(String, String)>,
@@ -223,7 +222,7 @@ impl Facts {
         Ok(Some(phase.as_slice::<i32>()[0] as usize + 1))
     }
 
-    fn new(start: &Start, metrics: Vec<(String, Aggregate)>, timing: Timing) -> Facts {
+    fn new(start: &Start, metrics: Vec<Metric>, timing: Timing) -> Facts {
         let Start { settings, env, max_updates, .. } = *start;
         let spec = env.spec();
         let metadata = [
@@ -236,7 +235,6 @@ impl Facts {
             ("num_layers", settings.num_layers.to_string()),
         ];
         Facts {
-            metric_names: metrics.iter().map(|(name, _)| name.clone()).collect(),
             metrics,
             max_updates,
             timesteps_per_update: settings.batch_size() as u64,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::policy::{Choice, Policy};
-use crate::algorithms::{Group, Learner, NamedArrays};
+use crate::algorithms::{Group, Learner, Metric, NamedArrays};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::{AnyEnv, EnvSpec};
 use crate::runtime::{Buffer, Client};
@@ -48,7 +48,7 @@ impl Lanes {
     fn run(&mut self, updates: usize, facts: &Facts) -> Result<Vec<Vec<Vec<f32>>>> {
         ensure!((1..=facts.max_updates).contains(&updates), "a chunk of {updates} updates");
         self.forget();
-        let width = facts.metric_names.len();
+        let width = facts.metrics.len();
         let mut agents = Vec::new();
         for table in self.engine.run(updates)? {
             let part = table.shape()[1]; // [max_updates, agents of this device, metrics]
@@ -159,8 +159,8 @@ fn is_param(name: &str) -> bool {
 }
 
 impl Learner for Member {
-    fn metric_names(&self) -> &[String] {
-        &self.shared.facts.metric_names
+    fn metrics(&self) -> &[Metric] {
+        &self.shared.facts.metrics
     }
 
     fn max_updates(&self) -> usize {

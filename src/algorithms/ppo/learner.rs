@@ -6,9 +6,9 @@ use anyhow::{Context, Result, ensure};
 use crate::algorithms::curriculum;
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::policy::{Choice, Policy};
-use crate::algorithms::{Learner, NamedArrays};
+use crate::algorithms::{Learner, Metric, NamedArrays};
 use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{Aggregate, AnyEnv, EnvSpec};
+use crate::envs::{AnyEnv, EnvSpec};
 use crate::lang::{Leaves, leaf_paths, trace, traced_for};
 use crate::lower::{self, lower};
 use crate::runtime::{Arg, Buffer, Client, CompileOptions};
@@ -86,11 +86,6 @@ impl PpoLearner {
         self.facts.timing
     }
 
-    /// How each metric is combined over updates.
-    pub fn metrics(&self) -> &[(String, Aggregate)] {
-        &self.facts.metrics
-    }
-
     fn fetch_all(&self, wanted: impl Fn(&str) -> bool) -> Result<NamedArrays> {
         let mut arrays = NamedArrays::new();
         for (i, leaf) in self.engine.leaves.iter().enumerate() {
@@ -103,8 +98,8 @@ impl PpoLearner {
 }
 
 impl Learner for PpoLearner {
-    fn metric_names(&self) -> &[String] {
-        &self.facts.metric_names
+    fn metrics(&self) -> &[Metric] {
+        &self.facts.metrics
     }
 
     fn max_updates(&self) -> usize {
@@ -116,10 +111,10 @@ impl Learner for PpoLearner {
     }
 
     fn run(&mut self, updates: usize) -> Result<Vec<Vec<f32>>> {
-        let Facts { max_updates, ref metric_names, .. } = self.facts;
+        let Facts { max_updates, ref metrics, .. } = self.facts;
         ensure!((1..=max_updates).contains(&updates), "a chunk of {updates} updates");
         let tables = self.engine.run(updates)?;
-        let rows = tables[0].as_slice::<f32>().chunks(metric_names.len());
+        let rows = tables[0].as_slice::<f32>().chunks(metrics.len());
         Ok(rows.take(updates).map(<[f32]>::to_vec).collect())
     }
 

@@ -18,23 +18,30 @@ pub use learner::PpoLearner;
 pub use settings::{Settings, divisor_at_most};
 
 use crate::algorithms::advantage::gae;
-use crate::algorithms::curriculum::{self, Begins, Climb, Phase};
+use crate::algorithms::curriculum::{self, Begins, Climb, Curriculum, Phase};
+use crate::algorithms::metrics::{self, Metric, Metrics, Recorder};
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::policy::style;
 use crate::algorithms::rollout::{Envs, Policy, Totals, Transition, World};
 use crate::array::ArrayType;
+use crate::envs::health::Range;
 use crate::envs::vector::View;
-use crate::envs::{Aggregate, AnyEnv};
+use crate::envs::{AnyEnv, phases};
 use crate::lang::{
     Float, Int, Key, Leaves, Tree, all_gather, all_reduce, arange, concatenate, float, int, leaves, map2,
-    merge_first_axes, ravel, replica_id, scan, stack, take_tree, target, unravel, value_and_grad, vmap,
+    merge_first_axes, ravel, replica_id, scan, select, stack, take_tree, target, trace, unravel,
+    value_and_grad, vmap,
 };
 use crate::nn::{ActorCritic, Architecture, Categorical, Style};
 use crate::runtime::DeviceKind;
 
 /// Adam's epsilon (HackMatrix trainer, section 12.4).
 const ADAM_EPSILON: f64 = 1e-8;
+
+/// What to do when the policy changes too fast.
+const RATE_ADVICE: &str =
+    "lower --lr, --update-epochs or the gradient steps (twice the epochs, half the rate)";
 
 /// Everything that an update changes.
 pub struct State {
@@ -106,6 +113,18 @@ struct Losses {
 }
 crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac });
 
+/// What the metrics of an update are made of.
+struct Measured {
+    lr: Float,
+    losses: Losses,
+    total_loss: Float,
+    grad_norm: Float,
+    /// As of [`Ppo::max_entropy`].
+    max_entropy: Float,
+    totals: Totals,
+    phase: Option<Int>,
+}
+
 /// The network at some parameters.
 struct Network<'a> {
     params: &'a ActorCritic,
@@ -172,8 +191,8 @@ impl Ppo<'_> {
     }
 
     /// One update: collect experience, estimate advantages, improve policy and value function. Returns
-    /// the new state, the metrics, f32 `[metric_names().len()]`, and what was computed on the way.
-    pub fn update(&self, hyper: &Hyper, env_inputs: &Leaves, state: State) -> (State, Float, Course) {
+    /// the new state, the metrics and what was computed on the way.
+    pub fn update(&self, hyper: &Hyper, env_inputs: &Leaves, state: State) -> (State, Metrics, Course) {
         let (env_params, phase) = self.env_params(env_inputs, state.update, state.curriculum);
         let [rollout_key, shuffle_key, key] = state.key.split();
         let world = self.world(&env_params, hyper.gamma);
@@ -190,12 +209,23 @@ impl Ppo<'_> {
             self.improve(hyper, lr, state.params, state.optimizer, samples, shuffle_key);
 
         let mean_losses = unravel(&no_losses(), losses.mean([0]));
-        let metrics = self.metrics(hyper, lr, mean_losses, grad_norm.mean_all(), totals, phase);
+        let total_loss = total_loss(hyper, &mean_losses);
+        let metrics = self.record(&Measured {
+            lr,
+            losses: mean_losses,
+            total_loss,
+            grad_norm: grad_norm.mean_all(),
+            max_entropy: self.max_entropy(&transitions),
+            totals,
+            phase,
+        });
         let course = Course { rollout: transitions, last_value, advantage, target, losses, grad_norm };
         let update = state.update + 1;
-        let [episodes, mean_return] =
-            ["num_episodes", "mean_episode_return"].map(|name| self.metric(metrics, name));
-        let climb = |climb: Climb| climb.after(env_inputs, update, episodes, mean_return);
+        let climb = |climb: Climb| {
+            let [episodes, mean_return] =
+                [metrics::EPISODES, metrics::EPISODE_RETURN].map(|name| metrics.get(name));
+            climb.after(env_inputs, update, episodes, mean_return)
+        };
         let curriculum = state.curriculum.map(climb);
         (State { params, optimizer, envs, key, update, curriculum }, metrics, course)
     }
@@ -300,8 +330,7 @@ impl Ppo<'_> {
             approx_kl: mean(ratio - 1.0 - log_ratio),
             clip_frac: mean((ratio - 1.0).abs().gt(hyper.clip_eps).as_f32()),
         };
-        let total = losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy;
-        (total, losses)
+        (total_loss(hyper, &losses), losses)
     }
 
     /// Mean and population standard deviation, `[M]` each, of the rows of x `[M, N]` and those of the other devices.
@@ -313,88 +342,69 @@ impl Ppo<'_> {
         pooled(all.index(1, 0), all.index(1, 1))
     }
 
-    /// The names of the metrics of an update, in order, and how to combine them over updates.
-    pub fn metric_names(&self) -> Vec<(String, Aggregate)> {
-        const FIXED: [&str; 13] = [
-            "pg_loss",
-            "vf_loss",
-            "ent_loss",
-            "entropy",
-            "total_loss",
-            "approx_kl",
-            "clip_frac",
-            "grad_norm",
-            "lr",
-            "mean_reward",
-            "num_episodes",
-            "mean_episode_length",
-            "mean_episode_return",
-        ];
-        let spec = self.env.spec();
-        let mut names: Vec<(String, Aggregate)> =
-            FIXED.iter().map(|name| (name.to_string(), Aggregate::Mean)).collect();
-        names.extend(spec.metrics.iter().map(|metric| (metric.name.clone(), metric.aggregate)));
-        names.extend(
-            spec.action_groups.iter().map(|(name, _)| (format!("actions/{name}_frac"), Aggregate::Mean)),
-        );
-        if self.settings.schedule().is_some() {
-            names.push((curriculum::METRIC.to_owned(), Aggregate::Max));
-        }
-        names
+    /// The list of the metrics of an update.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut list = Vec::new();
+        trace(&(), |()| {
+            let zero = float(0.0);
+            let measured = Measured {
+                lr: zero,
+                losses: no_losses(),
+                total_loss: zero,
+                grad_norm: zero,
+                max_entropy: zero,
+                totals: Totals::none(&self.env.spec(), 1),
+                phase: self.settings.schedule().map(|_| int(0)),
+            };
+            list = self.record(&measured).list;
+        });
+        list
     }
 
-    /// The metric of that name in a row of them.
-    fn metric(&self, row: Float, name: &str) -> Float {
-        let names = self.metric_names();
-        row.index(0, names.iter().position(|(other, _)| other == name).expect("a metric of every update"))
+    /// The metrics of an update.
+    fn record(&self, measured: &Measured) -> Metrics {
+        let Measured { lr, losses, total_loss, grad_norm, max_entropy, totals, phase } = measured;
+        let steps = self.settings.batch_size();
+        let mut m = Recorder::new(float(steps as f64));
+        m.value("train/pg_loss", losses.pg_loss)
+            .describe("", "policy loss: the clipped surrogate objective, negated");
+        m.value("train/vf_loss", losses.vf_loss)
+            .describe("", "value loss: half the mean squared error of the value");
+        m.value("train/ent_loss", -losses.entropy)
+            .describe("nats", "the entropy negated, as it enters the loss");
+        m.value("train/entropy", losses.entropy)
+            .describe("nats", "mean entropy of the policy over the actions");
+        m.mean("train/max_entropy", *max_entropy, steps)
+            .describe("nats", "mean logarithm of the number of valid actions: the entropy of random play");
+        m.value("train/total_loss", *total_loss)
+            .describe("", "pg_loss + vf_coef * vf_loss + ent_coef * ent_loss: what is minimized");
+        m.value("train/approx_kl", losses.approx_kl)
+            .describe("nats", "estimate of the KL divergence from the policy that collected the experience")
+            .healthy(Range::new(f64::NEG_INFINITY, 0.06, "the policy changes too fast", RATE_ADVICE));
+        m.value("train/clip_frac", losses.clip_frac)
+            .describe("share", "samples whose probability ratio is further from 1 than clip_eps")
+            .healthy(Range::new(f64::NEG_INFINITY, 0.30, "too much is clipped", RATE_ADVICE));
+        m.value("train/grad_norm", *grad_norm).describe("", "norm of the gradient before it is clipped");
+        m.value("train/lr", *lr).describe("", "learning rate");
+        totals.record(&mut m, &self.env.spec(), steps);
+        if let Some(number) = *phase {
+            m.largest(curriculum::METRIC, (number + 1).as_f32())
+                .describe("", "phase of the curriculum, from 1");
+        }
+        m.gather(self.num_devices)
     }
 
-    /// One row of metrics, in the order of [`Ppo::metric_names`].
-    fn metrics(
-        &self,
-        hyper: &Hyper,
-        lr: Float,
-        losses: Losses,
-        grad_norm: Float,
-        totals: Totals,
-        phase: Option<Int>,
-    ) -> Float {
-        let steps = self.settings.batch_size() as f64;
-        let spec = self.env.spec();
-        let (sum, max) = (|x: Float| x.sum_all(), |x: Float| x.max_all());
-        let mut own = vec![sum(totals.episodes), sum(totals.episode_returns), sum(totals.reward)];
-        for (metric, total) in spec.metrics.iter().zip(totals.metrics) {
-            own.push(if metric.aggregate == Aggregate::Max { max(total) } else { sum(total) });
+    /// The sum over the samples of this device of the logarithm of the number of valid actions.
+    fn max_entropy(&self, transitions: &Transition) -> Float {
+        let num_actions = self.env.spec().num_actions as f64;
+        match transitions.view.mask {
+            None => float(transitions.action.size() as f64 * num_actions.ln()),
+            Some(mask) => {
+                let valid = mask.as_f32().sum([mask.rank() - 1]);
+                // A mask that allows nothing is read as one that allows all.
+                select(valid.eq(0.0), num_actions, valid).ln().sum_all()
+            }
         }
-        own.extend(totals.action_groups.into_iter().map(sum));
-        let all = all_gather(stack(&own), self.num_devices);
-        let (sums, maxima) = (all.sum([0]), all.max([0]));
-
-        let episodes = sums.index(0, 0);
-        let at_least_one = episodes.maximum(1.0);
-        let total_loss = losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy;
-        let mut row = vec![
-            losses.pg_loss,
-            losses.vf_loss,
-            -losses.entropy,
-            losses.entropy,
-            total_loss,
-            losses.approx_kl,
-            losses.clip_frac,
-            grad_norm,
-            lr,
-            sums.index(0, 2) / steps,
-            episodes,
-            (steps - episodes) / at_least_one,
-            sums.index(0, 1) / at_least_one,
-        ];
-        let is_max = |i: usize| spec.metrics.get(i).is_some_and(|metric| metric.aggregate == Aggregate::Max);
-        row.extend((3..own.len()).map(|i| match is_max(i - 3) {
-            true => maxima.index(0, i),
-            false => sums.index(0, i) / steps,
-        }));
-        row.extend(phase.map(|number| (number + 1).as_f32()));
-        stack(row)
     }
 
     /// The number of this device among those that share the environments. A device that shares agents has all
@@ -413,6 +423,14 @@ impl Ppo<'_> {
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
         }
     }
+}
+
+/// The metrics of PPO in an environment, those of a curriculum included where there is one: for those who only want to
+/// know which there are.
+pub fn metrics_in(env: &dyn AnyEnv) -> Vec<Metric> {
+    let curriculum = if phases(env).is_empty() { Curriculum::Off } else { Curriculum::Return };
+    let settings = Settings { curriculum, ..Settings::default() };
+    Ppo { settings: &settings, env, num_devices: 1 }.metrics()
 }
 
 /// Mean and standard deviation, `[M]` each, of samples of equal size that have these means and variances, `[D, M]` each.
@@ -465,6 +483,11 @@ fn samples(t: Transition, advantage: Float, target: Float) -> Sample {
     merge_first_axes(Sample { view, action, log_prob, value, advantage, target })
 }
 
+/// What is minimized.
+fn total_loss(hyper: &Hyper, losses: &Losses) -> Float {
+    losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy
+}
+
 /// The sums of no samples.
 fn no_losses() -> Losses {
     let zero = float(0.0);
@@ -495,7 +518,7 @@ fn micro_batch_rows(minibatch: usize, params: &ActorCritic) -> usize {
 mod tests {
     use super::*;
     use crate::interpret::interpret;
-    use crate::lang::{constant, trace};
+    use crate::lang::constant;
 
     #[test]
     fn moments_of_parts_make_those_of_the_whole() {

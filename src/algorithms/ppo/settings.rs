@@ -29,8 +29,8 @@ pub struct Settings {
     #[arg(long, value_name = "WHEN", num_args = 0..=1, default_missing_value = "return")]
     #[arg(default_value_t = Curriculum::Off, hide_default_value = true)]
     pub curriculum: Curriculum,
-    /// Mean episode returns above which the agent has mastered each phase of a curriculum but the last
-    #[arg(long, value_name = "X,..", value_delimiter = ',', default_values_t = [-1.0, -1.2])]
+    /// Mean episode returns above which the agent has mastered each phase of a curriculum but the last [default: -1,-1.2]
+    #[arg(long, value_name = "X,..", value_delimiter = ',', default_values_t = [-1.0, -1.2], hide_default_value = true)]
     #[arg(allow_hyphen_values = true)]
     pub curriculum_returns: Vec<f64>,
     /// The phase that a new run begins in, from 1; turns on the curriculum
@@ -152,6 +152,11 @@ impl Settings {
             batch <= 1 << 30,
             "num_envs x num_steps is {batch}, more than {} steps per update; lower one of them",
             1 << 30
+        );
+        // Metrics are 32-bit floats, and the timesteps of an update are one of them.
+        ensure!(
+            batch as f32 as usize == batch,
+            "num_envs x num_steps is {batch}; so many steps per update must be a multiple of 64"
         );
         check_positive("lr", self.lr)?;
         check_unit("gamma", self.gamma)?;

@@ -19,12 +19,14 @@ use crate::algorithms::{Group, Learner, ppo};
 use crate::config::{UsageError, auto_devices, check_devices};
 use crate::envs::Entry;
 use crate::runtime::Client;
+use crate::trainer::readable::{ABSENT, significant};
+use crate::trainer::{Stage, thousands};
 
 use self::baseline::Baseline;
 use self::logs::Cost;
 use super::App;
 use super::device::Device;
-use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group};
+use super::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build_group};
 use super::workload::Workload;
 
 /// What to time.
@@ -97,6 +99,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let devices = bench.devices.unwrap_or_else(|| auto_devices(&settings, bench.num_seeds, plugin.kind));
     check_devices(&settings, bench.num_seeds, devices).map_err(|error| UsageError(error.to_string()))?;
 
+    let stage = Stage::begin("opening the device", None);
     let mut add = |key: &str, value: Value| report.insert(key.into(), value);
     add("devices", json!(devices));
     add("num_seeds", json!(bench.num_seeds));
@@ -112,6 +115,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             deterministic: *deterministic,
             plugin: &plugin,
             kernels: !bench.device.no_kernels,
+            stage: &stage,
         };
         for (key, value) in bench.time_training(&settings, &plan)? {
             add(&key, value);
@@ -119,12 +123,14 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     }
     if bench.num_seeds == 1 {
         let client = Client::open(&plugin, devices)?.deterministic(*deterministic);
+        let client = client.observed(stage.changer(COMPILING));
         add("platform", json!(client.platform()));
-        for (key, steps_per_second) in bench.time_env(&entry, &settings, &client)? {
+        for (key, steps_per_second) in bench.time_env(&entry, &settings, &client, &stage)? {
             add(key, json!(steps_per_second.round()));
         }
     }
     add("peak_rss_bytes", json!(peak_rss_bytes()));
+    drop(stage);
     print(report, baseline.as_ref(), bench.json)
 }
 
@@ -133,10 +139,15 @@ impl Bench {
     fn time_training(&self, settings: &ppo::Settings, plan: &Plan) -> Result<Facts> {
         let (facts, seconds, cost) = if self.num_seeds > 1 {
             let (mut group, facts) = build_group(settings, plan, self.num_seeds)?;
+            plan.stage.change(&format!("timing {} updates of {} agents", self.updates, self.num_seeds));
             (facts, time(self.updates, || group.run(1).map(drop))?, None)
         } else {
             let (mut learner, facts) = build(settings, plan)?;
+            plan.stage.change(&format!("timing {} updates", self.updates));
             let seconds = time(self.updates, || learner.run(1).map(drop))?;
+            if self.logs {
+                plan.stage.change("timing updates with and without logs");
+            }
             let cost = self.logs.then(|| {
                 let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
                 Cost::measure(&mut learner, &self.workload.env, self.updates, median(&seconds), pair_seconds)
@@ -156,10 +167,13 @@ impl Bench {
         entry: &Entry,
         settings: &ppo::Settings,
         client: &Client,
+        stage: &Stage,
     ) -> Result<Vec<(&'static str, f64)>> {
         let env = (entry.make)();
         let rate = |(key, observe)| {
+            stage.change("tracing the environment alone");
             let mut rollout = RandomRollout::new(client, &*env, settings.num_envs, self.seed, observe)?;
+            stage.change("timing the environment alone");
             let seconds = time(self.updates, || rollout.run(settings.num_steps))?;
             Ok((key, settings.batch_size() as f64 / median(&seconds)))
         };
@@ -173,16 +187,68 @@ fn print(mut report: Map<String, Value>, baseline: Option<&Baseline>, as_json: b
         report.extend(ratios.map(|ratios| ("ratios".into(), ratios.into_iter().collect())));
         return super::print_line(serde_json::to_string(&report)?);
     }
-    for (key, value) in &report {
-        super::print_line(format_args!("{key:>24}  {value}"))?;
-    }
+    super::print(&to_text(&report))?;
     for (key, ratio) in ratios.into_iter().flatten() {
-        super::print_line(format_args!("{key:>24}  {ratio:.3} of the baseline"))?;
+        super::print_line(format_args!("  {key:<28}{ratio:>14.3} of the baseline"))?;
     }
     for line in baseline.iter().flat_map(|baseline| baseline.differences(&report)) {
         super::print_line(format_args!("{line}"))?;
     }
     Ok(())
+}
+
+/// The result in a few lines; `--json` has all figures.
+fn to_text(report: &Map<String, Value>) -> String {
+    let number = |key: &str| report.get(key).and_then(Value::as_f64);
+    let word = |key: &str| report.get(key).and_then(Value::as_str).unwrap_or(ABSENT).to_owned();
+    let whole = |key: &str| number(key).map_or(ABSENT.into(), |value| thousands(value as u64));
+    let agents = match number("num_seeds") {
+        Some(count) if count > 1.0 => format!("{count} agents, each with "),
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "{}: {agents}{} environments x {} steps, {} on {} x {}\n",
+        word("env"),
+        whole("num_envs"),
+        whole("num_steps"),
+        word("precision"),
+        whole("devices"),
+        word("platform")
+    );
+    let mut line = |name: &str, value: String| text += &format!("  {name:<28}{value:>14}\n");
+    for (name, key) in [
+        ("training, steps/s", "steps_per_second"),
+        ("  without logs", "bare_steps_per_second"),
+        ("  with all logs", "logged_steps_per_second"),
+        ("environment alone, steps/s", "env_steps_per_second"),
+        ("  with observations", "env_obs_steps_per_second"),
+    ] {
+        if number(key).is_some() {
+            line(name, whole(key));
+        }
+    }
+    let seconds: Vec<f64> = report
+        .get("update_seconds")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_f64)
+        .collect();
+    if let (Some(least), Some(most)) =
+        (seconds.iter().copied().reduce(f64::min), seconds.iter().copied().reduce(f64::max))
+    {
+        let [median, least, most] = [median(&seconds), least, most].map(|value| significant(1e3 * value, 3));
+        line("update, ms", format!("{median} ({least} to {most})"));
+    }
+    if let (Some(trace), Some(compile)) = (number("trace_seconds"), number("compile_seconds")) {
+        line("trace, s", significant(trace, 3));
+        let how = if word("cache") == "hit" { "load from cache, s" } else { "compile, s" };
+        line(how, significant(compile, 3));
+    }
+    if let Some(bytes) = number("peak_rss_bytes") {
+        line("peak memory, MB", significant(bytes / 1e6, 3));
+    }
+    text
 }
 
 /// Seconds of each of `count` runs, after one that warms up.

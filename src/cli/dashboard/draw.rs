@@ -5,13 +5,15 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
+use ratatui::widgets::{self, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
 
-use super::View;
 use super::layout::{self, Plan};
-use crate::cli::runs::{chart, duration};
+use super::{Help, View};
+use crate::cli::runs::chart;
+use crate::trainer::history::{Axis, Curves};
 use crate::trainer::overview::{Life, Overview};
-use crate::trainer::{History, thousands};
+use crate::trainer::readable::{duration, significant};
+use crate::trainer::thousands;
 
 const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
 const DIM: Style = Style::new().fg(Color::DarkGray);
@@ -30,17 +32,29 @@ pub fn draw(frame: &mut Frame, view: &View) {
     let [head, body, said, foot] = Layout::vertical(rows).areas(frame.area());
     header(frame, head, view.overview);
     let asked = !view.asked.is_empty();
-    let names = if asked { view.asked.to_vec() } else { layout::in_order(view.history) };
+    let names = if asked { view.asked.to_vec() } else { layout::in_order(view.curves) };
     let plan = layout::plan(&names, asked, body.width, body.height);
     if names.is_empty() {
-        let waiting = "nothing is logged yet; --log-interval says how many updates lie between two rows";
-        frame.render_widget(Paragraph::new(waiting).style(DIM), body);
+        frame.render_widget(Paragraph::new("the first update is not done yet").style(DIM), body);
     } else {
-        curves(frame, body, &plan, view.history);
+        curves(frame, body, &plan, view.curves);
     }
-    let newest = view.lines[view.lines.len().saturating_sub(usize::from(said.height))..].iter();
-    frame.render_widget(Paragraph::new(newest.map(|line| spoken(line)).collect::<Vec<_>>()), said);
-    frame.render_widget(footer(view, plan.missing), foot);
+    newest_lines(frame, said, view.lines);
+    frame.render_widget(footer(view.keys, view.notice, plan.missing), foot);
+}
+
+/// Draws what goes on before there is a run.
+pub fn draw_stage(frame: &mut Frame, what: &str, lines: &[String], keys: &[Help], notice: &str) {
+    let rows = [Constraint::Length(3), Constraint::Min(0), Constraint::Length(1)];
+    let [head, body, foot] = Layout::vertical(rows).areas(frame.area());
+    frame.render_widget(Line::styled(what.to_owned(), HEAD), head);
+    newest_lines(frame, body, lines);
+    frame.render_widget(footer(keys, notice, 0), foot);
+}
+
+fn newest_lines(frame: &mut Frame, area: Rect, lines: &[String]) {
+    let newest = lines[lines.len().saturating_sub(usize::from(area.height))..].iter();
+    frame.render_widget(Paragraph::new(newest.map(|line| spoken(line)).collect::<Vec<_>>()), area);
 }
 
 fn header(frame: &mut Frame, area: Rect, overview: &Overview) {
@@ -84,7 +98,7 @@ fn facts(overview: &Overview) -> Vec<String> {
     facts
 }
 
-fn curves(frame: &mut Frame, area: Rect, plan: &Plan, history: &History) {
+fn curves(frame: &mut Frame, area: Rect, plan: &Plan, history: &Curves) {
     let [upper, lower] =
         Layout::vertical([Constraint::Length(plan.chart_rows), Constraint::Min(0)]).areas(area);
     let rows = plan.charts.chunks(plan.chart_columns);
@@ -104,8 +118,8 @@ fn curves(frame: &mut Frame, area: Rect, plan: &Plan, history: &History) {
 }
 
 /// A metric as a chart.
-fn panel(frame: &mut Frame, area: Rect, metric: &str, history: &History) {
-    let curves = [history.curve(metric)];
+fn panel(frame: &mut Frame, area: Rect, metric: &str, history: &Curves) {
+    let curves = [history.curve(metric, Axis::Timesteps)];
     let (x, y) = (chart::range(&curves, |p| p.0), chart::range(&curves, |p| p.1));
     let title = match curves[0].last() {
         Some((_, value)) => format!(" {metric}  {} ", number(*value)),
@@ -115,15 +129,15 @@ fn panel(frame: &mut Frame, area: Rect, metric: &str, history: &History) {
         Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(CURVE).data(&curves[0]);
     let plot = Chart::new(vec![line])
         .block(Block::bordered().border_style(DIM).title(Span::styled(title, HEAD)))
-        .x_axis(Axis::default().bounds([x.0, x.1]))
-        .y_axis(Axis::default().bounds([y.0, y.1]).style(DIM).labels([number(y.0), number(y.1)]));
+        .x_axis(widgets::Axis::default().bounds([x.0, x.1]))
+        .y_axis(widgets::Axis::default().bounds([y.0, y.1]).style(DIM).labels([number(y.0), number(y.1)]));
     frame.render_widget(plot, area);
 }
 
 /// A metric in one line of `width` characters: name, newest value, curve.
-fn small(metric: &str, longest_name: usize, history: &History, width: usize) -> Line<'static> {
+fn small(metric: &str, longest_name: usize, history: &Curves, width: usize) -> Line<'static> {
     let name_width = longest_name.min(width.saturating_sub(VALUE_WIDTH + LEAST_CURVE + 2)).max(1);
-    let curve = history.curve(metric);
+    let curve = history.curve(metric, Axis::Timesteps);
     let value = curve.last().map_or(String::new(), |(_, value)| number(*value));
     let name: String = match metric.chars().count() {
         length if length > name_width => metric.chars().take(name_width - 1).chain(['…']).collect(),
@@ -142,18 +156,7 @@ fn small(metric: &str, longest_name: usize, history: &History, width: usize) -> 
 
 /// Four significant digits, in at most nine characters.
 fn number(value: f64) -> String {
-    let size = value.abs();
-    if size == 0.0 {
-        "0".into()
-    } else if !(1e-4..1e7).contains(&size) {
-        format!("{value:.2e}")
-    } else if size >= 1e4 {
-        let sign = if value < 0.0 { "-" } else { "" };
-        format!("{sign}{}", thousands(size.round() as u64))
-    } else {
-        let decimals = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
-        format!("{value:.decimals$}")
-    }
+    significant(value, 4)
 }
 
 fn spoken(line: &str) -> Line<'_> {
@@ -161,14 +164,14 @@ fn spoken(line: &str) -> Line<'_> {
     Line::styled(line, style)
 }
 
-fn footer<'a>(view: &View<'a>, missing: usize) -> Line<'a> {
+fn footer<'a>(keys: &[Help], notice: &'a str, missing: usize) -> Line<'a> {
     let mut spans: Vec<Span> = Vec::new();
-    for (key, what) in view.keys {
+    for (key, what) in keys {
         spans.push(Span::styled(*key, HEAD));
         spans.push(format!(" {what}   ").into());
     }
-    if !view.notice.is_empty() {
-        spans.push(Span::styled(view.notice, WARNING));
+    if !notice.is_empty() {
+        spans.push(Span::styled(notice, WARNING));
     } else if missing > 0 {
         spans.push(Span::styled(format!("{missing} more metrics in a larger window"), DIM));
     }
@@ -184,17 +187,10 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn numbers_are_short() {
-        let texts = [0.0, 0.123456, -0.00123456, 12.3456, 1234.56, -98765.4, 1.5e-7, 2e9].map(number);
-        assert_eq!(texts, ["0", "0.1235", "-0.001235", "12.35", "1235", "-98,765", "1.50e-7", "2.00e9"]);
-        assert!(texts.iter().all(|text| text.len() <= 9));
-    }
-
-    #[test]
     fn the_screen_shows_progress_curves_lines_and_keys_at_any_size() {
         let dir = tempfile::tempdir().unwrap();
-        let rows = "{\"timesteps\":10,\"entropy\":1.5,\"reward/kill\":0.25}\n\
-                    {\"timesteps\":20,\"entropy\":1.25,\"reward/kill\":0.5}\n";
+        let rows = "{\"timesteps\":10,\"train/entropy\":1.5,\"reward/kill\":0.25}\n\
+                    {\"timesteps\":20,\"train/entropy\":1.25,\"reward/kill\":0.5}\n";
         fs::write(dir.path().join("metrics.jsonl"), rows).unwrap();
         let status = Status {
             state: State::Running,
@@ -203,6 +199,7 @@ mod tests {
             timesteps: 20,
             total_timesteps: 80,
             episodes: 3,
+            mean_return: None,
             steps_per_second: 2.0,
             start_time: now(),
             last_heartbeat: now(),
@@ -212,15 +209,15 @@ mod tests {
         };
         status.write(dir.path()).unwrap();
         let overview = Overview { life: Life::Running, ..Overview::of(dir.path()).unwrap() };
-        let history = History::read(dir.path()).unwrap();
+        let curves = Curves::read(dir.path()).unwrap();
         let lines = ["one".to_string(), "warning: two".into()];
-        let keys = [("q", "stop cleanly"), ("s", "save now")];
+        let keys = [("q", "close this view"), ("s", "save now")];
         for (width, height) in [(120, 40), (80, 24), (10, 3), (1, 1)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            for asked in [&[][..], &["entropy".to_string(), "pg_loss".into()]] {
+            for asked in [&[][..], &["train/entropy".to_string(), "train/pg_loss".into()]] {
                 let view = View {
                     overview: &overview,
-                    history: &history,
+                    curves: &curves,
                     asked,
                     lines: &lines,
                     keys: &keys,
@@ -232,10 +229,10 @@ mod tests {
                     "20 of 80 timesteps  25.0%",
                     "2 steps/s  ·  30s left",
                     "300 MiB  ·  40 MiB on the device",
-                    "entropy  1.250",
-                    if asked.is_empty() { "reward/kill    0.5000" } else { "pg_loss" },
+                    "train/entropy  1.250",
+                    if asked.is_empty() { "reward/kill    0.5000" } else { "train/pg_loss" },
                     "warning: two",
-                    "q stop cleanly   s save now",
+                    "q close this view   s save now",
                 ];
                 for part in parts.into_iter().filter(|_| width >= 80) {
                     assert!(text.contains(part), "no {part:?} in\n{text}");

@@ -3,29 +3,36 @@
 //! A line needs one row and shows what a chart shows but the axes. So there are as many rows of charts as leave room for
 //! all other metrics as lines, and at least one; what is left over goes to lines that are extra, then to the charts.
 
-use crate::trainer::History;
+use crate::trainer::history::Curves;
 
 /// What is drawn as a chart, where there is room; the most important first.
 const CHARTS: [&str; 12] = [
-    "mean_episode_return",
+    "train/mean_episode_return",
     "eval/mean_return",
-    "entropy",
-    "mean_episode_length",
-    "pg_loss",
-    "vf_loss",
-    "approx_kl",
-    "clip_frac",
-    "steps_per_second",
-    "mean_reward",
-    "total_loss",
-    "num_episodes",
+    "train/entropy",
+    "train/mean_episode_length",
+    "train/pg_loss",
+    "train/vf_loss",
+    "train/approx_kl",
+    "train/clip_frac",
+    "time/steps_per_second",
+    "train/mean_reward",
+    "train/total_loss",
+    "train/num_episodes",
 ];
 /// What comes after those, by the beginning of its name; then all the rest but what is extra.
 const GROUPS: [&str; 3] = ["actions/", "reward/", "stats/"];
 /// What an evaluation says beside its return: shown where there is room for more than charts.
 const EXTRA: &str = "eval/";
-/// What is no curve of its own: the x axis, clocks, and a second name of the entropy.
-const HIDDEN: [&str; 4] = ["update", "timesteps", "wall_seconds", "ent_loss"];
+/// What is no curve of its own: x axes, clocks, what others say as well.
+const HIDDEN: [&str; 6] = [
+    "update",
+    "timesteps",
+    "time/wall_seconds",
+    "time/updates_per_second",
+    "train/num_timesteps",
+    "train/ent_loss",
+];
 
 /// The least size of a chart and of a line.
 const CHART_WIDTH: u16 = 38;
@@ -48,7 +55,7 @@ pub struct Plan {
 }
 
 /// The metrics of a run in the order of their importance.
-pub fn in_order(history: &History) -> Vec<String> {
+pub fn in_order(curves: &Curves) -> Vec<String> {
     let rank = |name: &str| match CHARTS.iter().position(|chart| *chart == name) {
         Some(rank) => rank,
         None if name.starts_with(EXTRA) => usize::MAX,
@@ -58,7 +65,7 @@ pub fn in_order(history: &History) -> Vec<String> {
         }
     };
     let mut names: Vec<String> =
-        history.names().filter(|name| !HIDDEN.contains(name)).map(String::from).collect();
+        curves.names().into_iter().filter(|name| !HIDDEN.contains(name)).map(String::from).collect();
     names.sort_by_key(|name| rank(name)); // stable: by name within a group
     names
 }

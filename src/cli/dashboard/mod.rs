@@ -7,33 +7,32 @@ mod draw;
 mod layout;
 mod screen;
 
-use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
+use anyhow::Result;
 
-pub use draw::draw;
+pub use draw::{draw, draw_stage};
 pub use screen::Screen;
 
 use super::runs::chart;
-use super::terminal::next_event;
-use crate::config::UsageError;
-use crate::trainer::History;
-use crate::trainer::history::Follower;
+use super::terminal::{Key, Terminal};
+use crate::trainer::history::{Curves, Follower};
 use crate::trainer::overview::Overview;
+
+/// A key and what it does.
+pub type Help = (&'static str, &'static str);
 
 /// What is on the screen.
 pub struct View<'a> {
     pub overview: &'a Overview,
-    pub history: &'a History,
+    pub curves: &'a Curves,
     /// The metrics that are asked for; none: all.
     pub asked: &'a [String],
     /// What was said last, the newest line at the end.
     pub lines: &'a [String],
     /// What the keys do.
-    pub keys: &'a [(&'static str, &'static str)],
+    pub keys: &'a [Help],
     /// What the last key has done, in its place.
     pub notice: &'a str,
 }
@@ -77,88 +76,129 @@ impl Followed {
         &self.overview
     }
 
-    pub fn history(&self) -> &History {
-        self.follower.history()
+    pub fn curves(&self) -> &Curves {
+        self.follower.curves()
     }
 
-    /// Refuses names of metrics that the run does not have, once it has any.
-    pub fn check(&self, asked: &[String]) -> Result<()> {
-        if self.history().is_empty() {
-            return Ok(());
+    /// The full names of the metrics that are asked for. Refuses those that the run does not have, once it has any.
+    pub fn resolve(&self, asked: &[String]) -> Result<Vec<String>> {
+        if asked.is_empty() || self.curves().is_empty() {
+            return Ok(asked.to_vec());
         }
-        chart::metrics(asked, std::slice::from_ref(self.history())).map(drop)
+        chart::metrics(asked, std::slice::from_ref(self.curves()))
     }
 }
 
-/// Refuses a full screen where there is none; `instead` says what to do.
-///
-/// # Errors
-/// A [`UsageError`].
-pub fn check_terminal(command: &str, instead: &str) -> Result<()> {
-    let complaint = || UsageError(format!("{command} needs a terminal; {instead}"));
-    ensure!(stdout().is_terminal(), complaint());
-    Ok(())
-}
-
-/// What a person wants.
+/// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
-    Char(char),
-    Escape,
-    /// Ctrl-C, which is no signal while the terminal is a screen.
+enum Wish {
+    /// To close the screen, and nothing else.
+    Leave,
+    Save,
+    Stop,
+    /// Ctrl-C.
     Interrupt,
-    /// The window has another size.
-    Resize,
+    Nothing,
 }
 
-/// The next key, if one comes in time.
-fn next_key(timeout: Duration) -> Result<Option<Key>> {
-    let Some(event) = next_event(timeout)? else { return Ok(None) };
-    Ok(match event {
-        Event::Key(key) if key.kind == KeyEventKind::Release => None,
-        Event::Key(key) => match key.code {
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Interrupt),
-            KeyCode::Char(letter) => Some(Key::Char(letter)),
-            KeyCode::Esc => Some(Key::Escape),
-            _ => None,
-        },
-        Event::Resize(..) => Some(Key::Resize),
-        _ => None,
-    })
+/// The keys, of which that for stopping asks once more.
+#[derive(Debug, Default)]
+struct Keys {
+    asking: bool,
 }
 
-/// Shows a run of another process until the user leaves. `lines` reads what the run has to say; `ask` does what a key
-/// asks for and says what it did.
+impl Keys {
+    /// What the keys do now. A run that has ended can neither be saved nor stopped.
+    fn shown(&self, is_live: bool) -> &'static [Help] {
+        match (is_live, self.asking) {
+            (true, true) => &[("y", "save and stop the run"), ("any other key", "go on")],
+            (true, false) => &[("q", "close this view"), ("s", "save now"), ("x", "stop the run")],
+            (false, _) => &[("q", "close this view")],
+        }
+    }
+
+    fn press(&mut self, key: Key, is_live: bool) -> Wish {
+        let asked = std::mem::take(&mut self.asking);
+        match key {
+            Key::Char('y') if asked && is_live => Wish::Stop,
+            Key::Interrupt => Wish::Interrupt,
+            Key::Resize => {
+                self.asking = asked;
+                Wish::Nothing
+            }
+            _ if asked && is_live => Wish::Nothing,
+            Key::Char('q') | Key::Escape => Wish::Leave,
+            Key::Char('s') if is_live => Wish::Save,
+            Key::Char('x') if is_live => {
+                self.asking = true;
+                Wish::Nothing
+            }
+            _ => Wish::Nothing,
+        }
+    }
+}
+
+/// What a screen in another process can ask of a run, and what it has to say.
+pub trait Reach {
+    /// What the run has said.
+    fn lines(&self) -> Vec<String>;
+
+    /// Asks for a checkpoint. Gives what to say about it.
+    fn save(&self, overview: &Overview) -> Result<String>;
+
+    /// Asks the run to end. Gives what to say about it.
+    fn stop(&self, overview: &Overview) -> Result<String>;
+}
+
+/// Shows a run of another process until the user leaves.
 ///
 /// # Errors
 /// A terminal that cannot be used, or files that cannot be read. The terminal is restored in any case.
-pub fn watch(
-    directory: &Path,
-    asked: &[String],
-    keys: &[(&'static str, &'static str)],
-    lines: impl Fn() -> Vec<String>,
-    ask: impl Fn(char, &Overview) -> Result<Option<String>>,
-) -> Result<()> {
+pub fn watch(directory: &Path, asked: &[String], run: &dyn Reach) -> Result<()> {
     let mut followed = Followed::new(directory)?;
-    followed.check(asked)?;
-    let mut terminal = screen::Terminal::open()?;
-    let mut notice = String::new();
+    followed.resolve(asked)?;
+    let mut terminal = Terminal::open()?;
+    let (mut keys, mut notice) = (Keys::default(), String::new());
     loop {
         followed.refresh()?;
-        followed.check(asked)?;
+        let asked = followed.resolve(asked)?;
+        let is_live = followed.overview().life.is_live();
         let view = View {
             overview: followed.overview(),
-            history: followed.history(),
-            asked,
-            lines: &lines(),
-            keys,
+            curves: followed.curves(),
+            asked: &asked,
+            lines: &run.lines(),
+            keys: keys.shown(is_live),
             notice: &notice,
         };
         terminal.draw(|frame| draw(frame, &view))?;
-        match next_key(REFRESH)? {
-            Some(Key::Char('q') | Key::Escape | Key::Interrupt) => return Ok(()),
-            Some(Key::Char(letter)) => notice = ask(letter, followed.overview())?.unwrap_or(notice),
-            Some(Key::Resize) | None => {}
+        let Some(key) = terminal.key(REFRESH)? else { continue };
+        match keys.press(key, is_live) {
+            Wish::Leave | Wish::Interrupt => return Ok(()),
+            Wish::Save => notice = run.save(followed.overview())?,
+            Wish::Stop => notice = run.stop(followed.overview())?,
+            Wish::Nothing => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_stopped_when_it_is_asked_for_twice_and_never_by_leaving() {
+        let mut keys = Keys::default();
+        let mut press = |key: char, is_live| keys.press(Key::Char(key), is_live);
+        assert_eq!(
+            [press('q', true), press('s', true), press('y', true)],
+            [Wish::Leave, Wish::Save, Wish::Nothing]
+        );
+        assert_eq!([press('x', true), press('q', true), press('y', true)], [Wish::Nothing; 3]);
+        assert_eq!([press('x', true), press('y', true)], [Wish::Nothing, Wish::Stop]);
+        assert_eq!([press('x', false), press('y', false), press('s', false)], [Wish::Nothing; 3]);
+        assert_eq!(keys.press(Key::Interrupt, true), Wish::Interrupt);
+        keys.press(Key::Char('x'), true);
+        assert!(keys.shown(true)[0].0 == "y" && keys.shown(false) == [("q", "close this view")]);
     }
 }

@@ -1,47 +1,23 @@
 //! The screen of a run in this process, on a thread of its own.
 
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Followed, Key, View, draw, next_key};
+use super::{Followed, Keys, View, Wish, draw, draw_stage};
+use crate::cli::terminal::Terminal;
+use crate::output::tell;
+use crate::trainer::INTERRUPTED;
 use crate::trainer::live::{Event, Live, Remote, connect};
-use crate::trainer::{INTERRUPTED, tell};
+use crate::trainer::readable::duration;
 
 /// Longest time between two looks at keys and signals; the screen is drawn at most so often.
 const TICK: Duration = Duration::from_millis(100);
 /// Lines that are kept, to be told again once the screen is gone.
 const MOST_LINES: usize = 1000;
-
-const KEYS: [(&str, &str); 2] = [("q", "stop cleanly"), ("s", "save now")];
-
-/// The terminal as a screen; restored when dropped, also by a panic.
-pub struct Terminal(DefaultTerminal);
-
-impl Terminal {
-    /// Takes the terminal.
-    ///
-    /// # Errors
-    /// One line: it cannot be used.
-    pub fn open() -> Result<Self> {
-        Ok(Self(ratatui::try_init().context("cannot use the terminal as a screen")?))
-    }
-
-    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> Result<()> {
-        self.0.draw(draw).context("cannot draw on the terminal")?;
-        Ok(())
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        ratatui::restore();
-    }
-}
 
 /// The screen's thread. Dropping this waits for its end, after which the terminal is as it was.
 pub struct Screen {
@@ -60,8 +36,10 @@ impl Screen {
         let shown = Shown {
             remote,
             signals,
+            stage: None,
             followed: None,
             lines: Vec::new(),
+            keys: Keys::default(),
             notice: String::new(),
             stopping: false,
         };
@@ -81,62 +59,72 @@ impl Drop for Screen {
 struct Shown {
     remote: Remote,
     signals: Signals,
+    /// What goes on before the run begins, and since when.
+    stage: Option<(String, Instant)>,
     /// The run, once it has begun.
     followed: Option<Followed>,
     lines: Vec<String>,
+    keys: Keys,
     notice: String,
     /// Whether the run has been asked to stop.
     stopping: bool,
 }
 
 impl Shown {
-    /// Shows the run until it ends. If the terminal fails, the run goes on and its lines go to stderr.
+    /// Shows the run until it ends. If the screen is closed or the terminal fails, the run goes on and is told in lines.
     fn run(mut self, mut terminal: Terminal) {
         let shown = self.show(&mut terminal);
         drop(terminal);
         self.lines.iter().for_each(|line| tell(line));
-        if let Err(error) = shown {
-            tell(&format!("warning: the dashboard ended: {error:#}; the run goes on"));
-            self.listen();
+        match shown {
+            Ok(false) => return,
+            Ok(true) => tell("the view is closed, the run goes on; Ctrl-C saves and stops it"),
+            Err(error) => tell(&format!("warning: the dashboard ended: {error:#}; the run goes on")),
         }
+        self.listen();
     }
 
-    fn show(&mut self, terminal: &mut Terminal) -> Result<()> {
-        while self.take_events()? {
+    /// Says whether the run goes on: the screen was closed.
+    fn show(&mut self, terminal: &mut Terminal) -> Result<bool> {
+        while self.take_events(|_| ())? {
             self.take_signals(Some(terminal));
+            let is_live = self.followed.as_ref().is_none_or(|followed| followed.overview().life.is_live());
+            let keys = self.keys.shown(is_live);
             if let Some(followed) = &mut self.followed {
                 followed.refresh()?;
                 let view = View {
                     overview: followed.overview(),
-                    history: followed.history(),
+                    curves: followed.curves(),
                     asked: &[],
                     lines: &self.lines,
-                    keys: &KEYS,
+                    keys,
                     notice: &self.notice,
                 };
                 terminal.draw(|frame| draw(frame, &view))?;
+            } else if let Some((what, since)) = &self.stage {
+                let what = format!("{what}  {}", duration(since.elapsed().as_secs_f64()));
+                terminal.draw(|frame| draw_stage(frame, &what, &self.lines, keys, &self.notice))?;
             }
-            match next_key(TICK)? {
-                Some(Key::Char('q')) => self.stop(),
-                Some(Key::Char('s')) => {
+            let Some(key) = terminal.key(TICK)? else { continue };
+            match self.keys.press(key, is_live) {
+                Wish::Leave => return Ok(true),
+                Wish::Stop => self.stop(),
+                Wish::Save => {
                     self.remote.save();
                     self.notice = "the run saves after its chunk".into();
                 }
-                Some(Key::Interrupt) if self.stopping => leave(Some(terminal)),
-                Some(Key::Interrupt) => self.stop(),
-                _ => {}
+                Wish::Interrupt if self.stopping => leave(Some(terminal)),
+                Wish::Interrupt => self.stop(),
+                Wish::Nothing => {}
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Only tells what the run says.
     fn listen(&mut self) {
         loop {
-            self.lines.clear();
-            let goes_on = self.take_events();
-            self.lines.iter().for_each(|line| tell(line));
-            match goes_on {
+            match self.take_events(tell) {
                 Ok(false) => return,
                 _ => thread::sleep(TICK), // that its files cannot be read does not matter any more
             }
@@ -144,12 +132,18 @@ impl Shown {
         }
     }
 
-    /// Takes in what the run has told. Says whether it goes on.
-    fn take_events(&mut self) -> Result<bool> {
+    /// Takes in what the run has told, and gives each line of it to `told`. Says whether the run goes on.
+    fn take_events(&mut self, told: impl Fn(&str)) -> Result<bool> {
         while let Some(event) = self.remote.next() {
             match event {
+                Event::Stage(what) => {
+                    told(&format!("{what} ..."));
+                    self.stage = Some((what, Instant::now()));
+                }
                 Event::Begun(directory) => self.followed = Some(Followed::new(&directory)?),
+                Event::Row(line) => told(&line),
                 Event::Line(line) => {
+                    told(&line);
                     self.lines.push(line);
                     let surplus = self.lines.len().saturating_sub(MOST_LINES);
                     self.lines.drain(..surplus);
@@ -181,7 +175,7 @@ impl Shown {
 /// Restores the terminal and ends the process, whatever else it does.
 fn leave(terminal: Option<&mut Terminal>) -> ! {
     if terminal.is_some() {
-        ratatui::restore();
+        let _ = ratatui::try_restore();
     }
     signal_hook::low_level::exit(INTERRUPTED)
 }

@@ -1,33 +1,52 @@
 //! Curves as text, and which ones to draw.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 
-use crate::config::{UsageError, nearest};
-use crate::trainer::History;
+use crate::config::UsageError;
+use crate::trainer::find::nearest;
+use crate::trainer::history::Curves;
 
 /// Points of x and y, by x.
 pub type Curve = Vec<(f64, f64)>;
 
 /// What is drawn unless something else is asked for, if the runs have it.
-const USUAL: [&str; 7] =
-    ["mean_episode_return", "mean_episode_length", "entropy", "pg_loss", "vf_loss", "approx_kl", "clip_frac"];
+const USUAL: [&str; 7] = [
+    "train/mean_episode_return",
+    "train/mean_episode_length",
+    "train/entropy",
+    "train/pg_loss",
+    "train/vf_loss",
+    "train/approx_kl",
+    "train/clip_frac",
+];
 
 /// The metrics to draw: those asked for, or the usual ones.
 ///
 /// # Errors
 /// A [`UsageError`] for a metric that no run has.
-pub fn metrics(asked: &[String], histories: &[History]) -> Result<Vec<String>> {
-    let known = |name: &str| histories.iter().any(|history| history.column(name).is_some());
-    if let Some(name) = asked.iter().find(|name| !known(name)) {
-        let mut names: Vec<String> =
-            histories.iter().flat_map(|history| history.names()).map(String::from).collect();
-        names.sort();
-        names.dedup();
-        let hint = nearest(name, &names).map_or(String::new(), |name| format!("; did you mean {name}?"));
-        bail!(UsageError(format!("there is no metric {name} in these runs{hint}")));
+pub fn metrics(asked: &[String], runs: &[Curves]) -> Result<Vec<String>> {
+    let names: BTreeSet<&str> = runs.iter().flat_map(Curves::names).collect();
+    if asked.is_empty() {
+        return Ok(USUAL.into_iter().filter(|name| names.contains(name)).map(String::from).collect());
     }
-    let usual = || USUAL.into_iter().filter(|name| known(name)).map(String::from).collect();
-    Ok(if asked.is_empty() { usual() } else { asked.to_vec() })
+    asked.iter().map(|name| Ok(resolve(name, &names)?.to_owned())).collect()
+}
+
+/// The metric of that name: `train/entropy`, or `entropy` where no other group has one.
+fn resolve<'a>(asked: &str, names: &BTreeSet<&'a str>) -> Result<&'a str> {
+    if let Some(name) = names.get(asked) {
+        return Ok(name);
+    }
+    let short = |name: &str| name.split_once('/').map_or(name, |(_, rest)| rest).to_owned();
+    let so_called: Vec<&str> = names.iter().copied().filter(|name| short(name) == asked).collect();
+    if let [name] = so_called[..] {
+        return Ok(name);
+    }
+    let all: Vec<String> = names.iter().flat_map(|name| [name.to_string(), short(name)]).collect();
+    let hint = nearest(asked, &all).map_or(String::new(), |name| format!("; did you mean {name}?"));
+    bail!(UsageError(format!("there is no metric {asked} in these runs{hint}")))
 }
 
 /// The smallest and the largest coordinate of all curves, not quite equal; 0 to 1 if there are no points.

@@ -6,22 +6,27 @@ use anyhow::Result;
 use clap::Args;
 use toml::{Table, Value};
 
-use crate::trainer::{History, run_dir};
+use crate::trainer::history::{Axis, Curves};
+use crate::trainer::readable::{ABSENT, significant};
+use crate::trainer::run_dir;
 
 use super::chart::{self, Curve};
-use super::find;
+use super::subject::Subject;
 use crate::cli::print_line;
 
 /// Which runs to compare.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// A run directory, the name of a run, or "latest"
+    /// A run: its name, its directory, a file in it or "latest"; or a group of --num-seeds, of which the mean is drawn
     a: String,
     /// Another one
     b: String,
-    /// Metrics to draw [default: return, length, entropy, losses, approx_kl, clip_frac]
-    #[arg(long = "metric", value_name = "NAME")]
+    /// Metrics to draw, separated by commas [default: return, length, entropy, losses, approx_kl, clip_frac]
+    #[arg(long = "metric", value_name = "NAMES", value_delimiter = ',')]
     metrics: Vec<String>,
+    /// What to draw them over
+    #[arg(long, value_name = "AXIS", default_value = "timesteps")]
+    x: Axis,
 }
 
 const WIDTH: usize = 48;
@@ -29,17 +34,16 @@ const HEIGHT: usize = 6;
 
 impl Compare {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
-        let [a, b] = [find(&self.a, checkpoint_dir)?, find(&self.b, checkpoint_dir)?];
-        let names = [&a, &b].map(|run| run_dir::name_of(run));
-        let configs = [run_dir::config(&a)?, run_dir::config(&b)?];
-        let histories = [History::read(&a)?, History::read(&b)?];
-        let metrics = chart::metrics(&self.metrics, &histories)?;
-        print_line(format_args!("{:>24}  {:<WIDTH$}  {}", "setting", names[0], names[1]))?;
+        let [a, b] = [Subject::named(&self.a, checkpoint_dir)?, Subject::named(&self.b, checkpoint_dir)?];
+        let configs = [run_dir::config(&a.directories[0])?, run_dir::config(&b.directories[0])?];
+        let all: Vec<Curves> = a.runs.iter().chain(&b.runs).cloned().collect();
+        let metrics = chart::metrics(&self.metrics, &all)?;
+        print_line(format_args!("{:>24}  {:<WIDTH$}  {}", "setting", a.name, b.name))?;
         for (key, [in_a, in_b]) in differences(&configs[0], &configs[1]) {
             print_line(format_args!("{key:>24}  {in_a:<WIDTH$}  {in_b}"))?;
         }
         for metric in metrics {
-            print_line(format_args!("\n{}", side_by_side(&metric, &histories)))?;
+            print_line(format_args!("\n{}", side_by_side(&metric, self.x, [&a, &b])))?;
         }
         Ok(())
     }
@@ -55,22 +59,27 @@ fn differences(a: &Table, b: &Table) -> Vec<(String, [String; 2])> {
 }
 
 /// The curves of a metric in both runs, drawn over the same ranges.
-fn side_by_side(metric: &str, histories: &[History; 2]) -> String {
-    let curves: Vec<Curve> = histories.iter().map(|history| history.curve(metric)).collect();
+fn side_by_side(metric: &str, axis: Axis, subjects: [&Subject; 2]) -> String {
+    let curves: Vec<Curve> = subjects.iter().map(|subject| subject.curve(metric, axis).mean).collect();
     let (x_range, y_range) = (chart::range(&curves, |p| p.0), chart::range(&curves, |p| p.1));
     let drawn: Vec<_> =
         curves.iter().map(|curve| chart::draw(curve, x_range, y_range, WIDTH, HEIGHT)).collect();
-    let last = |curve: &Curve| curve.last().map_or("-".into(), |(_, y)| format!("{metric} = {y:.4}"));
+    let last = |curve: &Curve| {
+        let value = curve.last().map_or(ABSENT.into(), |(_, y)| significant(*y, 4));
+        format!("{metric} = {value}")
+    };
     let mut text = format!("{:>24}  {:<WIDTH$}  {}", "", last(&curves[0]), last(&curves[1]));
     for (row, (left, right)) in drawn[0].iter().zip(&drawn[1]).enumerate() {
         let label = match row {
-            0 => format!("{:.4}", y_range.1),
-            row if row + 1 == HEIGHT => format!("{:.4}", y_range.0),
+            0 => significant(y_range.1, 4),
+            row if row + 1 == HEIGHT => significant(y_range.0, 4),
             _ => String::new(),
         };
         text += &format!("\n{label:>24} |{left:<WIDTH$} |{right}");
     }
-    text
+    let (from, to) = (chart::short(x_range.0), format!("{} {}", chart::short(x_range.1), axis.unit()));
+    let width = WIDTH - from.len();
+    text + &format!("\n{:>24}  {from}{to:>width$}  {from}{to:>width$}", "")
 }
 
 #[cfg(test)]

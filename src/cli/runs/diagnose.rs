@@ -13,14 +13,14 @@ use crate::cli::App;
 use crate::cli::learner::{Plan, build};
 use crate::config::Config;
 use crate::runtime::plugin;
-use crate::trainer::Checkpoint;
+use crate::trainer::{Checkpoint, Stage, find};
 
-use super::{find, print};
+use super::print;
 
 /// Which run to diagnose.
 #[derive(Debug, Args)]
 pub struct Diagnose {
-    /// A run directory, the name of a run, or "latest"
+    /// A run: its name, its directory, a file in it or "latest"
     run: String,
     /// PJRT plugin to load instead of searching for one
     #[arg(long, value_name = "FILE")]
@@ -29,22 +29,24 @@ pub struct Diagnose {
 
 impl Diagnose {
     pub fn run(&self, app: &App, checkpoint_dir: &Path) -> Result<()> {
-        let path = newest_kept(&find(&self.run, checkpoint_dir)?)?;
+        let path = newest_kept(&find::run(&self.run, checkpoint_dir)?)?;
         let mut checkpoint = Checkpoint::load(&path)?;
         let config = Config::stored(&checkpoint.config)?;
         let (run, ppo) = (&config.run, &config.ppo);
         let plugin = plugin::find(run.device, self.plugin.as_deref())?;
         let entry = app.find_env(&run.env)?;
+        let stage = Stage::begin("opening the device", None);
         let plan = Plan {
             program: app.name(),
             env: &entry,
             seed: run.seed,
-            total_updates: run.total_timesteps / ppo.batch_size() as u64,
+            total_updates: run.num_updates(ppo.batch_size() as u64),
             max_updates: 1,
             devices: config.devices(),
             deterministic: run.deterministic,
             plugin: &plugin,
             kernels: !run.no_kernels,
+            stage: &stage,
         };
         let (mut learner, _) = build(ppo, &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;
@@ -52,6 +54,7 @@ impl Diagnose {
         let env = (entry.make)();
         let first = Trouble::first_in(&learner.course(&plan.start(ppo, &*env))?);
         let metrics = learner.run(1)?.remove(0);
+        drop(stage);
         let update = checkpoint.progress.update;
         print(&format!("update {} repeated from {}", update + 1, path.display()))?;
         for line in non_finite(&checkpoint.state) {
@@ -60,10 +63,9 @@ impl Diagnose {
         if let Some(trouble) = &first {
             print(&format!("first: {trouble}"))?;
         }
-        for (name, value) in
-            learner.metric_names().iter().zip(&metrics).filter(|(_, value)| !value.is_finite())
+        for (metric, value) in learner.metrics().iter().zip(&metrics).filter(|(_, value)| !value.is_finite())
         {
-            print(&format!("in it: {name} is {value}"))?;
+            print(&format!("in it: {} is {value}", metric.name))?;
         }
         for line in non_finite(&learner.state()?) {
             print(&format!("after it: {line}"))?;

@@ -7,11 +7,12 @@ use clap::Args;
 
 use crate::output::tell;
 use crate::trainer::overview::{Life, Overview};
+use crate::trainer::readable::{ABSENT, count, duration, significant};
+use crate::trainer::run_dir;
 use crate::trainer::status::STATUS;
-use crate::trainer::{run_dir, thousands};
 
-use super::duration;
-use crate::cli::print_line;
+use crate::cli::table::table;
+use crate::cli::{print, print_line};
 
 /// Which runs to list, and how.
 #[derive(Debug, Args)]
@@ -43,12 +44,26 @@ impl List {
         for line in unreadable(checkpoint_dir) {
             tell(&format!("warning: {line}"));
         }
-        if !self.json {
-            shown.iter().try_for_each(|run| print_line(line(run)))?;
+        if !self.json && !shown.is_empty() {
+            let rows: Vec<_> = shown.into_iter().map(row).collect();
+            print(&table(&HEAD, &rows))?;
         }
         Ok(())
     }
 }
+
+const HEAD: [&str; 10] = [
+    "run",
+    "env",
+    ">seed",
+    "state",
+    ">timesteps",
+    ">done",
+    ">return",
+    ">steps/s",
+    ">time",
+    "last sign of life",
+];
 
 /// One line for each run that cannot be listed, because its status is damaged.
 fn unreadable(checkpoint_dir: &Path) -> Vec<String> {
@@ -58,28 +73,33 @@ fn unreadable(checkpoint_dir: &Path) -> Vec<String> {
     begun.filter_map(|run| Some(format!("{:#}", Overview::of(&run).err()?))).collect()
 }
 
-/// Name, state, progress, episodes, rate, duration, process; and what is wrong.
-fn line(run: &Overview) -> String {
+/// The cells of a run.
+fn row(run: &Overview) -> Vec<String> {
     let status = &run.status;
-    let progress =
-        format!("{}/{} ({:.1}%)", status.timesteps, status.total_timesteps, 100.0 * run.progress());
-    let mut line = format!(
-        "  {:<40} {:<10} step={progress:<28}  ep={:<8}  {:>12} steps/s  [{}]",
-        run.run,
-        run.life.as_str(),
-        status.episodes,
-        thousands(status.steps_per_second as u64),
-        duration(run.duration_seconds),
-    );
+    let setting = |name: &str| {
+        let config = run_dir::config(&run.directory).ok()?;
+        let value = config.get(name)?;
+        Some(value.as_str().map_or_else(|| value.to_string(), String::from))
+    };
+    let setting = |name: &str| setting(name).unwrap_or(ABSENT.into());
+    let steps = |steps: u64| count(steps as f64);
+    let mut last = format!("{} ago", duration(run.silence_seconds));
     if let Some(pid) = run.pid {
-        line += &format!("  (pid={pid})");
+        last += &format!(" (pid={pid})");
     }
-    match (run.life, &status.error) {
-        (Life::Stale | Life::Dead, _) => {
-            line += &format!("  no sign of life for {}", duration(run.silence_seconds));
-        }
-        (Life::Failed, Some(error)) => line += &format!("  {error}"),
-        _ => line += &format!("  {} ago", duration(run.silence_seconds)),
+    if let (Life::Failed, Some(error)) = (run.life, &status.error) {
+        last += &format!("  {error}");
     }
-    line
+    vec![
+        run.run.clone(),
+        setting("env"),
+        setting("seed"),
+        run.life.as_str().into(),
+        format!("{}/{}", steps(status.timesteps), steps(status.total_timesteps)),
+        format!("{:.0}%", (100.0 * run.progress()).floor()),
+        significant(run.mean_return().unwrap_or(f64::NAN), 4),
+        count(status.steps_per_second),
+        duration(run.duration_seconds),
+        last,
+    ]
 }

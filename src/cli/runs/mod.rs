@@ -8,17 +8,16 @@ mod plot;
 mod remove;
 mod show;
 mod stop;
+mod subject;
 mod watch;
 
 use std::io::{ErrorKind, Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use crate::cli::App;
-use crate::config::{UsageError, nearest};
-use crate::trainer::run_dir;
 
 /// What to do with which runs.
 #[derive(Debug, Args)]
@@ -46,7 +45,7 @@ enum Action {
     Rm(remove::Remove),
     /// Repeat the update at which a run met a value that is not finite, and say where it stands
     Diagnose(diagnose::Diagnose),
-    /// Draw the curves of runs into an SVG file
+    /// Draw the curves of runs into an SVG or PNG file
     Plot(plot::Plot),
 }
 
@@ -59,7 +58,7 @@ pub fn command() -> Command {
 /// Does it.
 ///
 /// # Errors
-/// One line; a [`UsageError`] for a name that is no run.
+/// One line; [`find::Unknown`](crate::trainer::find::Unknown) for a name that is no run.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let Runs { checkpoint_dir, action } = Runs::from_arg_matches(matches)?;
     match action {
@@ -74,71 +73,10 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     }
 }
 
-/// The directory of a run that is named by its path, its name, or as `latest`.
-fn find(run: &str, checkpoint_dir: &Path) -> Result<PathBuf> {
-    if run == "latest" {
-        return run_dir::latest(checkpoint_dir);
-    }
-    let candidates = [checkpoint_dir.join(run), PathBuf::from(run)];
-    if let Some(path) = candidates.into_iter().find(|path| run_dir::is_run(path)) {
-        return Ok(path);
-    }
-    let names = run_dir::names(checkpoint_dir);
-    let hint = match nearest(run, &names) {
-        Some(name) => format!("; did you mean {name}?"),
-        None => String::new(),
-    };
-    bail!(UsageError(format!("there is no run {run} in {}{hint}", checkpoint_dir.display())))
-}
-
 /// Prints a line on stdout. A reader that has seen enough (`| head`) is no error.
 fn print(line: &str) -> Result<()> {
     match writeln!(stdout(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
-    }
-}
-
-/// `1d 2h`, `2h 3m`, `3m 4s` or `4s`: the two largest units.
-pub(super) fn duration(seconds: f64) -> String {
-    let seconds = seconds.max(0.0) as u64;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        let texts = [0.0, 59.9, 61.0, 3600.0, 3_725.0, 100_000.0].map(duration);
-        assert_eq!(texts, ["0s", "59s", "1m 1s", "1h 0m", "1h 2m", "1d 3h"]);
-    }
-
-    #[test]
-    fn runs_are_found_by_path_name_and_latest() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["cartpole-jan05-26-1", "cartpole-jan05-26-2"] {
-            std::fs::create_dir(dir.path().join(name)).unwrap();
-            std::fs::write(dir.path().join(name).join("config.toml"), "").unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        std::fs::create_dir(dir.path().join("other")).unwrap();
-        let path = dir.path().join("cartpole-jan05-26-1");
-        assert_eq!(find("cartpole-jan05-26-1", dir.path()).unwrap(), path);
-        assert_eq!(find(path.to_str().unwrap(), Path::new("nowhere")).unwrap(), path);
-        assert!(find("latest", dir.path()).unwrap().ends_with("cartpole-jan05-26-2"));
-        let error = find("cartpole-jan05-26-3", dir.path()).unwrap_err();
-        assert!(
-            error.is::<UsageError>() && error.to_string().contains("did you mean cartpole-jan05-26-"),
-            "{error}"
-        );
-        assert!(find("other", dir.path()).is_err(), "a directory without a run");
     }
 }

@@ -9,14 +9,13 @@ use clap::Args;
 
 use crate::config::UsageError;
 use crate::output::{prompt, tell};
+use crate::trainer::find;
 use crate::trainer::run_dir;
-
-use super::find;
 
 /// Which runs to remove.
 #[derive(Debug, Args)]
 pub struct Remove {
-    /// Run directories or names of runs
+    /// Runs: names or directories
     #[arg(required = true)]
     runs: Vec<String>,
     /// Do not ask
@@ -28,7 +27,7 @@ impl Remove {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
         // All of them first: a typing error in the last name must not cost the others.
         let mut directories: Vec<PathBuf> =
-            self.runs.iter().map(|run| find(run, checkpoint_dir)).collect::<Result<_>>()?;
+            self.runs.iter().map(|run| find::run(run, checkpoint_dir)).collect::<Result<_>>()?;
         directories.sort();
         directories.dedup(); // a run that is named twice
         if !self.yes && !stdin().is_terminal() {

@@ -9,79 +9,165 @@ use serde_json::{Map, Value, json};
 
 use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::overview::Overview;
-use crate::trainer::{History, METRICS, run_dir, thousands};
+use crate::trainer::params::params_of_run;
+use crate::trainer::readable::{duration, significant};
+use crate::trainer::{History, METRICS, find, run_dir, thousands};
 
-use super::{duration, find};
+use super::watch::warnings;
 use crate::cli::{print, print_line};
 
 /// Which run to show.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// A run directory, the name of a run, or "latest"
+    /// A run: its name, its directory, a file in it or "latest"
     run: String,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
 }
 
+/// Settings that are of no interest once the run is there.
+const ELSEWHERE: [&str; 4] = ["checkpoint_dir", "run_name", "env", "seed"];
+/// Warnings that are shown, the newest.
+const MOST_WARNINGS: usize = 10;
+
 impl Show {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
-        let directory = find(&self.run, checkpoint_dir)?;
+        let directory = find::run(&self.run, checkpoint_dir)?;
         let overview = Overview::of(&directory)?;
         // A run that was stopped early has logged nothing; what is there must be readable.
         let has_logged = directory.join(METRICS).exists();
         let history = if has_logged { History::read(&directory)? } else { History::default() };
-        let newest = newest(&history);
-        let checkpoints: Vec<_> =
-            run_dir::checkpoints(&directory)?.into_iter().map(|(_, path)| path).collect();
         let meta: Map<String, Value> = fs::read(directory.join("meta.json"))
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok())
             .unwrap_or_default();
         if self.json {
-            let object =
-                json!({"status": overview, "meta": meta, "metrics": newest, "checkpoints": checkpoints});
+            let checkpoints: Vec<_> =
+                run_dir::checkpoints(&directory)?.into_iter().map(|(_, path)| path).collect();
+            let newest: Map<String, Value> =
+                newest(&history).map(|(name, value)| (name.into(), value.into())).collect();
+            let object = json!({
+                "status": overview,
+                "meta": meta,
+                "metrics": newest,
+                "checkpoints": checkpoints,
+                "warnings": warnings(&directory),
+            });
             return print_line(object);
         }
-        let status = &overview.status;
-        let mut text = String::new();
-        let mut field = |name: &str, value: String| text += &format!("{name:>24}  {value}\n");
-        field("run", overview.run.clone());
-        field("directory", directory.display().to_string());
-        field("state", overview.life.as_str().into());
-        if let Some(error) = &status.error {
-            field("error", error.clone());
-        }
-        field("updates", format!("{} of {}", thousands(status.update), thousands(status.num_updates)));
-        field(
-            "timesteps",
-            format!("{} of {}", thousands(status.timesteps), thousands(status.total_timesteps)),
-        );
-        field("episodes", thousands(status.episodes));
-        field("steps_per_second", thousands(status.steps_per_second as u64));
-        field("duration", duration(overview.duration_seconds));
-        field("last sign of life", format!("{} ago", duration(overview.silence_seconds)));
-        for (name, value) in &meta {
-            field(name, value.as_str().map_or_else(|| value.to_string(), String::from));
-        }
-        for (name, value) in &newest {
-            field(name, value.to_string());
-        }
-        if let Some(best) = history.best("eval/mean_return") {
-            field("best eval/mean_return", format!("{best} ({})", directory.join(BEST_PARAMS).display()));
-        }
-        for path in checkpoints {
-            field("checkpoint", path.display().to_string());
+        let sections = [
+            ("", state(&overview)),
+            ("Settings", settings(&directory)?),
+            ("Metrics, newest value", metrics(&history)),
+            ("Files", files(&directory, &history)?),
+            ("Where it comes from", origin(&meta)),
+        ];
+        let mut text: String = sections.iter().map(|(title, fields)| section(title, fields)).collect();
+        let warnings = warnings(&directory);
+        if !warnings.is_empty() {
+            text += &format!("\n{} warnings\n", warnings.len());
+            let newest = &warnings[warnings.len().saturating_sub(MOST_WARNINGS)..];
+            newest.iter().for_each(|line| text += &format!("  {}\n", line.trim_start_matches("warning: ")));
         }
         print(&text)
     }
 }
 
-/// The last logged value of each metric: of those of evaluations, that of the last evaluation.
-fn newest(history: &History) -> Map<String, Value> {
-    let last = |name: &str| {
-        let value = history.column(name)?.iter().rev().find(|value| !value.is_nan())?;
-        Some((name.to_string(), Value::from(*value)))
+type Fields = Vec<(String, String)>;
+
+fn section(title: &str, fields: &Fields) -> String {
+    if fields.is_empty() {
+        return String::new();
+    }
+    let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(16);
+    let mut text = if title.is_empty() { String::new() } else { format!("\n{title}\n") };
+    fields.iter().for_each(|(name, value)| text += &format!("  {name:<width$}  {value}\n"));
+    text
+}
+
+fn state(overview: &Overview) -> Fields {
+    let status = &overview.status;
+    let percent = 100.0 * overview.progress();
+    let of = |done: u64, total: u64| format!("{} of {}", thousands(done), thousands(total));
+    let mut fields = vec![
+        ("run", overview.run.clone()),
+        ("directory", overview.directory.display().to_string()),
+        ("state", overview.life.as_str().into()),
+    ];
+    fields.extend(status.error.clone().map(|error| ("error", error)));
+    fields.extend([
+        ("timesteps", format!("{} ({percent:.1}%)", of(status.timesteps, status.total_timesteps))),
+        ("updates", of(status.update, status.num_updates)),
+        ("episodes", thousands(status.episodes)),
+        ("return", significant(overview.mean_return().unwrap_or(f64::NAN), 4)),
+        ("speed", format!("{} steps/s", thousands(status.steps_per_second as u64))),
+        ("duration", duration(overview.duration_seconds)),
+        ("last sign of life", format!("{} ago", duration(overview.silence_seconds))),
+    ]);
+    named(fields)
+}
+
+fn settings(directory: &Path) -> Result<Fields> {
+    let config = run_dir::config(directory)?;
+    let first = ["env", "seed"].into_iter().filter_map(|key| Some((key.to_owned(), plain(config.get(key)?))));
+    let others = config.iter().filter(|(key, _)| !ELSEWHERE.contains(&key.as_str()));
+    Ok(first.chain(others.map(|(key, value)| (key.clone(), plain(value)))).collect())
+}
+
+fn plain(value: &toml::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+/// Four significant digits are enough for people; `--json` has them all.
+fn metrics(history: &History) -> Fields {
+    let counts = ["update", "timesteps"];
+    let text = |name: &str, value: f64| match counts.contains(&name) {
+        true => thousands(value as u64),
+        false => significant(value, 4),
     };
-    history.names().filter_map(last).collect()
+    newest(history).map(|(name, value)| (name.to_owned(), text(name, value))).collect()
+}
+
+/// The last logged value of each metric: of those of evaluations, that of the last evaluation.
+fn newest(history: &History) -> impl Iterator<Item = (&str, f64)> {
+    history.names().filter_map(|name| {
+        let value = history.column(name)?.iter().rev().find(|value| !value.is_nan())?;
+        Some((name, *value))
+    })
+}
+
+fn files(directory: &Path, history: &History) -> Result<Fields> {
+    let checkpoints = run_dir::checkpoints(directory)?;
+    let mut fields = Vec::new();
+    fields.extend(params_of_run(directory).map(|path| ("parameters", path.display().to_string())));
+    if let Some(best) = history.best("eval/mean_return") {
+        let path = directory.join(BEST_PARAMS);
+        fields
+            .push(("best", format!("{} (return {} in an evaluation)", path.display(), significant(best, 4))));
+    }
+    if let Some((_, newest)) = checkpoints.last() {
+        let others = match checkpoints.len() - 1 {
+            0 => String::new(),
+            count => format!(" and {count} before it"),
+        };
+        fields.push(("checkpoint", format!("{}{others}", newest.display())));
+    }
+    Ok(named(fields))
+}
+
+/// What `meta.json` says, but for what stands elsewhere.
+fn origin(meta: &Map<String, Value>) -> Fields {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("{} times", list.len()),
+        Value::Number(number) if number.is_f64() => significant(number.as_f64().unwrap_or(f64::NAN), 3),
+        other => other.to_string(),
+    };
+    let others = meta.iter().filter(|(key, value)| *key != "seed" && !value.is_null());
+    others.map(|(key, value)| (key.clone(), text(value))).collect()
+}
+
+fn named(fields: Vec<(&str, String)>) -> Fields {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -5,22 +5,21 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 
+use crate::output::tell;
+use crate::trainer::find;
 use crate::trainer::overview::{Life, Overview};
 use crate::trainer::run_dir::{self, STOP_FILE};
-use crate::trainer::tell;
-
-use super::find;
 
 /// Which run to stop.
 #[derive(Debug, Args)]
 pub struct Stop {
-    /// A run directory, the name of a run, or "latest"
+    /// A run: its name, its directory, a file in it or "latest"
     run: String,
 }
 
 impl Stop {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
-        let overview = Overview::of(&find(&self.run, checkpoint_dir)?)?;
+        let overview = Overview::of(&find::run(&self.run, checkpoint_dir)?)?;
         tell(&ask(&overview)?);
         Ok(())
     }
@@ -73,6 +72,7 @@ mod tests {
             timesteps: 100,
             total_timesteps: 400,
             episodes: 2,
+            mean_return: None,
             steps_per_second: 1.0,
             start_time: now(),
             last_heartbeat: now(),

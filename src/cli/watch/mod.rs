@@ -7,8 +7,7 @@ mod plain;
 mod screen;
 mod session;
 
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::io;
 
 use anyhow::{Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -16,28 +15,21 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::Choice;
 use crate::config::UsageError;
-use crate::output::tell;
+use crate::trainer::can_draw;
 
 use super::App;
 use super::device::Device;
-use super::player::{Player, env_help, newest_params};
+use super::player::{Player, Request, env_help};
 use session::Session;
 
 /// What to watch, and how.
 #[derive(Debug, Args)]
 struct Watch {
-    /// A file of parameters, a directory (its newest file), or `random` for uniformly random valid actions
-    #[arg(value_name = "PARAMS", required_unless_present = "latest", conflicts_with = "latest")]
-    params: Option<PathBuf>,
-    /// Take the newest parameters of all runs
+    #[command(flatten)]
+    request: Request,
+    /// The same as the name "latest"
     #[arg(long)]
     latest: bool,
-    /// Directory that holds the run directories, for --latest
-    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
-    checkpoint_dir: PathBuf,
-    /// Environment
-    #[arg(long, value_name = "NAME")]
-    env: Option<String>,
     /// Episodes to play
     #[arg(long, value_name = "N", default_value_t = 3)]
     episodes: usize,
@@ -58,7 +50,13 @@ struct Watch {
 }
 
 pub fn command(env: &str) -> Command {
-    Watch::augment_args(Command::new("watch")).mut_arg("env", |arg| arg.help(env_help(env))).about("Watch a policy play in the terminal").after_help(
+    let command = Watch::augment_args(Command::new("watch")).mut_arg("env", |arg| arg.help(env_help(env)));
+    // `--latest` stands for the name.
+    let command =
+        command.mut_arg("params", |arg| arg.required(false).default_value_if("latest", "true", "latest"));
+    let command =
+        command.mut_arg("params", |arg| arg.required_unless_present("latest").conflicts_with("latest"));
+    command.about("Watch a policy play in the terminal").after_help(
         "Keys: space pauses, n or the right arrow does one step, + and - change the speed, q quits. Where the output is \
          no terminal, every step is a block of plain text.",
     )
@@ -73,11 +71,12 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     watch.check().map_err(|error| UsageError(error.to_string()))?;
     let player = watch.player(app)?;
     let env = (player.env.make)();
-    let client = watch.device.open()?;
+    let (client, stage) = watch.device.open(&format!("tracing {}", player.env.name))?;
     let playback = Playback::new(&client, &*env, &player.policy)?;
     let mut session = Session::new(playback, &player.env, watch.seed, watch.episodes, watch.max_steps)?;
     let painter = player.env.painter();
-    if io::stdout().is_terminal() {
+    drop(stage);
+    if can_draw(&io::stdout()) {
         screen::run(&mut session, &*painter, watch.speed)?;
         super::print(&plain::summary(&session))
     } else {
@@ -108,13 +107,6 @@ impl Watch {
 
     fn player(&self, app: &App) -> Result<Player> {
         let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
-        match &self.params {
-            None => {
-                let newest = newest_params(&self.checkpoint_dir)?;
-                tell(&format!("watching {}", newest.display()));
-                Player::load(app, &newest, self.env.as_deref(), choice)
-            }
-            Some(request) => Player::named(app, request, self.env.as_deref(), choice),
-        }
+        Player::named(app, &self.request, choice)
     }
 }

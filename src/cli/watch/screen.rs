@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph};
-use ratatui::{DefaultTerminal, Frame};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::session::{Paid, Scene, Session};
-use crate::cli::terminal::next_event;
+use crate::cli::terminal::{Key, Terminal};
 use crate::envs::painter::{Painter, Picture};
 
 /// Longest time between two looks at the keys.
@@ -45,16 +44,16 @@ pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<(
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).context("cannot listen to signals")?;
     }
-    let mut screen = Screen::open()?;
+    let mut screen = Terminal::open()?;
     let mut control = Control { paused: false, speed };
     let mut shown = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let scene = session.scene();
         let picture = painter.paint(&scene.moment.frame());
-        screen.0.draw(|frame| draw(frame, scene, &picture, &control))?;
+        screen.draw(|frame| draw(frame, scene, &picture, &control))?;
         let rest = if scene.end.is_some() { REST } else { 1.0 / painter.pace() };
         let pause = Duration::from_secs_f64(rest / control.speed);
-        match control.wait(shown + pause)? {
+        match control.wait(&screen, shown + pause)? {
             Some(Wish::Quit) => break,
             Some(Wish::Step) => {}
             Some(Wish::Nothing) => continue,
@@ -67,44 +66,24 @@ pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<(
     Ok(())
 }
 
-/// The terminal as a screen; restored when dropped, also by a panic.
-struct Screen(DefaultTerminal);
-
-impl Screen {
-    fn open() -> Result<Screen> {
-        Ok(Screen(ratatui::try_init().context("cannot use the terminal; pipe the output for plain text")?))
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        ratatui::restore();
-    }
-}
-
 impl Control {
     /// Waits for a key until `due`, or for a tick.
-    fn wait(&mut self, due: Instant) -> Result<Option<Wish>> {
+    fn wait(&mut self, screen: &Terminal, due: Instant) -> Result<Option<Wish>> {
         let left = due.saturating_duration_since(Instant::now());
         let timeout = if self.paused { TICK } else { left.min(TICK) };
-        match next_event(timeout)? {
-            None => Ok(None),
-            Some(Event::Key(key)) if key.kind != KeyEventKind::Release => Ok(Some(self.press(key))),
-            Some(_) => Ok(Some(Wish::Nothing)), // a new size: draw again
-        }
+        Ok(screen.key(timeout)?.map(|key| self.press(key)))
     }
 
-    fn press(&mut self, key: KeyEvent) -> Wish {
-        match key.code {
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Wish::Quit,
-            KeyCode::Char('q') | KeyCode::Esc => return Wish::Quit,
-            KeyCode::Char('n') | KeyCode::Right => {
+    fn press(&mut self, key: Key) -> Wish {
+        match key {
+            Key::Char('q') | Key::Escape | Key::Interrupt => return Wish::Quit,
+            Key::Char('n') | Key::Right => {
                 self.paused = true;
                 return Wish::Step;
             }
-            KeyCode::Char(' ') => self.paused = !self.paused,
-            KeyCode::Char('+' | '=') => self.speed = (self.speed * 1.5).min(1000.0),
-            KeyCode::Char('-') => self.speed = (self.speed / 1.5).max(0.01),
+            Key::Char(' ') => self.paused = !self.paused,
+            Key::Char('+' | '=') => self.speed = (self.speed * 1.5).min(1000.0),
+            Key::Char('-') => self.speed = (self.speed / 1.5).max(0.01),
             _ => {}
         }
         Wish::Nothing
@@ -320,19 +299,17 @@ mod tests {
     #[test]
     fn keys_control_the_play() {
         let mut control = Control { paused: false, speed: 1.0 };
-        let key = |code| KeyEvent::new(code, KeyModifiers::NONE);
-        assert_eq!(control.press(key(KeyCode::Char(' '))), Wish::Nothing);
+        assert_eq!(control.press(Key::Char(' ')), Wish::Nothing);
         assert!(control.paused);
-        assert_eq!(control.press(key(KeyCode::Char(' '))), Wish::Nothing);
-        assert_eq!(control.press(key(KeyCode::Right)), Wish::Step);
+        assert_eq!(control.press(Key::Char(' ')), Wish::Nothing);
+        assert_eq!(control.press(Key::Right), Wish::Step);
         assert!(control.paused, "a single step pauses");
-        control.press(key(KeyCode::Char('+')));
+        control.press(Key::Char('+'));
         assert_eq!(control.speed, 1.5);
-        control.press(key(KeyCode::Char('-')));
+        control.press(Key::Char('-'));
         assert_eq!(control.speed, 1.0);
-        assert_eq!(control.press(key(KeyCode::Char('q'))), Wish::Quit);
-        let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(control.press(interrupt), Wish::Quit);
+        assert_eq!(control.press(Key::Char('q')), Wish::Quit);
+        assert_eq!(control.press(Key::Interrupt), Wish::Quit);
     }
 
     #[test]

@@ -30,10 +30,11 @@ mod table;
 
 use crate::lang::{Bool, Float, Int, Key, arange, boolean, float, int, int_u64, select};
 
-use super::{Aggregate, Env, EnvSpec, Metric, Observation, Step};
+use super::health::Range;
+use super::{Env, EnvSpec, Health, Metric, Observation, Step};
 use bits::{Dice, below, nth};
 use board::{CORNERS, walking_distance};
-use host::layout::{ACTIONS, EnvParams, FIRST_PROGRAM, OBS, REWARDS, STAGES, layout};
+use host::layout::{ACTIONS, EnvParams, FIRST_PROGRAM, OBS, REWARDS, Reward, STAGES, layout};
 use state::Scene;
 
 pub use convert::Converter;
@@ -148,16 +149,32 @@ impl HackMatrix {
     }
 }
 
+/// Nothing says when it is solved. In nearly every step the action is valid and costs the penalty.
+pub const HEALTH: Health = Health {
+    solved_return: None,
+    ranges: &[(
+        "reward/step_penalty",
+        Range::new(
+            -0.012,
+            -0.008,
+            "the step penalty is wrong",
+            "it should be about -0.01 in each step: the rewards of the environment are wrong",
+        ),
+    )],
+};
+
 impl Env for HackMatrix {
     type State = State;
     type Params = Params;
 
     fn spec(&self) -> EnvSpec {
-        let rewards = layout().reward_names().into_iter();
-        let mut metrics: Vec<Metric> = rewards
-            .map(|name| Metric { name: format!("reward/{name}"), aggregate: Aggregate::Mean })
-            .collect();
-        metrics.push(Metric { name: "stats/highest_stage".into(), aggregate: Aggregate::Max });
+        let part = |part: &Reward| Metric::reward(&part.name, &part.pays(), &part.per);
+        let mut metrics: Vec<Metric> = layout().rewards.iter().map(part).collect();
+        metrics.push(Metric::record(
+            "highest_stage",
+            "stages",
+            "the highest stage that any environment was in",
+        ));
         EnvSpec {
             sparse_obs: true,
             flags: layout().flags(),

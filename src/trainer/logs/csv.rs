@@ -7,37 +7,29 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::trainer::metrics::Row;
+use crate::trainer::metrics::{Row, STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS};
 
-/// Metrics that have another name in this file; all others keep theirs.
-const COLUMN_NAMES: [(&str, &str); 4] = [
-    ("pg_loss", "policy_loss"),
-    ("vf_loss", "value_loss"),
-    ("num_episodes", "episodes_count"),
-    ("mean_episode_return", "reward_mean"),
-];
-
-/// The first line, with its newline.
+/// The first line, with its newline: the names of the metrics as everywhere.
 pub fn header(metric_names: &[String]) -> Vec<u8> {
-    let mut line = String::from("update_num,total_steps");
-    for name in metric_names {
-        let renamed = COLUMN_NAMES.iter().find(|(metric, _)| metric == name);
-        line.push(',');
-        line.push_str(&quoted(renamed.map_or(name, |(_, column)| column)));
-    }
-    line.push_str(",steps_per_second,wall_seconds,timestamp\n");
-    line.into_bytes()
+    let metrics = metric_names.iter().map(|name| quoted(name));
+    let columns = ["update", "timesteps"].map(String::from).into_iter().chain(metrics);
+    let times = [STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS, "timestamp"].map(String::from);
+    let columns: Vec<_> = columns.chain(times).collect();
+    (columns.join(",") + "\n").into_bytes()
 }
 
-/// One line, with its newline.
+/// One line, with its newline. A cell without a value is empty.
 pub fn encode(row: &Row) -> Vec<u8> {
     let mut line = format!("{},{}", row.update, row.timesteps);
     for value in &row.values {
-        write!(line, ",{value}").expect("a string takes all");
+        line.push(',');
+        value.map_or(Ok(()), |value| write!(line, "{value}")).expect("a string takes all");
     }
     line.extend(std::iter::repeat_n(',', row.names.len() - row.values.len()));
-    writeln!(line, ",{},{},{}", row.steps_per_second, row.wall_seconds, row.time)
-        .expect("a string takes all");
+    for (_, value) in row.times() {
+        write!(line, ",{value}").expect("a string takes all");
+    }
+    writeln!(line, ",{}", row.time).expect("a string takes all");
     line.into_bytes()
 }
 
@@ -64,13 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_have_the_names_of_the_specification() {
-        let names = ["pg_loss", "vf_loss", "entropy", "num_episodes", "mean_episode_return", "a,b"];
-        let header = header(&names.map(String::from));
+    fn names_with_commas_are_quoted() {
+        let header = header(&["train/entropy", "a,b"].map(String::from));
         assert_eq!(
             String::from_utf8(header).unwrap(),
-            "update_num,total_steps,policy_loss,value_loss,entropy,episodes_count,reward_mean,\"a,b\",\
-             steps_per_second,wall_seconds,timestamp\n"
+            "update,timesteps,train/entropy,\"a,b\",\
+             time/steps_per_second,time/updates_per_second,time/wall_seconds,timestamp\n"
         );
     }
 }

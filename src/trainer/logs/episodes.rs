@@ -31,12 +31,12 @@ pub fn encode(update: u64, timesteps: u64, time: jiff::Timestamp, episodes: &[Ep
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envs::{Aggregate, Metric};
+    use crate::envs::Metric;
 
     #[test]
     fn one_line_per_episode() {
         let spec = EnvSpec {
-            metrics: vec![Metric { name: "stats/highest_stage".into(), aggregate: Aggregate::Max }],
+            metrics: vec![Metric::record("highest_stage", "", "the highest stage")],
             action_groups: vec![("move", 0..1)],
             ..EnvSpec::new("x", [1], 2)
         };

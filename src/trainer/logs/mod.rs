@@ -1,5 +1,5 @@
 //! The logs of a run: `metrics.jsonl`, `updates.csv` and TensorBoard event files, all of the same rows; and, apart from
-//! them, warnings and the episodes of evaluations.
+//! them, a row for every update, warnings and the episodes of evaluations.
 //!
 //! Each is a [`LogFile`] whose length stands in the checkpoint. When a run is resumed, every file is cut back to that
 //! length before the first new row, so a row is in each of them exactly once, whenever the run was killed.
@@ -30,6 +30,8 @@ pub const UPDATES: &str = "updates.csv";
 pub const EPISODES: &str = "episodes.csv";
 /// What was warned of, one JSON object per warning.
 pub const WARNINGS: &str = "warnings.jsonl";
+/// A row for every update, or for every n-th of a long run: what charts are drawn from.
+pub const CURVES: &str = "curves.jsonl";
 /// The directory of the TensorBoard event files, one for each process that worked on the run.
 pub const TENSORBOARD: &str = "tensorboard";
 
@@ -38,6 +40,7 @@ pub const TENSORBOARD: &str = "tensorboard";
 pub struct Logs {
     sinks: Vec<Sink>,
     warnings: LogFile,
+    curves: LogFile,
     episodes: Option<LogFile>,
     /// Lengths of the event files of earlier processes.
     closed: BTreeMap<String, u64>,
@@ -64,6 +67,7 @@ impl Logs {
         let mut logs = Self {
             sinks: Vec::new(),
             warnings: LogFile::open_lines(&run.join(WARNINGS), offset(WARNINGS))?,
+            curves: LogFile::open_lines(&run.join(CURVES), offset(CURVES))?,
             episodes: None,
             closed: BTreeMap::new(),
             notices: Vec::new(),
@@ -169,6 +173,18 @@ impl Logs {
         self.for_each(|sink| sink.file.append(&(sink.encode)(row)))
     }
 
+    /// Appends the rows of some updates.
+    ///
+    /// # Errors
+    /// One line that names the file; the rows are kept for the next time.
+    pub fn curves(&mut self, rows: &[Row]) -> Result<()> {
+        if rows.is_empty() {
+            Ok(())
+        } else {
+            self.curves.append(&rows.iter().flat_map(encode_json).collect::<Vec<_>>())
+        }
+    }
+
     /// Appends a warning.
     ///
     /// # Errors
@@ -192,7 +208,7 @@ impl Logs {
     /// # Errors
     /// One line for the first file that cannot be written.
     pub fn sync(&mut self) -> Result<()> {
-        let others = std::iter::once(&mut self.warnings).chain(&mut self.episodes);
+        let others = [&mut self.warnings, &mut self.curves].into_iter().chain(&mut self.episodes);
         let others: Vec<_> = others.map(LogFile::sync).collect(); // all, also after a failure
         self.for_each(|sink| sink.file.sync()).and(others.into_iter().collect())
     }
@@ -206,6 +222,7 @@ impl Logs {
     pub fn offsets(&self) -> BTreeMap<String, u64> {
         let mut offsets = self.closed.clone();
         offsets.insert(WARNINGS.into(), self.warnings.length());
+        offsets.insert(CURVES.into(), self.curves.length());
         offsets.extend(self.episodes.iter().map(|file| (EPISODES.into(), file.length())));
         offsets.extend(self.sinks.iter().map(|sink| (sink.name.clone(), sink.file.length())));
         offsets
@@ -252,9 +269,10 @@ mod tests {
         Row {
             update,
             timesteps: update * 100,
-            names: vec!["entropy".into(), "reward/kill".into()],
-            values: vec![update as f32, f32::NAN],
+            names: vec!["train/entropy".into(), "train/mean_episode_return".into()],
+            values: vec![Some(update as f32), None],
             steps_per_second: 10.0,
+            updates_per_second: 0.1,
             wall_seconds: update as f64,
             time: "2026-01-05T01:02:03Z".parse().unwrap(),
         }
@@ -289,8 +307,9 @@ mod tests {
         assert_eq!(updates, [r#"{"update":10,"#, r#"{"update":20,"#].map(|s| format!("{s}\"")));
         assert_eq!(
             text(UPDATES),
-            "update_num,total_steps,entropy,reward/kill,steps_per_second,wall_seconds,timestamp\n\
-             10,1000,10,NaN,10,10,2026-01-05T01:02:03Z\n20,2000,20,NaN,10,20,2026-01-05T01:02:03Z\n"
+            "update,timesteps,train/entropy,train/mean_episode_return,\
+             time/steps_per_second,time/updates_per_second,time/wall_seconds,timestamp\n\
+             10,1000,10,,10,0.1,10,2026-01-05T01:02:03Z\n20,2000,20,,10,0.1,20,2026-01-05T01:02:03Z\n"
         );
         let files = tensorboard_files(run);
         assert_eq!(files.len(), 2, "one of the first process, one of the last: {files:?}");
@@ -306,10 +325,13 @@ mod tests {
         let mut logs = Logs::open(run, &BTreeMap::new(), &names()).unwrap();
         logs.append(&row(10)).unwrap();
         let offsets = logs.offsets();
-        Logs::open(run, &offsets, &["entropy".to_string()]).unwrap();
+        Logs::open(run, &offsets, &["train/entropy".to_string()]).unwrap();
         let text = fs::read_to_string(run.join(UPDATES)).unwrap();
-        assert_eq!(text, "update_num,total_steps,entropy,steps_per_second,wall_seconds,timestamp\n");
-        assert!(fs::read_to_string(run.join("updates_1.csv")).unwrap().contains("\n10,1000,10,NaN"));
+        assert!(
+            text.starts_with("update,timesteps,train/entropy,time/") && text.lines().count() == 1,
+            "{text}"
+        );
+        assert!(fs::read_to_string(run.join("updates_1.csv")).unwrap().contains("\n10,1000,10,,10"));
     }
 
     #[test]

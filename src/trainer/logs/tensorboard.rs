@@ -44,7 +44,7 @@ pub fn header() -> Vec<u8> {
 
 /// A row as one event at its timestep.
 pub fn encode(row: &Row) -> Vec<u8> {
-    let scalar = |(tag, value): (String, f64)| Message::new().bytes(1, tag).float(2, value as f32);
+    let scalar = |(tag, value): (&str, f64)| Message::new().bytes(1, tag).float(2, value as f32);
     let summary = Message::new().messages(1, row.scalars().map(scalar));
     let wall_time = row.time.as_millisecond() as f64 / 1e3;
     let event = Message::new().double(1, wall_time).int(2, row.timesteps as i64).message(5, summary);

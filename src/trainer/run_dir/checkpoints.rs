@@ -2,21 +2,26 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
 use super::{entries, has_marks, numbered};
-use crate::trainer::checkpoint::{self, Checkpoint};
+use crate::trainer::checkpoint::Checkpoint;
 use crate::trainer::files::directory_of;
+use crate::trainer::find;
 
 /// The checkpoints of a run directory, oldest first, each with its update.
 pub fn checkpoints(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let update = |name: &OsStr| numbered(&name.to_string_lossy(), "checkpoint_", ".ckpt");
+    numbered_files(directory, "checkpoint_", ".ckpt")
+}
+
+/// The files `<prefix><number><suffix>` in a directory by their numbers.
+pub fn numbered_files(directory: &Path, prefix: &str, suffix: &str) -> Result<Vec<(u64, PathBuf)>> {
+    let number = |name: &OsStr| numbered(&name.to_string_lossy(), prefix, suffix);
     let names = entries(directory)?;
     let mut found: Vec<_> =
-        names.iter().filter_map(|name| Some((update(name)?, directory.join(name)))).collect();
+        names.iter().filter_map(|name| Some((number(name)?, directory.join(name)))).collect();
     found.sort();
     Ok(found)
 }
@@ -54,13 +59,12 @@ pub struct Resumed {
 }
 
 impl Resumed {
-    /// Loads what `--resume` names: a checkpoint, a run directory or a run's name (its newest checkpoint), or
-    /// `latest` (the newest checkpoint of all runs).
+    /// Loads what `--resume` names (see [`find::checkpoint`]).
     ///
     /// # Errors
     /// One line: nothing there, or why the file cannot be loaded and which older one to take instead.
     pub fn open(request: &Path, checkpoint_dir: &Path) -> Result<Self> {
-        let path = find_checkpoint(request, checkpoint_dir)?;
+        let path = find::checkpoint(request, checkpoint_dir)?;
         match Checkpoint::load(&path) {
             Ok(checkpoint) => Ok(Self { path, checkpoint, rewind: false }),
             Err(error) => match older_checkpoint(&path) {
@@ -81,44 +85,6 @@ impl Resumed {
     /// in a directory of its own, and nothing beside the checkpoint is touched.
     pub fn is_in_run(&self) -> bool {
         has_marks(self.directory())
-    }
-}
-
-fn find_checkpoint(request: &Path, checkpoint_dir: &Path) -> Result<PathBuf> {
-    let by_name = checkpoint_dir.join(request);
-    if request.is_file() {
-        Ok(request.to_path_buf())
-    } else if request.is_dir() {
-        newest_in(request)
-    } else if request == Path::new("latest") {
-        newest_of_all(checkpoint_dir)
-    } else if by_name.is_dir() {
-        newest_in(&by_name)
-    } else {
-        bail!(checkpoint::Error::Missing(request.into()))
-    }
-}
-
-fn newest_in(run: &Path) -> Result<PathBuf> {
-    match checkpoints(run)?.pop() {
-        Some((_, path)) => Ok(path),
-        None => bail!("there is no checkpoint in {}", run.display()),
-    }
-}
-
-fn newest_of_all(checkpoint_dir: &Path) -> Result<PathBuf> {
-    let mut newest: Option<(SystemTime, PathBuf)> = None;
-    for run in if checkpoint_dir.is_dir() { entries(checkpoint_dir)? } else { Vec::new() } {
-        let Ok(mut found) = checkpoints(&checkpoint_dir.join(run)) else { continue }; // no directory
-        let Some((_, path)) = found.pop() else { continue };
-        let modified = fs::metadata(&path).and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        if newest.as_ref().is_none_or(|(time, _)| modified > *time) {
-            newest = Some((modified, path));
-        }
-    }
-    match newest {
-        Some((_, path)) => Ok(path),
-        None => bail!("there is no checkpoint in any run of {}", checkpoint_dir.display()),
     }
 }
 

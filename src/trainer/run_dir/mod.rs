@@ -30,7 +30,7 @@ use crate::runtime::files::read_text;
 use name::is_taken;
 use owner::{Claim, Lock, judge};
 
-pub use checkpoints::{Resumed, checkpoints, keep_newest};
+pub use checkpoints::{Resumed, checkpoints, keep_newest, numbered_files};
 pub use marks::{has_marks, is_vacant};
 pub use name::{check_is_new, new_name};
 pub use owner::{OWNER, Owner, Presence, Process, presence, terminate};
@@ -232,19 +232,6 @@ pub fn names(checkpoint_dir: &Path) -> Vec<String> {
         .filter(|name| is_run(&checkpoint_dir.join(name)))
         .map(|name| name.to_string_lossy().into_owned())
         .collect()
-}
-
-/// The run that began last.
-///
-/// # Errors
-/// One line if there is none.
-pub fn latest(checkpoint_dir: &Path) -> Result<PathBuf> {
-    let paths = names(checkpoint_dir).into_iter().map(|name| checkpoint_dir.join(name));
-    let began = |path: &PathBuf| fs::metadata(path.join("config.toml")).and_then(|data| data.modified()).ok();
-    match paths.max_by_key(began) {
-        Some(path) => Ok(path),
-        None => bail!("there is no run in {}", checkpoint_dir.display()),
-    }
 }
 
 /// The configuration of the run in a directory.

@@ -10,8 +10,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{Ears, Job, Session, params_metadata};
-use crate::algorithms::Learner;
-use crate::trainer::console::{Console, thousands};
+use crate::algorithms::{Learner, Metric};
+use crate::envs;
+use crate::trainer::console::{Console, Goal};
 use crate::trainer::evaluation;
 use crate::trainer::files::{directory_of, write_atomically};
 use crate::trainer::health::Health;
@@ -19,6 +20,8 @@ use crate::trainer::history::{self, History};
 use crate::trainer::logs::Logs;
 use crate::trainer::metrics::Interval;
 use crate::trainer::progress::Progress;
+use crate::trainer::readable::thousands;
+use crate::trainer::recent::RecentEpisodes;
 use crate::trainer::run_dir::{Resumed, RunDir};
 use crate::trainer::settings::Settings;
 use crate::trainer::status::{self, State};
@@ -33,9 +36,9 @@ struct Known {
 }
 
 impl<'a> Session<'a> {
-    /// Begins a new run. `ears` is given the updates of the run, and how many are behind it.
-    pub fn begin(job: Job<'a>, ears: impl FnOnce(u64, u64) -> Ears) -> Result<Self> {
-        let progress = Progress::new(job.learner.metric_names());
+    /// Begins a new run. `ears` is given what the run is to reach.
+    pub fn begin(job: Job<'a>, ears: impl FnOnce(Goal) -> Ears) -> Result<Self> {
+        let progress = Progress::new(job.learner.metrics());
         let run = RunDir::create(job.settings)?;
         status::write_meta(run.path(), run.id(), job.settings.seed, job.facts)?;
         let known = Known { origin: Origin::New, logged_step: 0 };
@@ -45,7 +48,7 @@ impl<'a> Session<'a> {
     /// Takes a run up again where its checkpoint was saved. `ears` as above.
     pub(super) fn resume(
         mut job: Job<'a>,
-        ears: impl FnOnce(u64, u64) -> Ears,
+        ears: impl FnOnce(Goal) -> Ears,
         resumed: Resumed,
     ) -> Result<Self> {
         let Job { settings, facts, ref mut learner, .. } = job;
@@ -73,9 +76,9 @@ impl<'a> Session<'a> {
         evaluation::restore(run.path(), checkpoint.best.as_ref(), params_metadata(&**learner, facts))?;
         let moved = run.supersede_after(progress.update)?;
         status::add_resume_to_meta(run.path(), run.id(), progress.update, facts)?;
-        let other_metrics = progress.interval.names() != learner.metric_names();
+        let other_metrics = !progress.interval.is_of(learner.metrics());
         if other_metrics {
-            progress.interval = Interval::new(learner.metric_names());
+            progress.interval = Interval::new(learner.metrics());
         }
         let (logged_before, logged_step) = history::last_logged(run.path(), progress.update);
         let origin = match (resumed_in_place, rewind) {
@@ -95,25 +98,25 @@ impl<'a> Session<'a> {
 
     fn new(
         job: Job<'a>,
-        ears: impl FnOnce(u64, u64) -> Ears,
+        ears: impl FnOnce(Goal) -> Ears,
         run: RunDir,
         progress: Progress,
         known: Known,
     ) -> Result<Self> {
         let Job { settings, config, facts, learner } = job;
-        let num_updates = settings.total_timesteps / learner.timesteps_per_update();
-        ensure!(
-            num_updates > 0,
-            "total_timesteps is {}, less than one update of {} timesteps",
-            settings.total_timesteps,
-            learner.timesteps_per_update()
-        );
+        let num_updates = settings.num_updates(learner.timesteps_per_update());
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
-        let columns: Vec<String> = learner.metric_names().to_vec();
+        let columns: Vec<String> = learner.metrics().iter().map(|metric| metric.name.to_string()).collect();
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
-        let health = health_of(&run)?;
-        let Ears { console, signals } = ears(num_updates, progress.update);
+        let (health, recent) = read_back(&run, learner.metrics(), settings.health)?;
+        let goal = Goal {
+            num_updates,
+            first_update: progress.update,
+            timesteps_per_update: learner.timesteps_per_update(),
+            format: settings.log_format,
+        };
+        let Ears { console, signals } = ears(goal);
         let wandb = begin_wandb(settings, config, facts, &run, known, &console);
         let now = Instant::now();
         Ok(Self {
@@ -140,7 +143,8 @@ impl<'a> Session<'a> {
             saved_update: None,
             last_heartbeat: None,
             last_row: None,
-            last_return: None,
+            curves_wait: false,
+            recent,
             last_phase: None,
             health,
             snapshot: None,
@@ -179,19 +183,22 @@ impl<'a> Session<'a> {
     pub fn open(&mut self) {
         self.write_status(State::Running, None);
         self.console.begin(self.run.path());
-        let (name, steps) = (self.run.name(), thousands(self.learner.timesteps_per_update()));
-        let updates = thousands(self.num_updates);
-        self.console.announce(&format!("run {name}: {updates} updates of {steps} timesteps"));
+        let plan = self.settings.describe_updates(self.learner.timesteps_per_update());
+        self.console.announce(&format!("run {}: {plan}", self.run.name()));
     }
 }
 
-/// What the rows that a run has logged say about its health.
-pub(super) fn health_of(run: &RunDir) -> Result<Health> {
-    let (mut health, history) = (Health::default(), History::read(run.path())?);
+/// What the rows that a run has logged say about its health, and its last episodes.
+pub(super) fn read_back(
+    run: &RunDir,
+    metrics: &[Metric],
+    env: envs::Health,
+) -> Result<(Health, RecentEpisodes)> {
+    let (mut health, history) = (Health::new(metrics, env), History::read(run.path())?);
     for row in 0..history.len() {
         health.check(&|name| history.get(row, name));
     }
-    Ok(health)
+    Ok((health, RecentEpisodes::of(&history)))
 }
 
 /// Opens the logs where `progress` says that they end.

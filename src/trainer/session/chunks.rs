@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::Session;
-use crate::algorithms::curriculum;
+use crate::algorithms::{curriculum, metrics};
+use crate::trainer::console::Pulse;
+use crate::trainer::metrics::{Interval, Row, timesteps};
 use crate::trainer::recovery::Snapshot;
 use crate::trainer::status::State;
 
@@ -86,7 +88,7 @@ impl Session<'_> {
 
     /// Takes in the metrics of a chunk. Says whether it counts: not if the run was rolled back instead.
     fn add_chunk(&mut self, rows: Vec<Vec<f32>>, updates: usize) -> Result<bool> {
-        let width = self.progress.interval.names().len();
+        let width = self.learner.metrics().len();
         ensure!(
             rows.len() == updates && rows.iter().all(|row| row.len() == width),
             "the learner gave {} rows for {updates} updates of {width} metrics",
@@ -95,38 +97,88 @@ impl Session<'_> {
         if let Some(index) = rows.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
             return self.fail_on_non_finite(&rows, index).map(|()| false);
         }
-        for row in &rows {
-            self.add(row);
-        }
         let now = Instant::now();
         let seconds = (now - self.chunk_end).as_secs_f64();
         self.chunk_end = now;
+        let (begin, per_update) = (self.progress.seconds, seconds / updates as f64);
+        let mut points = Vec::new();
+        for (index, row) in rows.iter().enumerate() {
+            self.add(row);
+            if self.progress.update.is_multiple_of(curve_interval(self.num_updates)) {
+                points.push(self.point(row, begin + (index + 1) as f64 * per_update, per_update));
+            }
+        }
+        self.draw_on(&points);
         self.progress.seconds += seconds;
         self.progress.interval.seconds += seconds;
         let last = rows.last().expect("a chunk has updates");
-        let value = |name| self.progress.interval.value(last, name);
-        self.last_return = value("mean_episode_return");
+        let value = |name| metrics::value(self.learner.metrics(), last, name);
         self.last_phase = value(curriculum::METRIC).map(|phase| phase as usize);
-        self.console.progress(
-            self.progress.update,
-            self.steps_per_second(),
-            self.last_return,
-            value("entropy"),
-        );
+        let entropy = value("train/entropy");
+        self.console.progress(&Pulse {
+            update: self.progress.update,
+            steps_per_second: self.steps_per_second(),
+            episode_return: self.recent.mean_return(),
+            entropy,
+        });
         Ok(true)
+    }
+
+    /// What the curves show of the update that was just taken in.
+    fn point(&self, row: &[f32], wall_seconds: f64, seconds: f64) -> Row {
+        let columns = self.learner.metrics();
+        let mut update = Interval::new(columns);
+        update.add(columns, row);
+        Row {
+            update: self.progress.update,
+            timesteps: self.progress.timesteps,
+            names: columns.iter().map(|metric| metric.name.to_string()).collect(),
+            values: update.values(),
+            steps_per_second: update.timesteps() as f64 / seconds.max(1e-9),
+            updates_per_second: 1.0 / seconds.max(1e-9),
+            wall_seconds,
+            time: jiff::Timestamp::now(),
+        }
+    }
+
+    /// Adds to the curves. Of rows that cannot be written, the first are told.
+    fn draw_on(&mut self, points: &[Row]) {
+        let written = self.logs.curves(points);
+        if let (Err(error), false) = (&written, self.curves_wait) {
+            self.console.warn(&format!("{error:#}; the lines are kept for later"));
+        }
+        self.curves_wait = written.is_err();
     }
 
     /// Takes in the metrics of one update.
     pub(super) fn add(&mut self, row: &[f32]) {
-        let progress = &mut self.progress;
+        let (progress, columns) = (&mut self.progress, self.learner.metrics());
         progress.update += 1;
-        progress.timesteps += self.learner.timesteps_per_update();
-        progress.episodes += progress.interval.value(row, "num_episodes").unwrap_or(0.0) as u64;
-        progress.interval.add(row);
+        progress.timesteps += timesteps(columns, row);
+        let episodes = metrics::episodes(columns, row);
+        progress.episodes += episodes as u64;
+        progress.interval.add(columns, row);
+        self.recent.add(episodes, metrics::value(columns, row, metrics::EPISODE_RETURN));
     }
+}
+
+/// Updates for one point of the curves: few enough for any screen, and a file that stays small.
+fn curve_interval(num_updates: u64) -> u64 {
+    const MOST_POINTS: u64 = 1 << 13;
+    num_updates.div_ceil(MOST_POINTS).next_power_of_two()
 }
 
 /// Updates from `update` to the next multiple of `interval`, 1 to `interval`.
 fn until_multiple(update: u64, interval: u64) -> u64 {
     interval - update % interval
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_have_every_update_of_a_short_run_and_stay_small_for_a_long_one() {
+        assert_eq!([1, 8192, 8193, 20_000, 1 << 30].map(curve_interval), [1, 1, 2, 4, 1 << 17]);
+    }
 }

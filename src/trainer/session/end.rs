@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Session;
-use crate::trainer::console::{Console, thousands};
+use crate::trainer::console::Console;
 use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::metrics::Row;
+use crate::trainer::readable::thousands;
 use crate::trainer::run_dir::RunDir;
 use crate::trainer::status::State;
 use crate::trainer::{summary, wandb};

@@ -34,6 +34,7 @@ use super::live::Live;
 use super::logs::Logs;
 use super::metrics::Row;
 use super::progress::Progress;
+use super::recent::RecentEpisodes;
 use super::recovery::Snapshot;
 use super::run_dir::{Resumed, RunDir};
 use super::settings::Settings;
@@ -61,7 +62,7 @@ pub fn train(
     live: Option<Live>,
 ) -> Result<Outcome> {
     let signals = Rc::new(Signals::begin(live.is_none())?);
-    let ears = |num_updates, done| Ears { console: Console::new(num_updates, done, live), signals };
+    let ears = |goal| Ears { console: Console::new(goal, live), signals };
     let job = Job { settings, config, facts, learner };
     let mut session = match resumed {
         None => Session::begin(job, ears)?,
@@ -119,8 +120,9 @@ pub(super) struct Session<'a> {
     saved_update: Option<u64>,
     last_heartbeat: Option<Instant>,
     last_row: Option<Row>,
-    /// The mean return of the episodes that ended in the last update.
-    last_return: Option<f64>,
+    /// Whether points of the curves wait to be written.
+    curves_wait: bool,
+    recent: RecentEpisodes,
     /// The phase of the curriculum that the last update was in.
     last_phase: Option<usize>,
     health: Health,
@@ -137,8 +139,9 @@ impl Session<'_> {
         self.progress.update
     }
 
-    pub fn last_return(&self) -> Option<f64> {
-        self.last_return
+    /// The mean return of the last episodes.
+    pub fn mean_return(&self) -> Option<f64> {
+        self.recent.mean_return()
     }
 
     /// What files of parameters say of themselves.

@@ -19,7 +19,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 impl Session<'_> {
     /// Plays the evaluation that belongs here, if one does, and keeps the parameters if they are the best so far. Gives
     /// its numbers for the logs. One that fails is a warning.
-    pub(super) fn evaluate_if_due(&mut self) -> Option<Vec<f32>> {
+    pub(super) fn evaluate_if_due(&mut self) -> Option<Vec<Option<f32>>> {
         let Progress { update, timesteps, .. } = self.progress;
         if !evaluation::is_due(self.settings, update) {
             return None;
@@ -52,20 +52,21 @@ impl Session<'_> {
     }
 
     /// Logs the interval that ends here with the numbers of an evaluation, and begins the next.
-    pub(super) fn log_interval(&mut self, evaluated: Vec<f32>) {
-        let next = Interval::new(self.progress.interval.names());
+    pub(super) fn log_interval(&mut self, evaluated: Vec<Option<f32>>) {
+        let next = Interval::new(self.learner.metrics());
         let interval = std::mem::replace(&mut self.progress.interval, next);
         self.log(&interval, evaluated);
     }
 
-    pub(super) fn log(&mut self, interval: &Interval, evaluated: Vec<f32>) {
-        let timesteps = interval.updates * self.learner.timesteps_per_update();
+    pub(super) fn log(&mut self, interval: &Interval, evaluated: Vec<Option<f32>>) {
+        let seconds = interval.seconds.max(1e-9);
         let row = Row {
             update: self.progress.update,
             timesteps: self.progress.timesteps,
             names: self.columns.clone(),
             values: [interval.values(), evaluated].concat(),
-            steps_per_second: timesteps as f64 / interval.seconds.max(1e-9),
+            steps_per_second: interval.timesteps() as f64 / seconds,
+            updates_per_second: interval.updates as f64 / seconds,
             wall_seconds: self.progress.seconds,
             time: jiff::Timestamp::now(),
         };
@@ -108,14 +109,21 @@ impl Session<'_> {
         }
     }
 
+    /// Timesteps that the run will have in the end: the updates that are left have as many as planned.
+    fn total_timesteps(&self) -> u64 {
+        let left = self.num_updates.saturating_sub(self.progress.update);
+        self.progress.timesteps + left * self.learner.timesteps_per_update()
+    }
+
     pub(super) fn write_status(&mut self, state: State, error: Option<String>) {
         let status = Status {
             state,
             update: self.progress.update,
             num_updates: self.num_updates,
             timesteps: self.progress.timesteps,
-            total_timesteps: self.settings.total_timesteps,
+            total_timesteps: self.total_timesteps(),
             episodes: self.progress.episodes,
+            mean_return: self.recent.mean_return(),
             steps_per_second: self.steps_per_second(),
             start_time: self.start_time.clone(),
             last_heartbeat: status::now(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::Session;
-use super::begin::{health_of, open_logs};
+use super::begin::{open_logs, read_back};
 use crate::trainer::checkpoint::Checkpoint;
 use crate::trainer::evaluation;
 use crate::trainer::recovery::{self, change_key};
@@ -23,7 +23,7 @@ impl Session<'_> {
     pub(super) fn fail_on_non_finite(&mut self, rows: &[Vec<f32>], index: usize) -> Result<()> {
         let column =
             rows[index].iter().position(|value| !value.is_finite()).expect("the row was found by it");
-        let (name, value) = (&self.progress.interval.names()[column], rows[index][column]);
+        let (name, value) = (&self.learner.metrics()[column].name, rows[index][column]);
         let before = self.progress.update + index as u64;
         let mut what = format!("{name} is {value} at update {}", before + 1);
         let healthy = match &self.snapshot {
@@ -65,7 +65,7 @@ impl Session<'_> {
         evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.params_metadata())?;
         self.best = checkpoint.best;
         self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
-        self.health = health_of(&self.run)?;
+        (self.health, self.recent) = read_back(&self.run, self.learner.metrics(), self.settings.health)?;
         self.saved_update = Some(self.progress.update);
         self.snapshot = None;
         let (path, count) = (path.display(), self.rollbacks);

@@ -12,7 +12,7 @@ fn a_value_that_is_not_finite_stops_the_run_and_the_state_before_it_is_kept() {
     let kept = directory.join("nonfinite_27.ckpt");
     assert!(
         error.starts_with(&format!(
-            "entropy is NaN at update 28; the state before it is kept in {}",
+            "train/entropy is NaN at update 28; the state before it is kept in {}",
             kept.display()
         )),
         "{error}"
@@ -25,7 +25,7 @@ fn a_value_that_is_not_finite_stops_the_run_and_the_state_before_it_is_kept() {
     assert_eq!(saved(&directory), [10, 20]);
     assert_eq!(status::Status::read(&directory).unwrap().state, status::State::Failed);
     let warnings = fs::read_to_string(directory.join("warnings.jsonl")).unwrap();
-    assert!(warnings.starts_with(r#"{"text":"entropy is NaN at update 28;"#), "{warnings}");
+    assert!(warnings.starts_with(r#"{"text":"train/entropy is NaN at update 28;"#), "{warnings}");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn parameters_that_go_bad_before_the_metrics_are_traced_to_their_update() {
     for max_updates in [7, 1000] {
         let (settings, mut learner) = (every(&format!("stop-{max_updates}")), late(max_updates));
         let error = train(&settings, "", &[], &mut learner, None, None).unwrap_err().to_string();
-        let said = "entropy is NaN at update 21 and parameters are not finite since update 20; the state before it is";
+        let said = "train/entropy is NaN at update 21 and parameters are not finite since update 20; the state before it is";
         assert!(error.starts_with(said), "{error}");
         let path = dir.path().join(settings.run_name.unwrap()).join("nonfinite_19.ckpt");
         let kept = Checkpoint::load(&path).unwrap();

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use crate::algorithms::evaluation::{Episode, Plan};
-use crate::algorithms::{Learner, NamedArrays};
+use crate::algorithms::metrics::{Aggregate, EPISODE_RETURN, EPISODES, TIMESTEPS};
+use crate::algorithms::{Learner, Metric, NamedArrays};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 
 /// A learner whose state is scrambled deterministically in each update.
 pub struct Fake {
-    pub names: Vec<String>,
+    pub metrics: Vec<Metric>,
     pub weights: Vec<f32>,
     pub count: u64,
     pub key: Vec<u32>,
@@ -28,12 +29,29 @@ pub struct Fake {
     pub before_chunk: Box<dyn FnMut(u64)>,
 }
 
+/// Timesteps, entropy, episodes, return and highest stage.
+pub fn metrics() -> Vec<Metric> {
+    let columns = [
+        (TIMESTEPS, Aggregate::Sum),
+        ("train/entropy", Aggregate::Mean),
+        (EPISODES, Aggregate::Sum),
+        (EPISODE_RETURN, Aggregate::EpisodeMean),
+        ("stats/highest_stage", Aggregate::Max),
+    ];
+    let metric = |(name, aggregate): (&'static str, Aggregate)| Metric {
+        name: name.into(),
+        aggregate,
+        unit: "",
+        description: "".into(),
+        healthy: None,
+    };
+    columns.map(metric).to_vec()
+}
+
 impl Fake {
     pub fn new() -> Self {
         Self {
-            names: ["entropy", "num_episodes", "mean_episode_return", "stats/highest_stage"]
-                .map(String::from)
-                .to_vec(),
+            metrics: metrics(),
             weights: (0..64).map(|i| i as f32 / 7.0).collect(),
             count: 0,
             key: vec![1, 2],
@@ -83,16 +101,16 @@ impl Fake {
             self.weights.fill(f32::NAN);
         }
         if poisoned && self.late {
-            return vec![healthy_sum / 64.0, 1.0, 0.0, 0.0];
+            return vec![100.0, healthy_sum / 64.0, 1.0, 0.0, 0.0];
         }
         let sum: f32 = self.weights.iter().sum();
-        vec![sum / 64.0, (self.count % 3) as f32, self.weights[0], (self.count % 7) as f32]
+        vec![100.0, sum / 64.0, (self.count % 3) as f32, self.weights[0], (self.count % 7) as f32]
     }
 }
 
 impl Learner for Fake {
-    fn metric_names(&self) -> &[String] {
-        &self.names
+    fn metrics(&self) -> &[Metric] {
+        &self.metrics
     }
     fn max_updates(&self) -> usize {
         self.max_updates

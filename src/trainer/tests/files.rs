@@ -49,8 +49,8 @@ fn rows_are_means_over_the_interval() {
     assert_eq!(updates, [10, 20, 30, 40, 47]);
     let mut learner = Fake::new();
     let by_hand: Vec<_> = (0..10).map(|_| learner.update()).collect();
-    let entropy = by_hand.iter().map(|row| f64::from(row[0])).sum::<f64>() / 10.0;
-    assert_eq!(rows[0]["entropy"].as_f64().unwrap() as f32, entropy as f32);
+    let entropy = by_hand.iter().map(|row| f64::from(row[1])).sum::<f64>() / 10.0;
+    assert_eq!(rows[0]["train/entropy"].as_f64().unwrap() as f32, entropy as f32);
     assert_eq!(rows[0]["stats/highest_stage"], 6.0);
     assert_eq!(rows[0]["timesteps"], 1000);
 }
@@ -87,10 +87,10 @@ fn tensorboard_reads_the_event_files_of_a_resumed_run() {
     let output = python.args(["-c", READ_EVENTS]).arg(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let events: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for (tag, name) in [("train/entropy", "entropy"), ("stats/highest_stage", "stats/highest_stage")] {
+    for tag in ["train/entropy", "stats/highest_stage"] {
         let points: Vec<_> = metrics(&second.directory)
             .iter()
-            .map(|row| (row["timesteps"].as_u64().unwrap(), row[name].as_f64().unwrap() as f32))
+            .map(|row| (row["timesteps"].as_u64().unwrap(), row[tag].as_f64().unwrap() as f32))
             .collect();
         let read: Vec<_> = events[tag]
             .as_array()
@@ -100,7 +100,7 @@ fn tensorboard_reads_the_event_files_of_a_resumed_run() {
             .collect();
         assert_eq!(read, points, "{tag}");
     }
-    assert_eq!(events["train/steps_per_second"].as_array().unwrap().len(), 5);
+    assert_eq!(events["time/steps_per_second"].as_array().unwrap().len(), 5);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_summary_says_what_the_run_came_to() {
     let summary: Value = serde_json::from_str(&text).unwrap();
     let best = metrics(&outcome.directory)
         .iter()
-        .map(|row| row["mean_episode_return"].as_f64().unwrap())
+        .map(|row| row["train/mean_episode_return"].as_f64().unwrap())
         .fold(f64::NEG_INFINITY, f64::max);
     assert_eq!(summary["best_efficiency"], best);
     assert_eq!((&summary["run_id"], &summary["mode"]), (&"run".into(), &"fake".into()));

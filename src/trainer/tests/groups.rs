@@ -5,20 +5,20 @@ use std::rc::Rc;
 
 use super::*;
 use crate::algorithms::evaluation::{Episode, Plan};
-use crate::algorithms::{Group, NamedArrays};
+use crate::algorithms::{Group, Metric, NamedArrays};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 
 /// A learner whose updates a group does.
 struct Seat {
-    names: Vec<String>,
+    metrics: Vec<Metric>,
     spec: EnvSpec,
     fake: Rc<RefCell<Fake>>,
 }
 
 impl Learner for Seat {
-    fn metric_names(&self) -> &[String] {
-        &self.names
+    fn metrics(&self) -> &[Metric] {
+        &self.metrics
     }
     fn max_updates(&self) -> usize {
         self.fake.borrow().max_updates()
@@ -70,8 +70,8 @@ pub fn train_fakes(settings: &Settings, fakes: Vec<Fake>) -> anyhow::Result<Grou
     let members: Vec<_> = (0..fakes.len()).map(member).collect();
     let fakes: Vec<_> = fakes.into_iter().map(|fake| Rc::new(RefCell::new(fake))).collect();
     let seat = |fake: &Rc<RefCell<Fake>>| {
-        let Fake { names, spec, .. } = Fake::new();
-        Seat { names, spec, fake: fake.clone() }
+        let Fake { metrics, spec, .. } = Fake::new();
+        Seat { metrics, spec, fake: fake.clone() }
     };
     let mut seats: Vec<_> = fakes.iter().map(seat).collect();
     train_group("run", &members, &[], &mut FakeGroup(fakes), &mut seats)
@@ -86,7 +86,7 @@ fn a_run_of_a_group_is_the_run_alone_and_one_that_fails_leaves_the_others() {
     assert_eq!(completed, ["run-s0", "run-s2"]);
     assert_same_run(&uninterrupted(alone.path()), &dir.path().join("run-s2"));
     let [Failure { run, error }] = &outcome.failures[..] else { panic!("{:?}", outcome.failures) };
-    assert!(run == "run-s1" && error.starts_with("entropy is NaN at update 25"), "{run}: {error}");
+    assert!(run == "run-s1" && error.starts_with("train/entropy is NaN at update 25"), "{run}: {error}");
     let failed = dir.path().join("run-s1");
     assert_eq!(status::Status::read(&failed).unwrap().state, status::State::Failed);
     assert!(failed.join("nonfinite_24.ckpt").exists());

@@ -54,8 +54,9 @@ fn metrics(run: &Path) -> Vec<Value> {
     let parse = |line: &str| {
         let mut row: Value = serde_json::from_str(line).unwrap();
         let object = row.as_object_mut().unwrap();
-        assert!(object.remove("steps_per_second").unwrap().as_f64().unwrap() > 0.0);
-        assert!(object.remove("wall_seconds").unwrap().as_f64().unwrap() >= 0.0);
+        assert!(object.remove("time/steps_per_second").unwrap().as_f64().unwrap() > 0.0);
+        assert!(object.remove("time/updates_per_second").unwrap().as_f64().unwrap() > 0.0);
+        assert!(object.remove("time/wall_seconds").unwrap().as_f64().unwrap() >= 0.0);
         row
     };
     text.lines().map(parse).collect()
@@ -65,11 +66,11 @@ fn hash(path: &Path) -> Vec<u8> {
     Sha256::digest(fs::read(path).unwrap()).to_vec()
 }
 
-/// The lines of `updates.csv` without what depends on the clock: the last three columns.
+/// The lines of `updates.csv` without what depends on the clock: the last four columns.
 fn table(run: &Path) -> Vec<Vec<String>> {
     let text = fs::read_to_string(run.join("updates.csv")).unwrap();
     let cells = |line: &str| line.split(',').map(String::from).collect::<Vec<_>>();
-    text.lines().map(cells).map(|mut cells| cells.drain(..cells.len() - 3).collect()).collect()
+    text.lines().map(cells).map(|mut cells| cells.drain(..cells.len() - 4).collect()).collect()
 }
 
 /// The updates of the checkpoints of a run.

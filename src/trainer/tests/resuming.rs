@@ -1,6 +1,7 @@
 //! A run that goes on from a checkpoint is the run that was never interrupted.
 
 use super::*;
+use crate::envs::health::Range;
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
@@ -68,7 +69,9 @@ fn warnings_of_a_resumed_run_are_those_of_an_uninterrupted_one() {
     let dir = tempfile::tempdir().unwrap();
     let learner = |max_updates| {
         let mut learner = Fake::with_max_updates(max_updates);
-        learner.names[2] = "approx_kl".into(); // which goes up and down between -1 and 1
+        // The first goes up and down around 0, the second is 6 in every seventh update.
+        learner.metrics[1].healthy = Some(Range::new(0.0, 1.0, "the first", ""));
+        learner.metrics[4].healthy = Some(Range::new(0.0, 5.0, "the second", ""));
         learner
     };
     let text = |run: &Path| fs::read_to_string(run.join("warnings.jsonl")).unwrap();

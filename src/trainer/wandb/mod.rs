@@ -364,17 +364,11 @@ fn metadata(identity: &Identity, commit: Option<&str>, start: jiff::Timestamp) -
     })
 }
 
-/// A row as W&B's charts know it, each value as JSON.
+/// A row as W&B takes it: the names of all logs, and the clocks that W&B itself wants. Each value is JSON.
 fn fields(row: &Row) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> =
-        row.scalars().map(|(name, value)| (name, number(value))).collect();
-    fields.push(("train/updates_per_second".into(), number(row.updates_per_second())));
-    fields.push(("train/update_step".into(), row.update.to_string()));
-    for name in ["mean_reward", "mean_episode_return", "mean_episode_length"] {
-        if let Some(value) = row.get(name) {
-            fields.push((format!("key/{name}"), number(value.into())));
-        }
-    }
+        row.scalars().map(|(name, value)| (name.to_owned(), number(value))).collect();
+    fields.push(("update".into(), row.update.to_string()));
     fields.push((record::X_AXIS.into(), row.timesteps.to_string()));
     fields.push(("_step".into(), row.update.to_string()));
     fields.push(("_runtime".into(), number(row.wall_seconds)));

@@ -1,6 +1,6 @@
 //! The environment in names, for people: all of it comes from the layout.
 
-use super::layout::{Coefficient, Feature, Layout, layout};
+use super::layout::{Feature, Layout, layout};
 use crate::envs::description::{self, Action, Description, Group, Reward};
 
 /// The observation, the actions and the reward.
@@ -65,13 +65,9 @@ fn actions(layout: &Layout) -> Vec<Action> {
 }
 
 fn rewards(layout: &Layout) -> Vec<Reward> {
-    let pays = |coefficient: &Coefficient| match coefficient {
-        Coefficient::Fixed(value) => value.to_string(),
-        Coefficient::Param(name) => name.clone(),
-    };
     let reward = |reward: &super::layout::Reward| Reward {
         name: reward.name.clone(),
-        pays: pays(&reward.coefficient),
+        pays: reward.pays(),
         per: reward.per.clone(),
     };
     layout.rewards.iter().map(reward).collect()

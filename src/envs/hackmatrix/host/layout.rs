@@ -100,6 +100,16 @@ pub struct Reward {
     pub per: String,
 }
 
+impl Reward {
+    /// The coefficient as text: a number or the name of a parameter.
+    pub fn pays(&self) -> String {
+        match &self.coefficient {
+            Coefficient::Fixed(value) => value.to_string(),
+            Coefficient::Param(name) => name.clone(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Coefficient {

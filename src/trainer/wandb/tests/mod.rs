@@ -30,9 +30,10 @@ fn row(update: u64) -> Row {
     Row {
         update,
         timesteps: update * 100,
-        names: vec!["entropy".into(), "mean_episode_return".into(), "reward/kill".into()],
-        values: vec![f32::NAN, 0.1, update as f32],
+        names: ["train/entropy", "train/mean_episode_return", "reward/kill"].map(String::from).to_vec(),
+        values: vec![None, Some(0.1), Some(update as f32)],
         steps_per_second: 10.0,
+        updates_per_second: 0.1,
         wall_seconds: update as f64,
         time: "2026-01-05T01:02:03Z".parse().unwrap(),
     }
@@ -152,8 +153,8 @@ fn an_online_run_makes_the_calls_of_the_official_client() {
     assert_eq!(config["_wandb"]["value"]["m"][1], json!({"2": "*", "5": 1, "6": [1], "7": []}));
     assert_eq!(server.steps(), [10, 20]);
     let line = &server.history()[1];
-    assert_eq!((&line["timesteps"], &line["key/mean_episode_return"]), (&json!(2000), &json!(0.1)));
-    assert_eq!((&line["reward/kill"], &line["train/entropy"]), (&json!(20.0), &Value::Null));
+    assert_eq!((&line["timesteps"], &line["train/mean_episode_return"]), (&json!(2000), &json!(0.1)));
+    assert_eq!((&line["reward/kill"], line.get("train/entropy")), (&json!(20.0), None));
     let last = calls.last().unwrap().json();
     assert_eq!(
         (&last["complete"], &last["exitcode"], &last["dropped"]),
@@ -387,7 +388,7 @@ fn the_official_client_reads_the_log() {
     let inspected: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(inspected["state"], "finished", "{text}");
     assert!(
-        text.contains("cartpole") && text.contains("key/mean_episode_return") && text.contains("400"),
+        text.contains("cartpole") && text.contains("train/mean_episode_return") && text.contains("400"),
         "{text}"
     );
 }

@@ -1,0 +1,102 @@
+//! What is drawn as one curve: a run, or the runs of a group as their mean with a band.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::trainer::history::{Axis, Curves};
+use crate::trainer::{find, run_dir};
+
+use super::chart::Curve;
+
+/// A run, or all runs of a group.
+pub struct Subject {
+    pub name: String,
+    pub directories: Vec<PathBuf>,
+    pub runs: Vec<Curves>,
+}
+
+/// The curve of a subject.
+#[derive(Debug, PartialEq)]
+pub struct Banded {
+    pub mean: Curve,
+    /// One standard deviation below and above the mean; empty for a single run.
+    pub low: Curve,
+    pub high: Curve,
+}
+
+impl Subject {
+    /// What the user names: a run, or a group with all its runs.
+    ///
+    /// # Errors
+    /// One line: there is no such run, or its metrics cannot be read.
+    pub fn named(request: &str, checkpoint_dir: &Path) -> Result<Self> {
+        let directories = find::runs(request, checkpoint_dir)?;
+        let name = match &directories[..] {
+            [run] => run_dir::name_of(run),
+            agents => format!("{request} ({} runs)", agents.len()),
+        };
+        let runs = directories.iter().map(|run| Curves::read(run)).collect::<Result<_>>()?;
+        Ok(Self { name, directories, runs })
+    }
+
+    /// Its curve of a metric: at each update, the mean over the runs that have a value there.
+    pub fn curve(&self, metric: &str, axis: Axis) -> Banded {
+        if let [run] = &self.runs[..] {
+            return Banded { mean: run.curve(metric, axis), low: Vec::new(), high: Vec::new() };
+        }
+        let mut at_update: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
+        for run in &self.runs {
+            for ((update, _), point) in
+                run.curve(metric, Axis::Update).into_iter().zip(run.curve(metric, axis))
+            {
+                at_update.entry(update as u64).or_default().push(point);
+            }
+        }
+        let mut banded = Banded { mean: Vec::new(), low: Vec::new(), high: Vec::new() };
+        for points in at_update.into_values() {
+            let count = points.len() as f64;
+            let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+            let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+            let deviation = (points.iter().map(|point| (point.1 - y).powi(2)).sum::<f64>() / count).sqrt();
+            banded.mean.push((x, y));
+            banded.low.push((x, y - deviation));
+            banded.high.push((x, y + deviation));
+        }
+        banded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_group_has_a_mean_and_a_band() {
+        let dir = tempfile::tempdir().unwrap();
+        for (seed, values) in [(3, [1.0, 2.0]), (4, [3.0, 2.0])] {
+            let run = dir.path().join(format!("g-s{seed}"));
+            fs::create_dir(&run).unwrap();
+            fs::write(run.join("config.toml"), "").unwrap();
+            fs::write(run.join("meta.json"), r#"{"group": "g"}"#).unwrap();
+            let row = |(index, value): (usize, f64)| {
+                let update = 10 * (index + 1);
+                format!(
+                    "{{\"update\":{update},\"timesteps\":{update}00,\"wall_seconds\":{seed},\"a\":{value}}}\n"
+                )
+            };
+            let rows: String = values.into_iter().enumerate().map(row).collect();
+            fs::write(run.join("metrics.jsonl"), rows).unwrap();
+        }
+        let group = Subject::named("g", dir.path()).unwrap();
+        assert_eq!(group.name, "g (2 runs)");
+        let curve = group.curve("a", Axis::Timesteps);
+        assert_eq!(curve.mean, [(1000.0, 2.0), (2000.0, 2.0)]);
+        assert_eq!((curve.low[0].1, curve.high[0].1, curve.high[1].1), (1.0, 3.0, 2.0));
+        assert_eq!(group.curve("a", Axis::Time).mean[0].0, 3.5);
+        let alone = Subject::named("g-s3", dir.path()).unwrap().curve("a", Axis::Update);
+        assert_eq!(alone, Banded { mean: vec![(10.0, 1.0), (20.0, 2.0)], low: vec![], high: vec![] });
+    }
+}
