@@ -3,7 +3,8 @@
 use std::panic::Location;
 
 use lockstep::algorithms::Learner;
-use lockstep::algorithms::ppo::{PpoLearner, Settings, Start};
+use lockstep::algorithms::learner::{One, Start};
+use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::registry;
 use lockstep::ir::{Activation, Build, Graph, Kernel, Op};
@@ -220,15 +221,8 @@ fn trained(env: &str, kernels: bool, devices: usize, updates: usize) -> Vec<(Str
     let settings =
         Settings { num_envs: 16, num_steps: 8, hidden_dim: 32, update_epochs: 2, ..Settings::default() };
     let client = client().clone().with_kernels(kernels);
-    let start = Start {
-        settings: &settings,
-        env: &*env,
-        seed: 3,
-        total_updates: 4,
-        max_updates: 2,
-        num_devices: devices,
-    };
-    let mut learner = PpoLearner::new(&client, &start).unwrap();
+    let start = Start { seed: 3, total_updates: 4, max_updates: 2, num_devices: devices };
+    let mut learner = One::new(&client, Ppo::new(settings, env.into()), &start).unwrap();
     learner.run(updates).unwrap();
     learner.params().unwrap().into_iter().map(|(name, array)| (name, array.to_f64())).collect()
 }

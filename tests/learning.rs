@@ -1,7 +1,8 @@
 //! What the algorithms must learn. One run hangs on the rounding of the processor, so what is required here is said of
 //! many: agents with seeds of their own, trained in one program.
 
-use lockstep::algorithms::ppo::{PpoGroup, Start};
+use lockstep::algorithms::learner::{Group as Agents, Start};
+use lockstep::algorithms::ppo::Ppo;
 use lockstep::algorithms::{Group, Learner, metrics};
 use lockstep::config::ppo_defaults;
 use lockstep::envs::registry;
@@ -16,15 +17,11 @@ fn final_returns(first_seed: u64) -> Vec<f64> {
     let entry = registry::find("cartpole").unwrap();
     let settings = ppo_defaults(entry.defaults).unwrap();
     let updates = TIMESTEPS / settings.batch_size();
-    let start = Start {
-        settings: &settings,
-        env: &*(entry.make)(),
-        seed: first_seed,
-        total_updates: updates as u64,
-        max_updates: updates,
-        num_devices: 2,
-    };
-    let mut group = PpoGroup::new(&plain_client(), &start, AGENTS).unwrap();
+    let start =
+        Start { seed: first_seed, total_updates: updates as u64, max_updates: updates, num_devices: 2 };
+    let agent = || Ppo::new(settings.clone(), (entry.make)().into());
+    let agents = (0..AGENTS).map(|_| agent()).collect();
+    let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let members = group.members();
     let column = |name: &str| metrics::column(members[0].metrics(), name).unwrap();
     let (returns, episodes) = (column(metrics::EPISODE_RETURN), column(metrics::EPISODES));

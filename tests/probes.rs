@@ -4,13 +4,19 @@
 
 mod environments;
 
-use lockstep::algorithms::ppo::{PpoGroup, PpoLearner, Settings, Start, Trouble};
+use std::rc::Rc;
+
+use lockstep::algorithms::learner::{Group as Agents, One, Start};
+use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::algorithms::{Group, Learner};
-use lockstep::array::{ArrayType, DType, HostArray};
+use lockstep::array::{DType, HostArray};
+use lockstep::envs::vector::View;
 use lockstep::envs::{AnyEnv, Env, EnvSpec, Erased, Metric, Observation, Step};
 use lockstep::interpret::interpret;
-use lockstep::lang::{Bool, Features, Float, Handle, Int, Key, constant, float, int, select, stack, trace};
-use lockstep::nn::{Activation, ActorCritic, Architecture, Init, Style};
+use lockstep::lang::{
+    Bool, Features, Float, Int, Key, Leaves, constant, float, int, select, stack, structure_of, trace,
+};
+use lockstep::nn::{Activation, ActorCritic, Init, Network};
 
 use crate::common::{client, plain_client};
 
@@ -28,6 +34,7 @@ fn coin(key: Key) -> Float {
 }
 
 /// A probe: its observation is `seen`, the rest is said by three functions.
+#[derive(Clone, Copy)]
 struct Probe {
     name: &'static str,
     /// The first `seen`.
@@ -94,43 +101,29 @@ struct Trained {
 }
 
 /// Agents after `updates` updates, and the metrics of each update of each.
-fn train(env: &dyn AnyEnv, updates: usize, obs: &[f32]) -> (Vec<Trained>, Vec<Vec<Vec<f32>>>) {
-    let settings = settings();
-    let start = Start {
-        settings: &settings,
-        env,
-        seed: 1,
-        total_updates: updates as u64,
-        max_updates: updates,
-        num_devices: 1,
-    };
-    let mut group = PpoGroup::new(&plain_client(), &start, AGENTS).unwrap();
+fn train<E: Env + 'static>(env: E, updates: usize, obs: &[f32]) -> (Vec<Trained>, Vec<Vec<Vec<f32>>>) {
+    let (settings, spec) = (settings(), env.spec());
+    let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(env));
+    let start = Start { seed: 1, total_updates: updates as u64, max_updates: updates, num_devices: 1 };
+    let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone())).collect();
+    let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let rows = group.run(updates).unwrap();
-    let actions = env.spec().num_actions;
-    let architecture = Architecture {
-        obs_size: 1,
-        num_actions: actions,
-        hidden_dim: settings.hidden_dim,
-        num_layers: settings.num_layers,
-        activation: settings.activation,
-        separate_trunks: settings.separate_trunks,
-        init: settings.init,
-    };
-    let network = trace(&(), |()| architecture.init(Key::new(0))).output;
-    let input = Float::from_handle(Handle::placeholder(&ArrayType::new(DType::F32, [obs.len(), 1])));
-    let forward = trace(&(network, input), |(network, obs): (ActorCritic, Float)| {
-        let style = Style { activation: settings.activation, sparse_obs: false, packing: None };
-        network.apply(&style, Features::Plain(obs))
+    let network = ActorCritic::new(settings.network(), &spec);
+    let params = structure_of(|| network.init(Key::new(0)));
+    let input = Float::placeholder(DType::F32, [obs.len(), 1]);
+    let forward = trace(&(params, input), |(params, obs)| {
+        let view = View { obs: Features::Plain(obs), mask: None, privileged: None, to_move: None };
+        network.apply(&params, Leaves::default(), &view, None).1
     });
     let think = |member: &dyn Learner| {
         let mut inputs: Vec<HostArray> =
             member.params().unwrap().into_iter().map(|(_, array)| array).collect();
         inputs.push(HostArray::new(&[obs.len(), 1], obs.to_vec()));
         let outputs = interpret(&forward.graph, &inputs);
-        let logits = outputs[0].to_f64().chunks(actions).map(<[f64]>::to_vec).collect();
+        let logits = outputs[0].to_f64().chunks(spec.num_actions).map(<[f64]>::to_vec).collect();
         Trained { logits, values: outputs[1].to_f64() }
     };
-    (group.members().iter().map(|member| think(member)).collect(), rows)
+    (group.members().iter().map(|member| think(&**member)).collect(), rows)
 }
 
 /// Requires something of at least six of the eight agents.
@@ -154,19 +147,17 @@ fn a_reward_that_is_no_number_is_traced_to_step_and_environment() {
         length: 100,
         cut_off: false,
     };
-    let (env, settings) = (Erased::new(probe), settings());
     for num_devices in [1, 2] {
-        let start =
-            Start { settings: &settings, env: &env, seed: 1, total_updates: 3, max_updates: 1, num_devices };
-        let mut learner = PpoLearner::new(client(), &start).unwrap();
+        let start = Start { seed: 1, total_updates: 3, max_updates: 1, num_devices };
+        let env = Rc::new(Erased::new(probe));
+        let mut learner = One::new(client(), Ppo::new(settings(), env), &start).unwrap();
         let state = learner.state().unwrap();
         let (_, seen) = state.iter().find(|(name, _)| name == "envs.state.seen").unwrap();
         let broken = seen.to_f64().iter().position(|seen| *seen > 0.8).unwrap();
         assert!(broken > 0);
-        let course = learner.course(&start).unwrap();
-        let trouble = Trouble::first_in(&course).unwrap();
-        assert_eq!(trouble.to_string(), format!("reward is NaN at step 5 of environment {broken}"));
-        // The course is that of the update: its metrics know of it, and the state was not touched.
+        let first = learner.diagnose().unwrap().unwrap();
+        assert_eq!(first.to_string(), format!("reward is NaN at step 5 of environment {broken}"));
+        // What is looked at is the next update: its metrics know of it, and the state was not touched.
         assert_eq!(learner.state().unwrap(), state);
         let row = learner.run(1).unwrap().remove(0);
         assert!(row.iter().any(|value| value.is_nan()));
@@ -182,14 +173,14 @@ fn a_constant_reward_is_the_value() {
         length: 1,
         cut_off: false,
     };
-    let (agents, _) = train(&Erased::new(probe), 60, &[0.0]);
+    let (agents, _) = train(probe, 60, &[0.0]);
     most(&agents, |agent| near(&agent.values, &[1.0], 0.1));
 }
 
 #[test]
 fn a_reward_that_is_seen_is_the_value() {
     let probe = Probe { name: "seen", first: coin, reward: |state, _| state.seen, length: 1, cut_off: false };
-    let (agents, _) = train(&Erased::new(probe), 80, &[1.0, -1.0]);
+    let (agents, _) = train(probe, 80, &[1.0, -1.0]);
     most(&agents, |agent| near(&agent.values, &[1.0, -1.0], 0.1));
 }
 
@@ -202,7 +193,7 @@ fn a_delayed_reward_is_discounted() {
         length: 2,
         cut_off: false,
     };
-    let (agents, _) = train(&Erased::new(probe), 120, &[0.0, 1.0]);
+    let (agents, _) = train(probe, 120, &[0.0, 1.0]);
     most(&agents, |agent| near(&agent.values, &[0.5, 1.0], 0.1));
 }
 
@@ -215,7 +206,7 @@ fn the_better_action_is_found() {
         length: 1,
         cut_off: false,
     };
-    let (agents, _) = train(&Erased::new(probe), 80, &[0.0]);
+    let (agents, _) = train(probe, 80, &[0.0]);
     most(&agents, |Trained { logits, values }| logits[0][1] - logits[0][0] > 2.0 && values[0] > 0.7);
 }
 
@@ -228,7 +219,7 @@ fn the_better_action_depends_on_what_is_seen() {
         length: 1,
         cut_off: false,
     };
-    let (agents, _) = train(&Erased::new(probe), 120, &[1.0, -1.0]);
+    let (agents, _) = train(probe, 120, &[1.0, -1.0]);
     most(&agents, |Trained { logits, values }| {
         let chosen = logits[0][1] - logits[0][0] > 2.0 && logits[1][0] - logits[1][1] > 2.0;
         chosen && values[0] > 0.7 && values[1] > 0.7
@@ -245,10 +236,10 @@ fn a_cut_off_does_not_lower_the_value() {
         length: 3,
         cut_off,
     };
-    let (agents, _) = train(&Erased::new(probe(true)), 150, &[0.0]);
+    let (agents, _) = train(probe(true), 150, &[0.0]);
     most(&agents, |agent| near(&agent.values, &[2.0], 0.1));
     // The same with real ends is worth less: the mean of 1, 1.5 and 1.75.
-    let (agents, _) = train(&Erased::new(probe(false)), 150, &[0.0]);
+    let (agents, _) = train(probe(false), 150, &[0.0]);
     most(&agents, |agent| near(&agent.values, &[1.4167], 0.15));
 }
 
@@ -288,7 +279,7 @@ impl Env for Masked {
 
 #[test]
 fn a_mask_is_never_violated_and_the_best_allowed_action_is_found() {
-    let (agents, rows) = train(&Erased::new(Masked), 100, &[1.0, -1.0]);
+    let (agents, rows) = train(Masked, 100, &[1.0, -1.0]);
     for row in rows.iter().flatten() {
         assert_eq!(*row.last().unwrap(), 0.0);
     }

@@ -1,6 +1,6 @@
-//! Generalized advantage estimation (Schulman et al. 2016).
+//! Generalized advantage estimation (Schulman et al. 2016), and the moments by which advantages are normalized.
 
-use crate::lang::{Bool, Float, scan_reverse, select};
+use crate::lang::{Bool, Float, all_gather, scan_reverse, select, stack};
 
 /// Advantages and returns `[T, B]` from rewards, values and ends `[T, B]` and the values `[B]` after the
 /// last step. A step that was cut off counts as an end whose reward already contains the
@@ -23,6 +23,23 @@ pub fn gae(
         ((advantage, value), advantage)
     });
     (advantages, advantages + values)
+}
+
+/// Mean and population standard deviation, `[M]` each, of the rows of x `[M, N]` and those of the other devices.
+#[track_caller]
+pub fn mean_and_std(x: Float, num_devices: usize) -> (Float, Float) {
+    let size = x.shape()[1];
+    let own_mean = x.mean([1]);
+    let own_variance = (x - own_mean.broadcast(1, size)).square().mean([1]);
+    let all = all_gather(stack([own_mean, own_variance]), num_devices);
+    pooled(all.index(1, 0), all.index(1, 1))
+}
+
+/// Mean and standard deviation, `[M]` each, of samples of equal size that have these means and variances, `[D, M]` each.
+fn pooled(means: Float, variances: Float) -> (Float, Float) {
+    let mean = means.mean([0]);
+    let between = (means - mean.broadcast(0, means.shape()[0])).square();
+    (mean, (variances + between).mean([0]).sqrt())
 }
 
 #[cfg(test)]
@@ -68,6 +85,16 @@ mod tests {
     fn without_discount_it_is_reward_minus_value() {
         let found = advantages([1.0, 2.0, 3.0], [0.5, 1.0, -1.0], [false; 3], 9.0, [0.0, 0.95]);
         assert_near(found, [0.5, 1.0, 4.0]);
+    }
+
+    #[test]
+    fn moments_of_parts_make_those_of_the_whole() {
+        // 1, 3 and 4, 8: means 2 and 6, variances 1 and 4; together the mean 4 and the variance 26 / 4.
+        let parts = |values: [f32; 2]| constant(values).reshape([2, 1]);
+        let traced = trace(&(), |()| pooled(parts([2.0, 6.0]), parts([1.0, 4.0])));
+        let moments = interpret(&traced.graph, &[]);
+        assert_eq!(moments[0].to_f64(), [4.0]);
+        assert!((moments[1].to_f64()[0] - 6.5f64.sqrt()).abs() < 1e-6);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The phases are the environment's own ([`AnyEnv::phases`]); a [`Schedule`] says when each begins: at its timestep, or when
 //! the one before it is mastered. The parameters of all phases are inputs of the programs, side by side, and an update takes
 //! those of its phase. So a new phase compiles nothing. Which phase an update is in follows from its number, or from the
-//! [`Climb`], a part of the training state: all devices begin a phase with the same update, and so does a run that is
+//! [`PhaseProgress`], a part of the training state: all devices begin a phase with the same update, and so does a run that is
 //! resumed, however the updates are divided into chunks. Episodes that are running go on under the new parameters.
 
 use std::fmt;
@@ -19,9 +19,6 @@ use crate::lang::{Float, Int, Leaves, int, select, take_tree};
 
 /// The metric that says in which phase an update was, from 1.
 pub const METRIC: &str = "curriculum/phase";
-
-/// The array of the training state that holds the phase of the next update, from 0, where phases end by return.
-pub const PHASE_LEAF: &str = "curriculum.phase";
 
 /// A phase is mastered after so many updates in a row with a mean return that is good enough (rules, section 11).
 const GOOD_UPDATES: i32 = 20;
@@ -209,13 +206,13 @@ pub struct Phase {
     pub params: Leaves,
 }
 
-/// The phase of the update with the number `update` (from 0) among [`inputs`] with a schedule. `climb` is that of the state,
+/// The phase of the update with the number `update` (from 0) among [`inputs`] with a schedule. `progress` is that of the state,
 /// if phases end by return.
 #[track_caller]
-pub fn phase(inputs: &Leaves, update: Int, climb: Option<Climb>) -> Phase {
+pub fn phase(inputs: &Leaves, update: Int, progress: Option<PhaseProgress>) -> Phase {
     let (first, begins, params) = split(inputs);
-    let number = match climb {
-        Some(climb) => climb.phase,
+    let number = match progress {
+        Some(progress) => progress.phase,
         None => Int::from_handle(begins).le(update).as_i32().sum([0]).maximum(first),
     };
     Phase { number, params: take_tree(&params, number) }
@@ -230,7 +227,7 @@ fn split(inputs: &Leaves) -> (Int, crate::lang::Handle, Leaves) {
 
 /// How far a run has come in a curriculum whose phases end by return. All i32 scalars.
 #[derive(Clone, Copy)]
-pub struct Climb {
+pub struct PhaseProgress {
     /// From 0.
     phase: Int,
     /// Updates in a row whose return was good enough.
@@ -238,20 +235,25 @@ pub struct Climb {
     /// Updates in this phase.
     updates: Int,
 }
-crate::tree!(Climb { phase, good, updates });
+crate::tree!(PhaseProgress { phase, good, updates });
 
-impl Climb {
+impl PhaseProgress {
+    /// The phase of the next update, from 0.
+    pub fn phase(&self) -> &Int {
+        &self.phase
+    }
+
     /// Before the first update.
     #[track_caller]
-    pub fn begin(inputs: &Leaves) -> Climb {
+    pub fn begin(inputs: &Leaves) -> PhaseProgress {
         let (first, ..) = split(inputs);
-        Climb { phase: first, good: int(0), updates: int(0) }
+        PhaseProgress { phase: first, good: int(0), updates: int(0) }
     }
 
     /// After an update, with which `update` are done. `episodes` ended in it, with this mean return; without any, it counts
     /// neither for nor against the agent.
     #[track_caller]
-    pub fn after(self, inputs: &Leaves, update: Int, episodes: Float, mean_return: Float) -> Climb {
+    pub fn after(self, inputs: &Leaves, update: Int, episodes: Float, mean_return: Float) -> PhaseProgress {
         let (_, begins, _) = split(inputs);
         let returns = Float::from_handle(begins);
         let is_good = mean_return.gt(returns.take(self.phase, 0));
@@ -260,7 +262,7 @@ impl Climb {
         let is_over = good.ge(GOOD_UPDATES) | updates.ge(MOST_UPDATES);
         let may_end = (update % ENDS as i32).eq(0) & self.phase.lt(returns.size());
         let ends = is_over & may_end;
-        Climb {
+        PhaseProgress {
             phase: self.phase + ends.as_i32(),
             good: select(ends, 0, good),
             updates: select(ends, 0, updates),
@@ -321,7 +323,7 @@ mod tests {
             let values = returns.iter().map(|x| x.unwrap_or_default()).collect::<Vec<f32>>();
             let array = |values: Vec<f32>| -> Float { constant(values) };
             let xs = (array(episodes), array(values));
-            scan((Climb::begin(&inputs), int(0)), xs, |(climb, update), (episodes, value)| {
+            scan((PhaseProgress::begin(&inputs), int(0)), xs, |(climb, update), (episodes, value)| {
                 let climb = climb.after(&inputs, update + 1, episodes, value);
                 ((climb, update + 1), climb.phase)
             })

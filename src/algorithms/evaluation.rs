@@ -4,18 +4,17 @@
 //! result does not depend on how many run at once; each counts exactly once, so short ones have no advantage. An
 //! episode that is over stands still until the last one is.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::array::{ArrayType, DType, HostArray};
+use crate::array::{DType, HostArray};
 use crate::envs::vector;
 use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{
-    Bool, Float, Handle, Int, Key, Leaves, Outputs, Signature, arange, int, select, select_tree, trace,
-    traced_for, vmap_last, while_loop,
+    Bool, Float, Input, Int, Jit, Key, Leaves, Lowered, OnDevice, Outputs, arange, int, select, select_tree,
+    vmap_last, while_loop,
 };
-use crate::lower::{self, lower};
-use crate::nn::ActorCritic;
-use crate::runtime::{Arg, Buffer, Client, CompileOptions, DeviceKind, Program};
+use crate::lower;
+use crate::runtime::{Client, DeviceKind};
 
 use super::policy::Policy;
 
@@ -51,13 +50,14 @@ pub struct Episode {
 
 /// A compiled evaluation of one policy's network in one environment.
 pub struct Evaluator {
-    client: Client,
-    program: Program,
-    params: Vec<Buffer>,
-    env_params: Vec<Buffer>,
-    /// Paths of the leaves of a [`Tally`].
-    outputs: Vec<String>,
+    play: Jit<Inputs, Tally>,
+    params: OnDevice<Leaves>,
+    env_params: OnDevice<Leaves>,
+    lanes: usize,
 }
+
+/// Parameters of the policy and of the environment, the words of a seed, and bounds.
+type Inputs = (Leaves, Leaves, Int, Bounds);
 
 /// What the episodes have come to, `[N]` each.
 #[derive(Clone)]
@@ -91,19 +91,13 @@ impl Evaluator {
     }
 
     fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
-        let env_params = default_params(env);
-        let traced = traced(env, policy, lanes, client.kind());
-        let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
-        let text = lower(&traced.graph, &options);
-        let program =
-            client.compile(&text, &CompileOptions::default()).context("compiling the evaluation")?;
-        let upload = |value| client.to_device(value, 0);
+        let play = lowered(env, policy, lanes, client.kind(), client.has_kernels());
+        let (structure, values) = params_of(env);
         Ok(Evaluator {
-            client: client.clone(),
-            program,
-            params: policy.params().iter().map(upload).collect::<Result<_, _>>()?,
-            env_params: env_params.iter().map(|(_, value)| upload(value)).collect::<Result<_, _>>()?,
-            outputs: traced.output_names,
+            play: play.compile(client, "evaluation")?,
+            params: OnDevice::new(client, &policy.structure(), &[policy.params().to_vec()])?,
+            env_params: OnDevice::new(client, &structure, &[values])?,
+            lanes,
         })
     }
 
@@ -112,49 +106,53 @@ impl Evaluator {
     /// # Errors
     /// Whatever the device reports.
     pub fn run(&self, plan: &Plan) -> Result<Vec<Episode>> {
-        self.run_with(&self.params.iter().collect::<Vec<_>>(), plan)
+        self.run_with(&|| self.params.lend(), plan)
     }
 
-    /// Plays the episodes with other parameters of the same network, which lie on device 0 already.
+    /// Plays the episodes with other parameters of the same network, which lie on the first device already.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn run_with(&self, params: &[&Buffer], plan: &Plan) -> Result<Vec<Episode>> {
+    pub fn run_with<'a>(&self, params: &dyn Fn() -> Input<'a>, plan: &Plan) -> Result<Vec<Episode>> {
         let mut all = Vec::with_capacity(plan.episodes);
         while all.len() < plan.episodes {
-            let found = self.run_from(all.len(), params, plan)?;
+            let found = self.run_from(all.len(), params(), plan)?;
             all.extend(found.into_iter().take(plan.episodes - all.len()));
         }
         Ok(all)
     }
 
-    fn run_from(&self, first: usize, params: &[&Buffer], plan: &Plan) -> Result<Vec<Episode>> {
+    fn run_from(&self, first: usize, params: Input, plan: &Plan) -> Result<Vec<Episode>> {
         let seed = HostArray::new(&[2], vec![(plan.seed >> 32) as u32, plan.seed as u32]);
         let bounds = [first, plan.episodes, plan.max_steps].map(|bound| HostArray::scalar(bound as i32));
-        let inputs = params.iter().copied().chain(&self.env_params);
-        let mut args: Vec<Arg> = inputs.map(Arg::Borrow).collect();
-        for value in std::iter::once(&seed).chain(&bounds) {
-            args.push(Arg::Donate(self.client.to_device(value, 0)?));
-        }
-        let outputs = self.program.run(args).context("running the evaluation")?;
-        let columns = outputs.iter().map(|output| Ok(output.to_host()?.to_f64()));
-        let columns = columns.collect::<Result<Vec<Vec<f64>>>>()?;
-        Ok(episodes(Outputs::new(&self.outputs, columns)))
+        let rest = self.play.upload(std::iter::once(&seed).chain(&bounds))?;
+        let tally = self.play.call([params, self.env_params.lend(), rest])?;
+        Ok(episodes(tally.fetch_all()?, self.lanes))
     }
 }
 
-/// The program for devices of that kind: its inputs are the parameters of the policy and of the environment, the words of a
-/// seed and the [`Bounds`].
-fn traced(env: &dyn AnyEnv, policy: &Policy, lanes: usize, kind: DeviceKind) -> Signature<Tally> {
-    let env_params = Leaves::placeholders(&default_params(env));
-    let scalar = || Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
-    let seed = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
+/// The default parameters of an environment: their structure and values.
+pub(super) fn params_of(env: &dyn AnyEnv) -> (Leaves, Vec<HostArray>) {
+    let params = default_params(env);
+    (Leaves::placeholders(&params), params.into_iter().map(|(_, value)| value).collect())
+}
+
+/// The program for devices of that kind.
+fn lowered(
+    env: &dyn AnyEnv,
+    policy: &Policy,
+    lanes: usize,
+    kind: DeviceKind,
+    kernels: bool,
+) -> Lowered<Inputs, Tally> {
+    let scalar = || Int::placeholder(DType::I32, []);
     let bounds = Bounds { first: scalar(), episodes: scalar(), max_steps: scalar() };
-    traced_for(kind, || {
-        trace(&(policy.structure(), env_params, seed, bounds), |(params, env_params, seed, bounds)| {
-            Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
-                .run(Key::from_words(seed), bounds)
-        })
+    let seed = Int::placeholder(DType::U32, [2]);
+    let options = lower::Options { kernels, ..Default::default() };
+    let input = (policy.structure(), params_of(env).0, seed, bounds);
+    Lowered::new(kind, &options, &input, |(params, env_params, seed, bounds)| {
+        Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
+            .run(Key::from_words(seed), bounds)
     })
 }
 
@@ -170,11 +168,13 @@ pub(super) fn step_keys(keys: Int, step: Int) -> [Key; 2] {
 }
 
 /// The episodes of the lanes, from the leaves of a [`Tally`].
-fn episodes(mut tally: Outputs<Vec<f64>>) -> Vec<Episode> {
-    let [returns, lengths, finished] = ["returns", "lengths", "finished"].map(|name| tally.take(name));
-    let [metrics, actions] = ["metrics", "actions"].map(|name| tally.take_below(name));
-    let of_lane =
-        |columns: &[(String, Vec<f64>)], lane: usize| columns.iter().map(|(_, c)| c[lane]).collect();
+fn episodes(mut tally: Outputs<HostArray>, lanes: usize) -> Vec<Episode> {
+    let [returns, lengths, finished] =
+        ["returns", "lengths", "finished"].map(|name| tally.take(name).to_f64());
+    let [metrics, actions] = ["metrics", "actions"].map(|name| {
+        tally.take_below(name).iter().map(|(_, column)| column.to_f64()).collect::<Vec<Vec<f64>>>()
+    });
+    let of_lane = |columns: &[Vec<f64>], lane: usize| columns.iter().map(|column| column[lane]).collect();
     let episode = |lane: usize| Episode {
         episode_return: returns[lane],
         episode_length: lengths[lane] as u64,
@@ -182,7 +182,7 @@ fn episodes(mut tally: Outputs<Vec<f64>>) -> Vec<Episode> {
         metrics: of_lane(&metrics, lane),
         actions: of_lane(&actions, lane),
     };
-    (0..returns.len()).map(episode).collect()
+    (0..lanes).map(episode).collect()
 }
 
 /// What the program is traced from.
@@ -191,7 +191,7 @@ struct Evaluation<'a> {
     spec: EnvSpec,
     env_params: Leaves,
     policy: &'a Policy,
-    params: Option<ActorCritic>,
+    params: Leaves,
     lanes: usize,
 }
 
@@ -199,11 +199,13 @@ struct Evaluation<'a> {
 struct Progress {
     step: Int,
     state: Leaves,
+    /// What the policy remembers.
+    carry: Leaves,
     /// bool`[N]`: still playing.
     active: Bool,
     tally: Tally,
 }
-crate::tree!(Progress { step, state, active, tally });
+crate::tree!(Progress { step, state, carry, active, tally });
 
 /// One step of one environment that stands still unless it is active.
 struct Stepped {
@@ -223,6 +225,7 @@ impl Evaluation<'_> {
         let start = Progress {
             step: int(0),
             state: vector::reset(self.env, &self.env_params, reset_keys),
+            carry: self.policy.begin(self.lanes),
             active: (arange(self.lanes) + bounds.first).lt(bounds.episodes),
             tally: self.no_tally(),
         };
@@ -236,10 +239,11 @@ impl Evaluation<'_> {
 
     #[track_caller]
     fn step(&self, now: Progress, keys: Int) -> Progress {
-        let Progress { step, state, active, tally } = now;
-        let [action_keys, step_keys] = vmap_last(keys, |words| Key::from_words(words).fold_in(step).split());
+        let Progress { step, state, carry, active, tally } = now;
+        let [action_keys, step_keys] = step_keys(keys, step);
         let view = vector::view(self.env, &self.env_params, &state);
-        let action = self.policy.decide(&self.params, &view, self.spec.num_actions, action_keys).action;
+        let (carry, decision) = self.policy.act(&self.params, carry, &view, action_keys);
+        let action = decision.action;
         let stepped = vmap_last((step_keys, state, action, active), |(key, state, action, active)| {
             let step = self.env.step(&self.env_params, key, state.clone(), action);
             let done = step.truncated.map_or(step.terminated, |truncated| truncated | step.terminated);
@@ -252,6 +256,7 @@ impl Evaluation<'_> {
             active: active & !stepped.done,
             tally: self.count(tally, active, action, &stepped),
             state: stepped.state,
+            carry,
         }
     }
 
@@ -301,7 +306,6 @@ mod tests {
     use crate::algorithms::policy::Choice;
     use crate::envs::hackmatrix::HackMatrix;
     use crate::envs::{CartPole, Erased};
-    use crate::nn::Activation;
     use crate::runtime::plugin;
 
     /// Pushes towards the side to which the pole falls: much better than chance.
@@ -314,7 +318,9 @@ mod tests {
             ("critic.0.bias", HostArray::new(&[1], vec![0.0f32])),
         ];
         let params = params.map(|(name, array)| (format!("params.{name}"), array)).to_vec();
-        Policy::of_network(params, Activation::Tanh, choice, &env.spec()).unwrap()
+        let metadata = [("activation", "tanh"), ("hidden_dim", "1"), ("num_layers", "0")];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        Policy::of_network(params, &metadata, choice, &env.spec()).unwrap()
     }
 
     fn plan(episodes: usize, max_steps: usize, seed: u64) -> Plan {
@@ -329,8 +335,9 @@ mod tests {
     #[test]
     fn the_program_has_the_form_for_its_kind_of_device() {
         let loops = |kind| {
-            let traced = traced(&Erased::new(HackMatrix), &Policy::random(), 8, kind);
-            lower(&traced.graph, &lower::Options::default()).matches("stablehlo.while").count()
+            let env = Erased::new(HackMatrix);
+            let lowered = lowered(&env, &Policy::random(&env.spec()), 8, kind, false);
+            lowered.module.matches("stablehlo.while").count()
         };
         assert!(loops(DeviceKind::Cuda) < loops(DeviceKind::Cpu));
     }
@@ -339,7 +346,7 @@ mod tests {
     fn episodes_count_once_and_do_not_depend_on_how_many_run_at_once() {
         let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
         let env = Erased::new(CartPole);
-        let random = Policy::random();
+        let random = Policy::random(&env.spec());
         let wide = Evaluator::with_lanes(&client, &env, &random, 100).unwrap();
         let narrow = Evaluator::with_lanes(&client, &env, &random, 16).unwrap();
         let episodes = wide.run(&plan(100, 1000, 3)).unwrap();

@@ -8,6 +8,8 @@ pub mod advantage;
 pub mod count;
 pub mod curriculum;
 pub mod evaluation;
+pub mod gradient;
+pub mod learner;
 pub mod metrics;
 pub mod minibatch;
 pub mod optimizer;
@@ -15,6 +17,7 @@ pub mod playback;
 pub mod policy;
 pub mod ppo;
 pub mod random;
+pub mod registry;
 pub mod report;
 pub mod rollout;
 
@@ -22,7 +25,9 @@ use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 
 use self::evaluation::{Episode, Plan};
+use self::learner::{NonFinite, Timing};
 pub use self::metrics::Metric;
+use self::policy::Choice;
 
 /// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.
 pub type NamedArrays = Vec<(String, HostArray)>;
@@ -42,6 +47,11 @@ pub trait Learner {
     /// are among its metrics.
     fn timesteps_per_update(&self) -> u64;
 
+    /// What starting cost, if it was measured.
+    fn timing(&self) -> Option<Timing> {
+        None
+    }
+
     /// Runs `updates` (1 to [`Learner::max_updates`]) and gives one row of metrics per update.
     ///
     /// # Errors
@@ -56,6 +66,17 @@ pub trait Learner {
 
     /// Names and types of the arrays of [`Learner::state`], in its order.
     fn state_types(&self) -> Vec<(String, ArrayType)>;
+
+    /// For each array of the state, in its order, the axis of the environments; `None` for what belongs to no environment.
+    fn environment_axes(&self) -> Vec<Option<usize>> {
+        vec![None; self.state_types().len()]
+    }
+
+    /// Gives the state other random numbers than it had, the same ones for the same `attempt`.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn reseed(&mut self, attempt: u32) -> anyhow::Result<()>;
 
     /// The parameters of the networks alone.
     fn params(&self) -> anyhow::Result<NamedArrays>;
@@ -87,18 +108,49 @@ pub trait Learner {
     /// The environment.
     fn spec(&self) -> &EnvSpec;
 
+    /// Compiles what [`Learner::evaluate`] runs, for `episodes` episodes.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    fn prepare_evaluation(&mut self, choice: Choice, episodes: usize) -> anyhow::Result<()> {
+        let _ = (choice, episodes);
+        Ok(())
+    }
+
     /// Plays whole episodes with the parameters as they are. It leaves no trace in the state, and depends on the
     /// parameters and the plan alone.
     ///
     /// # Errors
     /// Whatever the device reports.
     fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>>;
+
+    /// The first value that is not finite among all that the next update will compute. The state stays as it is.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    fn diagnose(&self) -> anyhow::Result<Option<NonFinite>> {
+        Ok(None)
+    }
 }
 
 /// Learners whose updates one program does for all at once.
 ///
 /// Each of them is a [`Learner`] of its own; its `run` goes on with it alone, which need not be fast.
 pub trait Group {
+    /// The learners, in the order of their seeds.
+    fn members(&self) -> Vec<Box<dyn Learner>>;
+
+    /// What starting cost, if it was measured.
+    fn timing(&self) -> Option<Timing> {
+        None
+    }
+
+    /// As [`Learner::prepare_evaluation`], for all of them.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    fn prepare_evaluation(&mut self, choice: Choice, episodes: usize) -> anyhow::Result<()>;
+
     /// Runs `updates` (1 to [`Learner::max_updates`]) of each learner and gives their rows of metrics, learner by learner.
     ///
     /// # Errors

@@ -3,31 +3,32 @@
 //! What `eval` computes in one program is cut into three here (begin, look, step), so that the host holds the state
 //! between them. Keys are derived in the same way: episode `n` of a seed is the same in both.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::array::{ArrayType, DType, HostArray};
+use crate::array::{DType, HostArray};
 use crate::envs::painter::Frame;
-use crate::envs::{AnyEnv, default_params, vector};
-use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, Outputs, Signature, trace, traced_for, vmap_last};
-use crate::lower::{self, lower};
-use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
+use crate::envs::{AnyEnv, vector};
+use crate::lang::{Bool, Float, Int, Jit, Key, Leaves, OnDevice, Tree, vmap_last};
+use crate::lower;
+use crate::runtime::Client;
 
 use super::NamedArrays;
-use super::evaluation::{episode_keys, step_keys};
+use super::evaluation::{episode_keys, params_of, step_keys};
 use super::policy::{Decision, Policy};
 
 /// An environment and a policy on a device, and an episode that is being played.
 pub struct Playback {
-    client: Client,
-    begin: Named,
-    look: Named,
-    step: Named,
+    begin: Jit<(Leaves, Int, Int), Begun>,
+    look: Jit<(Leaves, Leaves, Now, Int), (Leaves, Look)>,
+    step: Jit<(Leaves, Leaves, Key, Int, Int), Stepped>,
     /// Parameters of the policy, and of the environment.
-    policy_params: Vec<Buffer>,
-    env_params: Vec<Buffer>,
+    policy_params: OnDevice<Leaves>,
+    env_params: OnDevice<Leaves>,
     /// The environment's state.
-    state: Vec<(String, Buffer)>,
-    keys: Option<Buffer>,
+    state: Option<OnDevice<Leaves>>,
+    /// What the policy remembers.
+    carry: Option<OnDevice<Leaves>>,
+    keys: Option<OnDevice<Key>>,
     steps: usize,
     action: usize,
 }
@@ -66,20 +67,13 @@ pub struct Outcome {
     pub metrics: Vec<f32>,
 }
 
-/// A program whose outputs are read by name.
-struct Named {
-    program: Program,
-    outputs: Vec<String>,
-}
+/// The episode before a step.
+type Now = (Leaves, Leaves, Key);
 
-/// The outputs of the program `begin`.
-struct Begun {
-    keys: Key,
-    state: Leaves,
-}
-crate::tree!(Begun { keys, state });
+/// What the program `begin` gives: the environment's state, what the policy remembers, and the keys of the episode.
+type Begun = (Leaves, (Leaves, Key));
 
-/// The outputs of the program `look`.
+/// What the program `look` gives, beside what the policy remembers.
 struct Look {
     /// f32`[O, 1]`: as the environment shows it, whatever the network reads.
     obs: Float,
@@ -88,15 +82,16 @@ struct Look {
 }
 crate::tree!(Look { obs, mask, decision });
 
-/// The outputs of the program `step`, one environment on the last axis.
-struct Stepped {
-    state: Leaves,
+/// What the program `step` gives, one environment on the last axis: its state, and what came of the step.
+type Stepped = (Leaves, Came);
+
+struct Came {
     reward: Float,
     terminated: Bool,
     truncated: Bool,
     metrics: Vec<Float>,
 }
-crate::tree!(Stepped { state, reward, terminated, truncated, metrics });
+crate::tree!(Came { reward, terminated, truncated, metrics });
 
 impl Playback {
     /// Compiles the programs.
@@ -104,51 +99,39 @@ impl Playback {
     /// # Errors
     /// Whatever the compiler or the device reports.
     pub fn new(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
-        traced_for(client.kind(), || Self::compiled(client, env, policy))
-    }
-
-    fn compiled(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
-        let spec = env.spec();
-        let params = default_params(env);
-        let int =
-            |dtype, shape: &[usize]| Int::from_handle(Handle::placeholder(&ArrayType::new(dtype, shape)));
-        let (words, keys, number) = (int(DType::U32, &[2]), int(DType::U32, &[2, 1]), int(DType::I32, &[]));
-        let structure = Leaves::placeholders(&params);
-
-        let begin = trace(&(structure.clone(), words, number), |(params, seed, number)| {
+        let options = lower::Options::default();
+        let (structure, values) = params_of(env);
+        let (words, number) = (Int::placeholder(DType::U32, [2]), Int::placeholder(DType::I32, []));
+        let input = (structure.clone(), words, number);
+        let begin = Jit::new(client, "begin", &options, &input, |(params, seed, number)| {
             let [reset, keys] = episode_keys(Key::from_words(seed), number, 1);
-            Begun { keys, state: vector::reset(env, &params, reset) }
-        });
-        let state = begin.output.state.clone();
-        let input = (policy.structure(), structure.clone(), state.clone(), keys, number);
-        let look = trace(&input, |(weights, params, state, keys, step)| {
+            (vector::reset(env, &params, reset), (policy.begin(1), keys))
+        })?;
+        let (state, (carry, keys)) = begin.output().duplicate();
+        let input = (policy.structure(), structure.clone(), (state.clone(), carry, keys.duplicate()), number);
+        let look = Jit::new(client, "look", &options, &input, |(weights, params, now, step)| {
+            let (state, carry, keys) = now;
             let view = vector::view(env, &params, &state);
-            let [action_keys, _] = step_keys(keys, step);
+            let [action_keys, _] = step_keys(keys.into_words(), step);
             let obs = vmap_last(state, |state| env.observe(&params, &state).actor.flatten());
-            Look {
-                obs,
-                mask: view.mask,
-                decision: policy.decide(&weights, &view, spec.num_actions, action_keys),
-            }
-        });
-        let step = trace(&(structure, state, keys, number, int(DType::I32, &[1])), |input| {
-            let (params, state, keys, number, action) = input;
-            let [_, keys] = step_keys(keys, number);
+            let (carry, decision) = policy.act(&weights, carry, &view, action_keys);
+            (carry, Look { obs, mask: view.mask, decision })
+        })?;
+        let input = (structure.clone(), state, keys, number, Int::placeholder(DType::I32, [1]));
+        let step = Jit::new(client, "step", &options, &input, |(params, state, keys, number, action)| {
+            let [_, keys] = step_keys(keys.into_words(), number);
             vmap_last((keys, state, action), |(key, state, action)| {
                 one_step(env, &params, key, state, action)
             })
-        });
-        let upload = |values: Vec<&HostArray>| -> Result<Vec<Buffer>> {
-            values.into_iter().map(|value| Ok(client.to_device(value, 0)?)).collect()
-        };
+        })?;
         Ok(Playback {
-            client: client.clone(),
-            begin: Named::compile(client, begin)?,
-            look: Named::compile(client, look)?,
-            step: Named::compile(client, step)?,
-            policy_params: upload(policy.params().iter().collect())?,
-            env_params: upload(params.iter().map(|(_, value)| value).collect())?,
-            state: Vec::new(),
+            begin,
+            look,
+            step,
+            policy_params: OnDevice::new(client, &policy.structure(), &[policy.params().to_vec()])?,
+            env_params: OnDevice::new(client, &structure, &[values])?,
+            state: None,
+            carry: None,
             keys: None,
             steps: 0,
             action: 0,
@@ -161,12 +144,10 @@ impl Playback {
     /// Whatever the device reports.
     pub fn begin(&mut self, seed: u64, number: usize) -> Result<Moment> {
         let words = HostArray::new(&[2], vec![(seed >> 32) as u32, seed as u32]);
-        let (words, number) = (self.upload(&words)?, self.upload(&HostArray::scalar(number as i32))?);
-        let mut args = borrow(&self.env_params);
-        args.extend([Arg::Donate(words), Arg::Donate(number)]);
-        let mut outputs = self.begin.run(args)?;
-        self.state = outputs.take_below("state");
-        self.keys = Some(outputs.take("keys"));
+        let given = self.begin.upload([&words, &HostArray::scalar(number as i32)])?;
+        let (state, rest) = self.begin.call([self.env_params.lend(), given])?.unzip();
+        let (carry, keys) = rest.unzip();
+        (self.state, self.carry, self.keys) = (Some(state), Some(carry), Some(keys));
         self.steps = 0;
         self.moment()
     }
@@ -176,89 +157,63 @@ impl Playback {
     /// # Errors
     /// Whatever the device reports.
     pub fn step(&mut self) -> Result<(Outcome, Moment)> {
-        let step = self.upload(&HostArray::scalar(self.steps as i32))?;
-        let action = self.upload(&HostArray::new(&[1], vec![self.action as i32]))?;
-        let mut args = borrow(&self.env_params);
-        args.extend(self.state.iter().map(|(_, buffer)| Arg::Borrow(buffer)));
-        args.extend(self.keys.iter().map(Arg::Borrow));
-        args.extend([Arg::Donate(step), Arg::Donate(action)]);
-        let mut outputs = self.step.run(args)?;
-        self.state = outputs.take_below("state");
+        let (state, keys) = (self.state.take().expect(BEGUN), self.keys.as_ref().expect(BEGUN));
+        let number = HostArray::scalar(self.steps as i32);
+        let rest = self.step.upload([&number, &HostArray::new(&[1], vec![self.action as i32])])?;
+        let stepped = self.step.call([self.env_params.lend(), state.lend(), keys.lend(), rest])?;
+        let (state, came) = stepped.unzip();
+        self.state = Some(state);
         self.steps += 1;
+        let mut came = came.fetch_all()?;
         let outcome = Outcome {
-            reward: number(&outputs.take("reward"))? as f32,
-            terminated: number(&outputs.take("terminated"))? != 0.0,
-            truncated: number(&outputs.take("truncated"))? != 0.0,
-            metrics: (outputs.take_below("metrics").iter())
-                .map(|(_, buffer)| Ok(number(buffer)? as f32))
-                .collect::<Result<_>>()?,
+            reward: number_in(&came.take("reward")) as f32,
+            terminated: number_in(&came.take("terminated")) != 0.0,
+            truncated: number_in(&came.take("truncated")) != 0.0,
+            metrics: came.take_below("metrics").iter().map(|(_, value)| number_in(value) as f32).collect(),
         };
         Ok((outcome, self.moment()?))
     }
 
     fn moment(&mut self) -> Result<Moment> {
-        let step = self.upload(&HostArray::scalar(self.steps as i32))?;
-        let mut args = borrow(&self.policy_params);
-        args.extend(borrow(&self.env_params));
-        args.extend(self.state.iter().map(|(_, buffer)| Arg::Borrow(buffer)));
-        args.extend(self.keys.iter().map(Arg::Borrow));
-        args.push(Arg::Donate(step));
-        let mut outputs = self.look.run(args)?;
-        let floats = |buffer: Buffer| -> Result<Vec<f32>> { Ok(buffer.to_host()?.as_slice().to_vec()) };
-        let flags = |buffer: Buffer| -> Result<Vec<bool>> { Ok(buffer.to_host()?.as_slice().to_vec()) };
-        let value = outputs.take_if_any("decision.value");
-        self.action = number(&outputs.take("decision.action"))? as usize;
-        let mut state = NamedArrays::new();
-        for (name, buffer) in &self.state {
-            state.push((name.clone(), buffer.to_host()?));
-        }
-        Ok(Moment {
-            state,
-            obs: floats(outputs.take("obs"))?,
-            mask: outputs.take_if_any("mask").map(flags).transpose()?,
-            probs: floats(outputs.take("decision.probs"))?,
-            value: value.map(|value| number(&value)).transpose()?.map(|value| value as f32),
+        let (state, keys) = (self.state.as_ref().expect(BEGUN), self.keys.as_ref().expect(BEGUN));
+        let carry = self.carry.take().expect(BEGUN);
+        let step = self.look.upload([&HostArray::scalar(self.steps as i32)])?;
+        let params = [self.policy_params.lend(), self.env_params.lend()];
+        let inputs = params.into_iter().chain([state.lend(), carry.lend(), keys.lend(), step]);
+        let (carry, look) = self.look.call(inputs)?.unzip();
+        let mut look = look.fetch_all()?;
+        let floats = |array: HostArray| array.as_slice::<f32>().to_vec();
+        self.action = number_in(&look.take("decision.action")) as usize;
+        let moment = Moment {
+            state: state.fetch_all()?.into_named(),
+            obs: floats(look.take("obs")),
+            mask: look.take_if_any("mask").map(|mask| mask.as_slice::<bool>().to_vec()),
+            probs: floats(look.take("decision.probs")),
+            value: look.take_if_any("decision.value").map(|value| number_in(&value) as f32),
             action: self.action,
-        })
-    }
-
-    fn upload(&self, value: &HostArray) -> Result<Buffer> {
-        Ok(self.client.to_device(value, 0)?)
+        };
+        self.carry = Some(carry);
+        Ok(moment)
     }
 }
+
+const BEGUN: &str = "an episode was begun";
 
 fn one_step(env: &dyn AnyEnv, params: &Leaves, key: Key, state: Leaves, action: Int) -> Stepped {
     let step = env.step(params, key, state, action);
     let truncated = step.truncated.unwrap_or_else(|| step.terminated.full_like(false));
-    Stepped {
+    let came = Came {
         reward: step.reward_of(0),
-        state: step.state,
         terminated: step.terminated,
         truncated: truncated & !step.terminated,
         metrics: step.metrics,
-    }
+    };
+    (step.state, came)
 }
 
-impl Named {
-    fn compile<Y>(client: &Client, traced: Signature<Y>) -> Result<Named> {
-        let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
-        let text = lower(&traced.graph, &options);
-        let program = client.compile(&text, &CompileOptions::default()).context("compiling the playback")?;
-        Ok(Named { program, outputs: traced.output_names })
-    }
-
-    fn run(&self, args: Vec<Arg>) -> Result<Outputs<Buffer>> {
-        Ok(Outputs::new(&self.outputs, self.program.run(args)?))
-    }
-}
-
-/// The only number in a buffer.
-fn number(buffer: &Buffer) -> Result<f64> {
-    Ok(buffer.to_host()?.to_f64()[0])
-}
-
-fn borrow(buffers: &[Buffer]) -> Vec<Arg<'_>> {
-    buffers.iter().map(Arg::Borrow).collect()
+/// The only number in an array.
+fn number_in(array: &HostArray) -> f64 {
+    array.to_f64()[0]
 }
 
 #[cfg(test)]
@@ -271,7 +226,8 @@ mod tests {
     #[test]
     fn an_episode_is_the_one_that_is_evaluated() {
         let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
-        let (env, policy) = (Erased::new(CartPole), Policy::random());
+        let env = Erased::new(CartPole);
+        let policy = Policy::random(&env.spec());
         let plan = Plan { episodes: 3, max_steps: 1000, seed: 7 };
         let episodes = Evaluator::new(&client, &env, &policy, 3).unwrap().run(&plan).unwrap();
         let mut playback = Playback::new(&client, &env, &policy).unwrap();

@@ -1,18 +1,23 @@
-//! A trained policy outside its training: what `eval` and `watch` run.
+//! Policies outside their training: what `eval`, `watch`, replays and frozen opponents run.
 //!
-//! A parameter file says by its names and shapes what the network is, so nothing else has to be remembered; the
-//! file is checked against the environment before anything is compiled. The parameters stay inputs of the programs, so
-//! that one program serves all files of one network.
+//! An [`Actor`] is the acting half of an algorithm: from what is seen and remembered to an action. A [`Policy`] is an actor with
+//! parameters and a way to choose. The parameters stay inputs of the programs, so that one program serves all files of one
+//! network.
+
+use std::rc::Rc;
 
 use anyhow::{Result, ensure};
 
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
-use crate::lang::{Float, Int, Key, leaf_paths};
-use crate::nn::{Activation, ActorCritic, Categorical, Style};
+use crate::lang::{Float, Int, Key, Leaves, Tree, leaf_paths, leaves, rebuild};
+use crate::nn::{ActorCritic, Categorical, Network, Settings, check_params};
 
 use super::NamedArrays;
+
+/// What a reader of parameters needs to know, by name.
+pub type Metadata = std::collections::BTreeMap<String, String>;
 
 /// How an action follows from the probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,26 +26,6 @@ pub enum Choice {
     Greedy,
     /// One drawn with its probability.
     Sample,
-}
-
-/// What chooses actions.
-pub struct Policy {
-    /// `None`: all valid actions are equally probable, and their value is unknown.
-    network: Option<Network>,
-    choice: Choice,
-}
-
-struct Network {
-    /// Placeholders.
-    structure: ActorCritic,
-    style: Style,
-    /// In the order of the structure's leaves.
-    params: Vec<HostArray>,
-}
-
-/// How networks for an environment read what it shows.
-pub fn style(spec: &EnvSpec, activation: Activation) -> Style {
-    Style { activation, sparse_obs: spec.sparse_obs, packing: spec.packing() }
 }
 
 /// What a policy thinks of some observations.
@@ -55,78 +40,177 @@ pub struct Decision {
 }
 crate::tree!(Decision { action, probs, value });
 
-impl Policy {
-    /// A uniform choice among the valid actions.
-    pub fn random() -> Policy {
-        Policy { network: None, choice: Choice::Sample }
+impl Decision {
+    /// An action of a distribution; `keys` is an array of keys `[2, N]`.
+    #[track_caller]
+    pub fn of(distribution: &Categorical, value: Option<Float>, keys: Key, choice: Choice) -> Decision {
+        let action = match choice {
+            Choice::Greedy => distribution.mode(),
+            Choice::Sample => distribution.sample(Key::from_words(keys.into_words().transpose([1, 0]))),
+        };
+        Decision { action, probs: distribution.probs(), value }
+    }
+}
+
+/// What acts with some parameters.
+pub trait Actor {
+    /// The structure of the parameters.
+    fn params(&self) -> Leaves;
+
+    /// What it remembers before the first step of `rows` episodes, `[N, ...]` each; nothing by default.
+    fn begin(&self, rows: usize) -> Leaves {
+        let _ = rows;
+        Leaves::default()
     }
 
-    /// The policy of a network with these parameters (`params.actor.0.kernel`, ...), as files hold them.
+    /// What to do in each of `N` environments, and what to remember of it; `keys` is an array of keys `[2, N]`.
+    fn act(
+        &self,
+        params: &Leaves,
+        carry: Leaves,
+        view: &View,
+        keys: Key,
+        choice: Choice,
+    ) -> (Leaves, Decision);
+}
+
+/// A network that acts by the probabilities that it gives.
+pub struct NetworkActor<N: Network> {
+    network: N,
+    structure: N::Params,
+}
+
+impl<N: Network> NetworkActor<N> {
+    /// `structure` is that of the network's parameters.
+    pub fn new(network: N, structure: N::Params) -> Self {
+        NetworkActor { network, structure }
+    }
+}
+
+impl<N: Network> Actor for NetworkActor<N> {
+    fn params(&self) -> Leaves {
+        Leaves::of(&self.structure)
+    }
+
+    #[track_caller]
+    fn begin(&self, rows: usize) -> Leaves {
+        self.network.begin(rows)
+    }
+
+    #[track_caller]
+    fn act(
+        &self,
+        params: &Leaves,
+        carry: Leaves,
+        view: &View,
+        keys: Key,
+        choice: Choice,
+    ) -> (Leaves, Decision) {
+        let params = rebuild(self.structure.duplicate(), &leaves(params));
+        let (carry, outputs) = self.network.apply(&params, carry, view, None);
+        let distribution = Categorical::new(outputs.logits, view.mask);
+        (carry, Decision::of(&distribution, Some(outputs.value), keys, choice))
+    }
+}
+
+/// All valid actions are equally probable.
+struct RandomActor {
+    num_actions: usize,
+}
+
+impl Actor for RandomActor {
+    fn params(&self) -> Leaves {
+        Leaves::default()
+    }
+
+    #[track_caller]
+    fn act(
+        &self,
+        _params: &Leaves,
+        carry: Leaves,
+        view: &View,
+        keys: Key,
+        choice: Choice,
+    ) -> (Leaves, Decision) {
+        let logits = Float::full([view.obs.num_rows(), self.num_actions], 0.0);
+        (carry, Decision::of(&Categorical::new(logits, view.mask), None, keys, choice))
+    }
+}
+
+/// An actor with its parameters.
+#[derive(Clone)]
+pub struct Policy {
+    actor: Rc<dyn Actor>,
+    /// In the order of the actor's.
+    params: Vec<HostArray>,
+    choice: Choice,
+}
+
+impl Policy {
+    /// An actor with its parameters, in order.
+    pub fn new(actor: Rc<dyn Actor>, params: Vec<HostArray>, choice: Choice) -> Policy {
+        Policy { actor, params, choice }
+    }
+
+    /// A uniform choice among the valid actions.
+    pub fn random(spec: &EnvSpec) -> Policy {
+        let actor = RandomActor { num_actions: spec.num_actions };
+        Policy::new(Rc::new(actor), Vec::new(), Choice::Sample)
+    }
+
+    /// The policy of an actor-critic with these parameters (`params.actor.0.kernel`, ...) and this metadata, as files hold them.
     ///
     /// # Errors
     /// One line that says why the arrays are no network for the environment.
     pub fn of_network(
         params: NamedArrays,
-        activation: Activation,
+        metadata: &Metadata,
         choice: Choice,
         spec: &EnvSpec,
     ) -> Result<Policy> {
         let types: Vec<(String, ArrayType)> =
             params.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
-        let structure = ActorCritic::from_types(&types)?;
-        let (obs_size, num_actions) = structure.sizes();
-        ensure!(
-            (obs_size, num_actions) == (spec.obs_size(), spec.num_actions),
-            "the network maps {obs_size} numbers to {num_actions} actions, but {} has {} and {}",
-            spec.name,
-            spec.obs_size(),
-            spec.num_actions
-        );
-        let mut params = params;
+        let has_trunk = types.iter().any(|(name, _)| name.starts_with("params.trunk."));
+        let network = ActorCritic::new(Settings::from_metadata(metadata, has_trunk)?, spec);
+        for (key, what, size) in
+            [("obs_size", "numbers", network.obs_size), ("num_actions", "actions", network.num_actions)]
+        {
+            let trained = metadata.get(key);
+            ensure!(
+                trained.is_none_or(|trained| *trained == size.to_string()),
+                "the network is one for {} {what}, but {} has {size}",
+                trained.map_or("", String::as_str),
+                spec.name
+            );
+        }
+        let structure = check_params(&network, &types)?;
         let paths = leaf_paths(&structure);
-        params.sort_by_cached_key(|(name, _)| {
-            paths.iter().position(|path| name.strip_prefix("params.") == Some(path))
-        });
+        let place = |name: &str| paths.iter().position(|path| name.strip_prefix("params.") == Some(path));
+        let mut params = params;
+        params.sort_by_cached_key(|(name, _)| place(name));
         let params = params.into_iter().map(|(_, array)| array).collect();
-        let style = style(spec, activation);
-        Ok(Policy { network: Some(Network { structure, style, params }), choice })
-    }
-
-    pub fn is_random(&self) -> bool {
-        self.network.is_none()
+        Ok(Policy::new(Rc::new(NetworkActor::new(network, structure)), params, choice))
     }
 
     /// The structure of the parameters as an input of a program.
-    pub fn structure(&self) -> Option<ActorCritic> {
-        self.network.as_ref().map(|network| network.structure.clone())
+    pub fn structure(&self) -> Leaves {
+        self.actor.params()
     }
 
     /// The parameters, in the order of the structure's leaves.
     pub fn params(&self) -> &[HostArray] {
-        self.network.as_ref().map_or(&[], |network| &network.params)
+        &self.params
+    }
+
+    /// What is remembered before the first step of `rows` episodes.
+    #[track_caller]
+    pub fn begin(&self, rows: usize) -> Leaves {
+        self.actor.begin(rows)
     }
 
     /// What to do in each of `N` environments; `keys` is an array of keys `[2, N]`.
     #[track_caller]
-    pub fn decide(
-        &self,
-        params: &Option<ActorCritic>,
-        view: &View,
-        num_actions: usize,
-        keys: Key,
-    ) -> Decision {
-        let (logits, value) = match (&self.network, params) {
-            (Some(network), Some(params)) => {
-                let (logits, value) = params.apply(&network.style, view.obs);
-                (logits, Some(value))
-            }
-            _ => (Float::full([view.obs.num_rows(), num_actions], 0.0), None),
-        };
-        let distribution = Categorical::new(logits, view.mask);
-        let action = match self.choice {
-            Choice::Greedy => distribution.mode(),
-            Choice::Sample => distribution.sample(Key::from_words(keys.into_words().transpose([1, 0]))),
-        };
-        Decision { action, probs: distribution.probs(), value }
+    pub fn act(&self, params: &Leaves, carry: Leaves, view: &View, keys: Key) -> (Leaves, Decision) {
+        self.actor.act(params, carry, view, keys, self.choice)
     }
 }

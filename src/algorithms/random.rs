@@ -1,92 +1,73 @@
 //! The random policy: a uniform choice among the valid actions. The yardstick of `eval`, and the driver of
 //! `bench` for an environment without a network.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::array::{ArrayType, DType, HostArray};
-use crate::envs::{AnyEnv, default_params, random_action, vector};
+use crate::array::{DType, HostArray};
+use crate::envs::{AnyEnv, random_action, vector};
 use crate::lang::{
-    Features, Float, Handle, Int, Key, Leaves, int, replica_id, trace, traced_for, vmap_last, while_loop,
+    Features, Float, Int, Jit, Key, Leaves, OnDevice, Tree, int, leaves, replica_id, vmap_last, while_loop,
 };
-use crate::lower::{self, lower};
-use crate::runtime::{Arg, Buffer, Client, CompileOptions, Program};
+use crate::lower;
+use crate::runtime::Client;
+
+use super::evaluation::params_of;
 
 /// Environments that step under the random policy, with automatic reset, shared evenly by all devices of a client.
 pub struct RandomRollout {
-    program: Program,
-    /// For each device.
-    state: Vec<Vec<Buffer>>,
-    params: Vec<Vec<Buffer>>,
-    client: Client,
+    run: Jit<(State, Leaves, Int), State>,
+    state: Option<OnDevice<State>>,
+    params: OnDevice<Leaves>,
 }
+
+/// The states of the environments, a key, and sums f32`[B]` of all that a step gives.
+type State = (Leaves, Key, Float);
 
 impl RandomRollout {
     /// Compiles the program and resets `num_envs` environments, a multiple of the number of devices. With
     /// `observe`, every step computes the observations too.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
     pub fn new(client: &Client, env: &dyn AnyEnv, num_envs: usize, seed: u64, observe: bool) -> Result<Self> {
-        traced_for(client.kind(), || Self::compiled(client, env, num_envs, seed, observe))
-    }
-
-    fn compiled(
-        client: &Client,
-        env: &dyn AnyEnv,
-        num_envs: usize,
-        seed: u64,
-        observe: bool,
-    ) -> Result<Self> {
         let devices = client.devices();
         let num_envs = num_envs / devices;
-        let params = default_params(env);
-        let structure = Leaves::placeholders(&params);
-        let init = trace(&structure, |params| {
+        let (structure, values) = params_of(env);
+        let plain = lower::Options { num_replicas: devices, ..Default::default() };
+        let init = Jit::new(client, "init", &plain, &structure, |params| {
             let [reset, key] = Key::new(seed).fold_in(replica_id()).split();
             (vector::reset(env, &params, reset.split_last(num_envs)), key, Float::full([num_envs], 0.0))
-        });
-        let steps_structure = Int::from_handle(Handle::placeholder(&ArrayType::scalar(DType::I32)));
-        let run = trace(
-            &(init.output, structure, steps_structure),
-            |((state, key, sums), params, steps): ((Leaves, Key, Float), Leaves, Int)| {
-                let (_, state, key, sums) = while_loop(
-                    (int(0), state, key, sums),
-                    |(done, ..)| done.lt(steps),
-                    |(done, state, key, sums)| {
-                        let (state, key, sums) = step(env, &params, state, key, sums, observe);
-                        (done + 1, state, key, sums)
-                    },
-                );
-                (state, key, sums)
-            },
-        );
-        let count = run.output_names.len();
-        let donated = (0..count).map(|i| (i, i)).collect();
-        let options = CompileOptions { num_replicas: devices, ..Default::default() };
-        let plain =
-            lower::Options { num_replicas: devices, kernels: client.has_kernels(), ..Default::default() };
-        let init = client.compile(&lower(&init.graph, &plain), &options)?;
-        let text = lower(&run.graph, &lower::Options { donated, ..plain });
-        let program = client.compile(&text, &options).context("compiling the random rollout")?;
-        let upload = |device| params.iter().map(|(_, value)| client.to_device(value, device)).collect();
-        let params = (0..devices).map(upload).collect::<Result<Vec<Vec<Buffer>>, _>>()?;
-        let args = params.iter().map(|params| params.iter().map(Arg::Borrow).collect()).collect();
-        let state = init.run_replicas(args)?;
-        Ok(RandomRollout { program, state, params, client: client.clone() })
+        })?;
+        let donated = (0..leaves(init.output()).len()).map(|i| (i, i)).collect();
+        let options = lower::Options { donated, ..plain };
+        let input = (init.output().duplicate(), structure.clone(), Int::placeholder(DType::I32, []));
+        let run = Jit::new(client, "random rollout", &options, &input, |(state, params, steps)| {
+            let (state, key, sums): State = state;
+            let (_, state, key, sums) = while_loop(
+                (int(0), state, key, sums),
+                |(done, ..)| done.lt(steps),
+                |(done, state, key, sums)| {
+                    let (state, key, sums) = step(env, &params, state, key, sums, observe);
+                    (done + 1, state, key, sums)
+                },
+            );
+            (state, key, sums)
+        })?;
+        let params = OnDevice::new(client, &structure, &vec![values; devices])?;
+        let state = Some(init.call([params.lend()])?);
+        Ok(RandomRollout { run, state, params })
     }
 
     /// Runs `steps` steps of every environment and waits for the end.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
     pub fn run(&mut self, steps: usize) -> Result<()> {
-        let steps = HostArray::scalar(steps as i32);
-        let mut args = Vec::new();
-        let states = std::mem::take(&mut self.state);
-        for (device, (state, params)) in states.into_iter().zip(&self.params).enumerate() {
-            let mut device_args: Vec<Arg> = state.into_iter().map(Arg::Donate).collect();
-            device_args.extend(params.iter().map(Arg::Borrow));
-            device_args.push(Arg::Donate(self.client.to_device(&steps, device)?));
-            args.push(device_args);
-        }
-        self.state = self.program.run_replicas(args)?;
-        for state in &self.state {
-            state.last().expect("the sums").wait()?;
-        }
+        let steps = self.run.upload([&HostArray::scalar(steps as i32)])?;
+        let state = self.state.take().expect("a rollout that fails is not run again");
+        let state = self.run.call([state.give(), self.params.lend(), steps])?;
+        state.wait()?;
+        self.state = Some(state);
         Ok(())
     }
 }

@@ -4,7 +4,9 @@ use crate::algorithms::metrics::{self, Recorder};
 use crate::envs::vector::{self, View};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
-use crate::nn::Categorical;
+use crate::nn::{Categorical, Network};
+
+use super::learner::Shared;
 
 /// The environments between two updates. `B` is their number on this device.
 pub struct Envs {
@@ -15,8 +17,31 @@ pub struct Envs {
     pub returns: Float,
     /// Steps i32`[B]` of the running episodes.
     pub lengths: Int,
+    /// Where the policy remembers something.
+    pub memory: Option<Memory>,
 }
-crate::tree!(Envs { state, view, returns, lengths });
+crate::tree!(Envs { state, view, returns, lengths, memory });
+
+/// What a policy remembers of each environment.
+#[derive(Clone)]
+pub struct Memory {
+    /// `[B, ...]` each.
+    pub carry: Leaves,
+    /// Where an episode begins with the next step, bool`[B]`: there nothing of it counts.
+    pub starts: Bool,
+}
+crate::tree!(Memory { carry, starts });
+
+impl Envs {
+    /// The parts of environments: all of them.
+    pub fn share(&self, shared: &mut Shared) {
+        shared.last(&self.state);
+        shared.first(&self.view);
+        shared.first(&self.returns);
+        shared.first(&self.lengths);
+        shared.first(&self.memory);
+    }
+}
 
 /// One decision and what came of it; `[T, B, ...]` after a rollout.
 #[derive(Clone, Copy)]
@@ -28,8 +53,10 @@ pub struct Transition {
     /// Contains the discounted value of the cut-off rest where an episode was truncated.
     pub reward: Float,
     pub done: Bool,
+    /// Whether an episode began with it, where the policy remembers something.
+    pub starts: Option<Bool>,
 }
-crate::tree!(Transition { view, action, log_prob, value, reward, done });
+crate::tree!(Transition { view, action, log_prob, value, reward, done, starts });
 
 /// Sums over the steps of a rollout, `[B]` each.
 pub struct Totals {
@@ -45,12 +72,42 @@ pub struct Totals {
 }
 crate::tree!(Totals { reward, episodes, episode_returns, episode_lengths, metrics, action_groups });
 
-/// A policy with its value function, as the rollout needs it.
-pub trait Policy {
-    /// The distribution over actions and the values `[B]` for a view.
-    fn decide(&self, view: &View) -> (Categorical, Float);
-    /// Values `[N]` of what is seen of `N` environments; the view has no masks.
-    fn value(&self, view: &View) -> Float;
+/// What collects experience: a policy with its value function. Where it remembers something, `carry` is what it remembers of each
+/// environment, and `starts` says where an episode begins.
+pub trait Behavior {
+    /// What it remembers before the first step of `rows` episodes; nothing by default.
+    fn begin(&self, rows: usize) -> Leaves {
+        let _ = rows;
+        Leaves::default()
+    }
+    /// The distribution over actions and the values `[B]` for a view, and what is remembered of it.
+    fn decide(&self, carry: Leaves, view: &View, starts: Option<Bool>) -> (Leaves, Categorical, Float);
+    /// Values `[N]` of what is seen of `N` environments; the view needs no masks.
+    fn value(&self, carry: Leaves, view: &View, starts: Option<Bool>) -> Float;
+}
+
+/// A network with parameters.
+pub struct Acting<'a, N: Network> {
+    pub network: &'a N,
+    pub params: &'a N::Params,
+}
+
+impl<N: Network> Behavior for Acting<'_, N> {
+    #[track_caller]
+    fn begin(&self, rows: usize) -> Leaves {
+        self.network.begin(rows)
+    }
+
+    #[track_caller]
+    fn decide(&self, carry: Leaves, view: &View, starts: Option<Bool>) -> (Leaves, Categorical, Float) {
+        let (carry, outputs) = self.network.apply(self.params, carry, view, starts);
+        (carry, Categorical::new(outputs.logits, view.mask), outputs.value)
+    }
+
+    #[track_caller]
+    fn value(&self, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
+        self.network.value(self.params, carry, view, starts)
+    }
 }
 
 /// The world of a rollout: an environment, its parameters, the discount.
@@ -67,20 +124,22 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
-    /// Environments at the start of their first episodes.
+    /// Environments at the start of their first episodes, of which a policy remembers `carry`.
     #[track_caller]
-    pub fn reset(&self, key: Key) -> Envs {
+    pub fn reset(&self, key: Key, carry: Leaves) -> Envs {
         let state = vector::reset(self.env, self.params, self.env_keys(key));
         let view = vector::view(self.env, self.params, &state);
         let (returns, lengths) = (Float::full([self.num_envs], 0.0), Int::full([self.num_envs], 0));
-        Envs { state, view, returns, lengths }
+        let starts = || Bool::full([self.num_envs], true);
+        let memory = (!carry.0.is_empty()).then(|| Memory { carry, starts: starts() });
+        Envs { state, view, returns, lengths, memory }
     }
 
     /// `num_steps` steps under `policy`.
     #[track_caller]
     pub fn rollout(
         &self,
-        policy: &dyn Policy,
+        policy: &dyn Behavior,
         envs: Envs,
         key: Key,
         num_steps: usize,
@@ -100,7 +159,7 @@ impl World<'_> {
     #[track_caller]
     fn step(
         &self,
-        policy: &dyn Policy,
+        policy: &dyn Behavior,
         envs: Envs,
         key: Key,
         totals: Totals,
@@ -108,14 +167,20 @@ impl World<'_> {
     ) -> (Envs, Transition, Totals) {
         let [action_key, env_key] = key.split();
         let view = envs.view;
-        let (distribution, value) = policy.decide(&view);
+        let (carry, starts) = match envs.memory {
+            Some(Memory { carry, starts }) => (carry, Some(starts)),
+            None => (Leaves::default(), None),
+        };
+        let (carry, distribution, value) = policy.decide(carry, &view, starts);
         let keys = Key::from_words(self.env_keys(action_key).into_words().transpose([1, 0]));
         let action = distribution.sample(keys);
         let log_prob = distribution.log_prob(action);
 
         let step = vector::step(self.env, self.params, self.env_keys(env_key), envs.state, action, pool);
         let reward = match step.truncated {
-            Some((truncated, view)) => step.reward + self.gamma * cut_off_value(policy, truncated, &view),
+            Some((truncated, view)) => {
+                step.reward + self.gamma * cut_off_value(policy, &carry, truncated, &view)
+            }
             None => step.reward,
         };
 
@@ -142,8 +207,9 @@ impl World<'_> {
             view: next_view,
             returns: select(step.done, 0.0, returns),
             lengths: select(step.done, 0, lengths),
+            memory: starts.map(|_| Memory { carry, starts: step.done }),
         };
-        (envs, Transition { view, action, log_prob, value, reward, done: step.done }, totals)
+        (envs, Transition { view, action, log_prob, value, reward, done: step.done, starts }, totals)
     }
 
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.
@@ -200,7 +266,7 @@ impl Totals {
 /// The values of what was seen last of environments where an episode was cut off, else 0. Cut-offs are rare, so the
 /// network runs only if there is one.
 #[track_caller]
-fn cut_off_value(policy: &dyn Policy, truncated: Bool, view: &View) -> Float {
+fn cut_off_value(policy: &dyn Behavior, carry: &Leaves, truncated: Bool, view: &View) -> Float {
     let nothing = Float::full(truncated.shape(), 0.0);
-    rare(truncated.any_all(), nothing, |_| select(truncated, policy.value(view), 0.0))
+    rare(truncated.any_all(), nothing, |_| select(truncated, policy.value(carry.clone(), view, None), 0.0))
 }

@@ -4,13 +4,16 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
+use toml::Table;
 
-use crate::algorithms::ppo::{self, Start};
+use crate::algorithms::learner::Start;
+use crate::algorithms::registry as algorithms;
 use crate::config::{UsageError, check_devices};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
@@ -66,14 +69,11 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let kind = Topology::kind_of(&compile.topology).map_err(|error| UsageError(error.to_string()))?;
     let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
-    let start = Start {
-        settings: &settings,
-        env: &*(app.find_env(env)?.make)(),
-        seed: 0,
-        total_updates: 1,
-        max_updates: MAX_UPDATES,
-        num_devices: compile.devices,
-    };
+    let start = Start { seed: 0, total_updates: 1, max_updates: MAX_UPDATES, num_devices: compile.devices };
+    let stage = Stage::begin(&format!("tracing the training in {env}"), None);
+    let modules = algorithms::find("ppo")?.modules;
+    let modules =
+        modules(&Table::try_from(&settings)?, Rc::from((app.find_env(env)?.make)()), &start, plugin.kind)?;
     let options = CompileOptions { num_replicas: compile.devices, ..Default::default() };
     let mut report = Report {
         device_kind: topology.device_kind()?,
@@ -86,8 +86,6 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         deterministic: *deterministic,
         programs: Vec::new(),
     };
-    let stage = Stage::begin(&format!("tracing the training in {env}"), None);
-    let modules = ppo::modules(&start, plugin.kind)?;
     drop(stage);
     for (index, (name, module)) in modules.iter().enumerate() {
         let (number, count) = (index + 1, modules.len());
@@ -98,7 +96,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             .compile(module, &options)
             .with_context(|| format!("compiling the program `{name}` for {}", report.topology))?;
         drop(stage);
-        let program = Compiled { name, seconds: started.elapsed().as_secs_f64(), memory };
+        let program = Compiled { name: *name, seconds: started.elapsed().as_secs_f64(), memory };
         if !compile.json {
             super::print_line(&program)?;
         }

@@ -1,9 +1,13 @@
 //! From a configuration to a compiled learner: what `train` and `bench` share.
 
-use anyhow::Result;
-use serde_json::{Value, json};
+use std::rc::Rc;
 
-use crate::algorithms::ppo::{self, PpoGroup, PpoLearner, Start, Timing};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use toml::Table;
+
+use crate::algorithms::learner::{Start, Timing};
+use crate::algorithms::{Group, Learner, ppo, registry as algorithms};
 use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 use crate::trainer::{Stage, status};
@@ -32,10 +36,14 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// How a learner of this plan starts in `env`.
-    pub fn start<'a>(&self, settings: &'a ppo::Settings, env: &'a dyn AnyEnv) -> Start<'a> {
+    /// How a learner of this plan starts.
+    fn start(&self) -> Start {
         let &Plan { seed, total_updates, max_updates, devices: num_devices, .. } = self;
-        Start { settings, env, seed, total_updates, max_updates, num_devices }
+        Start { seed, total_updates, max_updates, num_devices }
+    }
+
+    fn env(&self) -> Rc<dyn AnyEnv> {
+        Rc::from((self.env.make)())
     }
 
     fn client(&self) -> Result<Client> {
@@ -44,7 +52,8 @@ impl Plan<'_> {
         Ok(client.deterministic(self.deterministic).with_kernels(self.kernels))
     }
 
-    fn facts(&self, client: &Client, timing: Timing) -> Facts {
+    fn facts(&self, client: &Client, timing: Option<Timing>) -> Result<Facts> {
+        let timing = timing.context("a learner that was compiled knows what it took")?;
         let facts = [
             (status::PROGRAM, json!(self.program)),
             ("platform", json!(client.platform())),
@@ -56,7 +65,7 @@ impl Plan<'_> {
             ("compile_seconds", json!(timing.compile_seconds)),
             ("cache", json!(if timing.cached { "hit" } else { "miss" })),
         ];
-        facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+        Ok(facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 }
 
@@ -64,20 +73,24 @@ impl Plan<'_> {
 pub type Facts = Vec<(String, Value)>;
 
 /// The compiled learner.
-pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(PpoLearner, Facts)> {
-    let env = (plan.env.make)();
+pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(Box<dyn Learner>, Facts)> {
     let client = plan.client()?;
-    let learner = PpoLearner::new(&client, &plan.start(settings, &*env))?;
-    let facts = plan.facts(&client, learner.timing());
+    let settings = Table::try_from(settings)?;
+    let learner = (algorithms::find("ppo")?.build)(&client, &settings, plan.env(), &plan.start())?;
+    let facts = plan.facts(&client, learner.timing())?;
     Ok((learner, facts))
 }
 
 /// The compiled group of `num_seeds` learners, the first with the seed of the plan.
-pub fn build_group(settings: &ppo::Settings, plan: &Plan, num_seeds: usize) -> Result<(PpoGroup, Facts)> {
-    let env = (plan.env.make)();
+pub fn build_group(
+    settings: &ppo::Settings,
+    plan: &Plan,
+    num_seeds: usize,
+) -> Result<(Box<dyn Group>, Facts)> {
     let client = plan.client()?;
-    let group = PpoGroup::new(&client, &plan.start(settings, &*env), num_seeds)?;
-    let mut facts = plan.facts(&client, group.timing());
+    let settings = vec![Table::try_from(settings)?; num_seeds];
+    let group = (algorithms::find("ppo")?.build_group)(&client, &settings, plan.env(), &plan.start())?;
+    let mut facts = plan.facts(&client, group.timing())?;
     facts.push(("num_seeds".into(), json!(num_seeds)));
     Ok((group, facts))
 }

@@ -1,6 +1,7 @@
 //! `lockstep metrics`: what each metric of a run means. `docs/metrics.md` is made from the same lists, and a test compares it.
 
 use std::fmt::Write;
+use std::rc::Rc;
 
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -10,7 +11,7 @@ use crate::algorithms::metrics::{Aggregate, Metric};
 use crate::algorithms::ppo;
 use crate::algorithms::report::Report;
 use crate::config::UsageError;
-use crate::envs::Entry;
+use crate::envs::{AnyEnv, Entry};
 use crate::trainer::find::nearest;
 use crate::trainer::{health_rule, time_metrics};
 
@@ -90,8 +91,9 @@ fn groups(entries: &[Entry]) -> Vec<Group> {
     let [mut training, mut evaluation] = ["In every run", "Of evaluations (--eval-interval)"].map(Group::new);
     let mut own = Vec::new();
     for entry in entries {
-        let (env, mut of_env) = ((entry.make)(), Group::new(&format!("In {}", entry.name)));
-        for metric in ppo::metrics_in(&*env) {
+        let env: Rc<dyn AnyEnv> = Rc::from((entry.make)());
+        let mut of_env = Group::new(&format!("In {}", entry.name));
+        for metric in ppo::metrics_in(env.clone()) {
             let group = if is_shared(&metric.name) { &mut training } else { &mut of_env };
             group.add(Documented { per: per(metric.aggregate), ..Documented::new(&metric, entry) });
         }

@@ -76,7 +76,7 @@ mod tests {
     fn a_mistake_in_an_environment_is_the_error_of_the_command() {
         let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
         let eval_random = || {
-            Evaluator::new(&client, &Erased::new(Gridworld), &Policy::random(), 8)?;
+            Evaluator::new(&client, &Erased::new(Gridworld), &Policy::random(&Gridworld.spec()), 8)?;
             Ok(())
         };
         let error = as_errors(eval_random).unwrap_err().to_string();

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::algorithms::NamedArrays;
 use crate::algorithms::policy::{Choice, Policy};
+use crate::algorithms::registry as algorithms;
 use crate::envs::Entry;
-use crate::nn::Activation;
 use crate::output::tell;
 use crate::trainer::{find, load_params, status};
 
@@ -46,7 +46,8 @@ pub struct Player {
 impl Player {
     /// The policy that chooses at random.
     pub fn random(app: &App, env: &str) -> Result<Player> {
-        Ok(Player { env: app.find_env(env)?, policy: Policy::random(), file: None })
+        let env = app.find_env(env)?;
+        Ok(Player { env, policy: Policy::random(&env.spec()), file: None })
     }
 
     /// What the user names: `random`, or what [`find::params`] knows.
@@ -92,12 +93,14 @@ impl Player {
             }
             (None, None) => bail!("{file} does not say its environment; add --env NAME"),
         };
-        let said = metadata.get("activation").map(String::as_str);
-        let activation = said.and_then(|name| Activation::from_str(name, false).ok()).with_context(|| {
-            format!("{file} does not say its network's activation: it is no file of parameters that lockstep saved")
+        // Files of the first versions do not say their algorithm.
+        let algorithm = metadata.get("algorithm").map_or("ppo", String::as_str);
+        let algorithm = algorithms::find(algorithm).map_err(|_| {
+            anyhow::anyhow!("{file} was trained by {algorithm}, which this lockstep does not know")
         })?;
         warn_of_non_finite(path, &params);
-        let policy = Policy::of_network(params, activation, choice, &(env.make)().spec())
+        let spec = (env.make)().spec();
+        let policy = (algorithm.policy)(params, &metadata, choice, &spec)
             .with_context(|| format!("{file} cannot play {}", env.name))?;
         Ok(Player { env, policy, file: Some(path.to_path_buf()) })
     }

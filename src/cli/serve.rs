@@ -9,6 +9,7 @@ use crate::envs::hackmatrix::CompiledTable;
 use crate::envs::hackmatrix::host::layout::PROGRAMS;
 use crate::envs::hackmatrix::host::protocol::{Flags, OracleTable, Table, serve_with};
 use crate::envs::hackmatrix::host::rules::Rules;
+use crate::lang::Backend;
 
 use super::device::Device;
 
@@ -48,7 +49,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         Box::new(OracleTable::new(Rules { pool, ..Rules::default() }, seed))
     } else {
         let (client, _stage) = serve.device.open("tracing the game")?;
-        Box::new(CompiledTable::new(&client, seed)?)
+        Box::new(CompiledTable::new(&Backend::Device(client), seed)?)
     };
     let (input, output) = (BufReader::new(io::stdin()), io::stdout());
     serve_with(&serve.flags, input, output, io::stderr(), &mut *table)

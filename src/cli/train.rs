@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 
-use crate::algorithms::ppo::{PpoGroup, Timing};
+use crate::algorithms::Group;
+use crate::algorithms::learner::Timing;
 use crate::config::{self, Config, Resolved, UsageError};
 use crate::envs::Entry;
 use crate::output::tell;
@@ -83,13 +84,13 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     if config.run.eval_interval.is_some() {
         stage.change("tracing the evaluation");
-        let env = (work.entry.make)();
-        learner.prepare_evaluation(&*env, evaluation::choice(&config.run), config.run.eval_episodes)?;
+        learner.prepare_evaluation(evaluation::choice(&config.run), config.run.eval_episodes)?;
     }
     drop(stage);
-    let timing = described(learner.timing());
-    live.as_ref().map_or_else(|| tell(&timing), |live| live.say(&timing));
-    let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut learner, resumed, live)?;
+    if let Some(timing) = learner.timing().map(described) {
+        live.as_ref().map_or_else(|| tell(&timing), |live| live.say(&timing));
+    }
+    let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut *learner, resumed, live)?;
     if json {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
@@ -106,7 +107,7 @@ fn check_curriculum(config: &Config, entry: &Entry) -> Result<()> {
 struct Built {
     name: String,
     members: Vec<Member>,
-    group: PpoGroup,
+    group: Box<dyn Group>,
     facts: Facts,
 }
 
@@ -117,12 +118,11 @@ fn build_group_of(config: &Config, plan: &Plan) -> Result<Built> {
     let member = |agent: Config| Ok(Member { config: agent.to_toml()?, settings: agent.run });
     let members = config.agents(&name).into_iter().map(member).collect::<Result<Vec<_>>>()?;
     trainer::check_group(&members)?;
-    let (group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
+    let (mut group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
     facts.push(("group".into(), name.as_str().into()));
     if run.eval_interval.is_some() {
         plan.stage.change("tracing the evaluation");
-        let env = (plan.env.make)();
-        group.prepare_evaluation(&*env, evaluation::choice(run), run.eval_episodes)?;
+        group.prepare_evaluation(evaluation::choice(run), run.eval_episodes)?;
     }
     Ok(Built { name, members, group, facts })
 }
@@ -131,9 +131,11 @@ fn build_group_of(config: &Config, plan: &Plan) -> Result<Built> {
 fn train_group(config: &Config, built: Built, json: bool) -> Result<()> {
     let Config { run, .. } = config;
     let Built { name, members, mut group, facts } = built;
-    tell(&described(group.timing()));
+    if let Some(timing) = group.timing() {
+        tell(&described(timing));
+    }
     let mut learners = group.members();
-    let outcome = trainer::train_group(&name, &members, &facts, &mut group, &mut learners)?;
+    let outcome = trainer::train_group(&name, &members, &facts, &mut *group, &mut learners)?;
     let (agents, steps) = (run.num_seeds, thousands(outcome.timesteps));
     let rate = thousands(outcome.steps_per_second as u64);
     tell(&format!(

@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use crate::config::UsageError;
 use crate::envs::hackmatrix::CompiledPlayer;
 use crate::envs::hackmatrix::host::golden;
+use crate::lang::Backend;
 
 use super::Reported;
 use super::device::Device;
@@ -51,7 +52,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
     let records = golden::read_file(&verify.file)?;
     ensure!(!records.is_empty(), "there are no records in {}", verify.file.display());
     let (client, stage) = verify.device.open("tracing the game")?;
-    let mut player = CompiledPlayer::new(WIDTH.min(records.len()), Some(&client))?;
+    let mut player = CompiledPlayer::new(WIDTH.min(records.len()), &Backend::from(&client))?;
     drop(stage);
     let report = golden::verify(&records, &mut player, verify.seeds, &mut io::stdout())?;
     if report.failed > 0 { Err(Reported.into()) } else { Ok(()) }

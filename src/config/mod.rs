@@ -57,13 +57,13 @@ impl Config {
     pub fn adapt(&mut self, device: DeviceKind) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         if std::mem::take(&mut self.run.auto_scale) {
-            let scaled = scaling::auto_scale(&self.ppo);
+            let scaled = ppo::auto_scale(&self.ppo);
             lines.extend(scaling::describe("auto-scale", &self.ppo, &scaled));
             self.ppo = scaled;
         }
         if std::mem::take(&mut self.run.auto_tune) {
             let sharers = if self.run.num_seeds > 1 { 1 } else { self.devices() };
-            let tuned = scaling::auto_tune(&self.ppo, device, sharers);
+            let tuned = ppo::auto_tune(&self.ppo, device, sharers);
             lines.extend(scaling::describe(&format!("auto-tune for {device}"), &self.ppo, &tuned));
             self.ppo = tuned;
         }

@@ -95,6 +95,12 @@ impl<K: Kind> Array<K> {
         Self { handle, kind: PhantomData }
     }
 
+    /// An array that has a type but no value, for the description of a structure.
+    #[track_caller]
+    pub fn placeholder(dtype: DType, shape: impl Into<Shape>) -> Self {
+        Self::from_handle(Handle::placeholder(&ArrayType::new(dtype, shape)))
+    }
+
     pub fn handle(self) -> Handle {
         self.handle
     }

@@ -312,6 +312,17 @@ pub fn split_first_axis<T: Tree>(tree: T, parts: usize) -> T {
     rebuild(tree, &split)
 }
 
+/// Every leaf transposed from `[a, b, ...]` to `[b, a, ...]`.
+#[track_caller]
+pub fn swap_first_axes<T: Tree>(tree: T) -> T {
+    let mut swapped = Vec::new();
+    for leaf in leaves(&tree) {
+        let permutation = [1, 0].into_iter().chain(2..leaf.array_type().rank()).collect();
+        swapped.push(emit(Op::Transpose { permutation }, &[leaf])[0]);
+    }
+    rebuild(tree, &swapped)
+}
+
 /// The entries `indices` (i32) of axis 0 of every leaf.
 #[track_caller]
 pub fn take_tree<T: Tree>(tree: &T, indices: Int) -> T {

@@ -19,6 +19,7 @@ mod array;
 mod control;
 mod conv;
 mod features;
+mod jit;
 mod operators;
 mod outputs;
 mod program;
@@ -33,13 +34,14 @@ pub use array::{
 };
 pub use control::{
     all_gather, all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range,
-    scan_reverse, select, select_tree, split_first_axis, take_tree, unravel, value_and_grad, vmap, vmap_last,
-    while_loop,
+    scan_reverse, select, select_tree, split_first_axis, swap_first_axes, take_tree, unravel, value_and_grad,
+    vmap, vmap_last, while_loop,
 };
 pub use conv::{Conv2d, Padding, conv2d};
 pub use features::{Features, Packing};
+pub use jit::{Backend, HostFunction, Input, Jit, Lowered, OnDevice, compile_both, numbered, positions};
 pub use outputs::Outputs;
-pub use program::{Signature, structure_of, trace};
+pub use program::{Signature, inline, structure_of, trace};
 pub use random::{Key, below, unit_interval};
 pub use shape::{At, concatenate, stack, stack_at};
 pub use trace::{Handle, is_tracing, target, traced_for};

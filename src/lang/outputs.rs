@@ -29,6 +29,11 @@ impl<T> Outputs<T> {
         Some(self.0.remove(place).1)
     }
 
+    /// All leaves that were not taken, in their order.
+    pub fn into_named(self) -> Vec<(String, T)> {
+        self.0
+    }
+
     /// The leaves below `path` in their order, with the rest of their paths.
     pub fn take_below(&mut self, path: &str) -> Vec<(String, T)> {
         let prefix = Path::root().join(path).join("");

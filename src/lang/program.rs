@@ -3,7 +3,7 @@
 use crate::array::ArrayType;
 use crate::ir::Graph;
 
-use super::trace::trace_root;
+use super::trace::{emit_with, trace_root};
 use super::tree::{Tree, leaf_paths, leaf_types, leaves, rebuild, structure};
 
 /// A traced function: its graph, and the structure of its result (leaves are placeholders).
@@ -29,6 +29,13 @@ pub fn trace<X: Tree, Y: Tree>(input: &X, function: impl FnOnce(X) -> Y) -> Sign
     });
     let output = output.expect("traced");
     Signature { graph, input_names: leaf_paths(input), output_names: leaf_paths(&output), output }
+}
+
+/// The result of a function that was traced: its equations become part of the trace that is active.
+#[track_caller]
+pub fn inline<X: Tree, Y: Tree>(function: &Signature<Y>, input: &X) -> Y {
+    let outputs = emit_with(&leaves(input), |graph, vars, _| Ok(graph.inline(&function.graph, vars)));
+    rebuild(function.output.duplicate(), &outputs)
 }
 
 /// The structure that `function` returns, found by tracing it into a graph that is thrown away.

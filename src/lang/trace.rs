@@ -33,6 +33,18 @@ impl Handle {
         Handle { block: 0, var: Var(0), array_type: intern(array_type), made: std::panic::Location::caller() }
     }
 
+    /// A placeholder that knows the number of its leaf in a tree.
+    #[track_caller]
+    pub(super) fn numbered(number: u32, array_type: &ArrayType) -> Self {
+        Handle { var: Var(number), ..Handle::placeholder(array_type) }
+    }
+
+    /// The number of a leaf that was made by [`Handle::numbered`].
+    pub(super) fn number(self) -> u32 {
+        debug_assert_eq!(self.block, 0, "only placeholders are numbered");
+        self.var.0
+    }
+
     pub fn array_type(self) -> ArrayType {
         TYPES.with_borrow(|types| types.list[self.array_type.0 as usize].clone())
     }

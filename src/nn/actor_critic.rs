@@ -1,26 +1,18 @@
-//! The actor-critic: a policy and a value function, with one trunk for both or a trunk each.
+//! The actor-critic: a policy and a value function, with one trunk for both or a trunk each, and a recurrent cell in front of them
+//! if wanted.
 
-use crate::array::{ArrayType, DType};
-use crate::lang::{Features, Float, Handle, Key, Packing, leaf_paths};
+use crate::envs::EnvSpec;
+use crate::envs::vector::View;
+use crate::lang::{Bool, Features, Float, Key, Leaves, Packing, merge_first_axes, scan, split_first_axis};
 
-use super::{Activation, Dense, Init, LayerSpec, dense};
+use super::{Cell, Dense, LayerSpec, Network, Outputs, Settings, dense};
 
-/// What is fixed about the network beside its parameters' shapes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Architecture {
+/// What is fixed about the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActorCritic {
+    pub settings: Settings,
     pub obs_size: usize,
     pub num_actions: usize,
-    pub hidden_dim: usize,
-    pub num_layers: usize,
-    pub activation: Activation,
-    pub separate_trunks: bool,
-    pub init: Init,
-}
-
-/// What is fixed about the network's function beside its parameters.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Style {
-    pub activation: Activation,
     /// Whether observations are mostly zeros (see `EnvSpec`): the first layer skips them.
     pub sparse_obs: bool,
     /// How observations are packed, where they are.
@@ -29,205 +21,241 @@ pub struct Style {
 
 /// The parameters. Hidden layers stand in `trunk` if shared, else before the head in `actor` and `critic`.
 #[derive(Clone, Debug)]
-pub struct ActorCritic {
+pub struct ActorCriticParams {
+    pub rnn: Option<Cell>,
     pub trunk: Vec<Dense>,
     pub actor: Vec<Dense>,
     pub critic: Vec<Dense>,
 }
-crate::tree!(ActorCritic { trunk, actor, critic });
 
-impl Architecture {
-    /// Fresh parameters.
-    #[track_caller]
-    pub fn init(&self, key: Key) -> ActorCritic {
-        let [trunk, actor, critic] = self.layers();
-        let mut layers = self.init.layers(key, &[&trunk[..], &actor, &critic].concat());
-        let critic = layers.split_off(trunk.len() + actor.len());
-        let actor = layers.split_off(trunk.len());
-        ActorCritic { trunk: layers, actor, critic }
+crate::tree!(ActorCriticParams { rnn, trunk, actor, critic });
+
+impl ActorCritic {
+    /// The network for what an environment shows and takes.
+    pub fn new(settings: Settings, spec: &EnvSpec) -> ActorCritic {
+        ActorCritic {
+            settings,
+            obs_size: spec.obs_size(),
+            num_actions: spec.num_actions,
+            sparse_obs: spec.sparse_obs,
+            packing: spec.packing(),
+        }
+    }
+
+    /// Numbers that the trunks read.
+    fn trunk_inputs(&self) -> usize {
+        if self.settings.rnn.is_some() { self.settings.rnn_dim } else { self.obs_size }
     }
 
     /// The layers of trunk, actor and critic.
     fn layers(&self) -> [Vec<LayerSpec>; 3] {
+        let Settings { hidden_dim, num_layers, separate_trunks, .. } = self.settings;
         let hidden = |i: usize| LayerSpec {
-            inputs: if i == 0 { self.obs_size } else { self.hidden_dim },
-            outputs: self.hidden_dim,
+            inputs: if i == 0 { self.trunk_inputs() } else { hidden_dim },
+            outputs: hidden_dim,
             gain: std::f64::consts::SQRT_2,
         };
-        let head = |outputs, gain| LayerSpec { inputs: self.hidden_dim, outputs, gain };
-        let hidden: Vec<LayerSpec> = (0..self.num_layers).map(hidden).collect();
+        let head_inputs = if num_layers == 0 { self.trunk_inputs() } else { hidden_dim };
+        let head = |outputs, gain| LayerSpec { inputs: head_inputs, outputs, gain };
+        let hidden: Vec<LayerSpec> = (0..num_layers).map(hidden).collect();
         let (actor, critic) = (head(self.num_actions, 0.01), head(1, 1.0));
-        if self.separate_trunks {
+        if separate_trunks {
             [vec![], [&hidden[..], &[actor]].concat(), [&hidden[..], &[critic]].concat()]
         } else {
             [hidden, vec![actor], vec![critic]]
         }
     }
-}
 
-impl ActorCritic {
-    /// The network whose parameters have these names (`params.actor.0.kernel`, ...) and types, in any order; the
-    /// leaves are placeholders.
-    ///
-    /// # Errors
-    /// One line that names the array which is missing, left over or of the wrong shape.
-    pub fn from_types(types: &[(String, ArrayType)]) -> Result<ActorCritic, NotANetwork> {
-        let find = |name: &str| types.iter().find(|(other, _)| other == name).map(|(_, found)| found);
-        let part = |part: &str| -> Result<Vec<Dense>, NotANetwork> {
-            let mut layers = Vec::new();
-            while let Some(kernel) = find(&format!("params.{part}.{}.kernel", layers.len())) {
-                let name = format!("params.{part}.{}.bias", layers.len());
-                let bias = find(&name).ok_or_else(|| NotANetwork(format!("there is no {name}")))?;
-                layers.push(dense(&name, kernel, bias)?);
-            }
-            Ok(layers)
-        };
-        let network = ActorCritic { trunk: part("trunk")?, actor: part("actor")?, critic: part("critic")? };
-        network.check_chain()?;
-        let known: Vec<String> =
-            leaf_paths(&network).into_iter().map(|path| format!("params.{path}")).collect();
-        match types.iter().find(|(name, _)| !known.contains(name)) {
-            Some((name, _)) => Err(NotANetwork(format!("{name} belongs to no layer"))),
-            None => Ok(network),
-        }
-    }
-
-    /// Checks that the layers fit each other.
-    fn check_chain(&self) -> Result<(), NotANetwork> {
-        for (name, head) in [("actor", &self.actor), ("critic", &self.critic)] {
-            if head.is_empty() {
-                return Err(NotANetwork(format!("there is no params.{name}.0.kernel")));
-            }
-            let layers: Vec<Vec<usize>> =
-                self.trunk.iter().chain(head).map(|layer| layer.kernel.shape()).collect();
-            if let Some(pair) = layers.windows(2).find(|pair| pair[0][1] != pair[1][0]) {
-                let (outputs, inputs) = (pair[0][1], pair[1][0]);
-                let message = format!("a layer of {outputs} units is followed by one that reads {inputs}");
-                return Err(NotANetwork(message));
-            }
-        }
-        let [actor, critic] = [&self.actor, &self.critic].map(|head| head[0].kernel.shape()[0]);
-        if actor != critic {
-            return Err(NotANetwork(format!("the actor reads {actor} numbers, the critic {critic}")));
-        }
-        let values = self.critic[self.critic.len() - 1].kernel.shape()[1];
-        if values != 1 {
-            return Err(NotANetwork(format!("the critic has {values} outputs, not 1")));
-        }
-        Ok(())
-    }
-
-    /// Numbers in an observation, and actions.
-    pub fn sizes(&self) -> (usize, usize) {
-        let first = self.trunk.first().unwrap_or(&self.actor[0]);
-        let last = &self.actor[self.actor.len() - 1];
-        (first.kernel.shape()[0], last.kernel.shape()[1])
-    }
-
-    /// Logits `[N, A]` and values `[N]` for `N` observations.
+    /// Logits and values from what the trunks read.
     #[track_caller]
-    pub fn apply(&self, style: &Style, obs: Features) -> (Float, Float) {
-        match (&self.trunk[..], &self.actor[..], &self.critic[..]) {
+    fn heads(&self, params: &ActorCriticParams, x: Features) -> Outputs {
+        match (&params.trunk[..], &params.actor[..], &params.critic[..]) {
             // Heads that read the same numbers are one layer.
             ([_, ..], [actor], [critic]) => {
-                let layers = [&self.trunk[..], &[actor.beside(critic)]].concat();
-                let both = mlp(&layers, style, obs);
+                let layers = [&params.trunk[..], &[actor.beside(critic)]].concat();
+                let both = self.mlp(&layers, x);
                 let actions = actor.bias.size();
-                (both.slice(1, 0..actions), both.slice(1, actions..actions + 1).squeeze(1))
+                let value = both.slice(1, actions..actions + 1).squeeze(1);
+                Outputs { logits: both.slice(1, 0..actions), value }
             }
             (trunk, actor, critic) => {
-                let part = |head: &[Dense]| mlp(&[trunk, head].concat(), style, obs);
-                (part(actor), part(critic).squeeze(1))
+                let part = |head: &[Dense]| self.mlp(&[trunk, head].concat(), x);
+                Outputs { logits: part(actor), value: part(critic).squeeze(1) }
             }
         }
     }
 
-    /// Values `[N]` alone.
+    /// Layers with the activation between them. The first one reads observations in its own way if they are packed or sparse.
     #[track_caller]
-    pub fn value(&self, style: &Style, obs: Features) -> Float {
-        mlp(&[&self.trunk[..], &self.critic].concat(), style, obs).squeeze(1)
-    }
-}
-
-/// A layer of placeholders.
-fn dense(bias_name: &str, kernel: &ArrayType, bias: &ArrayType) -> Result<Dense, NotANetwork> {
-    let fits = kernel.rank() == 2 && bias.shape == kernel.shape[1..];
-    if !fits || [kernel, bias].iter().any(|part| part.dtype != DType::F32) {
-        return Err(NotANetwork(format!("{bias_name} is {bias} and its kernel {kernel}")));
-    }
-    let float = |part| Float::from_handle(Handle::placeholder(part));
-    Ok(Dense { kernel: float(kernel), bias: float(bias) })
-}
-
-/// Arrays that are not the parameters of an actor-critic.
-#[derive(Debug, thiserror::Error)]
-#[error("these arrays are no network: {0}")]
-pub struct NotANetwork(String);
-
-/// Layers with the activation between them. The first one reads observations in its own way if they are packed or sparse.
-#[track_caller]
-fn mlp(layers: &[Dense], style: &Style, obs: Features) -> Float {
-    let (first, rest) = layers.split_first().expect("a network has a layer");
-    let product = match (obs, &style.packing) {
-        (Features::Packed { numbers, flags }, Some(packing)) => packing.matmul(numbers, flags, first.kernel),
-        (Features::Packed { .. }, None) => {
-            panic!("the observations are packed, and the style says nothing of it")
+    fn mlp(&self, layers: &[Dense], x: Features) -> Float {
+        let activation = self.settings.activation;
+        let (first, rest) = layers.split_first().expect("a network has a layer");
+        let is_observation = self.settings.rnn.is_none();
+        match x {
+            Features::Plain(x) if !(self.sparse_obs && is_observation) => dense::mlp(layers, activation, x),
+            x => {
+                let y = self.read(first, x);
+                if rest.is_empty() { y } else { dense::mlp(rest, activation, activation.apply(y)) }
+            }
         }
-        (Features::Plain(x), _) if style.sparse_obs => x.sparse_matmul(first.kernel),
-        (Features::Plain(x), _) => return dense::mlp(layers, style.activation, x),
-    };
-    let y = product + first.bias.broadcast(0, product.shape()[0]);
-    if rest.is_empty() { y } else { dense::mlp(rest, style.activation, style.activation.apply(y)) }
+    }
+
+    /// What a layer makes of observations.
+    #[track_caller]
+    fn read(&self, layer: &Dense, obs: Features) -> Float {
+        let product = match (obs, &self.packing) {
+            (Features::Packed { numbers, flags }, Some(packing)) => {
+                packing.matmul(numbers, flags, layer.kernel)
+            }
+            (Features::Packed { .. }, None) => {
+                panic!("the observations are packed, and the network does not know how")
+            }
+            (Features::Plain(x), _) if self.sparse_obs => x.sparse_matmul(layer.kernel),
+            (Features::Plain(x), _) => x.matmul(layer.kernel),
+        };
+        product + layer.bias.broadcast(0, product.shape()[0])
+    }
+}
+
+impl Network for ActorCritic {
+    type Params = ActorCriticParams;
+
+    #[track_caller]
+    fn init(&self, key: Key) -> ActorCriticParams {
+        let Settings { init, rnn, rnn_dim, .. } = self.settings;
+        let (cell, key) = match rnn {
+            None => (None, key),
+            Some(rnn) => {
+                let [cell, key] = key.split();
+                (Some(rnn.init(init, cell, self.obs_size, rnn_dim)), key)
+            }
+        };
+        let [trunk, actor, critic] = self.layers();
+        let mut layers = init.layers(key, &[&trunk[..], &actor, &critic].concat());
+        let critic = layers.split_off(trunk.len() + actor.len());
+        let actor = layers.split_off(trunk.len());
+        ActorCriticParams { rnn: cell, trunk: layers, actor, critic }
+    }
+
+    #[track_caller]
+    fn begin(&self, rows: usize) -> Leaves {
+        self.settings.rnn.map_or(Leaves::default(), |rnn| rnn.begin(rows, self.settings.rnn_dim))
+    }
+
+    #[track_caller]
+    fn apply(
+        &self,
+        params: &ActorCriticParams,
+        carry: Leaves,
+        view: &View,
+        starts: Option<Bool>,
+    ) -> (Leaves, Outputs) {
+        match (self.settings.rnn, &params.rnn) {
+            (Some(rnn), Some(cell)) => {
+                let (carry, output) = rnn.step(cell, carry, self.read(&cell.input, view.obs), starts);
+                (carry, self.heads(params, Features::Plain(output)))
+            }
+            _ => (carry, self.heads(params, view.obs)),
+        }
+    }
+
+    #[track_caller]
+    fn value(&self, params: &ActorCriticParams, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
+        let x = match (self.settings.rnn, &params.rnn) {
+            (Some(rnn), Some(cell)) => {
+                Features::Plain(rnn.step(cell, carry, self.read(&cell.input, view.obs), starts).1)
+            }
+            _ => view.obs,
+        };
+        self.mlp(&[&params.trunk[..], &params.critic].concat(), x).squeeze(1)
+    }
+
+    /// Only the cell goes step by step; the products before and after it take all rows at once.
+    #[track_caller]
+    fn unroll(&self, params: &ActorCriticParams, carry: Leaves, views: View, starts: Bool) -> Outputs {
+        let rows = merge_first_axes(views.obs);
+        let (Some(rnn), Some(cell)) = (self.settings.rnn, &params.rnn) else {
+            return self.heads(params, rows);
+        };
+        let read = split_first_axis(self.read(&cell.input, rows), starts.shape()[0]);
+        let (_, outputs) =
+            scan(carry, (read, starts), |carry, (read, starts)| rnn.step(cell, carry, read, Some(starts)));
+        self.heads(params, Features::Plain(merge_first_axes(outputs)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lang::{leaf_types, trace};
+    use crate::array::{ArrayType, DType};
+    use crate::interpret::interpret;
+    use crate::lang::{arange, leaf_paths, leaf_types, structure_of, trace};
+    use crate::nn::{Activation, Init, Rnn, check_params};
+
+    fn network(separate_trunks: bool, num_layers: usize, rnn: Option<Rnn>) -> ActorCritic {
+        let activation = Activation::Tanh;
+        let (hidden_dim, rnn_dim, init) = (8, 6, Init::Lecun);
+        let settings = Settings { hidden_dim, num_layers, activation, separate_trunks, init, rnn, rnn_dim };
+        ActorCritic { settings, obs_size: 4, num_actions: 3, sparse_obs: false, packing: None }
+    }
 
     /// Names and types of the parameters that training would save.
-    fn types(separate_trunks: bool, num_layers: usize) -> Vec<(String, ArrayType)> {
-        let architecture = Architecture {
-            obs_size: 4,
-            num_actions: 3,
-            hidden_dim: 8,
-            num_layers,
-            activation: Activation::Tanh,
-            separate_trunks,
-            init: Init::Lecun,
-        };
-        let network = trace(&(), |()| architecture.init(Key::new(0))).output;
-        let names = leaf_paths(&network).into_iter().map(|path| format!("params.{path}"));
-        names.zip(leaf_types(&network)).collect()
+    fn types(network: &ActorCritic) -> Vec<(String, ArrayType)> {
+        let params = structure_of(|| network.init(Key::new(0)));
+        let names = leaf_paths(&params).into_iter().map(|path| format!("params.{path}"));
+        names.zip(leaf_types(&params)).collect()
     }
 
     #[test]
-    fn the_shapes_say_what_the_network_is() {
-        for (separate_trunks, num_layers) in [(false, 2), (true, 2), (false, 12), (true, 1)] {
-            let mut types = types(separate_trunks, num_layers);
-            let expected = types.clone();
-            types.sort_by(|(a, _), (b, _)| a.cmp(b)); // as files hold them: layer 10 before layer 2
-            let network = ActorCritic::from_types(&types).unwrap();
-            let found: Vec<ArrayType> = leaf_types(&network);
-            assert_eq!(found, expected.into_iter().map(|(_, found)| found).collect::<Vec<_>>());
-            assert_eq!(network.sizes(), (4, 3));
+    fn the_metadata_says_what_the_network_is() {
+        for rnn in [None, Some(Rnn::Lstm), Some(Rnn::MinGru)] {
+            for (separate_trunks, num_layers) in [(false, 2), (true, 2), (false, 12)] {
+                let network = network(separate_trunks, num_layers, rnn);
+                let mut types = types(&network);
+                types.sort_by(|(a, _), (b, _)| a.cmp(b)); // as files hold them: layer 10 before layer 2
+                let metadata = network.settings.metadata().into_iter().collect();
+                let mut settings = Settings::from_metadata(&metadata, false).unwrap();
+                settings.rnn_dim = network.settings.rnn_dim; // said only where there is a cell
+                assert_eq!(settings, network.settings);
+                check_params(&network, &types).unwrap();
+            }
         }
     }
 
     #[test]
     fn arrays_that_are_no_network_are_refused() {
         let message = |change: fn(&mut Vec<(String, ArrayType)>)| {
-            let mut types = types(false, 2);
+            let network = network(false, 2, None);
+            let mut types = types(&network);
             change(&mut types);
-            ActorCritic::from_types(&types).unwrap_err().to_string()
+            check_params(&network, &types).unwrap_err().to_string()
         };
-        assert!(message(|types| types.clear()).ends_with("there is no params.actor.0.kernel"));
+        assert!(message(|types| types.clear()).ends_with("there is no params.trunk.0.kernel"));
         assert!(message(|types| types.retain(|(n, _)| n != "params.trunk.1.bias")).contains("trunk.1.bias"));
         assert!(message(|types| types[0].1.dtype = DType::F64).contains("f64"));
         assert!(
-            message(|types| types[2].1.shape = vec![9, 8])
-                .contains("8 units is followed by one that reads 9")
+            message(|types| types[2].1.shape = vec![9, 8]).contains("params.trunk.1.kernel is f32[9, 8]")
         );
         assert!(message(|types| types.push(("rest".into(), ArrayType::scalar(DType::F32)))).contains("rest"));
+    }
+
+    #[test]
+    fn a_sequence_is_its_steps() {
+        let network = network(false, 1, Some(Rnn::Gru));
+        let traced = trace(&(), |()| {
+            let params = network.init(Key::new(1));
+            let obs = (arange(5 * 3 * 4).as_f32() * 0.7).sin().reshape([5, 3, 4]);
+            let starts = (arange(15) % 7).eq(3).reshape([5, 3]);
+            let view = |obs| View { obs: Features::Plain(obs), mask: None, privileged: None, to_move: None };
+            let (_, steps) = scan(network.begin(3), (obs, starts), |carry, (obs, starts)| {
+                network.apply(&params, carry, &view(obs), Some(starts))
+            });
+            (network.unroll(&params, network.begin(3), view(obs), starts), merge_first_axes(steps))
+        });
+        let outputs = interpret(&traced.graph, &[]);
+        for (at_once, by_steps) in [(0, 2), (1, 3)] {
+            let pairs = outputs[at_once].to_f64().into_iter().zip(outputs[by_steps].to_f64());
+            assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6));
+        }
     }
 }

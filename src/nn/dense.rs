@@ -14,6 +14,12 @@ pub struct Dense {
 crate::tree!(Dense { kernel, bias });
 
 impl Dense {
+    /// `[N, in]` -> `[N, out]`.
+    #[track_caller]
+    pub fn apply(&self, x: Float) -> Float {
+        x.matmul(self.kernel) + self.bias.broadcast(0, x.shape()[0])
+    }
+
     /// Both layers in one: the outputs of `other` follow those of this one.
     #[track_caller]
     pub fn beside(&self, other: &Dense) -> Dense {

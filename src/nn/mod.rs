@@ -1,14 +1,21 @@
 //! Neural networks: layers, initializers, the policy's distribution, the actor-critic.
 //!
-//! A network is a tree of parameters and a pure function of it. Sizes are read from the shapes of the
-//! parameters, so that a parameter file says all that is needed to run it.
+//! A [`Network`] is what is fixed: sizes, activations, the cell. Its parameters are a tree, and what it does is a pure function of
+//! them. [`Settings`] say how lockstep's own network, the [`ActorCritic`], is built; they stand in the metadata of every
+//! parameter file, so that a reader can build it again and check the arrays against it.
 
 mod actor_critic;
 mod categorical;
 mod dense;
 mod init;
+mod network;
+mod recurrent;
+mod settings;
 
-pub use actor_critic::{ActorCritic, Architecture, NotANetwork, Style};
+pub use actor_critic::{ActorCritic, ActorCriticParams};
 pub use categorical::Categorical;
 pub use dense::{Activation, Dense};
 pub use init::{Init, LayerSpec};
+pub use network::{Network, NotANetwork, Outputs, check_params};
+pub use recurrent::{Cell, Rnn};
+pub use settings::Settings;

@@ -71,7 +71,7 @@ pub fn train_group(
     members: &[Member],
     facts: &[(String, Value)],
     group: &mut dyn Group,
-    learners: &mut [impl Learner],
+    learners: &mut [Box<dyn Learner>],
 ) -> Result<GroupOutcome> {
     check_group(members)?;
     let Some((first, learner)) = members.first().zip(learners.first()) else { bail!("a group of no agents") };
@@ -83,6 +83,7 @@ pub fn train_group(
     let signals = Rc::new(Signals::begin(true)?);
     let mut going = Vec::new();
     for (index, (Member { settings, config }, learner)) in members.iter().zip(learners).enumerate() {
+        let learner = &mut **learner;
         let name = settings.run_name.clone().unwrap_or_default();
         let ears = |_| Ears { console: console.of_member(name), signals: signals.clone() };
         going.push((index, Session::begin(Job { settings, config, facts, learner }, ears)?));

@@ -83,7 +83,8 @@ fn of_checkpoint(checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
         ("timesteps".into(), progress.timesteps.to_string()),
     ]);
     let config: toml::Table = config.parse().unwrap_or_default();
-    let settings = config.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())));
+    let text = |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let settings = config.into_iter().map(|(key, value)| (key, text(value)));
     settings.for_each(|(key, value)| _ = metadata.entry(key).or_insert(value));
     Ok((params, metadata))
 }

@@ -6,10 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::algorithms::{Learner, NamedArrays};
-use crate::array::{DType, HostArray};
 
 /// A copy of the learner's state on the host.
 #[derive(Debug)]
@@ -80,37 +79,4 @@ impl Snapshot {
 /// Whatever the device reports.
 pub fn is_healthy(learner: &dyn Learner) -> Result<bool> {
     Ok(learner.params()?.iter().all(|(_, array)| array.is_finite()))
-}
-
-/// Gives the state other random numbers than it had, the same ones for the same `attempt`.
-///
-/// # Errors
-/// One line if the state has no random key.
-pub fn change_key(state: &mut NamedArrays, attempt: u32) -> Result<()> {
-    let is_key = |array: &HostArray| array.dtype() == DType::U32 && array.shape() == [2];
-    let key = state.iter_mut().find(|(name, array)| name == "key" && is_key(array));
-    let (_, key) = key.context("the state has no random key to change")?;
-    let words: &[u32] = key.as_slice();
-    *key = HostArray::new(&[2], vec![words[0], words[1] ^ attempt.wrapping_mul(0x9e37_79b9)]);
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_attempt_has_a_key_of_its_own() {
-        let state = || vec![("key".to_string(), HostArray::new(&[2], vec![1u32, 2]))];
-        let changed = |attempt| {
-            let mut state = state();
-            change_key(&mut state, attempt).unwrap();
-            state
-        };
-        assert_ne!(changed(1), state());
-        assert_ne!(changed(1), changed(2));
-        assert_eq!(changed(1), changed(1));
-        let mut keyless = vec![("count".to_string(), HostArray::scalar(1u32))];
-        assert!(change_key(&mut keyless, 1).is_err());
-    }
 }

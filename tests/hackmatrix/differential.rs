@@ -82,7 +82,7 @@ pub fn objections(before: &Game, action: i32, result: &StepResult) -> Vec<String
 
 #[test]
 fn the_traced_game_plays_as_the_oracle_allows() {
-    let mut player = CompiledPlayer::new(GAMES, Some(client())).unwrap();
+    let mut player = CompiledPlayer::new(GAMES, &client().into()).unwrap();
     let mut dice = Seeded::new(31);
     let mut games: Vec<Game> = (0..GAMES).map(|_| new_game(&mut dice)).collect();
     let (mut ends, mut stages, mut crowded) = (0, 0, 0);

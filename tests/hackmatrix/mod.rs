@@ -9,6 +9,7 @@ use std::path::Path;
 
 use lockstep::envs::hackmatrix::CompiledPlayer;
 use lockstep::envs::hackmatrix::host::golden::{Record, read_file, verify};
+use lockstep::lang::Backend;
 use lockstep::runtime::{Client, plugin};
 
 fn golden() -> Vec<Record> {
@@ -19,7 +20,7 @@ fn golden() -> Vec<Record> {
 #[test]
 fn the_compiled_game_passes_all_golden_records() {
     let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
-    let mut player = CompiledPlayer::new(1024, Some(&client)).unwrap();
+    let mut player = CompiledPlayer::new(1024, &Backend::from(&client)).unwrap();
     let mut out = Vec::new();
     let report = verify(&golden(), &mut player, 20, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
@@ -30,7 +31,7 @@ fn the_compiled_game_passes_all_golden_records() {
 #[test]
 fn the_interpreted_game_passes_a_sample_of_the_golden_records() {
     let records: Vec<Record> = golden().into_iter().step_by(60).collect();
-    let mut player = CompiledPlayer::new(records.len(), None).unwrap();
+    let mut player = CompiledPlayer::new(records.len(), &Backend::Oracle).unwrap();
     let mut out = Vec::new();
     let report = verify(&records, &mut player, 1, &mut out).unwrap();
     assert_eq!(report.failed, 0, "{}", String::from_utf8(out).unwrap());

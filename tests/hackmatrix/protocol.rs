@@ -129,7 +129,7 @@ fn every_state_that_is_accepted_can_be_played() {
     for (before, after) in games.iter().zip(converter.from_arrays(converter.named(arrays))) {
         assert_eq!(kept(before), after);
     }
-    let mut player = CompiledPlayer::new(GAMES, Some(client())).unwrap();
+    let mut player = CompiledPlayer::new(GAMES, &client().into()).unwrap();
     for step in 0..STEPS {
         let views = player.observe(&games).unwrap();
         for (game, (obs, mask)) in games.iter().zip(&views) {

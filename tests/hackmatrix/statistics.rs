@@ -30,7 +30,7 @@ fn assert_as_recorded(statistics: &Statistics) {
 #[test]
 fn new_games_are_distributed_as_recorded() {
     let games = reset(2000, 21);
-    let mut player = CompiledPlayer::new(1000, Some(client())).unwrap();
+    let mut player = CompiledPlayer::new(1000, &client().into()).unwrap();
     let mut statistics = Statistics::default();
     for (game, (_, mask)) in games.iter().zip(player.observe(&games).unwrap()) {
         statistics.add_reset(game, mask.iter().filter(|&&valid| valid).count());
@@ -40,7 +40,7 @@ fn new_games_are_distributed_as_recorded() {
 
 #[test]
 fn new_stages_are_distributed_as_recorded() {
-    let mut player = CompiledPlayer::new(1000, Some(client())).unwrap();
+    let mut player = CompiledPlayer::new(1000, &client().into()).unwrap();
     let mut statistics = Statistics::default();
     for stage in 2..=8 {
         let corners = Cell::CORNERS.iter().cycle().take(400);
@@ -57,7 +57,7 @@ fn new_stages_are_distributed_as_recorded() {
 #[test]
 fn random_episodes_are_distributed_as_recorded() {
     const EPISODES: usize = 200;
-    let mut player = CompiledPlayer::new(EPISODES, Some(client())).unwrap();
+    let mut player = CompiledPlayer::new(EPISODES, &client().into()).unwrap();
     let mut dice = Seeded::new(22);
     let mut statistics = Statistics::default();
     let mut running: Vec<(Game, Episode)> =

@@ -1,9 +1,12 @@
 //! Probe environments for what an observation and a game can be: a picture, something that only the value function may see, a
 //! second player.
 
+use std::rc::Rc;
+
 use lockstep::algorithms::evaluation::{Evaluator, Plan};
+use lockstep::algorithms::learner::{One, Start};
 use lockstep::algorithms::policy::Policy;
-use lockstep::algorithms::ppo::{PpoLearner, Settings, Start};
+use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::envs::{AnyEnv, Env, EnvSpec, Erased, Observation, Step, conformance, vector};
 use lockstep::interpret::interpret;
 use lockstep::lang::{Float, Int, Key, boolean, constant, float, int, iota, select, stack, trace};
@@ -205,14 +208,13 @@ fn players_move_in_turn_and_each_is_paid() {
     assert_eq!(find(&all, "1.0"), (&[2, 5][..], &[[1.0; 5], [-1.0; 5]].concat()[..]));
     let env = Erased::new(MatchingPennies);
     let plan = Plan { episodes: 100, max_steps: 10, seed: 2 };
-    let evaluator = Evaluator::new(client(), &env, &Policy::random(), plan.episodes).unwrap();
+    let evaluator = Evaluator::new(client(), &env, &Policy::random(&env.spec()), plan.episodes).unwrap();
     let episodes = evaluator.run(&plan).unwrap();
     assert!(episodes.iter().all(|e| e.episode_length == 2 && e.episode_return.abs() == 1.0));
     let won = episodes.iter().filter(|episode| episode.episode_return > 0.0).count();
     assert!((20..80).contains(&won), "{won} of 100 fair games");
     let settings = Settings { num_envs: 4, num_steps: 4, ..Settings::default() };
-    let start =
-        Start { settings: &settings, env: &env, seed: 1, total_updates: 1, max_updates: 1, num_devices: 1 };
-    let error = PpoLearner::new(client(), &start).err().unwrap().to_string();
+    let start = Start { seed: 1, total_updates: 1, max_updates: 1, num_devices: 1 };
+    let error = One::new(client(), Ppo::new(settings, Rc::new(env)), &start).err().unwrap().to_string();
     assert_eq!(error, "matching_pennies is a game for 2 players; ppo learns environments for one");
 }

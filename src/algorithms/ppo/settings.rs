@@ -5,8 +5,9 @@ use clap::{Args, Command, FromArgMatches};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
+use crate::algorithms::gradient::divisor_at_most;
 use crate::lower::Precision;
-use crate::nn::{Activation, Init};
+use crate::nn::{self, Activation, Init, Rnn};
 
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -81,12 +82,23 @@ pub struct Settings {
     /// Give the actor and the critic a trunk each
     #[arg(long)]
     pub separate_trunks: bool,
+    /// A recurrent cell in front of the trunks, so that the agent remembers: lstm, gru or mingru
+    #[arg(long, value_name = "CELL", hide_possible_values = true)]
+    pub rnn: Option<Rnn>,
+    /// Units of the recurrent cell
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub rnn_dim: usize,
     /// Initialization of the weights
     #[arg(long, value_name = "NAME", default_value_t = Init::Lecun)]
     pub init: Init,
     /// How the network's matrix products are computed while training; play is always in f32
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub precision: Precision,
+}
+
+crate::traced! {
+    /// Settings that are inputs of the programs, f32 scalars; a switch is 0 or 1.
+    Hyper of Settings { lr, anneal_lr, gamma, gae_lambda, clip_eps, vf_coef, ent_coef, max_grad_norm }
 }
 
 /// The defaults of the flags, so that each stands in one place only.
@@ -101,6 +113,12 @@ impl Settings {
     /// Environment steps per update.
     pub fn batch_size(&self) -> usize {
         self.num_envs.saturating_mul(self.num_steps)
+    }
+
+    /// How the network is built.
+    pub fn network(&self) -> nn::Settings {
+        let &Settings { hidden_dim, num_layers, activation, separate_trunks, init, rnn, rnn_dim, .. } = self;
+        nn::Settings { hidden_dim, num_layers, activation, separate_trunks, init, rnn, rnn_dim }
     }
 
     /// The schedule of the curriculum, if there is one.
@@ -130,6 +148,7 @@ impl Settings {
         check_size("update_epochs", self.update_epochs, 1000)?;
         check_size("hidden_dim", self.hidden_dim, 1 << 15)?; // a layer's weights have less than 2^31 elements
         check_size("num_layers", self.num_layers, 64)?;
+        check_size("rnn_dim", self.rnn_dim, 1 << 16)?;
         ensure!(
             self.reset_pool <= 1 << 20,
             "reset_pool is {}; it must be from 0 to {}",
@@ -169,11 +188,40 @@ impl Settings {
         Ok(())
     }
 
+    /// Checks that so many devices can share the environments and each its part of every minibatch.
+    ///
+    /// # Errors
+    /// One line with the numbers.
+    pub fn check_devices(&self, num_devices: usize) -> Result<()> {
+        let Settings { num_envs, num_minibatches, .. } = *self;
+        ensure!(
+            num_envs.is_multiple_of(num_devices),
+            "num_envs = {num_envs} cannot be split evenly over {num_devices} devices"
+        );
+        let (rows, what) = match self.rnn {
+            None => (self.batch_size() / num_devices, "steps"),
+            Some(_) => (num_envs / num_devices, "environments, which --rnn keeps whole,"),
+        };
+        ensure!(
+            rows.is_multiple_of(num_minibatches),
+            "num_minibatches = {num_minibatches} does not divide the {rows} {what} of each of {num_devices} devices"
+        );
+        Ok(())
+    }
+
     /// Checks that the minibatches divide the batch evenly.
     ///
     /// # Errors
     /// One line with the numbers and the nearest number of minibatches that works.
     pub fn check_minibatches(&self) -> Result<()> {
+        if self.rnn.is_some() && !self.num_envs.is_multiple_of(self.num_minibatches) {
+            let (envs, count) = (self.num_envs, self.num_minibatches);
+            let nearest = nearest_divisors(envs, count);
+            anyhow::bail!(
+                "num_minibatches = {count} does not divide num_envs = {envs}, and with --rnn a minibatch is made of whole \
+                 environments; use num_minibatches = {nearest}"
+            )
+        }
         let (batch, count) = (self.batch_size(), self.num_minibatches);
         if batch.is_multiple_of(count) {
             return Ok(());
@@ -185,11 +233,6 @@ impl Settings {
              use num_minibatches = {nearest}"
         )
     }
-}
-
-/// The largest divisor of `n` that is at most `limit` (which is at least 1).
-pub fn divisor_at_most(n: usize, limit: usize) -> usize {
-    (1..=limit.min(n)).rev().find(|d| n.is_multiple_of(*d)).unwrap_or(1)
 }
 
 /// The divisors of `n` next to `near`, in words: `2 or 4`.
@@ -271,12 +314,5 @@ mod tests {
         );
         let message = complaint(|s| (s.num_envs, s.num_steps, s.num_minibatches) = (4, 2, 20));
         assert!(message.ends_with("use num_minibatches = 8"), "{message}");
-    }
-
-    #[test]
-    fn divisors() {
-        assert_eq!(divisor_at_most(100, 12), 10);
-        assert_eq!(divisor_at_most(97, 64), 1);
-        assert_eq!(divisor_at_most(8, 100), 8);
     }
 }

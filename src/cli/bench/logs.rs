@@ -9,7 +9,6 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::algorithms::Learner;
-use crate::algorithms::ppo::PpoLearner;
 use crate::trainer::{self, status::State, wandb};
 
 use super::median;
@@ -27,7 +26,7 @@ impl Cost {
     /// # Errors
     /// One line: the temporary folder cannot be written, or the device failed.
     pub fn measure(
-        learner: &mut PpoLearner,
+        learner: &mut dyn Learner,
         env: &str,
         pairs: usize,
         update_seconds: f64,
@@ -57,7 +56,7 @@ impl Cost {
 }
 
 /// Seconds per update of the learner alone, in chunks like those of a session.
-fn bare(learner: &mut PpoLearner, updates: u64, chunk: u64) -> Result<f64> {
+fn bare(learner: &mut dyn Learner, updates: u64, chunk: u64) -> Result<f64> {
     let start = Instant::now();
     let mut left = updates;
     while left > 0 {
@@ -70,7 +69,7 @@ fn bare(learner: &mut PpoLearner, updates: u64, chunk: u64) -> Result<f64> {
 
 /// Seconds per update of a training session with all logs in a temporary folder: files, TensorBoard, W&B offline, the
 /// console. Its start and its last save do not count: they do not grow with the run.
-fn logged(learner: &mut PpoLearner, env: &str, updates: u64) -> Result<f64> {
+fn logged(learner: &mut dyn Learner, env: &str, updates: u64) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let settings = trainer::Settings {
         env: env.into(),

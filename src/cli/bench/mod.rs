@@ -14,8 +14,8 @@ use anyhow::{Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value, json};
 
+use crate::algorithms::ppo;
 use crate::algorithms::random::RandomRollout;
-use crate::algorithms::{Group, Learner, ppo};
 use crate::config::{UsageError, auto_devices, check_devices};
 use crate::envs::Entry;
 use crate::runtime::Client;
@@ -122,7 +122,9 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         }
     }
     if bench.num_seeds == 1 {
-        let client = Client::open(&plugin, devices)?.deterministic(*deterministic);
+        let client = Client::open(&plugin, devices)?
+            .deterministic(*deterministic)
+            .with_kernels(!bench.device.no_kernels);
         let client = client.observed(stage.changer(COMPILING));
         add("platform", json!(client.platform()));
         for (key, steps_per_second) in bench.time_env(&entry, &settings, &client, &stage)? {
@@ -150,7 +152,7 @@ impl Bench {
             }
             let cost = self.logs.then(|| {
                 let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
-                Cost::measure(&mut learner, &self.workload.env, self.updates, median(&seconds), pair_seconds)
+                Cost::measure(&mut *learner, &self.workload.env, self.updates, median(&seconds), pair_seconds)
             });
             (facts, seconds, cost.transpose()?)
         };

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::algorithms::ppo::Trouble;
-use crate::algorithms::{Learner, NamedArrays};
+use crate::algorithms::NamedArrays;
 use crate::array::{DType, HostArray};
 use crate::cli::App;
 use crate::cli::learner::{Plan, build};
@@ -51,23 +50,23 @@ impl Diagnose {
         let (mut learner, _) = build(ppo, &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;
         learner.load_state(&checkpoint.state)?;
-        let env = (entry.make)();
-        let first = Trouble::first_in(&learner.course(&plan.start(ppo, &*env))?);
+        let first = learner.diagnose()?;
+        let axes = learner.environment_axes();
         let metrics = learner.run(1)?.remove(0);
         drop(stage);
         let update = checkpoint.progress.update;
         print(&format!("update {} repeated from {}", update + 1, path.display()))?;
-        for line in non_finite(&checkpoint.state) {
+        for line in non_finite(&checkpoint.state, &axes) {
             print(&format!("before it: {line}"))?;
         }
-        if let Some(trouble) = &first {
-            print(&format!("first: {trouble}"))?;
+        if let Some(first) = &first {
+            print(&format!("first: {first}"))?;
         }
         for (metric, value) in learner.metrics().iter().zip(&metrics).filter(|(_, value)| !value.is_finite())
         {
             print(&format!("in it: {} is {value}", metric.name))?;
         }
-        for line in non_finite(&learner.state()?) {
+        for line in non_finite(&learner.state()?, &axes) {
             print(&format!("after it: {line}"))?;
         }
         if metrics.iter().all(|value| value.is_finite()) {
@@ -90,12 +89,12 @@ fn newest_kept(run: &Path) -> Result<PathBuf> {
     Ok(newest.1)
 }
 
-/// One line for each array with values that are not finite.
-fn non_finite(state: &NamedArrays) -> Vec<String> {
-    state.iter().filter_map(|(name, array)| describe(name, array)).collect()
+/// One line for each array with values that are not finite. `axes` are those of the environments.
+fn non_finite(state: &NamedArrays, axes: &[Option<usize>]) -> Vec<String> {
+    state.iter().zip(axes).filter_map(|((name, array), axis)| describe(name, array, *axis)).collect()
 }
 
-fn describe(name: &str, array: &HostArray) -> Option<String> {
+fn describe(name: &str, array: &HostArray, env_axis: Option<usize>) -> Option<String> {
     let bad: Vec<usize> = match array.dtype() {
         DType::F32 => positions(array.as_slice(), |value: &f32| !value.is_finite()),
         DType::F64 => positions(array.as_slice(), |value: &f64| !value.is_finite()),
@@ -106,19 +105,10 @@ fn describe(name: &str, array: &HostArray) -> Option<String> {
     let size: usize = array.shape().iter().product();
     let mut line =
         format!("{name} has {} of {size} values that are not finite, the first at {first:?}", bad.len());
-    if let Some(env) = environment(name, &first) {
-        line += &format!(": environment {env}");
+    if let Some(axis) = env_axis {
+        line += &format!(": environment {}", first[axis]);
     }
     Some(line)
-}
-
-/// The environment that an element of the learner's state belongs to: their states have the environments last, what else
-/// belongs to them has them first.
-fn environment(name: &str, index: &[usize]) -> Option<usize> {
-    match name.starts_with("envs.state.") {
-        true => index.last().copied(),
-        false => name.starts_with("envs.").then(|| index.first().copied()).flatten(),
-    }
 }
 
 fn positions<T>(values: &[T], is_bad: impl Fn(&T) -> bool) -> Vec<usize> {
@@ -136,11 +126,15 @@ mod tests {
         values[9] = f32::INFINITY;
         let array = HostArray::new(&[3, 4], values);
         assert_eq!(
-            describe("envs.view.obs", &array).unwrap(),
+            describe("envs.view.obs", &array, Some(0)).unwrap(),
             "envs.view.obs has 2 of 12 values that are not finite, the first at [1, 3]: environment 1"
         );
-        assert!(describe("envs.state.x", &array).unwrap().ends_with("the first at [1, 3]: environment 3"));
-        assert_eq!(describe("count", &HostArray::scalar(3i32)), None);
-        assert!(describe("lr", &HostArray::scalar(f32::NAN)).unwrap().ends_with("the first at []"));
+        assert!(
+            describe("envs.state.x", &array, Some(1))
+                .unwrap()
+                .ends_with("the first at [1, 3]: environment 3")
+        );
+        assert_eq!(describe("count", &HostArray::scalar(3i32), None), None);
+        assert!(describe("lr", &HostArray::scalar(f32::NAN), None).unwrap().ends_with("the first at []"));
     }
 }

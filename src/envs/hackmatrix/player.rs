@@ -3,31 +3,15 @@
 use anyhow::Result;
 
 use crate::array::{ArrayType, DType, HostArray};
-use crate::interpret::interpret;
-use crate::ir::Graph;
 use crate::lang::{
-    Bool, Float, Handle, Key, Outputs, Signature, Tree, leaf_types, rebuild, structure, structure_of, trace,
-    traced_for, vmap_last,
+    Backend, Bool, Float, Handle, HostFunction, Int, Key, Tree, leaf_types, rebuild, structure, structure_of,
+    vmap_last,
 };
-use crate::lower::{self, lower};
-use crate::runtime::{Arg, Client, CompileOptions, DeviceKind, Program};
 
 use super::convert::Converter;
 use super::host::layout::{ACTIONS, OBS};
 use super::host::{Game, StepResult, golden};
 use super::{Env, HackMatrix, Turn};
-
-/// Where a graph runs.
-enum Device {
-    Client(Client, Program),
-    Oracle(Graph),
-}
-
-/// A graph that runs there, whose outputs are read by name.
-struct Runner {
-    device: Device,
-    outputs: Vec<String>,
-}
 
 /// The outputs of the program `observe`, with the games on the last axis.
 struct Seen {
@@ -44,63 +28,32 @@ struct Stepped {
 }
 crate::tree!(Stepped { turn, obs });
 
-impl Runner {
-    fn new<Y>(traced: Signature<Y>, client: Option<&Client>) -> Result<Runner> {
-        let device = match client {
-            None => Device::Oracle(traced.graph),
-            Some(client) => {
-                let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
-                let module = lower(&traced.graph, &options);
-                Device::Client(client.clone(), client.compile(&module, &CompileOptions::default())?)
-            }
-        };
-        Ok(Runner { device, outputs: traced.output_names })
-    }
-
-    fn run(&self, inputs: Vec<HostArray>) -> Result<Outputs<HostArray>> {
-        let values = match &self.device {
-            Device::Oracle(graph) => interpret(graph, &inputs),
-            Device::Client(client, program) => {
-                let buffers =
-                    inputs.iter().map(|array| client.to_device(array, 0)).collect::<Result<Vec<_>, _>>()?;
-                let outputs = program.run(buffers.into_iter().map(Arg::from).collect())?;
-                outputs.iter().map(|buffer| buffer.to_host()).collect::<Result<_, _>>()?
-            }
-        };
-        Ok(Outputs::new(&self.outputs, values))
-    }
-}
-
 /// The traced game as a [`golden::Player`], for groups of `width` games.
 pub struct CompiledPlayer {
     width: usize,
     converter: Converter,
-    observe: Runner,
-    step: Runner,
+    observe: HostFunction,
+    step: HostFunction,
 }
 
 impl CompiledPlayer {
-    /// Traces the game for `width` games at once and compiles it for the client's device; without a client, runs it in the
-    /// interpreter.
-    pub fn new(width: usize, client: Option<&Client>) -> Result<CompiledPlayer> {
-        let kind = client.map_or(DeviceKind::Cpu, Client::kind);
-        traced_for(kind, || Self::compiled(width, client))
-    }
-
-    fn compiled(width: usize, client: Option<&Client>) -> Result<CompiledPlayer> {
+    /// The game for `width` games at once, to be played there.
+    ///
+    /// # Errors
+    /// Whatever the compiler says.
+    pub fn new(width: usize, backend: &Backend) -> Result<CompiledPlayer> {
         let env = HackMatrix;
         let state = structure_of(|| env.reset(&env.default_params(), Key::new(0)));
         let state = batch(state, width);
-        let observe = trace(&state, |state| {
+        let observe = HostFunction::new(backend, "observe", &state, |state| {
             let params = env.default_params();
             vmap_last(state, |state| {
                 let mask = env.action_mask(&params, &state).expect("the game has a mask");
                 Seen { obs: env.observe(&params, &state).actor, mask }
             })
-        });
-        let actions = crate::lang::Int::from_handle(placeholder(DType::I32, &[width]));
-        let seed = crate::lang::Int::from_handle(placeholder(DType::U32, &[2]));
-        let step = trace(&(state, actions, seed), |(state, actions, seed)| {
+        })?;
+        let (actions, seed) = (Int::placeholder(DType::I32, [width]), Int::placeholder(DType::U32, [2]));
+        let step = HostFunction::new(backend, "step", &(state, actions, seed), |(state, actions, seed)| {
             let params = env.default_params();
             let keys = Key::from_words(seed).split_last(width);
             vmap_last((state, actions, keys), |(state, action, key)| {
@@ -108,13 +61,8 @@ impl CompiledPlayer {
                 let obs = env.observe(&params, &turn.state).actor;
                 Stepped { turn, obs }
             })
-        });
-        Ok(CompiledPlayer {
-            width,
-            converter: Converter::new(),
-            observe: Runner::new(observe, client)?,
-            step: Runner::new(step, client)?,
-        })
+        })?;
+        Ok(CompiledPlayer { width, converter: Converter::new(), observe, step })
     }
 
     /// Steps at most `width` games.
@@ -125,7 +73,7 @@ impl CompiledPlayer {
         actions.resize(self.width, 0);
         inputs.push(HostArray::new(&[self.width], actions));
         inputs.push(HostArray::new(&[2], seed.to_vec()));
-        let mut outputs = self.step.run(inputs)?;
+        let mut outputs = self.step.call(&inputs)?;
         let obs = columns::<f32>(&outputs.take("obs"));
         let games = self.converter.from_arrays(outputs.take_below("turn.state"));
         let rewards = outputs.take_below("turn.rewards");
@@ -159,7 +107,7 @@ impl golden::Player for CompiledPlayer {
     fn observe(&mut self, states: &[Game]) -> Result<Vec<(Vec<f32>, [bool; ACTIONS])>> {
         let mut results = Vec::new();
         for group in states.chunks(self.width) {
-            let mut outputs = self.observe.run(self.converter.to_arrays(&self.filled(group))?)?;
+            let mut outputs = self.observe.call(&self.converter.to_arrays(&self.filled(group))?)?;
             let masks = columns::<bool>(&outputs.take("mask")).into_iter();
             let masks = masks.map(|mask| <[bool; ACTIONS]>::try_from(mask).expect("one flag per action"));
             results.extend(columns::<f32>(&outputs.take("obs")).into_iter().zip(masks).take(group.len()));
@@ -182,13 +130,10 @@ impl golden::Player for CompiledPlayer {
 /// The structure of `width` examples side by side.
 fn batch<T: Tree>(one: T, width: usize) -> T {
     let types = leaf_types(&one);
-    let handles: Vec<Handle> =
-        types.iter().map(|t| placeholder(t.dtype, &[&t.shape[..], &[width]].concat())).collect();
+    let beside =
+        |t: &ArrayType| Handle::placeholder(&ArrayType::new(t.dtype, [&t.shape[..], &[width]].concat()));
+    let handles: Vec<Handle> = types.iter().map(beside).collect();
     structure(rebuild(one, &handles))
-}
-
-fn placeholder(dtype: DType, shape: &[usize]) -> Handle {
-    Handle::placeholder(&ArrayType::new(dtype, shape))
 }
 
 /// The columns of a matrix.

@@ -2,10 +2,8 @@
 
 use anyhow::Result;
 
-use crate::array::{ArrayType, DType, HostArray};
-use crate::lang::{Handle, Int, Key, trace, traced_for, vmap_last};
-use crate::lower::{self, lower};
-use crate::runtime::{Arg, Client, CompileOptions, Program};
+use crate::array::{DType, HostArray};
+use crate::lang::{Backend, HostFunction, Int, Key, vmap_last};
 
 use super::host::golden::Player;
 use super::host::layout::ACTIONS;
@@ -15,11 +13,10 @@ use super::{CompiledPlayer, Converter, Env, HackMatrix};
 
 /// Plays games that a [`Session`](super::host::protocol::Session) holds, with numbers from a seed.
 pub struct CompiledTable {
-    client: Client,
     converter: Converter,
     player: CompiledPlayer,
-    /// The program that begins a game, and the paths of its outputs.
-    reset: (Program, Vec<String>),
+    /// Begins a game.
+    reset: HostFunction,
     seed: u64,
     /// Random numbers taken so far.
     count: u64,
@@ -28,24 +25,14 @@ pub struct CompiledTable {
 impl CompiledTable {
     /// # Errors
     /// Whatever the compiler reports.
-    pub fn new(client: &Client, seed: u64) -> Result<CompiledTable> {
-        let words = Int::from_handle(Handle::placeholder(&ArrayType::new(DType::U32, [2])));
-        let reset = traced_for(client.kind(), || {
-            trace(&words, |words| {
-                let params = HackMatrix.default_params();
-                vmap_last(Key::from_words(words).split_last(1), |key| HackMatrix.reset(&params, key))
-            })
-        });
-        let options = lower::Options { kernels: client.has_kernels(), ..Default::default() };
-        let program = client.compile(&lower(&reset.graph, &options), &CompileOptions::default())?;
-        Ok(CompiledTable {
-            client: client.clone(),
-            converter: Converter::new(),
-            player: CompiledPlayer::new(1, Some(client))?,
-            reset: (program, reset.output_names),
-            seed,
-            count: 0,
-        })
+    pub fn new(backend: &Backend, seed: u64) -> Result<CompiledTable> {
+        let words = Int::placeholder(DType::U32, [2]);
+        let reset = HostFunction::new(backend, "reset", &words, |words| {
+            let params = HackMatrix.default_params();
+            vmap_last(Key::from_words(words).split_last(1), |key| HackMatrix.reset(&params, key))
+        })?;
+        let player = CompiledPlayer::new(1, backend)?;
+        Ok(CompiledTable { converter: Converter::new(), player, reset, seed, count: 0 })
     }
 
     /// A new number for each use; those of two seeds begin far apart.
@@ -60,10 +47,7 @@ impl Table for CompiledTable {
     fn reset(&mut self) -> Result<Game> {
         let seed = self.next_seed();
         let words = HostArray::new(&[2], vec![(seed >> 32) as u32, seed as u32]);
-        let (program, names) = &self.reset;
-        let outputs = program.run(vec![Arg::Donate(self.client.to_device(&words, 0)?)])?;
-        let arrays = outputs.iter().map(|output| output.to_host()).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.converter.from_arrays(names.iter().cloned().zip(arrays).collect()).remove(0))
+        Ok(self.converter.from_arrays(self.reset.call(&[words])?.into_named()).remove(0))
     }
 
     fn step(&mut self, game: &Game, action: i32) -> Result<StepResult> {

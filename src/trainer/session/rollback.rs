@@ -10,7 +10,7 @@ use super::Session;
 use super::begin::{open_logs, read_back};
 use crate::trainer::checkpoint::Checkpoint;
 use crate::trainer::evaluation;
-use crate::trainer::recovery::{self, change_key};
+use crate::trainer::recovery;
 use crate::trainer::run_dir;
 use crate::trainer::settings::OnNan;
 
@@ -55,9 +55,9 @@ impl Session<'_> {
     /// Goes back to the newest checkpoint and on from there with other random numbers.
     fn roll_back(&mut self) -> Result<()> {
         self.rollbacks += 1;
-        let (path, mut checkpoint) = self.newest_healthy()?;
-        change_key(&mut checkpoint.state, self.rollbacks)?;
+        let (path, checkpoint) = self.newest_healthy()?;
         self.learner.load_state(&checkpoint.state)?;
+        self.learner.reseed(self.rollbacks)?;
         if let (Some(wandb), Some(row)) = (&mut self.wandb, &self.last_row) {
             wandb.skip_to(row.update);
         }

@@ -144,6 +144,10 @@ impl Learner for Fake {
     fn state_types(&self) -> Vec<(String, ArrayType)> {
         self.state().unwrap().into_iter().map(|(name, array)| (name, array.array_type())).collect()
     }
+    fn reseed(&mut self, attempt: u32) -> anyhow::Result<()> {
+        self.key[1] ^= attempt;
+        Ok(())
+    }
     fn params(&self) -> anyhow::Result<NamedArrays> {
         Ok(self.state()?.into_iter().take(1).collect())
     }

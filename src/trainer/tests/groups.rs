@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::algorithms::evaluation::{Episode, Plan};
+use crate::algorithms::policy::Choice;
 use crate::algorithms::{Group, Metric, NamedArrays};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
@@ -38,6 +39,9 @@ impl Learner for Seat {
     fn state_types(&self) -> Vec<(String, ArrayType)> {
         self.fake.borrow().state_types()
     }
+    fn reseed(&mut self, attempt: u32) -> anyhow::Result<()> {
+        self.fake.borrow_mut().reseed(attempt)
+    }
     fn params(&self) -> anyhow::Result<NamedArrays> {
         self.fake.borrow().params()
     }
@@ -56,6 +60,16 @@ impl Learner for Seat {
 struct FakeGroup(Vec<Rc<RefCell<Fake>>>);
 
 impl Group for FakeGroup {
+    fn members(&self) -> Vec<Box<dyn Learner>> {
+        let seat = |fake: &Rc<RefCell<Fake>>| -> Box<dyn Learner> {
+            let Fake { metrics, spec, .. } = Fake::new();
+            Box::new(Seat { metrics, spec, fake: fake.clone() })
+        };
+        self.0.iter().map(seat).collect()
+    }
+    fn prepare_evaluation(&mut self, _choice: Choice, _episodes: usize) -> anyhow::Result<()> {
+        Ok(())
+    }
     fn run(&mut self, updates: usize) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
         self.0.iter().map(|fake| fake.borrow_mut().run(updates)).collect()
     }
@@ -68,13 +82,9 @@ pub fn train_fakes(settings: &Settings, fakes: Vec<Fake>) -> anyhow::Result<Grou
         Member { settings, config: "env = \"fake\"\n".into() }
     };
     let members: Vec<_> = (0..fakes.len()).map(member).collect();
-    let fakes: Vec<_> = fakes.into_iter().map(|fake| Rc::new(RefCell::new(fake))).collect();
-    let seat = |fake: &Rc<RefCell<Fake>>| {
-        let Fake { metrics, spec, .. } = Fake::new();
-        Seat { metrics, spec, fake: fake.clone() }
-    };
-    let mut seats: Vec<_> = fakes.iter().map(seat).collect();
-    train_group("run", &members, &[], &mut FakeGroup(fakes), &mut seats)
+    let mut group = FakeGroup(fakes.into_iter().map(|fake| Rc::new(RefCell::new(fake))).collect());
+    let mut seats = group.members();
+    train_group("run", &members, &[], &mut group, &mut seats)
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! Who is trained: one agent or many, and the inputs of their programs that no update changes.
+
+use anyhow::{Result, ensure};
+
+use crate::algorithms::curriculum;
+use crate::array::{ArrayType, HostArray};
+use crate::interpret::interpret;
+use crate::lang::{Float, Handle, Leaves, Path, Tree, float, leaves, rebuild, trace};
+
+use super::Algorithm;
+
+/// The inputs of an agent's programs that no update changes.
+pub(super) struct Given<H> {
+    pub hyper: H,
+    /// f32 scalar.
+    pub total_updates: Float,
+    /// The environment's parameters, or those of all phases of a curriculum.
+    pub env: Leaves,
+}
+
+impl<H: Tree> Tree for Given<H> {
+    fn walk(&mut self, path: &Path, visit: &mut dyn FnMut(&Path, &mut Handle)) {
+        self.hyper.walk(&path.join("hyper"), visit);
+        self.total_updates.walk(&path.join("total_updates"), visit);
+        self.env.walk(&path.join("env"), visit);
+    }
+    fn duplicate(&self) -> Self {
+        Given { hyper: self.hyper.duplicate(), total_updates: self.total_updates, env: self.env.duplicate() }
+    }
+}
+
+/// Who is trained.
+pub(super) enum Agents<'a, A> {
+    /// One agent, with the state as it is.
+    One(&'a A),
+    /// Agents that differ in nothing that a program is compiled from, along a first axis of everything in the state.
+    Group(&'a [A]),
+}
+
+impl<A: Algorithm> Agents<'_, A> {
+    pub fn first(&self) -> &A {
+        match self {
+            Agents::One(agent) => agent,
+            Agents::Group(agents) => &agents[0],
+        }
+    }
+
+    /// Devices that share the environments of each agent.
+    pub fn sharers(&self, num_devices: usize) -> usize {
+        if matches!(self, Agents::One(_)) { num_devices } else { 1 }
+    }
+
+    /// The axis of the agents in every array, for each of `num_devices` devices; without it there is one.
+    pub fn axis(&self, num_devices: usize) -> Option<usize> {
+        match self {
+            Agents::One(_) => None,
+            Agents::Group(agents) => Some(agents.len() / num_devices),
+        }
+    }
+
+    pub fn check(&self, num_devices: usize) -> Result<()> {
+        match self {
+            Agents::One(agent) => agent.check_devices(num_devices),
+            Agents::Group(agents) => {
+                let count = agents.len();
+                ensure!(
+                    count > 0 && count.is_multiple_of(num_devices),
+                    "{count} agents cannot be split evenly over {num_devices} devices"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// The seeds that each device begins with: u32`[2]`, or `[agents per device, 2]`.
+    pub fn seeds(&self, first: u64, num_devices: usize) -> Vec<HostArray> {
+        let words = |seed: u64| [(seed >> 32) as u32, seed as u32];
+        match self.axis(num_devices) {
+            None => vec![HostArray::new(&[2], words(first).to_vec()); num_devices],
+            Some(part) => {
+                let starts = (0..num_devices as u64).map(|device| first + device * part as u64);
+                let part_of = |start: u64| (start..start + part as u64).flat_map(words).collect();
+                starts.map(|start| HostArray::new(&[part, 2], part_of(start))).collect()
+            }
+        }
+    }
+
+    /// The values of [`Given`], where agents differ with those of all of them along a first axis, and which ones these are.
+    pub fn given(&self, total_updates: u64) -> Result<(Given<A::Hyper>, Vec<HostArray>, Vec<usize>)> {
+        let (structure, mut values) = given(self.first(), total_updates)?;
+        let Agents::Group(agents) = self else { return Ok((structure, values, Vec::new())) };
+        let all =
+            agents.iter().map(|agent| Ok(given(agent, total_updates)?.1)).collect::<Result<Vec<_>>>()?;
+        let differ = |&leaf: &usize| all.iter().any(|own| own[leaf] != values[leaf]);
+        let varying: Vec<usize> = (0..values.len()).filter(differ).collect();
+        for &leaf in &varying {
+            let column: Vec<HostArray> = all.iter().map(|own| with_first_axis(&own[leaf])).collect();
+            values[leaf] = HostArray::concatenate(0, &column);
+        }
+        Ok((structure, values, varying))
+    }
+}
+
+/// The inputs of one agent and their values.
+pub(super) fn given<A: Algorithm>(
+    algorithm: &A,
+    total_updates: u64,
+) -> Result<(Given<A::Hyper>, Vec<HostArray>)> {
+    let env = curriculum::inputs(algorithm.env(), algorithm.schedule().as_ref())?;
+    let own = trace(&(), |()| (algorithm.hyper(), float(total_updates as f64)));
+    let mut values = interpret(&own.graph, &[]);
+    let (hyper, total_updates) = own.output;
+    let structure = Given { hyper, total_updates, env: Leaves::placeholders(&env) };
+    values.extend(env.into_iter().map(|(_, value)| value));
+    Ok((structure, values))
+}
+
+fn with_first_axis(value: &HostArray) -> HostArray {
+    let array_type = ArrayType::new(value.dtype(), [&[1], value.shape()].concat());
+    HostArray::from_bytes(&array_type, &value.to_bytes()).expect("as many as before")
+}
+
+/// For each device its values: of what varies the part of its agents.
+pub(super) fn for_devices(
+    values: &[HostArray],
+    varying: &[usize],
+    num_devices: usize,
+) -> Vec<Vec<HostArray>> {
+    let of = |device: usize| {
+        let value = |(leaf, value): (usize, &HostArray)| match varying.contains(&leaf) {
+            false => value.clone(),
+            true => {
+                let size = value.shape()[0] / num_devices;
+                value.slice(0, device * size..(device + 1) * size)
+            }
+        };
+        values.iter().enumerate().map(value).collect()
+    };
+    (0..num_devices).map(of).collect()
+}
+
+/// The structure of a tree whose leaves have the types of these values.
+pub(super) fn typed_as<T: Tree>(tree: T, values: &[HostArray]) -> T {
+    let handles: Vec<Handle> = values.iter().map(|value| Handle::placeholder(&value.array_type())).collect();
+    rebuild(tree, &handles)
+}
+
+/// Some leaves of a tree.
+pub(super) fn part<T: Tree>(tree: &T, chosen: &[usize]) -> Leaves {
+    let leaves = leaves(tree);
+    Leaves(chosen.iter().map(|&leaf| (leaf.to_string(), leaves[leaf])).collect())
+}
+
+/// The tree with some leaves replaced.
+pub(super) fn with_part<T: Tree>(tree: &T, chosen: &[usize], part: &Leaves) -> T {
+    let mut all = leaves(tree);
+    chosen.iter().zip(leaves(part)).for_each(|(&leaf, own)| all[leaf] = own);
+    rebuild(tree.duplicate(), &all)
+}

@@ -1,0 +1,248 @@
+//! The state of a learner on the devices, and the program that changes it.
+//!
+//! The state never leaves the devices except to be saved. The same programs serve one agent, whose environments the devices
+//! share, and a group of agents, mapped over: each device holds its share of them, and none needs to hear of another.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::algorithms::curriculum::Schedule;
+use crate::algorithms::metrics::Metric;
+use crate::array::{ArrayType, HostArray};
+use crate::envs::EnvSpec;
+use crate::lang::{
+    Handle, Int, Jit, OnDevice, Tree, compile_both, leaf_paths, numbered, positions, structure,
+};
+use crate::lower;
+use crate::runtime::{CacheOutcome, Client};
+
+use super::agents::{Agents, Given, given};
+use super::programs::{AgentState, ChunkInput, ChunkOutput, Leaf, Programs, TraceInput, update};
+use super::{Algorithm, NonFinite, UpdateTrace};
+
+/// How a learner starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub seed: u64,
+    /// Updates of the whole run: the horizon of the learning-rate schedule.
+    pub total_updates: u64,
+    /// The most updates that one call of `run` can do.
+    pub max_updates: usize,
+    /// Devices that share the environments of an agent, or the agents of a group.
+    pub num_devices: usize,
+}
+
+/// What starting cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timing {
+    /// Tracing and lowering.
+    pub trace_seconds: f64,
+    /// Compiling, or loading from the cache.
+    pub compile_seconds: f64,
+    /// Whether all programs came from the cache.
+    pub cached: bool,
+}
+
+/// What there is to know of an agent beside its state.
+pub(super) struct LearnerInfo {
+    pub metrics: Vec<Metric>,
+    pub max_updates: usize,
+    pub timesteps_per_update: u64,
+    pub metadata: Vec<(String, String)>,
+    pub spec: EnvSpec,
+    pub schedule: Option<Schedule>,
+    pub timing: Timing,
+}
+
+impl LearnerInfo {
+    fn new<A: Algorithm>(algorithm: &A, start: &Start, metrics: Vec<Metric>, timing: Timing) -> LearnerInfo {
+        let spec = algorithm.env().spec();
+        let mut metadata = vec![
+            ("env".to_owned(), spec.name.to_owned()),
+            ("algorithm".to_owned(), algorithm.name().to_owned()),
+            ("obs_size".to_owned(), spec.obs_size().to_string()),
+            ("num_actions".to_owned(), spec.num_actions.to_string()),
+        ];
+        metadata.extend(algorithm.metadata());
+        LearnerInfo {
+            metrics,
+            max_updates: start.max_updates,
+            timesteps_per_update: algorithm.timesteps_per_update(),
+            metadata,
+            spec,
+            schedule: algorithm.schedule(),
+            timing,
+        }
+    }
+
+    pub fn check_updates(&self, updates: usize) -> Result<()> {
+        ensure!((1..=self.max_updates).contains(&updates), "a chunk of {updates} updates");
+        Ok(())
+    }
+
+    /// How many updates follow the first `update` ones until a phase of the curriculum may end.
+    pub fn updates_to_phase_end(&self, update: u64) -> u64 {
+        self.schedule.as_ref().map_or(u64::MAX, |schedule| schedule.updates_to_an_end(update))
+    }
+
+    /// The phase, from 1, of the update that follows `update` others. `fetch` gives the number of the phase in the state.
+    pub fn phase(&self, update: u64, fetch: impl FnOnce() -> Result<HostArray>) -> Result<Option<usize>> {
+        let Some(schedule) = &self.schedule else { return Ok(None) };
+        if let Some(phase) = schedule.phase_at(update) {
+            return Ok(Some(phase));
+        }
+        Ok(Some(fetch()?.as_slice::<i32>()[0] as usize + 1))
+    }
+}
+
+/// The program `chunk` and the state that it changes.
+pub(super) struct Engine<A: Algorithm> {
+    pub client: Client,
+    chunk: Jit<ChunkInput<A>, ChunkOutput<A>>,
+    leaves: Vec<Leaf>,
+    /// The structure of the state on one device; its leaves are numbered.
+    pub structure: AgentState<A::State>,
+    state: Option<OnDevice<AgentState<A::State>>>,
+    given: OnDevice<Given<A::Hyper>>,
+    num_devices: usize,
+}
+
+const PRESENT: &str = "a chunk that fails leaves no state";
+
+impl<A: Algorithm> Engine<A> {
+    /// Traces and compiles the programs and makes the first state.
+    pub fn new(client: &Client, agents: &Agents<A>, start: &Start) -> Result<(Engine<A>, LearnerInfo)> {
+        let tracing = Instant::now();
+        let Programs { init, chunk, state: structure, leaves, metrics, given, values } =
+            Programs::new(agents, start, client.kind(), client.has_kernels())?;
+        let trace_seconds = tracing.elapsed().as_secs_f64();
+
+        let compiling = Instant::now();
+        let (init, chunk) = compile_both(client, (init, "init"), (chunk, "chunk"))?;
+        let timing = Timing {
+            trace_seconds,
+            compile_seconds: compiling.elapsed().as_secs_f64(),
+            cached: [init.cache(), chunk.cache()].iter().all(|cache| *cache == CacheOutcome::Hit),
+        };
+        let seeds: Vec<Vec<HostArray>> =
+            agents.seeds(start.seed, start.num_devices).into_iter().map(|seeds| vec![seeds]).collect();
+        let words = Int::from_handle(Handle::placeholder(&seeds[0][0].array_type()));
+        let seeds = OnDevice::new(client, &words, &seeds)?;
+        let given = OnDevice::new(client, &given, &values)?;
+        let state = init.call([seeds.give(), given.lend()])?;
+        let engine = Engine {
+            client: client.clone(),
+            chunk,
+            leaves,
+            structure: numbered(structure),
+            state: Some(state),
+            given,
+            num_devices: start.num_devices,
+        };
+        Ok((engine, LearnerInfo::new(agents.first(), start, metrics, timing)))
+    }
+
+    /// Runs `updates` updates. Gives each device's table of metrics, a row per update up to the compiled maximum.
+    pub fn run(&mut self, updates: usize) -> Result<Vec<HostArray>> {
+        let count = self.chunk.upload([&HostArray::scalar(updates as i32)])?;
+        let state = self.state.take().expect(PRESENT);
+        let (state, tables) = self.chunk.call([state.give(), self.given.lend(), count])?.unzip();
+        self.state = Some(state);
+        tables.shards().iter().map(|table| Ok(table[0].to_host()?)).collect()
+    }
+
+    pub fn state(&self) -> &OnDevice<AgentState<A::State>> {
+        self.state.as_ref().expect(PRESENT)
+    }
+
+    /// A leaf of the state, whole.
+    pub fn fetch(&self, leaf: usize) -> Result<HostArray> {
+        let shards = self.state().shards();
+        let parts = match self.leaves[leaf].split {
+            None => vec![shards[0][leaf].to_host()?],
+            Some(_) => shards.iter().map(|shard| shard[leaf].to_host()).collect::<Result<_, _>>()?,
+        };
+        Ok(HostArray::concatenate(self.leaves[leaf].split.unwrap_or(0), &parts))
+    }
+
+    /// Replaces the state by whole arrays with the names and types of the leaves.
+    pub fn load(&mut self, state: &[(String, HostArray)]) -> Result<()> {
+        ensure!(state.len() == self.leaves.len(), "{} arrays are no state of this learner", state.len());
+        let mut shards: Vec<Vec<HostArray>> = vec![Vec::new(); self.num_devices];
+        for (leaf, (name, array)) in self.leaves.iter().zip(state) {
+            if leaf.name != *name || leaf.whole(self.num_devices) != array.array_type() {
+                bail!("the array `{name}` does not fit `{}`", leaf.name);
+            }
+            for (device, shard) in shards.iter_mut().enumerate() {
+                shard.push(match leaf.split {
+                    None => array.clone(),
+                    Some(axis) => {
+                        let size = leaf.array_type.shape[axis];
+                        array.slice(axis, device * size..(device + 1) * size)
+                    }
+                });
+            }
+        }
+        self.state = Some(OnDevice::new(&self.client, &self.structure, &shards)?);
+        Ok(())
+    }
+
+    /// Names and types of the whole arrays of the state.
+    pub fn types(&self) -> Vec<(String, ArrayType)> {
+        self.leaves.iter().map(|leaf| (leaf.name.clone(), leaf.whole(self.num_devices))).collect()
+    }
+
+    /// The axis of the environments of one agent in a leaf, if it belongs to them.
+    pub fn environment_axis(&self, leaf: usize) -> Option<usize> {
+        self.leaves[leaf].split
+    }
+
+    /// The leaves of the parameters, and their names in a file.
+    pub fn params(&self, algorithm: &A) -> Vec<(usize, String)> {
+        let params = algorithm.params(&self.structure.own);
+        let names = leaf_paths(params).into_iter().map(|path| format!("params.{path}"));
+        positions(params).into_iter().zip(names).collect()
+    }
+
+    /// The leaf of the number of the phase, of a curriculum whose phases end by return.
+    pub fn phase_leaf(&self) -> usize {
+        let progress = self.structure.curriculum.as_ref().expect("the phases end by return");
+        positions(progress.phase())[0]
+    }
+
+    /// What the next update will compute on its way, and the first value in it that is not finite. The state stays as it is.
+    pub fn diagnose(&self, algorithm: &A) -> Result<Option<NonFinite>> {
+        let (client, num_devices) = (&self.client, self.num_devices);
+        let options = lower::Options {
+            num_replicas: num_devices,
+            precision: algorithm.precision(),
+            ..Default::default()
+        };
+        let (given, _) = given(algorithm, 1)?;
+        let input = (structure(self.structure.duplicate()), given);
+        let program: Jit<TraceInput<A>, UpdateTrace> =
+            Jit::new(client, "update trace", &options, &input, |(state, given)| {
+                update(algorithm, num_devices, &given, state).2
+            })?;
+        let outputs = program.call([self.state().lend(), self.given.lend()])?;
+        let trace = program.output();
+        let mut values = Vec::new();
+        for (leaf, axis) in trace.environment_axes().into_iter().enumerate() {
+            let mut parts = outputs.shards().iter().map(|shard| shard[leaf].to_host());
+            values.push(match axis {
+                None => parts.next().expect("there is a device")?,
+                Some(axis) => HostArray::concatenate(axis, &parts.collect::<Result<Vec<_>, _>>()?),
+            });
+        }
+        Ok(trace.first_non_finite(&values))
+    }
+}
+
+/// Another key (or keys) in place of one, the same for the same `attempt`.
+pub(super) fn reseed(key: &HostArray, attempt: u32) -> HostArray {
+    let words: &[u32] = key.as_slice();
+    let mut words = words.to_vec();
+    words.iter_mut().skip(1).step_by(2).for_each(|word| *word ^= attempt.wrapping_mul(0x9e37_79b9));
+    HostArray::new(key.shape(), words)
+}

@@ -1,0 +1,128 @@
+//! One agent, as the trainer sees it. With several devices each holds its share of the environments and a copy of the rest.
+
+use anyhow::{Context, Result};
+
+use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
+use crate::algorithms::metrics::Metric;
+use crate::algorithms::policy::{Choice, Policy};
+use crate::algorithms::{Learner, NamedArrays};
+use crate::array::{ArrayType, HostArray};
+use crate::envs::EnvSpec;
+use crate::lang::positions;
+use crate::runtime::Client;
+
+use super::agents::Agents;
+use super::device::{Engine, LearnerInfo, reseed};
+use super::{Algorithm, NonFinite, Start, Timing};
+
+/// An agent of an algorithm on the devices of a client.
+pub struct One<A: Algorithm> {
+    algorithm: A,
+    engine: Engine<A>,
+    info: LearnerInfo,
+    evaluator: Option<Evaluator>,
+}
+
+impl<A: Algorithm> One<A> {
+    /// Traces and compiles the programs and makes the first state.
+    ///
+    /// # Errors
+    /// One line: sizes that do not divide, or whatever the compiler or the device reports.
+    pub fn new(client: &Client, algorithm: A, start: &Start) -> Result<One<A>> {
+        let (engine, info) = Engine::new(client, &Agents::One(&algorithm), start)?;
+        Ok(One { algorithm, engine, info, evaluator: None })
+    }
+}
+
+impl<A: Algorithm> Learner for One<A> {
+    fn metrics(&self) -> &[Metric] {
+        &self.info.metrics
+    }
+
+    fn max_updates(&self) -> usize {
+        self.info.max_updates
+    }
+
+    fn timesteps_per_update(&self) -> u64 {
+        self.info.timesteps_per_update
+    }
+
+    fn timing(&self) -> Option<Timing> {
+        Some(self.info.timing)
+    }
+
+    fn run(&mut self, updates: usize) -> Result<Vec<Vec<f32>>> {
+        self.info.check_updates(updates)?;
+        let tables = self.engine.run(updates)?;
+        let rows = tables[0].as_slice::<f32>().chunks(self.info.metrics.len());
+        Ok(rows.take(updates).map(<[f32]>::to_vec).collect())
+    }
+
+    fn state(&self) -> Result<NamedArrays> {
+        let types = self.engine.types().into_iter().enumerate();
+        types.map(|(leaf, (name, _))| Ok((name, self.engine.fetch(leaf)?))).collect()
+    }
+
+    fn load_state(&mut self, state: &[(String, HostArray)]) -> Result<()> {
+        self.engine.load(state)
+    }
+
+    fn state_types(&self) -> Vec<(String, ArrayType)> {
+        self.engine.types()
+    }
+
+    fn environment_axes(&self) -> Vec<Option<usize>> {
+        (0..self.engine.types().len()).map(|leaf| self.engine.environment_axis(leaf)).collect()
+    }
+
+    fn reseed(&mut self, attempt: u32) -> Result<()> {
+        let mut state = self.state()?;
+        for leaf in positions(self.algorithm.key(&self.engine.structure.own)) {
+            state[leaf].1 = reseed(&state[leaf].1, attempt);
+        }
+        self.load_state(&state)
+    }
+
+    fn params(&self) -> Result<NamedArrays> {
+        let params = self.engine.params(&self.algorithm).into_iter();
+        params.map(|(leaf, name)| Ok((name, self.engine.fetch(leaf)?))).collect()
+    }
+
+    fn params_metadata(&self) -> Vec<(String, String)> {
+        self.info.metadata.clone()
+    }
+
+    fn updates_to_phase_end(&self, update: u64) -> u64 {
+        self.info.updates_to_phase_end(update)
+    }
+
+    fn phase(&self, update: u64) -> Result<Option<usize>> {
+        self.info.phase(update, || self.engine.fetch(self.engine.phase_leaf()))
+    }
+
+    fn device_memory(&self) -> Option<u64> {
+        self.engine.client.memory_in_use(0)
+    }
+
+    fn spec(&self) -> &EnvSpec {
+        &self.info.spec
+    }
+
+    fn prepare_evaluation(&mut self, choice: Choice, episodes: usize) -> Result<()> {
+        let params = self.params()?.into_iter().map(|(_, array)| array).collect();
+        let policy = Policy::new(self.algorithm.actor(), params, choice);
+        let env = self.algorithm.env();
+        self.evaluator = Some(Evaluator::new(&self.engine.client, env, &policy, episodes)?);
+        Ok(())
+    }
+
+    fn evaluate(&self, plan: &Plan) -> Result<Vec<Episode>> {
+        let evaluator = self.evaluator.as_ref().context("the evaluation was not prepared")?;
+        let state = self.engine.state();
+        evaluator.run_with(&|| state.lend_part(|state| self.algorithm.params(&state.own)), plan)
+    }
+
+    fn diagnose(&self) -> Result<Option<NonFinite>> {
+        self.engine.diagnose(&self.algorithm)
+    }
+}

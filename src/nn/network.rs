@@ -1,0 +1,87 @@
+//! What an algorithm needs of a network, and the check that arrays are its parameters.
+
+use crate::array::ArrayType;
+use crate::envs::vector::View;
+use crate::lang::{
+    Bool, Float, Key, Leaves, Tree, leaf_paths, leaf_types, merge_first_axes, scan, structure_of,
+};
+
+/// A policy and a value function, with what they remember.
+///
+/// `N` rows belong to `N` environments. What is remembered, the *carry*, is a list of arrays `[N, ...]`; a network that remembers
+/// nothing has none.
+pub trait Network {
+    type Params: Tree + Clone;
+
+    /// Fresh parameters.
+    fn init(&self, key: Key) -> Self::Params;
+
+    /// What is remembered before the first step of `rows` episodes.
+    fn begin(&self, rows: usize) -> Leaves {
+        let _ = rows;
+        Leaves::default()
+    }
+
+    /// One step. Where an episode begins (`starts`, bool`[N]`; `None`: nowhere), nothing of `carry` is remembered.
+    fn apply(
+        &self,
+        params: &Self::Params,
+        carry: Leaves,
+        view: &View,
+        starts: Option<Bool>,
+    ) -> (Leaves, Outputs);
+
+    /// The values f32`[N]` alone, of a view that needs no masks.
+    fn value(&self, params: &Self::Params, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
+        self.apply(params, carry, view, starts).1.value
+    }
+
+    /// `T` steps of `B` environments, whose views are `[T, B, ...]` and starts `[T, B]`: the outputs for all rows, `[T x B, ...]`.
+    fn unroll(&self, params: &Self::Params, carry: Leaves, views: View, starts: Bool) -> Outputs {
+        let (_, outputs) = scan(carry, (views, starts), |carry, (view, starts)| {
+            self.apply(params, carry, &view, Some(starts))
+        });
+        merge_first_axes(outputs)
+    }
+}
+
+/// What a network says of `N` views.
+#[derive(Clone, Copy)]
+pub struct Outputs {
+    /// f32`[N, A]`: unnormalized log-probabilities of the actions.
+    pub logits: Float,
+    /// f32`[N]`
+    pub value: Float,
+}
+crate::tree!(Outputs { logits, value });
+
+/// Arrays that are not the parameters of a network.
+#[derive(Debug, thiserror::Error)]
+#[error("these arrays are no network: {0}")]
+pub struct NotANetwork(pub String);
+
+/// The structure of the network's parameters, whose arrays in a file have these names (`params.actor.0.kernel`, ...) and types, in
+/// any order.
+///
+/// # Errors
+/// One line that names the array which is missing, left over or of another shape.
+pub fn check_params<N: Network>(
+    network: &N,
+    types: &[(String, ArrayType)],
+) -> Result<N::Params, NotANetwork> {
+    let structure = structure_of(|| network.init(Key::new(0)));
+    let names: Vec<String> = leaf_paths(&structure).iter().map(|path| format!("params.{path}")).collect();
+    for (name, expected) in names.iter().zip(leaf_types(&structure)) {
+        match types.iter().find(|(other, _)| other == name) {
+            None => return Err(NotANetwork(format!("there is no {name}"))),
+            Some((_, found)) if *found != expected => {
+                return Err(NotANetwork(format!("{name} is {found}, not {expected}")));
+            }
+            Some(_) => {}
+        }
+    }
+    match types.iter().find(|(name, _)| !names.contains(name)) {
+        Some((name, _)) => Err(NotANetwork(format!("{name} belongs to no layer"))),
+        None => Ok(structure),
+    }
+}

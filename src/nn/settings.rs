@@ -1,0 +1,79 @@
+//! How an actor-critic is built, as settings and as the metadata of a parameter file.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
+
+use super::{Activation, Init, Rnn};
+
+/// What is fixed about an actor-critic beside the environment's sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Units of each hidden layer.
+    pub hidden_dim: usize,
+    /// Hidden layers of each trunk.
+    pub num_layers: usize,
+    pub activation: Activation,
+    /// Whether actor and critic have a trunk each.
+    pub separate_trunks: bool,
+    pub init: Init,
+    /// The cell in front of the trunks, if there is one.
+    pub rnn: Option<Rnn>,
+    /// Units of the cell.
+    pub rnn_dim: usize,
+}
+
+impl Settings {
+    /// As the metadata of a parameter file.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let mut entries = vec![
+            ("activation", self.activation.to_string()),
+            ("hidden_dim", self.hidden_dim.to_string()),
+            ("num_layers", self.num_layers.to_string()),
+            ("separate_trunks", self.separate_trunks.to_string()),
+        ];
+        if let Some(rnn) = self.rnn {
+            entries.push(("rnn", rnn.to_string()));
+            entries.push(("rnn_dim", self.rnn_dim.to_string()));
+        }
+        entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// The settings in the metadata of a parameter file. Files that do not say whether there are separate trunks are older than the
+    /// entry; `has_trunk` says whether their arrays have a shared one.
+    ///
+    /// # Errors
+    /// One line: an entry is missing or makes no sense.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>, has_trunk: bool) -> Result<Settings> {
+        let activation = metadata.get("activation").context("it does not say its network's activation")?;
+        let activation = Activation::from_str(activation, false)
+            .map_err(|_| anyhow!("its network's activation is {activation}, which lockstep does not know"))?;
+        let rnn = match metadata.get("rnn") {
+            None => None,
+            Some(name) => Some(
+                Rnn::from_str(name, false)
+                    .map_err(|_| anyhow!("its network's rnn is {name}, which lockstep does not know"))?,
+            ),
+        };
+        Ok(Settings {
+            hidden_dim: entry(metadata, "hidden_dim")?,
+            num_layers: entry(metadata, "num_layers")?,
+            activation,
+            separate_trunks: match metadata.contains_key("separate_trunks") {
+                true => entry(metadata, "separate_trunks")?,
+                false => !has_trunk,
+            },
+            init: Init::Lecun, // of no meaning for parameters that exist
+            rnn,
+            rnn_dim: if rnn.is_some() { entry(metadata, "rnn_dim")? } else { 0 },
+        })
+    }
+}
+
+fn entry<T: FromStr<Err: Display>>(metadata: &BTreeMap<String, String>, key: &str) -> Result<T> {
+    let value = metadata.get(key).with_context(|| format!("it does not say its network's {key}"))?;
+    value.parse().map_err(|error| anyhow!("its network's {key} is {value}: {error}"))
+}
