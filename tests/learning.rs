@@ -3,7 +3,7 @@
 
 use lockstep::algorithms::learner::{Group as Agents, Start};
 use lockstep::algorithms::ppo::Ppo;
-use lockstep::algorithms::{Group, Learner, metrics};
+use lockstep::algorithms::{Group, metrics};
 use lockstep::config::ppo_defaults;
 use lockstep::envs::registry;
 

@@ -233,7 +233,7 @@ fn checked_prefix(path: &Path, prefix: &[u8], length: u64) -> Result<(u32, u64),
 }
 
 fn decode(version: u32, mut body: Take<impl Read>) -> Option<Checkpoint> {
-    let Header { config, env, progress, arrays } = match version {
+    let Header::<Progress> { config, env, progress, arrays } = match version {
         ..=2 => decode_header::<Header<OldProgress>>(&mut body)?.into(),
         _ => decode_header(&mut body)?,
     };

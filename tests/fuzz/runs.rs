@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lockstep::trainer::history::{Axis, Curves};
 use lockstep::trainer::overview::Overview;
 use lockstep::trainer::status::Status;
 use lockstep::trainer::{History, Resumed, run_dir};
@@ -53,7 +54,12 @@ pub fn directory(random: &mut Random) {
     Overview::all(dir.path()).unwrap();
     if let Ok(history) = History::read(&run).map_err(|error| check_message(&error)) {
         for name in history.names() {
-            let _ = (history.curve(name), history.best(name));
+            let _ = (history.column(name), history.best(name));
+        }
+    }
+    if let Ok(curves) = Curves::read(&run).map_err(|error| check_message(&error)) {
+        for name in curves.names() {
+            let _ = (curves.curve(name, Axis::Timesteps), curves.curve(name, Axis::Time));
         }
     }
     let _ = run_dir::config(&run).map_err(|error| check_message(&error));

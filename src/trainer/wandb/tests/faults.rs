@@ -162,7 +162,7 @@ fn the_summary_keeps_what_the_last_row_does_not_have() {
     let mut wandb = begin(dir.path(), Some(&server.url), Origin::Resumed);
     let mut evaluated = row(30);
     evaluated.names.push("eval/mean_return".into());
-    evaluated.values.push(7.5);
+    evaluated.values.push(Some(7.5));
     wandb.row(&evaluated);
     wandb.row(&row(40));
     wandb.finish(0);
