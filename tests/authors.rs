@@ -110,7 +110,7 @@ impl Env for Faulty {
     type Params = ();
 
     fn spec(&self) -> EnvSpec {
-        let metrics = ["a", "b"].map(|name| metric(name)).into();
+        let metrics = ["a", "b"].map(metric).into();
         (self.spec)(EnvSpec { metrics, ..EnvSpec::new("gridworld", [3], 2) })
     }
     fn default_params(&self) {}
@@ -277,7 +277,7 @@ fn what_breaks_the_contract_is_named() {
             "an observation or a reward is not finite",
         ),
         (
-            Faulty { spec: |spec| EnvSpec { flags: vec![1..2], ..spec }, ..RIGHT },
+            Faulty { spec: |spec| EnvSpec { flags: std::iter::once(1..2).collect(), ..spec }, ..RIGHT },
             "a feature of spec().flags is neither 0 nor 1",
         ),
         (Faulty { mask: || Some(constant([false; 2])), ..RIGHT }, "action_mask() allows nothing"),

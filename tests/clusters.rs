@@ -2,6 +2,7 @@
 //! process, this one, if it gets that far.
 
 use std::panic::Location;
+use std::slice::from_ref;
 
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::interpret::interpret;
@@ -78,7 +79,7 @@ fn a_function_that_breaks_a_rule_is_written_without_its_call() {
         assert_eq!(rules, [rule]);
         assert!(!mended.to_string().contains("call("), "{rule:?}:\n{mended}");
         assert!(!lower(&graph, &Options::default()).contains("xla_cpu_small_call"), "{rule:?}");
-        let (found, expected) = (run_on_device(&graph, &[x.clone()]), interpret(&graph, &[x.clone()]));
+        let (found, expected) = (run_on_device(&graph, from_ref(&x)), interpret(&graph, from_ref(&x)));
         for (found, expected) in found.iter().zip(&expected) {
             crate::ops::compare(&format!("{rule:?}"), found, expected, 1e-6);
         }

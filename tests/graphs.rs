@@ -49,7 +49,7 @@ fn loops() {
     let inputs = (float(&[3]), float(&[4, 3]), int(DType::I32, &[]));
     let traced = trace(&inputs, |(start, rows, limit): (Float, Float, Int)| {
         let more = |(_, count): &(Float, Int)| -> Bool { count.lt(limit) };
-        let (grown, _) = while_loop((start, limit * 0), more, |(x, count)| (x * 1.5, count + 1));
+        let (grown, _) = while_loop((start, limit.full_like(0)), more, |(x, count)| (x * 1.5, count + 1));
         scan(grown, rows, |carry, row| ((carry + row).tanh(), carry.max_all()))
     });
     compare("loops", &traced.graph, &Options::default());

@@ -78,6 +78,12 @@ fn copy<S: Serialize + DeserializeOwned>(settings: &S) -> S {
     table.try_into().expect("a table of settings are settings")
 }
 
+/// Makes learners with those settings on a device.
+pub type Build<Settings, Learners> = fn(&Client, &Settings, Rc<dyn AnyEnv>, &Start) -> Result<Box<Learners>>;
+
+/// Programs by name, as StableHLO text.
+pub type Modules = [(&'static str, String); 2];
+
 /// An algorithm by name. Settings are tables with a key for each.
 pub struct Entry {
     pub name: &'static str,
@@ -98,11 +104,11 @@ pub struct Entry {
     /// Environment steps of an update.
     pub timesteps_per_update: fn(&Table, Rc<dyn AnyEnv>) -> Result<u64>,
     /// A learner with the first state.
-    pub build: fn(&Client, &Table, Rc<dyn AnyEnv>, &Start) -> Result<Box<dyn Learner>>,
+    pub build: Build<Table, dyn Learner>,
     /// Learners that one program trains, with a table for each, which differ in traced settings only.
-    pub build_group: fn(&Client, &[Table], Rc<dyn AnyEnv>, &Start) -> Result<Box<dyn Group>>,
+    pub build_group: Build<[Table], dyn Group>,
     /// The programs of a learner by name, as StableHLO text.
-    pub modules: fn(&Table, Rc<dyn AnyEnv>, &Start, DeviceKind) -> Result<[(&'static str, String); 2]>,
+    pub modules: fn(&Table, Rc<dyn AnyEnv>, &Start, DeviceKind) -> Result<Modules>,
     /// See [`Recipe::policy`].
     pub policy: fn(NamedArrays, &Metadata, Choice, &EnvSpec) -> Result<Policy>,
 }

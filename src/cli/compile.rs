@@ -96,7 +96,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             .compile(module, &options)
             .with_context(|| format!("compiling the program `{name}` for {}", report.topology))?;
         drop(stage);
-        let program = Compiled { name: *name, seconds: started.elapsed().as_secs_f64(), memory };
+        let program = Compiled { name, seconds: started.elapsed().as_secs_f64(), memory };
         if !compile.json {
             super::print_line(&program)?;
         }

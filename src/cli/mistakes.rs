@@ -34,7 +34,10 @@ pub fn as_errors(command: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 fn told(panic: &PanicHookInfo) -> String {
-    let message = panic.payload_as_str().unwrap_or("a mistake while tracing").replace('\n', " ");
+    let payload = panic.payload();
+    let message =
+        payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("a mistake while tracing").replace('\n', " ");
     match panic.location() {
         Some(location) => format!("{message} (at {location})"),
         None => message,

@@ -29,6 +29,9 @@ pub struct Graph {
     pub outputs: Vec<Var>,
 }
 
+/// Writes an equation anew: it gets the graph to append to, the equation and its inputs there, and returns the outputs.
+pub type Write<'a> = dyn FnMut(&mut Graph, &Equation, &[Var]) -> Vec<Var> + 'a;
+
 impl Graph {
     pub fn new() -> Self {
         Self::default()
@@ -76,12 +79,7 @@ impl Graph {
 
     /// [`Graph::inline`], but each equation is written by `write`: it gets the graph to append to, the equation and its inputs
     /// there, and returns the outputs.
-    pub fn inline_with(
-        &mut self,
-        graph: &Graph,
-        inputs: &[Var],
-        write: &mut dyn FnMut(&mut Graph, &Equation, &[Var]) -> Vec<Var>,
-    ) -> Vec<Var> {
+    pub fn inline_with(&mut self, graph: &Graph, inputs: &[Var], write: &mut Write) -> Vec<Var> {
         assert_eq!(graph.inputs.len(), inputs.len(), "inline: wrong number of inputs");
         let mut map = vec![None; graph.num_vars()];
         for (&inner, &outer) in graph.inputs.iter().zip(inputs) {
@@ -100,7 +98,7 @@ impl Graph {
     }
 
     /// The graph again, each equation written by `write` as in [`Graph::inline_with`].
-    pub fn rewritten(&self, write: &mut dyn FnMut(&mut Graph, &Equation, &[Var]) -> Vec<Var>) -> Graph {
+    pub fn rewritten(&self, write: &mut Write) -> Graph {
         let mut graph = Graph::new();
         let inputs: Vec<Var> = self.input_types().into_iter().map(|t| graph.input(t)).collect();
         graph.outputs = graph.inline_with(self, &inputs, write);

@@ -258,14 +258,14 @@ mod tests {
         ] {
             assert_eq!(run(&request, root).unwrap(), old, "{request}");
         }
-        assert_eq!(run(&text(&old), Path::new("nowhere")).unwrap(), old);
+        assert_eq!(run(text(&old), Path::new("nowhere")).unwrap(), old);
         assert_eq!(run("latest", root).unwrap(), root.join("bare"));
         assert_eq!(checkpoint("latest", root).unwrap(), new.join("checkpoint_3.ckpt"));
         assert_eq!(params("latest", root).unwrap(), new.join("final_params.safetensors"));
         assert_eq!(checkpoint("old", root).unwrap(), old.join("checkpoint_10.ckpt"));
         assert_eq!(params("old", root).unwrap(), old.join("params_10.safetensors"));
-        assert_eq!(params(&text(&new), root).unwrap(), new.join("final_params.safetensors"));
-        assert_eq!(params(&text(root), Path::new("nowhere")).unwrap(), new.join("final_params.safetensors"));
+        assert_eq!(params(text(&new), root).unwrap(), new.join("final_params.safetensors"));
+        assert_eq!(params(text(root), Path::new("nowhere")).unwrap(), new.join("final_params.safetensors"));
         for request in ["old/checkpoint_9.ckpt".to_owned(), text(&old.join("checkpoint_9.ckpt"))] {
             assert_eq!(checkpoint(&request, root).unwrap(), old.join("checkpoint_9.ckpt"));
             assert_eq!(params(&request, root).unwrap(), old.join("checkpoint_9.ckpt"));

@@ -60,7 +60,7 @@ fn checkpoints(run: &Path) -> usize {
 }
 
 /// The arguments of a small run that does not end by itself.
-fn endless<'a>(directory: &'a str) -> Vec<&'a str> {
+fn endless(directory: &str) -> Vec<&str> {
     let arguments = small_run(directory, "endless").into_iter();
     arguments.map(|arg| if ["320", "5"].contains(&arg) { "1000000000" } else { arg }).collect()
 }

@@ -86,7 +86,7 @@ impl<A: Algorithm> Agents<'_, A> {
     }
 
     /// The values of [`Given`], where agents differ with those of all of them along a first axis, and which ones these are.
-    pub fn given(&self, total_updates: u64) -> Result<(Given<A::Hyper>, Vec<HostArray>, Vec<usize>)> {
+    pub fn given(&self, total_updates: u64) -> Result<GivenValues<A::Hyper>> {
         let (structure, mut values) = given(self.first(), total_updates)?;
         let Agents::Group(agents) = self else { return Ok((structure, values, Vec::new())) };
         let all =
@@ -100,6 +100,9 @@ impl<A: Algorithm> Agents<'_, A> {
         Ok((structure, values, varying))
     }
 }
+
+/// The structure of the inputs, their values, and the places of those in which agents differ.
+pub type GivenValues<H> = (Given<H>, Vec<HostArray>, Vec<usize>);
 
 /// The inputs of one agent and their values.
 pub(super) fn given<A: Algorithm>(
