@@ -36,7 +36,7 @@ pub enum OnNan {
 pub enum LogFormat {
     /// One aligned line of key numbers; all numbers are in the files of the run
     Short,
-    /// One line of all numbers: [Update N] [seconds] [updates/s] name: value, ...
+    /// One line of all numbers: `[Update N] [seconds] [updates/s] name: value, ...`
     Spec,
 }
 

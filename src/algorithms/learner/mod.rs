@@ -3,7 +3,7 @@
 //! An [`Algorithm`] is written for one agent as pure functions over arrays: its first state, one update. This folder makes the
 //! rest of it. `programs` traces what is compiled of it, `device` keeps the state on the devices: `init` makes the state from a
 //! seed, `chunk` runs any number of updates up to a compiled maximum as one XLA computation and returns one row of metrics per
-//! update. [`One`] is a single agent, whose environments the devices share. [`Group`](self::group::Group) is many agents in one program, mapped over
+//! update. [`One`] is a single agent, whose environments the devices share. [`Group`] is many agents in one program, mapped over
 //! their states and over those numbers (hyperparameters, parameters of the environment) in which they differ; each device
 //! holds its share of them. [`UpdateTrace`] is an update laid open, to find where a value is first not finite.
 
