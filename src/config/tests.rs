@@ -38,8 +38,8 @@ fn file(dir: &Path, text: &str) -> String {
 
 #[test]
 fn without_flags_the_defaults_hold() {
-    let expected = Config { run: trainer::Settings::default(), ppo: ppo::Settings::default() };
-    assert_eq!(config(&[]), expected);
+    let run = trainer::Settings { env: "hackmatrix".into(), ..trainer::Settings::default() };
+    assert_eq!(config(&[]), Config { run, ppo: ppo::Settings::default() });
 }
 
 #[test]

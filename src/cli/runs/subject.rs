@@ -84,7 +84,7 @@ mod tests {
             let row = |(index, value): (usize, f64)| {
                 let update = 10 * (index + 1);
                 format!(
-                    "{{\"update\":{update},\"timesteps\":{update}00,\"wall_seconds\":{seed},\"a\":{value}}}\n"
+                    "{{\"update\":{update},\"timesteps\":{update}00,\"time/wall_seconds\":{seed},\"train/a\":{value}}}\n"
                 )
             };
             let rows: String = values.into_iter().enumerate().map(row).collect();
@@ -92,11 +92,11 @@ mod tests {
         }
         let group = Subject::named("g", dir.path()).unwrap();
         assert_eq!(group.name, "g (2 runs)");
-        let curve = group.curve("a", Axis::Timesteps);
+        let curve = group.curve("train/a", Axis::Timesteps);
         assert_eq!(curve.mean, [(1000.0, 2.0), (2000.0, 2.0)]);
         assert_eq!((curve.low[0].1, curve.high[0].1, curve.high[1].1), (1.0, 3.0, 2.0));
-        assert_eq!(group.curve("a", Axis::Time).mean[0].0, 3.5);
-        let alone = Subject::named("g-s3", dir.path()).unwrap().curve("a", Axis::Update);
+        assert_eq!(group.curve("train/a", Axis::Time).mean[0].0, 3.5);
+        let alone = Subject::named("g-s3", dir.path()).unwrap().curve("train/a", Axis::Update);
         assert_eq!(alone, Banded { mean: vec![(10.0, 1.0), (20.0, 2.0)], low: vec![], high: vec![] });
     }
 }

@@ -344,7 +344,8 @@ mod tests {
         fs::write(run.join(METRICS), "").unwrap();
         let notices = Logs::open(run, &offsets, &names()).unwrap().take_notices();
         assert_eq!(notices, ["metrics.jsonl has lost its end; it continues after what is there"]);
-        fs::write(run.join(METRICS), [vec![0xff; 999], vec![b'\n']].concat()).unwrap();
+        fs::write(run.join(METRICS), [vec![0xff; offsets[METRICS] as usize - 1], vec![b'\n']].concat())
+            .unwrap();
         let notices = Logs::open(run, &offsets, &names()).unwrap().take_notices();
         assert!(
             notices[0].contains("metrics.jsonl") && notices[0].contains("metrics_1.jsonl"),

@@ -19,6 +19,7 @@ fn a_run_leaves_all_its_files() {
             "checkpoint_40.ckpt",
             "checkpoint_47.ckpt",
             "config.toml",
+            "curves.jsonl",
             "final_params.safetensors",
             "meta.json",
             "metrics.jsonl",

@@ -171,12 +171,13 @@ mod tests {
     #[test]
     fn a_picture_has_a_panel_for_each_metric_and_a_band_for_each_group() {
         let dir = tempfile::tempdir().unwrap();
-        let rows = "{\"update\":1,\"timesteps\":1,\"a\":2}\n{\"update\":2,\"timesteps\":2,\"a\":3}\n";
+        let rows =
+            "{\"update\":1,\"timesteps\":1,\"train/a\":2}\n{\"update\":2,\"timesteps\":2,\"train/a\":3}\n";
         fs::write(dir.path().join("metrics.jsonl"), rows).unwrap();
         let read = || Curves::read(dir.path()).unwrap();
         let subject = |name: &str, runs| Subject { name: name.into(), directories: vec![], runs };
         let subjects = [subject("one", vec![read()]), subject("two", vec![read(), read()])];
-        let svg = picture(&subjects, &["a".into(), "b".into(), "c".into()], Axis::Update).to_svg();
+        let svg = picture(&subjects, &["train/a".into(), "b".into(), "c".into()], Axis::Update).to_svg();
         assert_eq!((svg.matches("over updates").count(), svg.matches("<polygon").count()), (3, 1));
         assert!(svg.contains(">one</text>") && svg.contains(">two</text>"));
     }
