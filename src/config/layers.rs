@@ -129,7 +129,13 @@ pub fn stored(text: &str) -> Result<Config> {
     let layer = Layer::parse("the stored configuration".into(), text)?;
     let (run, ppo) = (table(&trainer::Settings::default())?, table(&ppo::Settings::default())?);
     let merged: Table = [run, ppo, layer.values].into_iter().flatten().collect();
-    Ok(Config { run: merged.clone().try_into()?, ppo: merged.try_into()? })
+    let run = merged.clone().try_into().map_err(in_one_line)?;
+    Ok(Config { run, ppo: merged.try_into().map_err(in_one_line)? })
+}
+
+/// What is wrong with a value, without the lines that say where it stands.
+fn in_one_line(error: toml::de::Error) -> anyhow::Error {
+    anyhow!("the stored configuration: {}", error.to_string().trim().replace('\n', " "))
 }
 
 /// A file's layer.

@@ -292,7 +292,7 @@ fn parameters_that_do_not_fit_are_refused() {
     let mut changed = metadata.clone();
     changed.insert("env".into(), "hackmatrix".into());
     save_params(&path, &arrays, &changed).unwrap();
-    eval().fails_in_one_line(1, &["maps 4 numbers to 2 actions, but hackmatrix has 1545 and 28"]);
+    eval().fails_in_one_line(1, &["the network is one for 4 numbers, but hackmatrix has 1545"]);
     changed.insert("env".into(), "chess".into());
     save_params(&path, &arrays, &changed).unwrap();
     eval().fails_in_one_line(

@@ -95,7 +95,7 @@ fn a_total_is_kept_and_what_is_done_is_said() {
     let status = json(&folder.path().join("odd/status.json"));
     assert_eq!((&status["timesteps"], &status["total_timesteps"]), (&96.into(), &96.into()));
     let listed = run(&["runs", "list", "--all", "--checkpoint-dir", parent]).stdout();
-    assert!(listed.contains("100.0%"), "{listed}");
+    assert!(listed.contains(" 100% "), "{listed}");
 }
 
 #[test]

