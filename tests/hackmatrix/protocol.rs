@@ -57,7 +57,7 @@ fn state(dice: &mut Seeded) -> Value {
         "enemies": list(66, dice, |dice| {
             let (row, col) = at(dice);
             json!({
-                "row": row, "col": col, "type": kind(dice), "hp": number(3, dice), "stunned": flag(dice),
+                "row": row, "col": col, "type": kind(dice), "hp": 1 + number(2, dice), "stunned": flag(dice),
                 "spawnedFromSiphon": flag(dice), "isFromScheduledTask": flag(dice),
             })
         }),
