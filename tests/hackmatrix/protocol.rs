@@ -52,7 +52,7 @@ fn state(dice: &mut Seeded) -> Value {
     json!({
         "player": {
             "row": row, "col": col, "hp": number(3, dice), "credits": amount(dice), "energy": amount(dice),
-            "dataSiphons": amount(dice), "attackDamage": amount(dice), "score": amount(dice),
+            "dataSiphons": amount(dice), "attackDamage": 1 + amount(dice).clamp(0, 9), "score": amount(dice),
         },
         "enemies": list(66, dice, |dice| {
             let (row, col) = at(dice);

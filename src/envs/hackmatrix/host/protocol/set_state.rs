@@ -134,7 +134,7 @@ impl GivenState {
         game.credits = or("player.credits", player.credits, 0, LARGEST)?;
         game.energy = or("player.energy", player.energy, 0, LARGEST)?;
         game.data_siphons = or("player.dataSiphons", player.data_siphons, 0, LARGEST)?;
-        game.attack = or("player.attackDamage", player.attack_damage, 1, LARGEST)?;
+        game.attack = bounded("player.attackDamage", player.attack_damage.unwrap_or(1), 1, LARGEST)?;
         game.score = or("player.score", player.score, 0, LARGEST)?;
         game.stage = bounded("stage", self.stage.unwrap_or(1), 1, STAGES)?;
         game.turn = or("turn", self.turn, 0, LARGEST)?;
