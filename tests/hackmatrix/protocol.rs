@@ -55,9 +55,10 @@ fn state(dice: &mut Seeded) -> Value {
             "dataSiphons": amount(dice), "attackDamage": 1 + amount(dice).clamp(0, 9), "score": amount(dice),
         },
         "enemies": list(66, dice, |dice| {
-            let (row, col) = at(dice);
+            let ((row, col), kind) = (at(dice), kind(dice));
+            let most = if kind == "daemon" { 3 } else { 2 };
             json!({
-                "row": row, "col": col, "type": kind(dice), "hp": 1 + number(2, dice), "stunned": flag(dice),
+                "row": row, "col": col, "type": kind, "hp": 1 + number(most - 1, dice), "stunned": flag(dice),
                 "spawnedFromSiphon": flag(dice), "isFromScheduledTask": flag(dice),
             })
         }),

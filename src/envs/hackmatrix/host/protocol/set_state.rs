@@ -185,7 +185,7 @@ impl GivenEnemy {
         Ok(Some(Enemy {
             kind,
             at,
-            hp: bounded(format!("{field}.hp"), self.hp, 1, largest(digits::HP))?,
+            hp: bounded(format!("{field}.hp"), self.hp, 1, kind.max_hp())?,
             disabled_turns: 0,
             stunned: self.stunned.unwrap_or(false),
             from_siphon: self.spawned_from_siphon.unwrap_or(false),
