@@ -286,7 +286,7 @@ fn what_no_game_can_hold_is_refused_by_the_name_of_its_field() {
         ("turn", json!(-1), "turn is -1; it must be from 0 to 1000000"),
         ("ownedPrograms", json!([5, 4]), "ownedPrograms[1] is 4; it must be from 5 to 27"),
         ("enemies", json!([enemy(2), enemy(4)]), "enemies[1].hp is 4; it must be from 1 to 2"),
-        ("enemies", json!(vec![enemy(3); 65]), "enemies has 65 entries; there is room for 64"),
+        ("enemies", json!(vec![enemy(2); 65]), "enemies has 65 entries; there is room for 64"),
         (
             "transmissions",
             transmission(256),
