@@ -78,7 +78,7 @@ fn with_settings<T>(
     num_devices: usize,
     then: impl FnOnce(&dyn Fn() -> Ppo, &Start) -> T,
 ) -> T {
-    let ppo = || Ppo::new(settings.clone(), Rc::new(Erased::new(Paying)));
+    let ppo = || Ppo::new(settings.clone(), Rc::new(Erased::new(Paying))).unwrap();
     then(&ppo, &Start { seed: 1, total_updates: 60, max_updates: 30, num_devices })
 }
 

@@ -16,7 +16,7 @@ fn ppo((env, num_envs): Task, lr: f64) -> Ppo {
     let env = (registry::find(env).unwrap().make)();
     let settings =
         Settings { num_envs, num_steps: 8, hidden_dim: 16, update_epochs: 2, lr, ..Settings::default() };
-    Ppo::new(settings, env.into())
+    Ppo::new(settings, env.into()).unwrap()
 }
 
 /// The learning rate of an agent: all have the same, or each its own.

@@ -19,7 +19,7 @@ fn final_returns(first_seed: u64) -> Vec<f64> {
     let updates = TIMESTEPS / settings.batch_size();
     let start =
         Start { seed: first_seed, total_updates: updates as u64, max_updates: updates, num_devices: 2 };
-    let agent = || Ppo::new(settings.clone(), (entry.make)().into());
+    let agent = || Ppo::new(settings.clone(), (entry.make)().into()).unwrap();
     let agents = (0..AGENTS).map(|_| agent()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let members = group.members();

@@ -15,6 +15,7 @@ mod hackmatrix;
 mod kernels;
 mod law;
 mod learning;
+mod networks;
 mod new_crate;
 mod ops;
 mod probes;

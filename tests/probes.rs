@@ -2,7 +2,7 @@
 //! failure names its cause. What one agent learns hangs on the rounding of the processor, so eight with seeds of their own
 //! learn in one program, and [`most`] of them must succeed.
 
-mod environments;
+pub mod environments;
 
 use std::rc::Rc;
 
@@ -105,10 +105,10 @@ fn train<E: Env + 'static>(env: E, updates: usize, obs: &[f32]) -> (Vec<Trained>
     let (settings, spec) = (settings(), env.spec());
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(env));
     let start = Start { seed: 1, total_updates: updates as u64, max_updates: updates, num_devices: 1 };
-    let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone())).collect();
+    let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone()).unwrap()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let rows = group.run(updates).unwrap();
-    let network = ActorCritic::new(settings.network(), &spec);
+    let network = ActorCritic::new(settings.network(), &spec).unwrap();
     let params = structure_of(|| network.init(Key::new(0)));
     let input = Float::placeholder(DType::F32, [obs.len(), 1]);
     let forward = trace(&(params, input), |(params, obs)| {
@@ -150,7 +150,7 @@ fn a_reward_that_is_no_number_is_traced_to_step_and_environment() {
     for num_devices in [1, 2] {
         let start = Start { seed: 1, total_updates: 3, max_updates: 1, num_devices };
         let env = Rc::new(Erased::new(probe));
-        let mut learner = One::new(client(), Ppo::new(settings(), env), &start).unwrap();
+        let mut learner = One::new(client(), Ppo::new(settings(), env).unwrap(), &start).unwrap();
         let state = learner.state().unwrap();
         let (_, seen) = state.iter().find(|(name, _)| name == "envs.state.seen").unwrap();
         let broken = seen.to_f64().iter().position(|seen| *seen > 0.8).unwrap();

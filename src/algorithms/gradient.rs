@@ -78,8 +78,8 @@ impl Packed {
 /// Rows of a micro-batch: a divisor of the minibatch whose activations stay in a core's cache, but with more of them
 /// than the weights whose gradients are added up after each. Other devices have thousands of cores to keep busy and start
 /// every kernel at a price, so there only memory is a limit, and a micro-batch is mostly the whole minibatch. A row of the
-/// minibatch stands for `steps` observations.
-pub fn micro_batch_rows<P: Tree>(minibatch: usize, steps: usize, params: &P) -> usize {
+/// minibatch has so many floats of `activations`.
+pub fn micro_batch_rows<P: Tree>(minibatch: usize, activations: usize, params: &P) -> usize {
     /// Floats of activations and their cotangents that the cache holds.
     const CACHE: usize = 1 << 20;
     /// Least floats of activations for each weight.
@@ -87,13 +87,12 @@ pub fn micro_batch_rows<P: Tree>(minibatch: usize, steps: usize, params: &P) -> 
     /// Floats of activations that a device can spare: 1 GB.
     const MEMORY: usize = 1 << 28;
     let types: Vec<ArrayType> = leaves(params).into_iter().map(|leaf| leaf.array_type()).collect();
-    let widths: usize = types.iter().map(|array_type| array_type.shape[0]).sum();
     let weights: usize = types.iter().map(ArrayType::size).sum();
     let floats = match target() {
         DeviceKind::Cpu => CACHE.max(PER_WEIGHT * weights),
         DeviceKind::Cuda | DeviceKind::Tpu => MEMORY,
     };
-    divisor_at_most(minibatch, (floats / widths / steps).max(1))
+    divisor_at_most(minibatch, (floats / activations).max(1))
 }
 
 /// The largest divisor of `n` that is at most `limit` (which is at least 1).

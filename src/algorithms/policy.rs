@@ -171,7 +171,7 @@ impl Policy {
         let types: Vec<(String, ArrayType)> =
             params.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
         let has_trunk = types.iter().any(|(name, _)| name.starts_with("params.trunk."));
-        let network = ActorCritic::new(Settings::from_metadata(metadata, has_trunk)?, spec);
+        let network = ActorCritic::new(Settings::from_metadata(metadata, has_trunk)?, spec)?;
         for (key, what, size) in
             [("obs_size", "numbers", network.obs_size), ("num_actions", "actions", network.num_actions)]
         {

@@ -15,7 +15,7 @@ use crate::trainer::find::nearest;
 use crate::trainer::{self, Resumed};
 
 /// What cannot change when a run is resumed: the shape of its state, and what it is called.
-const FIXED: [&str; 16] = [
+const FIXED: [&str; 18] = [
     "env",
     "seed",
     "num_seeds",
@@ -25,6 +25,8 @@ const FIXED: [&str; 16] = [
     "num_layers",
     "activation",
     "separate_trunks",
+    "conv",
+    "conv_channels",
     "rnn",
     "rnn_dim",
     "init",

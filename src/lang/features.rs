@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::ir::{Kernel, Op};
 
-use super::array::{Array, Float, Int, constant};
+use super::array::{Array, Float, Int, arange, constant};
 use super::trace::{Handle, emit};
 use super::tree::{Path, Tree};
 
@@ -72,6 +72,15 @@ impl Packing {
         Array::from_handle(emit(Op::Kernel(Kernel::PackedDot), &inputs)[0])
     }
 
+    /// All features in their order, f32`[N, I]`: exactly what was packed.
+    #[track_caller]
+    pub fn unpack(&self, numbers: Float, flags: Int) -> Float {
+        let size = self.order.len();
+        let rows = arange(size).broadcast(1, size);
+        let identity = rows.eq(rows.transpose([1, 0])).as_f32();
+        self.matmul(numbers, flags, identity)
+    }
+
     #[track_caller]
     fn order(&self) -> Int {
         constant(&self.order)
@@ -89,5 +98,26 @@ impl Features {
         match self {
             Features::Plain(numbers) | Features::Packed { numbers, .. } => *numbers,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::{concatenate, trace};
+
+    #[test]
+    fn what_was_packed_is_unpacked_exactly() {
+        let traced = trace(&(), |()| {
+            let flags = arange(40 * 3).reshape([40, 3]) % 2;
+            let numbers = (arange(2 * 3).as_f32() * 0.7).sin().reshape([2, 3]);
+            let x = concatenate(0, [flags.slice(0, 0..7).as_f32(), numbers, flags.slice(0, 7..40).as_f32()]);
+            let packing = Packing::new(42, &[0..7, 9..42]);
+            let Features::Packed { numbers, flags } = packing.pack(x) else { panic!("there are flags") };
+            (packing.unpack(numbers, flags), x.transpose([1, 0]))
+        });
+        let outputs = interpret(&traced.graph, &[]);
+        assert_eq!(outputs[0], outputs[1]);
     }
 }

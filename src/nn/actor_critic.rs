@@ -1,10 +1,15 @@
-//! The actor-critic: a policy and a value function, with one trunk for both or a trunk each, and a recurrent cell in front of them
-//! if wanted.
+//! The actor-critic: a policy and a value function, with one trunk for both or a trunk each. In front of them stand, if wanted,
+//! convolutions over images and a recurrent cell.
+
+use anyhow::{Context, Result};
 
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
-use crate::lang::{Bool, Features, Float, Key, Leaves, Packing, merge_first_axes, scan, split_first_axis};
+use crate::lang::{
+    Bool, Features, Float, Key, Leaves, Packing, leaf_types, merge_first_axes, scan, split_first_axis,
+};
 
+use super::conv::{self, Conv, Image};
 use super::{Cell, Dense, LayerSpec, Network, Outputs, Settings, dense};
 
 /// What is fixed about the network.
@@ -17,34 +22,78 @@ pub struct ActorCritic {
     pub sparse_obs: bool,
     /// How observations are packed, where they are.
     pub packing: Option<Packing>,
+    /// What the convolutions read, where there are any.
+    image: Option<Image>,
 }
 
 /// The parameters. Hidden layers stand in `trunk` if shared, else before the head in `actor` and `critic`.
 #[derive(Clone, Debug)]
 pub struct ActorCriticParams {
+    pub conv: Vec<Conv>,
     pub rnn: Option<Cell>,
     pub trunk: Vec<Dense>,
     pub actor: Vec<Dense>,
     pub critic: Vec<Dense>,
 }
 
-crate::tree!(ActorCriticParams { rnn, trunk, actor, critic });
+crate::tree!(ActorCriticParams { conv, rnn, trunk, actor, critic });
 
 impl ActorCritic {
     /// The network for what an environment shows and takes.
-    pub fn new(settings: Settings, spec: &EnvSpec) -> ActorCritic {
-        ActorCritic {
+    ///
+    /// # Errors
+    /// One line: convolutions over observations that are no images.
+    pub fn new(settings: Settings, spec: &EnvSpec) -> Result<ActorCritic> {
+        let EnvSpec { name, obs_shape, .. } = spec;
+        let image = if settings.conv.is_empty() {
+            None
+        } else {
+            let image = Image::of(obs_shape, settings.conv_channels);
+            Some(image.with_context(|| {
+                format!(
+                    "conv needs observations that are images, of 2 or 3 axes; those of {name} have the shape {obs_shape:?}"
+                )
+            })?)
+        };
+        Ok(ActorCritic {
             settings,
             obs_size: spec.obs_size(),
             num_actions: spec.num_actions,
             sparse_obs: spec.sparse_obs,
             packing: spec.packing(),
-        }
+            image,
+        })
+    }
+
+    /// Numbers that the cell reads, or the trunks where there is none.
+    fn torso_outputs(&self) -> usize {
+        self.image.map_or(self.obs_size, |image| image.outputs(&self.settings.conv))
     }
 
     /// Numbers that the trunks read.
     fn trunk_inputs(&self) -> usize {
-        if self.settings.rnn.is_some() { self.settings.rnn_dim } else { self.obs_size }
+        if self.settings.rnn.is_some() { self.settings.rnn_dim } else { self.torso_outputs() }
+    }
+
+    /// What the convolutions make of observations; without any, these themselves.
+    #[track_caller]
+    fn torso(&self, params: &ActorCriticParams, obs: Features) -> Features {
+        let Some(image) = self.image else { return obs };
+        let pixels = match obs {
+            Features::Plain(x) => x,
+            Features::Packed { numbers, flags } => self.packing().unpack(numbers, flags),
+        };
+        Features::Plain(conv::torso(
+            &self.settings.conv,
+            &params.conv,
+            self.settings.activation,
+            image.arrange(pixels),
+        ))
+    }
+
+    #[track_caller]
+    fn packing(&self) -> &Packing {
+        self.packing.as_ref().expect("the network was made for observations that are packed")
     }
 
     /// The layers of trunk, actor and critic.
@@ -90,9 +139,10 @@ impl ActorCritic {
     fn mlp(&self, layers: &[Dense], x: Features) -> Float {
         let activation = self.settings.activation;
         let (first, rest) = layers.split_first().expect("a network has a layer");
-        let is_observation = self.settings.rnn.is_none();
         match x {
-            Features::Plain(x) if !(self.sparse_obs && is_observation) => dense::mlp(layers, activation, x),
+            Features::Plain(x) if !self.is_sparse(self.settings.rnn.is_none()) => {
+                dense::mlp(layers, activation, x)
+            }
             x => {
                 let y = self.read(first, x);
                 if rest.is_empty() { y } else { dense::mlp(rest, activation, activation.apply(y)) }
@@ -100,18 +150,18 @@ impl ActorCritic {
         }
     }
 
-    /// What a layer makes of observations.
+    /// Whether the layer after the convolutions skips zeros, if it is the `first` to read what comes out of them.
+    fn is_sparse(&self, first: bool) -> bool {
+        first && self.sparse_obs && self.image.is_none()
+    }
+
+    /// What the first layer makes of observations, or of what the convolutions made of them.
     #[track_caller]
-    fn read(&self, layer: &Dense, obs: Features) -> Float {
-        let product = match (obs, &self.packing) {
-            (Features::Packed { numbers, flags }, Some(packing)) => {
-                packing.matmul(numbers, flags, layer.kernel)
-            }
-            (Features::Packed { .. }, None) => {
-                panic!("the observations are packed, and the network does not know how")
-            }
-            (Features::Plain(x), _) if self.sparse_obs => x.sparse_matmul(layer.kernel),
-            (Features::Plain(x), _) => x.matmul(layer.kernel),
+    fn read(&self, layer: &Dense, x: Features) -> Float {
+        let product = match x {
+            Features::Packed { numbers, flags } => self.packing().matmul(numbers, flags, layer.kernel),
+            Features::Plain(x) if self.is_sparse(true) => x.sparse_matmul(layer.kernel),
+            Features::Plain(x) => x.matmul(layer.kernel),
         };
         product + layer.bias.broadcast(0, product.shape()[0])
     }
@@ -123,18 +173,25 @@ impl Network for ActorCritic {
     #[track_caller]
     fn init(&self, key: Key) -> ActorCriticParams {
         let Settings { init, rnn, rnn_dim, .. } = self.settings;
+        let (conv, key) = match self.image {
+            None => (Vec::new(), key),
+            Some(image) => {
+                let [conv, key] = key.split();
+                (conv::init(init, conv, image.channels, &self.settings.conv), key)
+            }
+        };
         let (cell, key) = match rnn {
             None => (None, key),
             Some(rnn) => {
                 let [cell, key] = key.split();
-                (Some(rnn.init(init, cell, self.obs_size, rnn_dim)), key)
+                (Some(rnn.init(init, cell, self.torso_outputs(), rnn_dim)), key)
             }
         };
         let [trunk, actor, critic] = self.layers();
         let mut layers = init.layers(key, &[&trunk[..], &actor, &critic].concat());
         let critic = layers.split_off(trunk.len() + actor.len());
         let actor = layers.split_off(trunk.len());
-        ActorCriticParams { rnn: cell, trunk: layers, actor, critic }
+        ActorCriticParams { conv, rnn: cell, trunk: layers, actor, critic }
     }
 
     #[track_caller]
@@ -150,30 +207,38 @@ impl Network for ActorCritic {
         view: &View,
         starts: Option<Bool>,
     ) -> (Leaves, Outputs) {
+        let x = self.torso(params, view.obs);
         match (self.settings.rnn, &params.rnn) {
             (Some(rnn), Some(cell)) => {
-                let (carry, output) = rnn.step(cell, carry, self.read(&cell.input, view.obs), starts);
+                let (carry, output) = rnn.step(cell, carry, self.read(&cell.input, x), starts);
                 (carry, self.heads(params, Features::Plain(output)))
             }
-            _ => (carry, self.heads(params, view.obs)),
+            _ => (carry, self.heads(params, x)),
         }
     }
 
     #[track_caller]
     fn value(&self, params: &ActorCriticParams, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
+        let x = self.torso(params, view.obs);
         let x = match (self.settings.rnn, &params.rnn) {
             (Some(rnn), Some(cell)) => {
-                Features::Plain(rnn.step(cell, carry, self.read(&cell.input, view.obs), starts).1)
+                Features::Plain(rnn.step(cell, carry, self.read(&cell.input, x), starts).1)
             }
-            _ => view.obs,
+            _ => x,
         };
         self.mlp(&[&params.trunk[..], &params.critic].concat(), x).squeeze(1)
+    }
+
+    fn activations(&self, params: &ActorCriticParams) -> usize {
+        let dense = ActorCriticParams { conv: Vec::new(), ..params.clone() };
+        let of_dense: usize = leaf_types(&dense).iter().map(|array_type| array_type.shape[0]).sum();
+        of_dense + self.image.map_or(0, |image| image.activations(&self.settings.conv))
     }
 
     /// Only the cell goes step by step; the products before and after it take all rows at once.
     #[track_caller]
     fn unroll(&self, params: &ActorCriticParams, carry: Leaves, views: View, starts: Bool) -> Outputs {
-        let rows = merge_first_axes(views.obs);
+        let rows = self.torso(params, merge_first_axes(views.obs));
         let (Some(rnn), Some(cell)) = (self.settings.rnn, &params.rnn) else {
             return self.heads(params, rows);
         };
@@ -186,17 +251,30 @@ impl Network for ActorCritic {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::array::{ArrayType, DType};
     use crate::interpret::interpret;
     use crate::lang::{arange, leaf_paths, leaf_types, structure_of, trace};
-    use crate::nn::{Activation, Init, Rnn, check_params};
+    use crate::nn::{Activation, Channels, Init, Rnn, check_params};
 
     fn network(separate_trunks: bool, num_layers: usize, rnn: Option<Rnn>) -> ActorCritic {
         let activation = Activation::Tanh;
         let (hidden_dim, rnn_dim, init) = (8, 6, Init::Lecun);
-        let settings = Settings { hidden_dim, num_layers, activation, separate_trunks, init, rnn, rnn_dim };
-        ActorCritic { settings, obs_size: 4, num_actions: 3, sparse_obs: false, packing: None }
+        let (conv, conv_channels) = (vec![], Channels::Last);
+        let settings = Settings {
+            hidden_dim,
+            num_layers,
+            activation,
+            separate_trunks,
+            init,
+            conv,
+            conv_channels,
+            rnn,
+            rnn_dim,
+        };
+        ActorCritic { settings, obs_size: 4, num_actions: 3, sparse_obs: false, packing: None, image: None }
     }
 
     /// Names and types of the parameters that training would save.
@@ -213,10 +291,15 @@ mod tests {
                 let network = network(separate_trunks, num_layers, rnn);
                 let mut types = types(&network);
                 types.sort_by(|(a, _), (b, _)| a.cmp(b)); // as files hold them: layer 10 before layer 2
-                let metadata = network.settings.metadata().into_iter().collect();
+                let mut metadata: BTreeMap<String, String> =
+                    network.settings.metadata().into_iter().collect();
                 let mut settings = Settings::from_metadata(&metadata, false).unwrap();
                 settings.rnn_dim = network.settings.rnn_dim; // said only where there is a cell
                 assert_eq!(settings, network.settings);
+                // Files of the first versions leave it to the names of their arrays.
+                metadata.remove("separate_trunks");
+                let old = Settings::from_metadata(&metadata, !separate_trunks).unwrap();
+                assert_eq!(old.separate_trunks, separate_trunks);
                 check_params(&network, &types).unwrap();
             }
         }

@@ -6,6 +6,7 @@
 
 mod actor_critic;
 mod categorical;
+mod conv;
 mod dense;
 mod init;
 mod network;
@@ -14,6 +15,7 @@ mod settings;
 
 pub use actor_critic::{ActorCritic, ActorCriticParams};
 pub use categorical::Categorical;
+pub use conv::{Channels, Conv, ConvSpec};
 pub use dense::{Activation, Dense};
 pub use init::{Init, LayerSpec};
 pub use network::{Network, NotANetwork, Outputs, check_params};

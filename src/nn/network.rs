@@ -36,6 +36,12 @@ pub trait Network {
         self.apply(params, carry, view, starts).1.value
     }
 
+    /// Floats of activations that a row takes on its way, about: by that, rows are put together so that they fit a cache. For
+    /// layers that take each weight once it is the number of their inputs and outputs.
+    fn activations(&self, params: &Self::Params) -> usize {
+        leaf_types(params).iter().map(|array_type| array_type.shape[0]).sum()
+    }
+
     /// `T` steps of `B` environments, whose views are `[T, B, ...]` and starts `[T, B]`: the outputs for all rows, `[T x B, ...]`.
     fn unroll(&self, params: &Self::Params, carry: Leaves, views: View, starts: Bool) -> Outputs {
         let (_, outputs) = scan(carry, (views, starts), |carry, (view, starts)| {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 
-use super::{Activation, Init, Rnn};
+use super::{Activation, Channels, ConvSpec, Init, Rnn};
 
 /// What is fixed about an actor-critic beside the environment's sizes.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,10 @@ pub struct Settings {
     /// Whether actor and critic have a trunk each.
     pub separate_trunks: bool,
     pub init: Init,
+    /// The convolutions in front of everything else; none for observations that are no images.
+    pub conv: Vec<ConvSpec>,
+    /// Where the channels of an image stand.
+    pub conv_channels: Channels,
     /// The cell in front of the trunks, if there is one.
     pub rnn: Option<Rnn>,
     /// Units of the cell.
@@ -35,6 +39,11 @@ impl Settings {
             ("num_layers", self.num_layers.to_string()),
             ("separate_trunks", self.separate_trunks.to_string()),
         ];
+        if !self.conv.is_empty() {
+            let layers: Vec<String> = self.conv.iter().map(ConvSpec::to_string).collect();
+            entries.push(("conv", layers.join(",")));
+            entries.push(("conv_channels", self.conv_channels.to_string()));
+        }
         if let Some(rnn) = self.rnn {
             entries.push(("rnn", rnn.to_string()));
             entries.push(("rnn_dim", self.rnn_dim.to_string()));
@@ -48,15 +57,15 @@ impl Settings {
     /// # Errors
     /// One line: an entry is missing or makes no sense.
     pub fn from_metadata(metadata: &BTreeMap<String, String>, has_trunk: bool) -> Result<Settings> {
-        let activation = metadata.get("activation").context("it does not say its network's activation")?;
-        let activation = Activation::from_str(activation, false)
-            .map_err(|_| anyhow!("its network's activation is {activation}, which lockstep does not know"))?;
-        let rnn = match metadata.get("rnn") {
-            None => None,
-            Some(name) => Some(
-                Rnn::from_str(name, false)
-                    .map_err(|_| anyhow!("its network's rnn is {name}, which lockstep does not know"))?,
-            ),
+        let activation =
+            choice(metadata, "activation")?.context("it does not say its network's activation")?;
+        let rnn = choice::<Rnn>(metadata, "rnn")?;
+        let conv: Vec<ConvSpec> = match metadata.get("conv") {
+            None => Vec::new(),
+            Some(text) => {
+                let layers = text.split(',').map(str::parse).collect::<Result<_, _>>();
+                layers.map_err(|error| anyhow!("its network's conv is {text}: {error}"))?
+            }
         };
         Ok(Settings {
             hidden_dim: entry(metadata, "hidden_dim")?,
@@ -67,10 +76,19 @@ impl Settings {
                 false => !has_trunk,
             },
             init: Init::Lecun, // of no meaning for parameters that exist
+            conv,
+            conv_channels: choice(metadata, "conv_channels")?.unwrap_or_default(),
             rnn,
             rnn_dim: if rnn.is_some() { entry(metadata, "rnn_dim")? } else { 0 },
         })
     }
+}
+
+/// One of the values of an enum, if the entry is there.
+fn choice<T: ValueEnum>(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<T>> {
+    let Some(name) = metadata.get(key) else { return Ok(None) };
+    let known = T::from_str(name, false);
+    Ok(Some(known.map_err(|_| anyhow!("its network's {key} is {name}, which lockstep does not know"))?))
 }
 
 fn entry<T: FromStr<Err: Display>>(metadata: &BTreeMap<String, String>, key: &str) -> Result<T> {

@@ -215,6 +215,7 @@ fn players_move_in_turn_and_each_is_paid() {
     assert!((20..80).contains(&won), "{won} of 100 fair games");
     let settings = Settings { num_envs: 4, num_steps: 4, ..Settings::default() };
     let start = Start { seed: 1, total_updates: 1, max_updates: 1, num_devices: 1 };
-    let error = One::new(client(), Ppo::new(settings, Rc::new(env)), &start).err().unwrap().to_string();
+    let error =
+        One::new(client(), Ppo::new(settings, Rc::new(env)).unwrap(), &start).err().unwrap().to_string();
     assert_eq!(error, "matching_pennies is a game for 2 players; ppo learns environments for one");
 }

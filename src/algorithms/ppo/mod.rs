@@ -75,9 +75,12 @@ crate::tree!(Sample { view, action, log_prob, value, advantage, target, memory }
 
 impl Ppo {
     /// With lockstep's own network.
-    pub fn new(settings: Settings, env: Rc<dyn AnyEnv>) -> Ppo {
-        let network = ActorCritic::new(settings.network(), &env.spec());
-        Ppo { settings, env, network }
+    ///
+    /// # Errors
+    /// One line: a network that cannot read the environment's observations.
+    pub fn new(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
+        let network = ActorCritic::new(settings.network(), &env.spec())?;
+        Ok(Ppo { settings, env, network })
     }
 }
 
@@ -244,7 +247,7 @@ impl<N: Network> Ppo<N> {
     ) -> (Float, Float) {
         let (rows, steps) = (chosen.shape()[0], samples.steps());
         let scale = 1.0 / (rows * steps * inputs.num_devices) as f64;
-        let micro = micro_batch_rows(rows, steps, params);
+        let micro = micro_batch_rows(rows, steps * self.network.activations(params), params);
         gradient::sums(params, no_losses, chosen, micro, inputs.num_devices, |params, rows| {
             let mut sample = take_tree(samples, rows);
             sample.advantage = (sample.advantage - mean) / (std + 1e-8);

@@ -19,7 +19,9 @@ pub fn metrics_in(env: Rc<dyn AnyEnv>) -> Vec<Metric> {
     let curriculum = if count == 0 { Curriculum::Off } else { Curriculum::Return };
     let curriculum_returns = vec![0.0; count.saturating_sub(1)];
     let settings = Settings { curriculum, curriculum_returns, ..Settings::default() };
-    learner::metrics(&Ppo::new(settings, env)).expect("a return for each phase but the last is a curriculum")
+    Ppo::new(settings, env)
+        .and_then(|ppo| learner::metrics(&ppo))
+        .expect("a return for each phase but the last is a curriculum")
 }
 
 /// How PPO is made from its settings.
@@ -38,6 +40,8 @@ impl registry::Recipe for Recipe {
         "num_layers",
         "activation",
         "separate_trunks",
+        "conv",
+        "conv_channels",
         "rnn",
         "rnn_dim",
         "init",
@@ -62,6 +66,6 @@ impl registry::Recipe for Recipe {
     }
 
     fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
-        Ok(Ppo::new(settings, env))
+        Ppo::new(settings, env)
     }
 }

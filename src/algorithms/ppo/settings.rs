@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
 use crate::algorithms::gradient::divisor_at_most;
 use crate::lower::Precision;
-use crate::nn::{self, Activation, Init, Rnn};
+use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn};
 
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -82,6 +82,13 @@ pub struct Settings {
     /// Give the actor and the critic a trunk each
     #[arg(long)]
     pub separate_trunks: bool,
+    /// Convolutions in front of the trunks, for observations that are images: the filters of each layer, such as 32,64/2, where /2
+    /// is a stride of 2, which halves the image. Kernels are 3 x 3
+    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    pub conv: Vec<ConvSpec>,
+    /// Where the channels of an image stand: last or first
+    #[arg(long, value_name = "WHERE", default_value_t = Channels::Last, hide_possible_values = true)]
+    pub conv_channels: Channels,
     /// A recurrent cell in front of the trunks, so that the agent remembers: lstm, gru or mingru
     #[arg(long, value_name = "CELL", hide_possible_values = true)]
     pub rnn: Option<Rnn>,
@@ -117,8 +124,20 @@ impl Settings {
 
     /// How the network is built.
     pub fn network(&self) -> nn::Settings {
-        let &Settings { hidden_dim, num_layers, activation, separate_trunks, init, rnn, rnn_dim, .. } = self;
-        nn::Settings { hidden_dim, num_layers, activation, separate_trunks, init, rnn, rnn_dim }
+        let Settings { hidden_dim, num_layers, activation, separate_trunks, init, .. } = *self;
+        let Settings { conv_channels, rnn, rnn_dim, .. } = *self;
+        let conv = self.conv.clone();
+        nn::Settings {
+            hidden_dim,
+            num_layers,
+            activation,
+            separate_trunks,
+            init,
+            conv,
+            conv_channels,
+            rnn,
+            rnn_dim,
+        }
     }
 
     /// The schedule of the curriculum, if there is one.
@@ -149,6 +168,7 @@ impl Settings {
         check_size("hidden_dim", self.hidden_dim, 1 << 15)?; // a layer's weights have less than 2^31 elements
         check_size("num_layers", self.num_layers, 64)?;
         check_size("rnn_dim", self.rnn_dim, 1 << 16)?;
+        ensure!(self.conv.len() <= 16, "conv has {} layers; it must have at most 16", self.conv.len());
         ensure!(
             self.reset_pool <= 1 << 20,
             "reset_pool is {}; it must be from 0 to {}",

@@ -1,0 +1,192 @@
+//! Networks that see images and networks that remember: each on a probe that needs it. As with the other probes, eight agents learn in
+//! one program, and six of them must succeed. All have learned it after a third of their updates.
+
+use std::rc::Rc;
+
+use lockstep::algorithms::evaluation::{Evaluator, Plan};
+use lockstep::algorithms::learner::{Group as Agents, One, Start};
+use lockstep::algorithms::policy::{Choice, Metadata, Policy};
+use lockstep::algorithms::ppo::{Ppo, Settings};
+use lockstep::algorithms::{Group, Learner, metrics};
+use lockstep::envs::{AnyEnv, Env, EnvSpec, Erased, Observation, Step, registry};
+use lockstep::lang::{Float, Int, Key, int, select, stack};
+use lockstep::nn::{ConvSpec, Init, Rnn};
+
+use crate::common::{client, plain_client};
+use crate::probes::environments::BrightQuadrant;
+
+const AGENTS: usize = 8;
+
+/// Steps of an episode of [`Memory`].
+const LENGTH: i32 = 4;
+
+/// Shows plus or minus one in the first step only, and pays in the last one for the action that fits it.
+struct Memory;
+
+#[derive(Clone, Copy)]
+struct Remembered {
+    cue: Float,
+    time: Int,
+}
+lockstep::tree!(Remembered { cue, time });
+
+impl Env for Memory {
+    type State = Remembered;
+    type Params = ();
+
+    fn spec(&self) -> EnvSpec {
+        EnvSpec::new("memory", [2], 2)
+    }
+    fn default_params(&self) {}
+    fn reset(&self, _: &(), key: Key) -> Remembered {
+        Remembered { cue: select(key.bernoulli([], 0.5), 1.0, -1.0), time: int(0) }
+    }
+    fn step(&self, _: &(), _key: Key, state: Remembered, action: Int) -> Step<Remembered> {
+        let last = state.time.eq(LENGTH - 1);
+        let right = select(action.eq(1), state.cue, -state.cue);
+        Step {
+            reward: select(last, right, 0.0),
+            terminated: last,
+            truncated: None,
+            metrics: vec![],
+            state: Remembered { time: state.time + 1, ..state },
+        }
+    }
+    fn observe(&self, _: &(), state: &Remembered) -> Observation {
+        stack([select(state.time.eq(0), state.cue, 0.0), state.time.eq(LENGTH - 1).as_f32()]).into()
+    }
+}
+
+fn settings(rnn: Option<Rnn>) -> Settings {
+    Settings {
+        num_envs: 32,
+        num_steps: 15, // no multiple of the length: segments begin in the middle of episodes
+        num_minibatches: 2,
+        lr: 5e-3,
+        gamma: 0.9,
+        ent_coef: 0.0,
+        hidden_dim: 32,
+        num_layers: 1,
+        rnn,
+        rnn_dim: 16,
+        init: Init::Orthogonal,
+        ..Settings::default()
+    }
+}
+
+/// Agents after `updates` updates, and the mean episode return of each in the last ten of them.
+fn train(
+    env: &Rc<dyn AnyEnv>,
+    settings: &Settings,
+    updates: usize,
+    num_devices: usize,
+) -> (Agents<Ppo>, Vec<f32>) {
+    let start = Start { seed: 1, total_updates: updates as u64, max_updates: updates, num_devices };
+    let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone()).unwrap()).collect();
+    let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
+    let rows = group.run(updates).unwrap();
+    let column = metrics::column(group.members()[0].metrics(), metrics::EPISODE_RETURN).unwrap();
+    let mean = |rows: &Vec<Vec<f32>>| rows[updates - 10..].iter().map(|row| row[column]).sum::<f32>() / 10.0;
+    let returns = rows.iter().map(mean).collect();
+    (group, returns)
+}
+
+/// Requires a return above `least` of at least six of the eight agents.
+#[track_caller]
+fn most_have(least: f32, returns: &[f32], whose: impl std::fmt::Debug) {
+    let count = returns.iter().filter(|&&mean| mean > least).count();
+    assert!(count + 2 >= AGENTS, "{whose:?}: only {count} of {AGENTS} agents have {least}: {returns:?}");
+}
+
+#[test]
+fn only_what_remembers_solves_the_memory_probe() {
+    let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(Memory));
+    let (_, without) = train(&env, &settings(None), 30, 1);
+    assert!(without.iter().all(|mean| mean.abs() < 0.4), "networks that remember nothing have {without:?}");
+    for (rnn, num_devices) in [(Rnn::Gru, 1), (Rnn::Lstm, 2), (Rnn::MinGru, 1)] {
+        let (mut group, with) = train(&env, &settings(Some(rnn)), 30, num_devices);
+        most_have(0.9, &with, rnn);
+        // Evaluations carry what is remembered, with the learner and from a file.
+        let plan = Plan { episodes: 64, max_steps: 100, seed: 3 };
+        group.prepare_evaluation(Choice::Greedy, plan.episodes).unwrap();
+        let agent = &group.members()[0];
+        let episodes = agent.evaluate(&plan).unwrap();
+        let metadata = agent.params_metadata().into_iter().collect();
+        let mut params = agent.params().unwrap();
+        params.sort_by(|(a, _), (b, _)| a.cmp(b)); // as a file has them
+        let policy = Policy::of_network(params, &metadata, Choice::Greedy, &env.spec()).unwrap();
+        let loaded = Evaluator::new(&plain_client(), &*env, &policy, plan.episodes).unwrap();
+        assert_eq!(loaded.run(&plan).unwrap(), episodes, "{rnn}");
+        if with[0] > 0.9 {
+            let mean = episodes.iter().map(|episode| episode.episode_return).sum::<f64>() / 64.0;
+            assert!(mean > 0.9, "{rnn}: {mean}");
+        }
+    }
+}
+
+/// With one gradient step per update the policy is that of the rollout, so that all ratios are 1; they are only if what was
+/// remembered at the start of a segment, and where episodes began, are those of the rollout.
+#[test]
+fn segments_begin_with_what_was_remembered() {
+    let settings = Settings { num_minibatches: 1, update_epochs: 1, ..settings(Some(Rnn::Lstm)) };
+    let start = Start { seed: 1, total_updates: 20, max_updates: 20, num_devices: 1 };
+    let ppo = Ppo::new(settings, Rc::new(Erased::new(Memory))).unwrap();
+    let mut learner = One::new(client(), ppo, &start).unwrap();
+    let rows = learner.run(20).unwrap();
+    let column = metrics::column(learner.metrics(), "train/approx_kl").unwrap();
+    assert!(rows.iter().all(|row| row[column].abs() < 1e-6), "{rows:?}");
+}
+
+/// Layers as users write them.
+fn conv(text: &str) -> Vec<ConvSpec> {
+    text.split(',').map(|layer| layer.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_convolution_finds_the_bright_quadrant() {
+    let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(BrightQuadrant));
+    let settings =
+        Settings { num_steps: 8, num_envs: 64, gamma: 0.5, conv: conv("8/2,8/2"), ..settings(None) };
+    let (group, returns) = train(&env, &settings, 25, 1);
+    most_have(0.9, &returns, "conv");
+    let kernels = |name: &str| name.starts_with("params.conv.") && name.ends_with(".kernel");
+    let agent = &group.members()[0];
+    let params = agent.params().unwrap();
+    let shapes: Vec<_> =
+        params.iter().filter(|(name, _)| kernels(name)).map(|(_, array)| array.shape()).collect();
+    assert_eq!(shapes, [[3, 3, 1, 8], [3, 3, 8, 8]]);
+
+    // A file says how its network is built; what is another network's is refused.
+    let metadata: Metadata = agent.params_metadata().into_iter().collect();
+    assert_eq!(metadata["conv"], "8/2,8/2");
+    let load = |metadata: &Metadata, spec: &EnvSpec| {
+        Policy::of_network(params.clone(), metadata, Choice::Greedy, spec)
+    };
+    load(&metadata, &env.spec()).unwrap();
+    let message = |key: &str, value: &str| {
+        let mut other = metadata.clone();
+        other.insert(key.to_owned(), value.to_owned());
+        load(&other, &env.spec()).err().unwrap().to_string()
+    };
+    assert_eq!(
+        message("conv", "8/2,16/2"),
+        "these arrays are no network: params.conv.1.kernel is f32[3,3,8,8], not f32[3,3,8,16]"
+    );
+    assert!(message("conv_channels", "middle").contains("conv_channels is middle, which lockstep does not"));
+    assert!(message("conv", "8/").starts_with("its network's conv is 8/: `8/` is no convolution; "));
+    let flat = EnvSpec::new("flat", [100], 4);
+    assert_eq!(
+        load(&metadata, &flat).err().unwrap().to_string(),
+        "conv needs observations that are images, of 2 or 3 axes; those of flat have the shape [100]"
+    );
+}
+
+#[test]
+fn convolutions_need_images() {
+    let settings = Settings { conv: conv("8"), ..Settings::default() };
+    let env = (registry::find("cartpole").unwrap().make)();
+    assert_eq!(
+        Ppo::new(settings, env.into()).err().unwrap().to_string(),
+        "conv needs observations that are images, of 2 or 3 axes; those of cartpole have the shape [4]"
+    );
+}
