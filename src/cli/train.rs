@@ -81,6 +81,9 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
         drop(stage);
         return train_group(config, built?, json);
     }
+    if resumed.is_none() {
+        trainer::run_dir::check_is_new(&config.run)?;
+    }
     let (mut learner, facts) = build(&config.ppo, &plan)?;
     if config.run.eval_interval.is_some() {
         stage.change("tracing the evaluation");

@@ -27,7 +27,7 @@ use super::files::{self, write_atomically};
 use super::settings::Settings;
 use super::status::META;
 use crate::runtime::files::read_text;
-use name::is_taken;
+use name::{cannot_make, is_taken};
 use owner::{Claim, Lock, judge};
 
 pub use checkpoints::{Resumed, checkpoints, keep_newest, numbered_files};
@@ -57,10 +57,7 @@ impl RunDir {
     /// One line if the directory cannot be made, or if a run of that name is there.
     pub fn create(settings: &Settings) -> Result<Self> {
         let parent = &settings.checkpoint_dir;
-        let cannot = |path: &Path| {
-            format!("cannot make the run directory {}; choose another --checkpoint-dir", path.display())
-        };
-        fs::create_dir_all(parent).with_context(|| cannot(parent))?;
+        fs::create_dir_all(parent).with_context(|| cannot_make(parent))?;
         loop {
             let name = new_name(settings)?;
             let path = parent.join(&name);
@@ -68,7 +65,7 @@ impl RunDir {
             match fs::create_dir(&path) {
                 Ok(()) => return Self::take(path, Some(new_id()?), shared),
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(error).with_context(|| cannot(&path));
+                    return Err(error).with_context(|| cannot_make(&path));
                 }
                 // Another process took the automatic name first: the next number is free.
                 Err(_) if settings.run_name.is_none() => {}

@@ -1,23 +1,44 @@
 //! What new runs are called: as the user says, or by environment, day and number.
 
+use std::io;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use jiff::civil::Date;
+use rustix::fs::{Access, access};
 
 use super::{checkpoints, entries, has_marks, is_vacant, name_of, presence};
 use crate::trainer::settings::Settings;
 
-/// Refuses the name of a new run if there is one of that name.
+/// Refuses the directory of a new run if nothing can be made there, and its name if there is one of that name: what
+/// [`RunDir::create`](super::RunDir::create) would say, before anything is compiled.
 ///
 /// # Errors
 /// One line that says what to do.
 pub fn check_is_new(settings: &Settings) -> Result<()> {
+    check_can_hold_runs(&settings.checkpoint_dir)?;
     let path = settings.run_name.as_ref().map(|name| settings.checkpoint_dir.join(name));
     match path.filter(|path| path.exists() && !is_vacant(path)) {
         Some(path) => bail!(is_taken(&path)),
         None => Ok(()),
     }
+}
+
+/// Directories that are not there yet are made later: what is there of the path decides.
+fn check_can_hold_runs(directory: &Path) -> Result<()> {
+    let there = directory.ancestors().map(|path| if path == Path::new("") { Path::new(".") } else { path });
+    let Some(nearest) = there.into_iter().find(|path| path.symlink_metadata().is_ok()) else { return Ok(()) };
+    let writable = if nearest.is_dir() {
+        access(nearest, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    };
+    writable.with_context(|| cannot_make(directory))
+}
+
+/// Which directory cannot be made, and what to do.
+pub(super) fn cannot_make(path: &Path) -> String {
+    format!("cannot make the run directory {}; choose another --checkpoint-dir", path.display())
 }
 
 /// Why a new run cannot have this directory, and what to do.

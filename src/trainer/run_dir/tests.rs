@@ -115,9 +115,12 @@ fn a_name_is_used_once_and_a_run_has_one_process() {
 fn a_place_where_nothing_can_be_made_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("checkpoints"), "a file").unwrap();
-    let error = format!("{:#}", RunDir::create(&settings(dir.path(), None)).unwrap_err());
-    assert!(error.starts_with("cannot make the run directory"), "{error}");
-    assert!(error.contains("choose another --checkpoint-dir"), "{error}");
+    let settings = settings(dir.path(), None);
+    for error in [check_is_new(&settings).unwrap_err(), RunDir::create(&settings).map(drop).unwrap_err()] {
+        let error = format!("{error:#}");
+        assert!(error.starts_with("cannot make the run directory"), "{error}");
+        assert!(error.contains("choose another --checkpoint-dir"), "{error}");
+    }
 }
 
 fn save(directory: &Path, update: u64) -> PathBuf {
