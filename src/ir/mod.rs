@@ -27,4 +27,5 @@ pub use conv::Window;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
 pub use kernel::{Activation, Kernel, KernelKind};
+pub(crate) use op::array_op;
 pub use op::{Binary, Comparison, Op, OpKind, Reduction, ScatterKind, Unary};

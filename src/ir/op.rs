@@ -215,6 +215,37 @@ pub enum Op {
     ReplicaId,
 }
 
+/// The pattern of the ops that compute arrays from arrays and do nothing else: without bodies, replicas, kernels or marks for
+/// a transform. Whoever treats them all alike says so with it, and lists the others: a new op then belongs either here or there.
+macro_rules! array_op {
+    () => {
+        $crate::ir::Op::Constant(_)
+            | $crate::ir::Op::Iota { .. }
+            | $crate::ir::Op::Unary(_)
+            | $crate::ir::Op::Binary(_)
+            | $crate::ir::Op::Compare(_)
+            | $crate::ir::Op::Select
+            | $crate::ir::Op::Convert(_)
+            | $crate::ir::Op::Bitcast(_)
+            | $crate::ir::Op::Threefry
+            | $crate::ir::Op::Broadcast { .. }
+            | $crate::ir::Op::Reshape { .. }
+            | $crate::ir::Op::Transpose { .. }
+            | $crate::ir::Op::Slice { .. }
+            | $crate::ir::Op::Pad { .. }
+            | $crate::ir::Op::Concatenate { .. }
+            | $crate::ir::Op::Reverse { .. }
+            | $crate::ir::Op::Dot { .. }
+            | $crate::ir::Op::Conv { .. }
+            | $crate::ir::Op::Reduce { .. }
+            | $crate::ir::Op::DynamicSlice { .. }
+            | $crate::ir::Op::DynamicUpdateSlice
+            | $crate::ir::Op::Gather { .. }
+            | $crate::ir::Op::Scatter { .. }
+    };
+}
+pub(crate) use array_op;
+
 impl Op {
     /// The name that messages and printed graphs use.
     pub fn name(&self) -> String {
@@ -261,34 +292,9 @@ impl Op {
             Op::While { cond, body, .. } => vec![cond, body],
             Op::Cond { on_true, on_false } => vec![on_true, on_false],
             Op::Scan { body, .. } | Op::Rare { body, .. } | Op::Call { graph: body } => vec![body],
-            Op::Constant(_)
-            | Op::Iota { .. }
-            | Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Compare(_)
-            | Op::Select
-            | Op::Convert(_)
-            | Op::Bitcast(_)
-            | Op::StopGradient
-            | Op::Threefry
-            | Op::Broadcast { .. }
-            | Op::Reshape { .. }
-            | Op::Transpose { .. }
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Concatenate { .. }
-            | Op::Reverse { .. }
-            | Op::Dot { .. }
-            | Op::Conv { .. }
-            | Op::Kernel(_)
-            | Op::Reduce { .. }
-            | Op::DynamicSlice { .. }
-            | Op::DynamicUpdateSlice
-            | Op::Gather { .. }
-            | Op::Scatter { .. }
-            | Op::Barrier
-            | Op::AllReduce
-            | Op::ReplicaId => Vec::new(),
+            array_op!() | Op::StopGradient | Op::Kernel(_) | Op::Barrier | Op::AllReduce | Op::ReplicaId => {
+                Vec::new()
+            }
         }
     }
 
@@ -298,34 +304,9 @@ impl Op {
             Op::While { cond, body, .. } => vec![cond, body],
             Op::Cond { on_true, on_false } => vec![on_true, on_false],
             Op::Scan { body, .. } | Op::Rare { body, .. } | Op::Call { graph: body } => vec![body],
-            Op::Constant(_)
-            | Op::Iota { .. }
-            | Op::Unary(_)
-            | Op::Binary(_)
-            | Op::Compare(_)
-            | Op::Select
-            | Op::Convert(_)
-            | Op::Bitcast(_)
-            | Op::StopGradient
-            | Op::Threefry
-            | Op::Broadcast { .. }
-            | Op::Reshape { .. }
-            | Op::Transpose { .. }
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Concatenate { .. }
-            | Op::Reverse { .. }
-            | Op::Dot { .. }
-            | Op::Conv { .. }
-            | Op::Kernel(_)
-            | Op::Reduce { .. }
-            | Op::DynamicSlice { .. }
-            | Op::DynamicUpdateSlice
-            | Op::Gather { .. }
-            | Op::Scatter { .. }
-            | Op::Barrier
-            | Op::AllReduce
-            | Op::ReplicaId => Vec::new(),
+            array_op!() | Op::StopGradient | Op::Kernel(_) | Op::Barrier | Op::AllReduce | Op::ReplicaId => {
+                Vec::new()
+            }
         }
     }
 }

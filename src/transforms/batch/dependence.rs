@@ -3,7 +3,7 @@
 //! A carry that is unbatched at first may become batched in a later round, so the loops are followed until nothing
 //! changes any more.
 
-use crate::ir::{Equation, Graph, Op};
+use crate::ir::{Equation, Graph, Op, array_op};
 
 /// Which outputs of `graph` depend on batched inputs.
 pub(super) fn batched_outputs(graph: &Graph, inputs: &[bool]) -> Vec<bool> {
@@ -39,33 +39,9 @@ fn equation_outputs(equation: &Equation, inputs: &[bool]) -> Vec<bool> {
         Op::Rare { body, captures } => rare_operand(body, *captures, inputs),
         Op::Call { graph } => batched_outputs(graph, inputs),
         Op::Barrier => inputs.to_vec(),
-        Op::Constant(_)
-        | Op::Iota { .. }
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Convert(_)
-        | Op::Bitcast(_)
-        | Op::StopGradient
-        | Op::Threefry
-        | Op::Broadcast { .. }
-        | Op::Reshape { .. }
-        | Op::Transpose { .. }
-        | Op::Slice { .. }
-        | Op::Pad { .. }
-        | Op::Concatenate { .. }
-        | Op::Reverse { .. }
-        | Op::Dot { .. }
-        | Op::Conv { .. }
-        | Op::Kernel(_)
-        | Op::Reduce { .. }
-        | Op::DynamicSlice { .. }
-        | Op::DynamicUpdateSlice
-        | Op::Gather { .. }
-        | Op::Scatter { .. }
-        | Op::AllReduce
-        | Op::ReplicaId => vec![inputs.iter().any(|&input| input); equation.outputs.len()],
+        array_op!() | Op::StopGradient | Op::Kernel(_) | Op::AllReduce | Op::ReplicaId => {
+            vec![inputs.iter().any(|&input| input); equation.outputs.len()]
+        }
     }
 }
 

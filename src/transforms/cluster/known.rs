@@ -1,7 +1,7 @@
 //! Which values XLA knows while it compiles: constants, and what it computes from constants.
 
 use crate::array::HostArray;
-use crate::ir::{Equation, Graph, Op, Var};
+use crate::ir::{Equation, Graph, Op, Var, array_op};
 
 /// What is known of a value while the program is compiled.
 #[derive(Clone, Copy, Debug)]
@@ -23,31 +23,9 @@ impl Known<'_> {
 pub fn is_foldable(op: &Op) -> bool {
     match op {
         Op::Barrier | Op::AllReduce | Op::ReplicaId | Op::Call { .. } => false,
-        Op::Constant(_)
-        | Op::Iota { .. }
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Convert(_)
-        | Op::Bitcast(_)
+        array_op!()
         | Op::StopGradient
-        | Op::Threefry
-        | Op::Broadcast { .. }
-        | Op::Reshape { .. }
-        | Op::Transpose { .. }
-        | Op::Slice { .. }
-        | Op::Pad { .. }
-        | Op::Concatenate { .. }
-        | Op::Reverse { .. }
-        | Op::Dot { .. }
-        | Op::Conv { .. }
         | Op::Kernel(_)
-        | Op::Reduce { .. }
-        | Op::DynamicSlice { .. }
-        | Op::DynamicUpdateSlice
-        | Op::Gather { .. }
-        | Op::Scatter { .. }
         | Op::While { .. }
         | Op::Cond { .. }
         | Op::Scan { .. }

@@ -1,6 +1,6 @@
 //! Which variables a cotangent can travel through.
 
-use crate::ir::{Graph, Kernel, Op, Unary, Var};
+use crate::ir::{Graph, Kernel, Op, Unary, Var, array_op};
 
 /// For each variable of `graph`, whether it is a float that depends on a float input with `wrt`.
 pub fn active_vars(graph: &Graph, wrt: &[bool]) -> Vec<bool> {
@@ -65,31 +65,7 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
         Op::Rare { body, captures } => either(&active_results(body, &x[1..]), &x[1 + captures..]),
         Op::Call { graph } => active_results(graph, x),
         Op::Barrier => x.to_vec(),
-        Op::Constant(_)
-        | Op::Iota { .. }
-        | Op::Unary(_)
-        | Op::Binary(_)
-        | Op::Compare(_)
-        | Op::Select
-        | Op::Convert(_)
-        | Op::Bitcast(_)
-        | Op::Threefry
-        | Op::Broadcast { .. }
-        | Op::Reshape { .. }
-        | Op::Transpose { .. }
-        | Op::Slice { .. }
-        | Op::Pad { .. }
-        | Op::Concatenate { .. }
-        | Op::Reverse { .. }
-        | Op::Dot { .. }
-        | Op::Conv { .. }
-        | Op::Reduce { .. }
-        | Op::DynamicSlice { .. }
-        | Op::DynamicUpdateSlice
-        | Op::Gather { .. }
-        | Op::Scatter { .. }
-        | Op::AllReduce
-        | Op::ReplicaId => vec![true; 2],
+        array_op!() | Op::AllReduce | Op::ReplicaId => vec![true; 2],
     }
 }
 
