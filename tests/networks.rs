@@ -8,12 +8,13 @@ use lockstep::algorithms::learner::{Group as Agents, One, Start};
 use lockstep::algorithms::policy::{Choice, Metadata, Policy};
 use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::algorithms::{Group, Learner, metrics};
-use lockstep::envs::{AnyEnv, Env, EnvSpec, Erased, Observation, Step, registry};
-use lockstep::lang::{Float, Int, Key, int, select, stack};
+use lockstep::envs::{AnyEnv, Env, EnvSpec, Erased, Observation, Step, registry, vector};
+use lockstep::interpret::interpret;
+use lockstep::lang::{Float, Int, Key, Outputs, int, select, stack, trace};
 use lockstep::nn::{ConvSpec, Init, Rnn};
 
 use crate::common::{client, plain_client};
-use crate::probes::environments::BrightQuadrant;
+use crate::probes::environments::{Blind, BrightQuadrant, HiddenCoin};
 
 const AGENTS: usize = 8;
 
@@ -74,21 +75,21 @@ fn settings(rnn: Option<Rnn>) -> Settings {
     }
 }
 
-/// Agents after `updates` updates, and the mean episode return of each in the last ten of them.
+/// Agents after `updates` updates, and the mean of a metric in the last ten of them, for each.
 fn train(
     env: &Rc<dyn AnyEnv>,
     settings: &Settings,
-    updates: usize,
-    num_devices: usize,
+    (updates, num_devices): (usize, usize),
+    metric: &str,
 ) -> (Agents<Ppo>, Vec<f32>) {
     let start = Start { seed: 1, total_updates: updates as u64, max_updates: updates, num_devices };
     let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone()).unwrap()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let rows = group.run(updates).unwrap();
-    let column = metrics::column(group.members()[0].metrics(), metrics::EPISODE_RETURN).unwrap();
+    let column = metrics::column(group.members()[0].metrics(), metric).unwrap();
     let mean = |rows: &Vec<Vec<f32>>| rows[updates - 10..].iter().map(|row| row[column]).sum::<f32>() / 10.0;
-    let returns = rows.iter().map(mean).collect();
-    (group, returns)
+    let means = rows.iter().map(mean).collect();
+    (group, means)
 }
 
 /// Requires a return above `least` of at least six of the eight agents.
@@ -101,10 +102,10 @@ fn most_have(least: f32, returns: &[f32], whose: impl std::fmt::Debug) {
 #[test]
 fn only_what_remembers_solves_the_memory_probe() {
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(Memory));
-    let (_, without) = train(&env, &settings(None), 30, 1);
+    let (_, without) = train(&env, &settings(None), (30, 1), metrics::EPISODE_RETURN);
     assert!(without.iter().all(|mean| mean.abs() < 0.4), "networks that remember nothing have {without:?}");
     for (rnn, num_devices) in [(Rnn::Gru, 1), (Rnn::Lstm, 2), (Rnn::MinGru, 1)] {
-        let (mut group, with) = train(&env, &settings(Some(rnn)), 30, num_devices);
+        let (mut group, with) = train(&env, &settings(Some(rnn)), (30, num_devices), metrics::EPISODE_RETURN);
         most_have(0.9, &with, rnn);
         // Evaluations carry what is remembered, with the learner and from a file.
         let plan = Plan { episodes: 64, max_steps: 100, seed: 3 };
@@ -137,6 +138,41 @@ fn segments_begin_with_what_was_remembered() {
     assert!(rows.iter().all(|row| row[column].abs() < 1e-6), "{rows:?}");
 }
 
+#[test]
+fn a_critic_that_sees_more_knows_the_value_and_the_policy_acts_without() {
+    let with = |rnn, separate_trunks| Settings { gamma: 0.5, separate_trunks, ..settings(rnn) };
+    let settings = with(None, false);
+    let remembering = with(Some(Rnn::Gru), true);
+    // Whatever is predicted of a coin that is not seen, half the mean squared error is at least 1/2.
+    let blind: Rc<dyn AnyEnv> = Rc::new(Erased::new(Blind(HiddenCoin)));
+    let seeing: Rc<dyn AnyEnv> = Rc::new(Erased::new(HiddenCoin));
+    let (_, losses) = train(&blind, &settings, (20, 1), "train/vf_loss");
+    assert!(losses.iter().all(|&loss| loss > 0.4), "{losses:?}");
+    for settings in [settings, remembering] {
+        let (group, losses) = train(&seeing, &settings, (20, 1), "train/vf_loss");
+        let count = losses.iter().filter(|&&loss| loss < 0.02).count();
+        assert!(count + 2 >= AGENTS, "only {count} of {AGENTS} agents know the value: {losses:?}");
+
+        let agent = &group.members()[0];
+        let metadata: Metadata = agent.params_metadata().into_iter().collect();
+        assert_eq!(metadata["privileged_size"], "1");
+        // Where there is a coin to see, the policy says what it is worth; else it acts all the same, by the same probabilities.
+        let decide = |env: &dyn AnyEnv| {
+            let params = agent.params().unwrap();
+            let policy = Policy::of_network(params, &metadata, Choice::Greedy, &env.spec()).unwrap();
+            let traced = trace(&policy.structure(), |params| {
+                let state = vector::reset(env, &env.default_params(), Key::new(3).split_last(5));
+                let view = vector::view(env, &env.default_params(), &state);
+                policy.act(&params, policy.begin(5), &view, Key::new(4).split_last(5)).1
+            });
+            Outputs::new(&traced.output_names, interpret(&traced.graph, policy.params()))
+        };
+        let (mut with, mut without) = (decide(&*seeing), decide(&*blind));
+        assert_eq!(with.take("probs"), without.take("probs"));
+        assert!(with.take_if_any("value").is_some() && without.take_if_any("value").is_none());
+    }
+}
+
 /// Layers as users write them.
 fn conv(text: &str) -> Vec<ConvSpec> {
     text.split(',').map(|layer| layer.parse().unwrap()).collect()
@@ -147,7 +183,7 @@ fn a_convolution_finds_the_bright_quadrant() {
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(BrightQuadrant));
     let settings =
         Settings { num_steps: 8, num_envs: 64, gamma: 0.5, conv: conv("8/2,8/2"), ..settings(None) };
-    let (group, returns) = train(&env, &settings, 25, 1);
+    let (group, returns) = train(&env, &settings, (25, 1), metrics::EPISODE_RETURN);
     most_have(0.9, &returns, "conv");
     let kernels = |name: &str| name.starts_with("params.conv.") && name.ends_with(".kernel");
     let agent = &group.members()[0];

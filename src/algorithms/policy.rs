@@ -12,7 +12,7 @@ use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
 use crate::lang::{Float, Int, Key, Leaves, Tree, leaf_paths, leaves, rebuild};
-use crate::nn::{ActorCritic, Categorical, Network, Settings, check_params};
+use crate::nn::{ActorCritic, Categorical, Network, check_params};
 
 use super::NamedArrays;
 
@@ -35,7 +35,7 @@ pub struct Decision {
     pub action: Int,
     /// f32`[N, A]`, 0 for invalid actions.
     pub probs: Float,
-    /// f32`[N]`, if the policy has a value function.
+    /// f32`[N]`, if the policy has a value function and the view what it reads.
     pub value: Option<Float>,
 }
 crate::tree!(Decision { action, probs, value });
@@ -107,9 +107,8 @@ impl<N: Network> Actor for NetworkActor<N> {
         choice: Choice,
     ) -> (Leaves, Decision) {
         let params = rebuild(self.structure.duplicate(), &leaves(params));
-        let (carry, outputs) = self.network.apply(&params, carry, view, None);
-        let distribution = Categorical::new(outputs.logits, view.mask);
-        (carry, Decision::of(&distribution, Some(outputs.value), keys, choice))
+        let (carry, logits, value) = self.network.act(&params, carry, view);
+        (carry, Decision::of(&Categorical::new(logits, view.mask), value, keys, choice))
     }
 }
 
@@ -171,7 +170,7 @@ impl Policy {
         let types: Vec<(String, ArrayType)> =
             params.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
         let has_trunk = types.iter().any(|(name, _)| name.starts_with("params.trunk."));
-        let network = ActorCritic::new(Settings::from_metadata(metadata, has_trunk)?, spec)?;
+        let network = ActorCritic::from_metadata(metadata, has_trunk, spec)?;
         for (key, what, size) in
             [("obs_size", "numbers", network.obs_size), ("num_actions", "actions", network.num_actions)]
         {

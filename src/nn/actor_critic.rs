@@ -1,5 +1,11 @@
 //! The actor-critic: a policy and a value function, with one trunk for both or a trunk each. In front of them stand, if wanted,
 //! convolutions over images and a recurrent cell.
+//!
+//! Where an environment has privileged observations, the value function reads them, too (an asymmetric actor-critic, Pinto et al.
+//! 2017): a layer of the critic's own takes them in beside what the shared trunk makes of the observation. The policy never reads
+//! them, so a trained network acts where there are none.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
@@ -10,7 +16,10 @@ use crate::lang::{
 };
 
 use super::conv::{self, Conv, Image};
-use super::{Cell, Dense, LayerSpec, Network, Outputs, Settings, dense};
+use super::{Cell, Dense, LayerSpec, Network, Outputs, Settings, dense, settings};
+
+/// The entry of a file's metadata that says how many numbers a privileged observation has.
+const PRIVILEGED_SIZE: &str = "privileged_size";
 
 /// What is fixed about the network.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +33,17 @@ pub struct ActorCritic {
     pub packing: Option<Packing>,
     /// What the convolutions read, where there are any.
     image: Option<Image>,
+    /// Numbers of a privileged observation; 0 where there are none.
+    privileged_size: usize,
+}
+
+/// What a layer reads.
+#[derive(Clone, Copy)]
+enum Input {
+    /// Observations, in the form in which they are stored.
+    Observed(Features),
+    /// What other layers made of them, f32`[N, I]`.
+    Computed(Float),
 }
 
 /// The parameters. Hidden layers stand in `trunk` if shared, else before the head in `actor` and `critic`.
@@ -62,7 +82,26 @@ impl ActorCritic {
             sparse_obs: spec.sparse_obs,
             packing: spec.packing(),
             image,
+            privileged_size: spec.privileged_size(),
         })
+    }
+
+    /// The network in a parameter file with this metadata. `has_trunk` says whether the arrays in it have a shared trunk.
+    ///
+    /// # Errors
+    /// One line: the metadata is incomplete or makes no sense, or the network is one for other observations.
+    pub fn from_metadata(
+        metadata: &BTreeMap<String, String>,
+        has_trunk: bool,
+        spec: &EnvSpec,
+    ) -> Result<ActorCritic> {
+        let network = ActorCritic::new(Settings::from_metadata(metadata, has_trunk)?, spec)?;
+        // The environment in which it acts may be one without privileged observations.
+        let privileged_size = match metadata.contains_key(PRIVILEGED_SIZE) {
+            true => settings::entry(metadata, PRIVILEGED_SIZE)?,
+            false => 0,
+        };
+        Ok(ActorCritic { privileged_size, ..network })
     }
 
     /// Numbers that the cell reads, or the trunks where there is none.
@@ -77,18 +116,14 @@ impl ActorCritic {
 
     /// What the convolutions make of observations; without any, these themselves.
     #[track_caller]
-    fn torso(&self, params: &ActorCriticParams, obs: Features) -> Features {
-        let Some(image) = self.image else { return obs };
+    fn torso(&self, params: &ActorCriticParams, obs: Features) -> Input {
+        let Some(image) = self.image else { return Input::Observed(obs) };
         let pixels = match obs {
             Features::Plain(x) => x,
             Features::Packed { numbers, flags } => self.packing().unpack(numbers, flags),
         };
-        Features::Plain(conv::torso(
-            &self.settings.conv,
-            &params.conv,
-            self.settings.activation,
-            image.arrange(pixels),
-        ))
+        let Settings { conv, activation, .. } = &self.settings;
+        Input::Computed(conv::torso(conv, &params.conv, *activation, image.arrange(pixels)))
     }
 
     #[track_caller]
@@ -96,28 +131,56 @@ impl ActorCritic {
         self.packing.as_ref().expect("the network was made for observations that are packed")
     }
 
-    /// The layers of trunk, actor and critic.
+    /// The layers of trunk, actor and critic. The critic's first layer reads privileged observations as well; behind a shared trunk,
+    /// that is a hidden layer of its own.
     fn layers(&self) -> [Vec<LayerSpec>; 3] {
         let Settings { hidden_dim, num_layers, separate_trunks, .. } = self.settings;
-        let hidden = |i: usize| LayerSpec {
-            inputs: if i == 0 { self.trunk_inputs() } else { hidden_dim },
-            outputs: hidden_dim,
-            gain: std::f64::consts::SQRT_2,
+        let (inputs, privileged) = (self.trunk_inputs(), self.privileged_size);
+        let width = |inputs: usize, layers: usize| if layers == 0 { inputs } else { hidden_dim };
+        let hidden = |inputs: usize, layers: usize| -> Vec<LayerSpec> {
+            let layer = |i| LayerSpec {
+                inputs: width(inputs, i),
+                outputs: hidden_dim,
+                gain: std::f64::consts::SQRT_2,
+            };
+            (0..layers).map(layer).collect()
         };
-        let head_inputs = if num_layers == 0 { self.trunk_inputs() } else { hidden_dim };
-        let head = |outputs, gain| LayerSpec { inputs: head_inputs, outputs, gain };
-        let hidden: Vec<LayerSpec> = (0..num_layers).map(hidden).collect();
-        let (actor, critic) = (head(self.num_actions, 0.01), head(1, 1.0));
+        let head = |inputs: usize, layers: usize, outputs: usize, gain: f64| -> Vec<LayerSpec> {
+            let head = LayerSpec { inputs: width(inputs, layers), outputs, gain };
+            [&hidden(inputs, layers)[..], &[head]].concat()
+        };
+        let actor = |inputs, layers| head(inputs, layers, self.num_actions, 0.01);
+        let critic = |inputs, layers| head(inputs + privileged, layers, 1, 1.0);
         if separate_trunks {
-            [vec![], [&hidden[..], &[actor]].concat(), [&hidden[..], &[critic]].concat()]
+            [vec![], actor(inputs, num_layers), critic(inputs, num_layers)]
         } else {
-            [hidden, vec![actor], vec![critic]]
+            let features = width(inputs, num_layers);
+            [hidden(inputs, num_layers), actor(features, 0), critic(features, usize::from(privileged > 0))]
+        }
+    }
+
+    /// What the trunks read in one step, and what is remembered of it.
+    #[track_caller]
+    fn read_view(
+        &self,
+        params: &ActorCriticParams,
+        carry: Leaves,
+        view: &View,
+        starts: Option<Bool>,
+    ) -> (Leaves, Input) {
+        let x = self.torso(params, view.obs);
+        match (self.settings.rnn, &params.rnn) {
+            (Some(rnn), Some(cell)) => {
+                let (carry, output) = rnn.step(cell, carry, self.read(&cell.input, x), starts);
+                (carry, Input::Computed(output))
+            }
+            _ => (carry, x),
         }
     }
 
     /// Logits and values from what the trunks read.
     #[track_caller]
-    fn heads(&self, params: &ActorCriticParams, x: Features) -> Outputs {
+    fn heads(&self, params: &ActorCriticParams, x: Input, privileged: Option<Float>) -> Outputs {
         match (&params.trunk[..], &params.actor[..], &params.critic[..]) {
             // Heads that read the same numbers are one layer.
             ([_, ..], [actor], [critic]) => {
@@ -127,41 +190,77 @@ impl ActorCritic {
                 let value = both.slice(1, actions..actions + 1).squeeze(1);
                 Outputs { logits: both.slice(1, 0..actions), value }
             }
-            (trunk, actor, critic) => {
+            (trunk, actor, critic) if self.privileged_size == 0 => {
                 let part = |head: &[Dense]| self.mlp(&[trunk, head].concat(), x);
                 Outputs { logits: part(actor), value: part(critic).squeeze(1) }
+            }
+            (trunk, actor, _) => {
+                let features = self.features(trunk, x);
+                let value = self.asymmetric_value(params, features, privileged);
+                Outputs { logits: self.mlp(actor, features), value }
             }
         }
     }
 
+    /// The values f32`[N]` from what the trunks read.
+    #[track_caller]
+    fn values(&self, params: &ActorCriticParams, x: Input, privileged: Option<Float>) -> Float {
+        if self.privileged_size == 0 {
+            return self.mlp(&[&params.trunk[..], &params.critic].concat(), x).squeeze(1);
+        }
+        self.asymmetric_value(params, self.features(&params.trunk, x), privileged)
+    }
+
+    /// What a trunk makes of its input, for several to read; the input if it has no layers.
+    #[track_caller]
+    fn features(&self, trunk: &[Dense], x: Input) -> Input {
+        if trunk.is_empty() { x } else { Input::Computed(self.settings.activation.apply(self.mlp(trunk, x))) }
+    }
+
+    /// The critic over features and privileged observations side by side.
+    #[track_caller]
+    fn asymmetric_value(
+        &self,
+        params: &ActorCriticParams,
+        features: Input,
+        privileged: Option<Float>,
+    ) -> Float {
+        let privileged =
+            privileged.expect("the value function reads privileged observations, and there are none");
+        let activation = self.settings.activation;
+        let (Dense { kernel, bias }, rest) = params.critic.split_first().expect("a critic has a layer");
+        let total = kernel.shape()[0];
+        let inputs = total - self.privileged_size;
+        let of_features = Dense { kernel: kernel.slice(0, 0..inputs), bias: *bias };
+        let y = self.read(&of_features, features) + privileged.matmul(kernel.slice(0, inputs..total));
+        let value = if rest.is_empty() { y } else { dense::mlp(rest, activation, activation.apply(y)) };
+        value.squeeze(1)
+    }
+
     /// Layers with the activation between them. The first one reads observations in its own way if they are packed or sparse.
     #[track_caller]
-    fn mlp(&self, layers: &[Dense], x: Features) -> Float {
+    fn mlp(&self, layers: &[Dense], x: Input) -> Float {
         let activation = self.settings.activation;
         let (first, rest) = layers.split_first().expect("a network has a layer");
         match x {
-            Features::Plain(x) if !self.is_sparse(self.settings.rnn.is_none()) => {
-                dense::mlp(layers, activation, x)
-            }
-            x => {
+            Input::Observed(Features::Plain(x)) if !self.sparse_obs => dense::mlp(layers, activation, x),
+            Input::Computed(x) => dense::mlp(layers, activation, x),
+            Input::Observed(_) => {
                 let y = self.read(first, x);
                 if rest.is_empty() { y } else { dense::mlp(rest, activation, activation.apply(y)) }
             }
         }
     }
 
-    /// Whether the layer after the convolutions skips zeros, if it is the `first` to read what comes out of them.
-    fn is_sparse(&self, first: bool) -> bool {
-        first && self.sparse_obs && self.image.is_none()
-    }
-
-    /// What the first layer makes of observations, or of what the convolutions made of them.
+    /// What a layer makes of its input.
     #[track_caller]
-    fn read(&self, layer: &Dense, x: Features) -> Float {
+    fn read(&self, layer: &Dense, x: Input) -> Float {
         let product = match x {
-            Features::Packed { numbers, flags } => self.packing().matmul(numbers, flags, layer.kernel),
-            Features::Plain(x) if self.is_sparse(true) => x.sparse_matmul(layer.kernel),
-            Features::Plain(x) => x.matmul(layer.kernel),
+            Input::Observed(Features::Packed { numbers, flags }) => {
+                self.packing().matmul(numbers, flags, layer.kernel)
+            }
+            Input::Observed(Features::Plain(x)) if self.sparse_obs => x.sparse_matmul(layer.kernel),
+            Input::Observed(Features::Plain(x)) | Input::Computed(x) => x.matmul(layer.kernel),
         };
         product + layer.bias.broadcast(0, product.shape()[0])
     }
@@ -207,26 +306,32 @@ impl Network for ActorCritic {
         view: &View,
         starts: Option<Bool>,
     ) -> (Leaves, Outputs) {
-        let x = self.torso(params, view.obs);
-        match (self.settings.rnn, &params.rnn) {
-            (Some(rnn), Some(cell)) => {
-                let (carry, output) = rnn.step(cell, carry, self.read(&cell.input, x), starts);
-                (carry, self.heads(params, Features::Plain(output)))
-            }
-            _ => (carry, self.heads(params, x)),
+        let (carry, x) = self.read_view(params, carry, view, starts);
+        (carry, self.heads(params, x, view.privileged))
+    }
+
+    /// The values are there if the view has what the critic reads.
+    #[track_caller]
+    fn act(&self, params: &ActorCriticParams, carry: Leaves, view: &View) -> (Leaves, Float, Option<Float>) {
+        let (carry, x) = self.read_view(params, carry, view, None);
+        if view.privileged.map_or(0, |privileged| privileged.shape()[1]) == self.privileged_size {
+            let Outputs { logits, value } = self.heads(params, x, view.privileged);
+            return (carry, logits, Some(value));
         }
+        (carry, self.mlp(&[&params.trunk[..], &params.actor].concat(), x), None)
     }
 
     #[track_caller]
     fn value(&self, params: &ActorCriticParams, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
-        let x = self.torso(params, view.obs);
-        let x = match (self.settings.rnn, &params.rnn) {
-            (Some(rnn), Some(cell)) => {
-                Features::Plain(rnn.step(cell, carry, self.read(&cell.input, x), starts).1)
-            }
-            _ => x,
-        };
-        self.mlp(&[&params.trunk[..], &params.critic].concat(), x).squeeze(1)
+        self.values(params, self.read_view(params, carry, view, starts).1, view.privileged)
+    }
+
+    fn metadata(&self) -> Vec<(String, String)> {
+        let mut entries = self.settings.metadata();
+        if self.privileged_size > 0 {
+            entries.push((PRIVILEGED_SIZE.to_owned(), self.privileged_size.to_string()));
+        }
+        entries
     }
 
     fn activations(&self, params: &ActorCriticParams) -> usize {
@@ -239,24 +344,23 @@ impl Network for ActorCritic {
     #[track_caller]
     fn unroll(&self, params: &ActorCriticParams, carry: Leaves, views: View, starts: Bool) -> Outputs {
         let rows = self.torso(params, merge_first_axes(views.obs));
+        let privileged = views.privileged.map(merge_first_axes);
         let (Some(rnn), Some(cell)) = (self.settings.rnn, &params.rnn) else {
-            return self.heads(params, rows);
+            return self.heads(params, rows, privileged);
         };
         let read = split_first_axis(self.read(&cell.input, rows), starts.shape()[0]);
         let (_, outputs) =
             scan(carry, (read, starts), |carry, (read, starts)| rnn.step(cell, carry, read, Some(starts)));
-        self.heads(params, Features::Plain(merge_first_axes(outputs)))
+        self.heads(params, Input::Computed(merge_first_axes(outputs)), privileged)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::array::{ArrayType, DType};
+    use crate::array::{ArrayType, DType, HostArray};
     use crate::interpret::interpret;
-    use crate::lang::{arange, leaf_paths, leaf_types, structure_of, trace};
+    use crate::lang::{arange, concatenate, leaf_paths, leaf_types, structure_of, trace};
     use crate::nn::{Activation, Channels, Init, Rnn, check_params};
 
     fn network(separate_trunks: bool, num_layers: usize, rnn: Option<Rnn>) -> ActorCritic {
@@ -274,7 +378,15 @@ mod tests {
             rnn,
             rnn_dim,
         };
-        ActorCritic { settings, obs_size: 4, num_actions: 3, sparse_obs: false, packing: None, image: None }
+        ActorCritic {
+            settings,
+            obs_size: 4,
+            num_actions: 3,
+            sparse_obs: false,
+            packing: None,
+            image: None,
+            privileged_size: 0,
+        }
     }
 
     /// Names and types of the parameters that training would save.
@@ -341,6 +453,44 @@ mod tests {
         for (at_once, by_steps) in [(0, 2), (1, 3)] {
             let pairs = outputs[at_once].to_f64().into_iter().zip(outputs[by_steps].to_f64());
             assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6));
+        }
+    }
+
+    /// Plain, sparse and packed observations, with a shared trunk, trunks apart and no hidden layers.
+    #[test]
+    fn observations_are_read_alike_in_every_form() {
+        let plain = EnvSpec { privileged_shape: Some(vec![2]), ..EnvSpec::new("plain", [6], 3) };
+        let sparse = EnvSpec { sparse_obs: true, ..plain.clone() };
+        let packed = EnvSpec { flags: std::iter::once(2..6).collect(), ..plain.clone() };
+        for (separate_trunks, num_layers) in [(false, 1), (true, 2), (false, 0), (true, 0)] {
+            let settings = network(separate_trunks, num_layers, None).settings;
+            let outputs = |spec: &EnvSpec| {
+                let traced = trace(&(), |()| {
+                    let network = ActorCritic::new(settings.clone(), spec).unwrap();
+                    let params = network.init(Key::new(1));
+                    let numbers = (arange(2 * 5).as_f32() * 0.7).sin().reshape([2, 5]);
+                    let flags = (arange(4 * 5) % 3).eq(1).as_f32().reshape([4, 5]);
+                    let columns = concatenate(0, [numbers, flags]);
+                    let obs = match &network.packing {
+                        Some(packing) => packing.pack(columns),
+                        None => Features::Plain(columns.transpose([1, 0])),
+                    };
+                    let privileged = Some((arange(10).as_f32() * 0.9).cos().reshape([5, 2]));
+                    let view = View { obs, mask: None, privileged, to_move: None };
+                    let value = network.value(&params, Leaves::default(), &view, None);
+                    (network.apply(&params, Leaves::default(), &view, None).1, value)
+                });
+                interpret(&traced.graph, &[]).iter().flat_map(HostArray::to_f64).collect::<Vec<_>>()
+            };
+            let expected = outputs(&plain);
+            assert_eq!(expected[15..20], expected[20..], "the values are those of the step");
+            for other in [&sparse, &packed] {
+                let pairs = expected.iter().zip(outputs(other));
+                assert!(
+                    pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-5),
+                    "{separate_trunks} {num_layers}"
+                );
+            }
         }
     }
 }

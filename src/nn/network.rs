@@ -31,9 +31,21 @@ pub trait Network {
         starts: Option<Bool>,
     ) -> (Leaves, Outputs);
 
+    /// One step outside of training, in the middle of an episode: what is remembered, the logits f32`[N, A]`, and the values
+    /// f32`[N]` where they can be had. A network whose value function reads privileged observations acts without them.
+    fn act(&self, params: &Self::Params, carry: Leaves, view: &View) -> (Leaves, Float, Option<Float>) {
+        let (carry, Outputs { logits, value }) = self.apply(params, carry, view, None);
+        (carry, logits, Some(value))
+    }
+
     /// The values f32`[N]` alone, of a view that needs no masks.
     fn value(&self, params: &Self::Params, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
         self.apply(params, carry, view, starts).1.value
+    }
+
+    /// What a reader of a parameter file needs to know to build the network again, by name.
+    fn metadata(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// Floats of activations that a row takes on its way, about: by that, rows are put together so that they fit a cache. For

@@ -91,7 +91,8 @@ fn choice<T: ValueEnum>(metadata: &BTreeMap<String, String>, key: &str) -> Resul
     Ok(Some(known.map_err(|_| anyhow!("its network's {key} is {name}, which lockstep does not know"))?))
 }
 
-fn entry<T: FromStr<Err: Display>>(metadata: &BTreeMap<String, String>, key: &str) -> Result<T> {
+/// What an entry of the metadata says.
+pub fn entry<T: FromStr<Err: Display>>(metadata: &BTreeMap<String, String>, key: &str) -> Result<T> {
     let value = metadata.get(key).with_context(|| format!("it does not say its network's {key}"))?;
     value.parse().map_err(|error| anyhow!("its network's {key} is {value}: {error}"))
 }

@@ -90,6 +90,30 @@ impl Env for HiddenCoin {
     }
 }
 
+/// An environment without its privileged observations.
+pub struct Blind<E>(pub E);
+
+impl<E: Env> Env for Blind<E> {
+    type State = E::State;
+    type Params = E::Params;
+
+    fn spec(&self) -> EnvSpec {
+        EnvSpec { privileged_shape: None, ..self.0.spec() }
+    }
+    fn default_params(&self) -> E::Params {
+        self.0.default_params()
+    }
+    fn reset(&self, params: &E::Params, key: Key) -> E::State {
+        self.0.reset(params, key)
+    }
+    fn step(&self, params: &E::Params, key: Key, state: E::State, action: Int) -> Step<E::State> {
+        self.0.step(params, key, state, action)
+    }
+    fn observe(&self, params: &E::Params, state: &E::State) -> Observation {
+        self.0.observe(params, state).actor.into()
+    }
+}
+
 /// Matching pennies: player 0 lays a penny, then player 1, who has not seen it. Equal sides pay 1 to player 0 and cost player 1
 /// as much; else the other way round. In equilibrium both choose by the toss of a fair coin.
 pub struct MatchingPennies;

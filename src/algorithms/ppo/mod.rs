@@ -153,9 +153,11 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
         let Transition { view, log_prob, .. } = transitions;
         let most = self.max_entropy(view.mask, reward.size());
         let metrics = self.record(inputs, lr, mean_losses, most, grad_norm.mean_all(), &totals);
-        let obs = view.obs.numbers();
+        let mut seen = vec![("obs", view.obs.numbers())];
+        seen.extend(view.privileged.map(|privileged| ("privileged", privileged)));
+        seen.extend([("value", value), ("log_prob", log_prob), ("reward", reward)]);
         let trace = UpdateTrace::new()
-            .rollout(&[("obs", obs), ("value", value), ("log_prob", log_prob), ("reward", reward)])
+            .rollout(&seen)
             .end(&[("last_value", last_value)])
             .rollout(&[("advantage", advantage)])
             .rollout(&[("target", target)])
@@ -181,7 +183,7 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
     }
 
     fn metadata(&self) -> Vec<(String, String)> {
-        self.settings.network().metadata()
+        self.network.metadata()
     }
 }
 
