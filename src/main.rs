@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use lockstep::{App, envs};
+use lockstep::{App, algorithms, envs};
 
 fn main() -> ExitCode {
-    App::new("lockstep").envs(envs::builtin()).main()
+    App::new("lockstep").envs(envs::builtin()).algorithms(algorithms::builtin()).main()
 }

@@ -2,9 +2,9 @@
 //! many: agents with seeds of their own, trained in one program.
 
 use lockstep::algorithms::learner::{Group as Agents, Start};
-use lockstep::algorithms::ppo::Ppo;
+use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::algorithms::{Group, metrics};
-use lockstep::config::ppo_defaults;
+use lockstep::config::Catalog;
 use lockstep::envs::registry;
 
 use crate::common::plain_client;
@@ -15,7 +15,9 @@ const AGENTS: usize = 16;
 /// The mean returns of the episodes that ended in the last tenth of each agent's run, from the worst to the best.
 fn final_returns(first_seed: u64) -> Vec<f64> {
     let entry = registry::find("cartpole").unwrap();
-    let settings = ppo_defaults(entry.defaults).unwrap();
+    let catalog = Catalog::builtin();
+    let settings = catalog.defaults(&entry, &catalog.algorithm("ppo").unwrap()).unwrap();
+    let settings: Settings = settings.try_into().unwrap();
     let updates = TIMESTEPS / settings.batch_size();
     let start =
         Start { seed: first_seed, total_updates: updates as u64, max_updates: updates, num_devices: 2 };

@@ -4,6 +4,19 @@ use std::fmt;
 
 use serde::de::{Deserializer, Error, Visitor};
 
+/// `3,276,800`
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// The number that a text says.
 ///
 /// # Errors

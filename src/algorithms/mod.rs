@@ -28,6 +28,7 @@ use self::evaluation::{Episode, Plan};
 use self::learner::{NonFinite, Timing};
 pub use self::metrics::Metric;
 use self::policy::Choice;
+pub use self::registry::{Entry, Recipe, Registry, builtin};
 
 /// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.
 pub type NamedArrays = Vec<(String, HostArray)>;

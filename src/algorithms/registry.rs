@@ -1,12 +1,15 @@
-//! The table of algorithms: a new one is a module, a [`Recipe`] and one line here.
+//! Algorithms by name: a new one is a module, a [`Recipe`] and one entry.
 //!
 //! A recipe says with types what the command line needs: the settings with their flags, and how an algorithm is made of them. An
-//! [`Entry`] is the same without types, so that nothing else has to know an algorithm by name: settings are a table there.
+//! [`Entry`] is the same without types, so that nothing else has to know an algorithm by name: settings are a table there. A
+//! program is an [`App`](crate::App) with a [`Registry`] of its own: the entries of [`builtin`], those of the crate that makes
+//! the program, or both.
 
+use std::fmt;
 use std::rc::Rc;
 
 use anyhow::{Result, anyhow, ensure};
-use clap::{Args, Command};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Table;
@@ -16,15 +19,15 @@ use crate::runtime::{Client, DeviceKind};
 
 use super::learner::{self, Algorithm, One, Start};
 use super::policy::{Choice, Metadata, Policy};
-use super::{Group, Learner, NamedArrays, ppo};
+use super::{Group, Learner, Metric, NamedArrays, ppo};
 
 /// How an algorithm is made from its settings.
 pub trait Recipe {
-    /// One field for each setting, with its flag.
+    /// One field for each setting, with its flag. Other algorithms may have settings of the same names, the run has not.
     type Settings: Args + Serialize + DeserializeOwned + Default;
     type Algorithm: Algorithm + 'static;
 
-    /// As in `--algorithm`, and in the metadata of parameter files.
+    /// As in `--algo`, and in the metadata of parameter files.
     const NAME: &'static str;
     /// One line.
     const SUMMARY: &'static str;
@@ -32,6 +35,11 @@ pub trait Recipe {
     const FIXED: &'static [&'static str];
     /// Settings that are inputs of the programs, in which the agents of a group may differ.
     const TRACED: &'static [&'static str];
+    /// Settings of which a choice is kept: where somebody gives one of them, nothing is scaled.
+    const UNSCALED: &'static [&'static str] = &[];
+
+    /// Environments that step in lockstep.
+    fn num_envs(settings: &Self::Settings) -> usize;
 
     /// Checks each setting by itself.
     ///
@@ -48,6 +56,14 @@ pub trait Recipe {
         Ok(())
     }
 
+    /// Checks that so many devices can share the environments.
+    ///
+    /// # Errors
+    /// One line with the numbers and what would fit.
+    fn check_devices(settings: &Self::Settings, num_devices: usize) -> Result<()> {
+        divides("num_envs", Self::num_envs(settings), num_devices)
+    }
+
     /// The settings with what follows from the size of a batch; as they are by default.
     fn scale(settings: &Self::Settings) -> Self::Settings {
         copy(settings)
@@ -59,9 +75,30 @@ pub trait Recipe {
         copy(settings)
     }
 
+    /// Sizes that follow from the settings, in words: `batch 32,768`; nothing by default.
+    fn sizes(settings: &Self::Settings) -> String {
+        let _ = settings;
+        String::new()
+    }
+
+    /// Whether what an update does depends on the length of the whole run, as it does with an annealed learning rate.
+    fn depends_on_length(settings: &Self::Settings) -> bool {
+        let _ = settings;
+        false
+    }
+
     /// # Errors
     /// One line: the algorithm cannot be had on that environment.
     fn make(settings: Self::Settings, env: Rc<dyn AnyEnv>) -> Result<Self::Algorithm>;
+
+    /// All metrics that runs in an environment may have, for those who only want to know which there are; those of the default
+    /// settings by default.
+    ///
+    /// # Errors
+    /// As [`Recipe::make`].
+    fn metrics(env: Rc<dyn AnyEnv>) -> Result<Vec<Metric>> {
+        learner::metrics(&Self::make(Self::Settings::default(), env)?)
+    }
 
     /// The policy in a file of parameters that the algorithm saved: that of an actor-critic by default.
     ///
@@ -70,6 +107,19 @@ pub trait Recipe {
     fn policy(params: NamedArrays, metadata: &Metadata, choice: Choice, spec: &EnvSpec) -> Result<Policy> {
         Policy::of_network(params, metadata, choice, spec)
     }
+}
+
+/// Checks that `devices` share evenly what the setting `name` counts.
+///
+/// # Errors
+/// One line that says what would fit.
+pub fn divides(name: &str, count: usize, devices: usize) -> Result<()> {
+    ensure!(
+        count.is_multiple_of(devices),
+        "{name} = {count} cannot be split evenly over devices = {devices}; use {name} = {}",
+        count.next_multiple_of(devices)
+    );
+    Ok(())
 }
 
 /// The same settings once more.
@@ -85,6 +135,7 @@ pub type Build<Settings, Learners> = fn(&Client, &Settings, Rc<dyn AnyEnv>, &Sta
 pub type Modules = [(&'static str, String); 2];
 
 /// An algorithm by name. Settings are tables with a key for each.
+#[derive(Clone, Copy)]
 pub struct Entry {
     pub name: &'static str,
     pub summary: &'static str,
@@ -92,15 +143,33 @@ pub struct Entry {
     pub fixed: &'static [&'static str],
     /// See [`Recipe::TRACED`].
     pub traced: &'static [&'static str],
+    /// See [`Recipe::UNSCALED`].
+    pub unscaled: &'static [&'static str],
     /// Adds the flags of the settings to a command.
     pub flags: fn(Command) -> Command,
-    pub defaults: fn() -> Result<Table>,
+    /// The settings that the flags of such a command say, each checked by itself.
+    pub parse: fn(&ArgMatches) -> Result<Table>,
+    /// The table with every setting and each of its type, from one that has more or fewer keys; what is missing has its default.
+    /// A value of another type is a [`toml::de::Error`].
+    pub complete: fn(&Table) -> Result<Table>,
+    /// See [`Recipe::num_envs`].
+    pub num_envs: fn(&Table) -> Result<usize>,
     /// Checks that the table holds settings, each by itself.
     pub check: fn(&Table) -> Result<()>,
     /// See [`Recipe::check_sizes`].
     pub check_sizes: fn(&Table) -> Result<()>,
+    /// See [`Recipe::check_devices`].
+    pub check_devices: fn(&Table, usize) -> Result<()>,
+    /// Checks that the algorithm can be had on an environment.
+    pub check_env: fn(&Table, Rc<dyn AnyEnv>) -> Result<()>,
     pub scale: fn(&Table) -> Result<Table>,
     pub tune: fn(&Table, DeviceKind, usize) -> Result<Table>,
+    /// See [`Recipe::sizes`].
+    pub sizes: fn(&Table) -> Result<String>,
+    /// See [`Recipe::depends_on_length`].
+    pub depends_on_length: fn(&Table) -> Result<bool>,
+    /// See [`Recipe::metrics`].
+    pub metrics: fn(Rc<dyn AnyEnv>) -> Result<Vec<Metric>>,
     /// Environment steps of an update.
     pub timesteps_per_update: fn(&Table, Rc<dyn AnyEnv>) -> Result<u64>,
     /// A learner with the first state.
@@ -121,14 +190,29 @@ impl Entry {
             summary: R::SUMMARY,
             fixed: R::FIXED,
             traced: R::TRACED,
+            unscaled: R::UNSCALED,
             flags: R::Settings::augment_args,
-            defaults: || Ok(Table::try_from(R::Settings::default())?),
+            parse: |matches| {
+                let settings = R::Settings::from_arg_matches(matches)?;
+                R::check(&settings)?; // first, for what is out of range may not fit into a table
+                table_of(&settings)
+            },
+            complete: |table| {
+                let mut whole = table_of(&R::Settings::default())?;
+                let known = names(R::Settings::augment_args(Command::new(R::NAME)));
+                whole.extend(table.clone().into_iter().filter(|(key, _)| known.contains(key)));
+                table_of(&whole.try_into::<R::Settings>()?)
+            },
+            num_envs: |table| Ok(R::num_envs(&typed::<R>(table)?)),
             check: |table| R::check(&typed::<R>(table)?),
             check_sizes: |table| R::check_sizes(&typed::<R>(table)?),
-            scale: |table| Ok(Table::try_from(R::scale(&typed::<R>(table)?))?),
-            tune: |table, device, num_devices| {
-                Ok(Table::try_from(R::tune(&typed::<R>(table)?, device, num_devices))?)
-            },
+            check_devices: |table, num_devices| R::check_devices(&typed::<R>(table)?, num_devices),
+            check_env: |table, env| R::make(typed::<R>(table)?, env).map(drop),
+            scale: |table| table_of(&R::scale(&typed::<R>(table)?)),
+            tune: |table, device, num_devices| table_of(&R::tune(&typed::<R>(table)?, device, num_devices)),
+            sizes: |table| Ok(R::sizes(&typed::<R>(table)?)),
+            depends_on_length: |table| Ok(R::depends_on_length(&typed::<R>(table)?)),
+            metrics: R::metrics,
             timesteps_per_update: |table, env| Ok(R::make(typed::<R>(table)?, env)?.timesteps_per_update()),
             build: |client, table, env, start| {
                 Ok(Box::new(One::new(client, R::make(typed::<R>(table)?, env)?, start)?))
@@ -147,9 +231,40 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The names of its settings.
+    pub fn settings(&self) -> Vec<String> {
+        names((self.flags)(Command::new(self.name)))
+    }
+}
+
+/// Entries are told apart by their names.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
+
+/// The names of the flags of a command.
+fn names(command: Command) -> Vec<String> {
+    command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+}
+
+fn table_of(settings: &impl Serialize) -> Result<Table> {
+    Table::try_from(settings).map_err(|error| anyhow!("a setting cannot be stored: {error}"))
+}
+
 fn typed<R: Recipe>(table: &Table) -> Result<R::Settings> {
     let settings = table.clone().try_into();
-    settings.map_err(|error: toml::de::Error| anyhow!("these are no settings of {}: {error}", R::NAME))
+    settings.map_err(|error: toml::de::Error| {
+        anyhow!("these are no settings of {}: {}", R::NAME, error.message())
+    })
 }
 
 /// Checks that agents of a group differ in nothing that their program is compiled from.
@@ -164,25 +279,79 @@ fn check_group(traced: &[&str], tables: &[Table]) -> Result<()> {
     Ok(())
 }
 
-pub const ALGORITHMS: &[Entry] = &[Entry::of::<ppo::Recipe>()];
+/// The algorithms that come with lockstep.
+pub const fn builtin() -> [Entry; 1] {
+    [Entry::of::<ppo::Recipe>()]
+}
 
-/// The entry of that name, or the nearest known name.
-///
-/// # Errors
-/// There is none.
-pub fn find(name: &str) -> Result<&'static Entry, UnknownAlgorithm> {
-    ALGORITHMS.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let distance = |entry: &&Entry| strsim::damerau_levenshtein(entry.name, name);
-        let nearest = ALGORITHMS.iter().min_by_key(distance).expect("the table is not empty").name;
-        UnknownAlgorithm { name: name.to_owned(), nearest }
-    })
+/// The algorithms of a program. The first one is the default.
+#[derive(Clone, Default)]
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+impl Registry {
+    /// Adds an algorithm.
+    ///
+    /// # Panics
+    /// There is one of that name already; it says of a setting that it is fixed, traced or unscaled, but has none of that name; a
+    /// setting and its flag have different names.
+    #[track_caller]
+    pub fn add(&mut self, entry: Entry) {
+        let name = entry.name;
+        assert!(self.entries.iter().all(|other| other.name != name), "two algorithms are called `{name}`");
+        let known = entry.settings();
+        for key in [entry.fixed, entry.traced, entry.unscaled].concat() {
+            assert!(
+                known.iter().any(|setting| setting == key),
+                "the algorithm `{name}` has no setting {key}"
+            );
+        }
+        let defaults = (entry.complete)(&Table::new()).unwrap_or_else(|error| panic!("{error}"));
+        for key in defaults.keys() {
+            assert!(
+                known.contains(key),
+                "the setting {key} of the algorithm `{name}` has no flag of its name"
+            );
+        }
+        self.entries.push(entry);
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry of that name, or the nearest known name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, name: &str) -> Result<Entry, UnknownAlgorithm> {
+        self.entries.iter().find(|entry| entry.name == name).copied().ok_or_else(|| {
+            let distance = |entry: &&Entry| strsim::damerau_levenshtein(entry.name, name);
+            let nearest = self.entries.iter().min_by_key(distance).map(|entry| entry.name);
+            UnknownAlgorithm { name: name.to_owned(), nearest }
+        })
+    }
+}
+
+impl FromIterator<Entry> for Registry {
+    #[track_caller]
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Registry {
+        let mut registry = Registry::default();
+        entries.into_iter().for_each(|entry| registry.add(entry));
+        registry
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("unknown algorithm `{name}`; did you mean `{nearest}`?")]
+#[error("unknown algorithm `{name}`{}", hint(*nearest))]
 pub struct UnknownAlgorithm {
     pub name: String,
-    pub nearest: &'static str,
+    pub nearest: Option<&'static str>,
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
 #[cfg(test)]
@@ -190,18 +359,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_of_fixed_and_traced_settings_are_those_of_settings() {
-        for entry in ALGORITHMS {
-            let flags = (entry.flags)(Command::new("settings"));
-            let known: Vec<&str> = flags.get_arguments().map(|arg| arg.get_id().as_str()).collect();
-            for key in entry.fixed.iter().chain(entry.traced) {
-                assert!(known.contains(key), "{}: there is no setting {key}", entry.name);
-            }
+    fn every_algorithm_keeps_what_its_entry_says() {
+        for entry in Registry::from_iter(builtin()).entries() {
             assert!(entry.fixed.iter().all(|key| !entry.traced.contains(key)), "{}", entry.name);
-            let defaults = (entry.defaults)().unwrap();
-            (entry.check)(&defaults).unwrap();
-            assert!(defaults.keys().all(|key| known.contains(&key.as_str())), "{}", entry.name);
+            (entry.check)(&(entry.complete)(&Table::new()).unwrap()).unwrap();
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "two algorithms are called `ppo`")]
+    fn names_are_unique() {
+        let _ = Registry::from_iter([builtin()[0], builtin()[0]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the algorithm `ppo` has no setting depth")]
+    fn fixed_settings_are_settings() {
+        Registry::default().add(Entry { fixed: &["depth"], ..builtin()[0] });
     }
 
     #[test]
@@ -215,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_gives_the_nearest() {
-        let message = find("pppo").err().unwrap().to_string();
+        let message = Registry::from_iter(builtin()).find("pppo").err().unwrap().to_string();
         assert_eq!(message, "unknown algorithm `pppo`; did you mean `ppo`?");
     }
 }

@@ -1,32 +1,30 @@
-//! A program: the whole command line over the environments that a crate chooses.
+//! A program: the whole command line over the environments and algorithms that a crate chooses.
 //!
 //! ```no_run
-//! use lockstep::{App, envs};
+//! use lockstep::{App, algorithms, envs};
 //!
 //! fn main() -> std::process::ExitCode {
-//!     App::new("mygame").envs(envs::builtin()).main()
+//!     App::new("mygame").envs(envs::builtin()).algorithms(algorithms::builtin()).main()
 //! }
 //! ```
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use crate::config::{Catalog, run_settings};
+use crate::{algorithms, envs};
 
-use crate::algorithms::ppo;
-use crate::config::{UsageError, ppo_defaults};
-use crate::envs::registry::{Entry, Registry};
-
-/// What a program is made of. The first environment is the default of all commands.
+/// What a program is made of. The first environment is the default of all commands, the first algorithm that of the environments
+/// that name none.
 pub struct App {
     name: &'static str,
-    envs: Registry,
+    catalog: Catalog,
 }
 
 impl App {
     /// A program of that name without environments. The name is that of the executable: messages tell users to run it.
     pub fn new(name: &'static str) -> App {
-        App { name, envs: Registry::default() }
+        App { name, catalog: Catalog::default() }
     }
 
     /// Adds an environment.
@@ -35,8 +33,8 @@ impl App {
     /// There is one of that name already, or the name is not what its spec says.
     #[must_use]
     #[track_caller]
-    pub fn env(mut self, entry: Entry) -> App {
-        self.envs.add(entry);
+    pub fn env(mut self, entry: envs::Entry) -> App {
+        self.catalog.envs.add(entry);
         self
     }
 
@@ -46,8 +44,34 @@ impl App {
     /// As [`App::env`].
     #[must_use]
     #[track_caller]
-    pub fn envs(self, entries: impl IntoIterator<Item = Entry>) -> App {
+    pub fn envs(self, entries: impl IntoIterator<Item = envs::Entry>) -> App {
         entries.into_iter().fold(self, App::env)
+    }
+
+    /// Adds an algorithm. A program to which none is added has those of [`algorithms::builtin`].
+    ///
+    /// # Panics
+    /// There is one of that name already; a setting of it is called like one of the run; or as
+    /// [`algorithms::Registry::add`] says.
+    #[must_use]
+    #[track_caller]
+    pub fn algorithm(mut self, entry: algorithms::Entry) -> App {
+        let run = run_settings();
+        if let Some(taken) = entry.settings().iter().find(|name| run.contains(name)) {
+            panic!("the algorithm `{}` calls a setting {taken}, which is one of every run", entry.name);
+        }
+        self.catalog.algorithms.add(entry);
+        self
+    }
+
+    /// Adds algorithms.
+    ///
+    /// # Panics
+    /// As [`App::algorithm`].
+    #[must_use]
+    #[track_caller]
+    pub fn algorithms(self, entries: impl IntoIterator<Item = algorithms::Entry>) -> App {
+        entries.into_iter().fold(self, App::algorithm)
     }
 
     /// The whole program: does what the command line says and gives the exit status.
@@ -63,8 +87,10 @@ impl App {
     /// # Panics
     /// There is no environment.
     pub fn main_with(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-        assert!(!self.envs.entries().is_empty(), "the program {} has no environment", self.name);
-        super::main(&self, args)
+        let has_algorithm = !self.catalog.algorithms.entries().is_empty();
+        let app = if has_algorithm { self } else { self.algorithms(algorithms::builtin()) };
+        assert!(!app.entries().is_empty(), "the program {} has no environment", app.name);
+        super::main(&app, args)
     }
 
     /// The name of the program.
@@ -72,25 +98,12 @@ impl App {
         self.name
     }
 
-    pub(crate) fn entries(&self) -> &[Entry] {
-        self.envs.entries()
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
-    /// The environment that is meant when none is named.
-    pub(crate) fn default_env(&self) -> &'static str {
-        self.envs.entries()[0].name
-    }
-
-    /// The environment of that name.
-    ///
-    /// # Errors
-    /// A [`UsageError`] with the nearest known name.
-    pub(crate) fn find_env(&self, name: &str) -> Result<Entry> {
-        self.envs.find(name).map_err(|error| UsageError(error.to_string()).into())
-    }
-
-    /// The default settings for the environment of that name.
-    pub(crate) fn env_defaults(&self, name: &str) -> Result<ppo::Settings> {
-        ppo_defaults(self.find_env(name)?.defaults)
+    /// The environments.
+    pub(crate) fn entries(&self) -> &[envs::Entry] {
+        self.catalog.envs.entries()
     }
 }

@@ -12,16 +12,16 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde::Serialize;
 use toml::Table;
 
+use crate::algorithms::Entry;
 use crate::algorithms::learner::Start;
-use crate::algorithms::registry as algorithms;
-use crate::config::{UsageError, check_devices};
+use crate::config::{check_devices, usage};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
 use crate::trainer::Stage;
 
 use super::App;
 use super::learner::MAX_UPDATES;
-use super::workload::Workload;
+use super::workload::{Training, Workload};
 
 /// What to compile, and for what.
 #[derive(Debug, Args)]
@@ -53,34 +53,26 @@ pub fn command(env: &'static str) -> Command {
 /// Compiles and prints what memory the programs take on each device.
 ///
 /// # Errors
-/// One line; a [`UsageError`] if the sizes make no sense.
+/// One line; a [`UsageError`](crate::config::UsageError) if the sizes make no sense.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let compile = Compile::from_arg_matches(matches)?;
     let Workload { env, precision, deterministic, .. } = &compile.workload;
-    let settings = compile.workload.settings(app)?;
-    settings
-        .check()
-        .and_then(|()| settings.check_minibatches())
-        .and_then(|()| {
-            ensure!(compile.devices > 0, "devices is 0; it must be at least 1");
-            check_devices(&settings, 1, compile.devices)
-        })
-        .map_err(|error| UsageError(error.to_string()))?;
-    let kind = Topology::kind_of(&compile.topology).map_err(|error| UsageError(error.to_string()))?;
+    let Training { env: entry, algorithm, settings, num_envs, num_steps } =
+        compile.workload.training(app, &[])?;
+    compile.check(&algorithm, &settings).map_err(usage)?;
+    let kind = Topology::kind_of(&compile.topology).map_err(|error| usage(error.into()))?;
     let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
     let start = Start { seed: 0, total_updates: 1, max_updates: MAX_UPDATES, num_devices: compile.devices };
     let stage = Stage::begin(&format!("tracing the training in {env}"), None);
-    let modules = algorithms::find("ppo")?.modules;
-    let modules =
-        modules(&Table::try_from(&settings)?, Rc::from((app.find_env(env)?.make)()), &start, plugin.kind)?;
+    let modules = (algorithm.modules)(&settings, Rc::from((entry.make)()), &start, plugin.kind)?;
     let options = CompileOptions { num_replicas: compile.devices, ..Default::default() };
     let mut report = Report {
         device_kind: topology.device_kind()?,
         topology: compile.topology,
         env: env.clone(),
-        num_envs: settings.num_envs,
-        num_steps: settings.num_steps,
+        num_envs,
+        num_steps,
         devices: compile.devices,
         precision: *precision,
         deterministic: *deterministic,
@@ -105,6 +97,13 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     match compile.json {
         true => super::print_line(serde_json::to_string(&report)?),
         false => super::print_line(format_args!("{} takes them ({})", report.topology, report.device_kind)),
+    }
+}
+
+impl Compile {
+    fn check(&self, algorithm: &Entry, settings: &Table) -> Result<()> {
+        ensure!(self.devices > 0, "devices is 0; it must be at least 1");
+        check_devices(algorithm, settings, 1, self.devices)
     }
 }
 

@@ -5,7 +5,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 use toml::Table;
 
-use crate::algorithms::ppo;
+use crate::algorithms;
 use crate::array::HostArray;
 use crate::envs::description::Group;
 use crate::envs::{Description, Entry, EnvSpec, default_params};
@@ -36,8 +36,8 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     match (name, json) {
         (None, false) => print(&table(app)),
         (None, true) => print_line(Value::from_iter(app.entries().iter().map(row))),
-        (Some(name), false) => print(&Facts::of(app, app.find_env(&name)?)?.to_text()),
-        (Some(name), true) => print_line(Facts::of(app, app.find_env(&name)?)?.to_json()),
+        (Some(name), false) => print(&Facts::of(app, app.catalog().env(&name)?)?.to_text()),
+        (Some(name), true) => print_line(Facts::of(app, app.catalog().env(&name)?)?.to_json()),
     }
 }
 
@@ -70,7 +70,8 @@ struct Facts {
     spec: EnvSpec,
     description: Description,
     params: Vec<(String, HostArray)>,
-    /// The settings of training, and the general defaults.
+    /// What learns it if nothing else is asked for, with its settings in this environment and in general.
+    algorithm: algorithms::Entry,
     settings: Table,
     general: Table,
 }
@@ -78,13 +79,15 @@ struct Facts {
 impl Facts {
     fn of(app: &App, entry: Entry) -> Result<Facts> {
         let env = (entry.make)();
+        let algorithm = app.catalog().algorithm_of(&entry);
         Ok(Facts {
             entry,
             spec: env.spec(),
             description: entry.description(),
             params: default_params(&*env),
-            settings: Table::try_from(app.env_defaults(entry.name)?)?,
-            general: Table::try_from(ppo::Settings::default())?,
+            settings: app.catalog().defaults(&entry, &algorithm)?,
+            general: (algorithm.complete)(&Table::new())?,
+            algorithm,
         })
     }
 
@@ -96,6 +99,7 @@ impl Facts {
         object["rewards"] = json!(self.description.rewards);
         object["metrics"] = self.spec.metrics.iter().map(|metric| metric.name.as_str()).collect();
         object["params"] = params.collect();
+        object["algo"] = json!(self.algorithm.name);
         object["settings"] = json!(self.settings);
         object
     }
@@ -126,7 +130,7 @@ impl Facts {
         for (name, value) in &self.params {
             text += &format!("  {name:<28}{}\n", number(value));
         }
-        text += "\nSettings of training\n";
+        text += &format!("\nSettings of training with {}: {}\n", self.algorithm.name, self.algorithm.summary);
         for (name, value) in &self.settings {
             let general = match self.general.get(name) {
                 Some(general) if general != value => format!("  (elsewhere {general})"),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use crate::algorithms::learner::{Start, Timing};
-use crate::algorithms::{Group, Learner, ppo, registry as algorithms};
+use crate::algorithms::{self, Group, Learner};
 use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 use crate::trainer::{Stage, status};
@@ -18,11 +18,12 @@ pub const MAX_UPDATES: usize = 1024;
 /// What people read while XLA works.
 pub const COMPILING: &str = "compiling with XLA; the next time it is loaded from the cache";
 
-/// What to compile, beside the settings of PPO.
+/// What to compile, beside the settings of the algorithm.
 pub struct Plan<'a> {
     /// The program that plays what is learned.
     pub program: &'static str,
     pub env: &'a Entry,
+    pub algorithm: &'a algorithms::Entry,
     pub seed: u64,
     pub total_updates: u64,
     pub max_updates: usize,
@@ -73,23 +74,18 @@ impl Plan<'_> {
 pub type Facts = Vec<(String, Value)>;
 
 /// The compiled learner.
-pub fn build(settings: &ppo::Settings, plan: &Plan) -> Result<(Box<dyn Learner>, Facts)> {
+pub fn build(settings: &Table, plan: &Plan) -> Result<(Box<dyn Learner>, Facts)> {
     let client = plan.client()?;
-    let settings = Table::try_from(settings)?;
-    let learner = (algorithms::find("ppo")?.build)(&client, &settings, plan.env(), &plan.start())?;
+    let learner = (plan.algorithm.build)(&client, settings, plan.env(), &plan.start())?;
     let facts = plan.facts(&client, learner.timing())?;
     Ok((learner, facts))
 }
 
 /// The compiled group of `num_seeds` learners, the first with the seed of the plan.
-pub fn build_group(
-    settings: &ppo::Settings,
-    plan: &Plan,
-    num_seeds: usize,
-) -> Result<(Box<dyn Group>, Facts)> {
+pub fn build_group(settings: &Table, plan: &Plan, num_seeds: usize) -> Result<(Box<dyn Group>, Facts)> {
     let client = plan.client()?;
-    let settings = vec![Table::try_from(settings)?; num_seeds];
-    let group = (algorithms::find("ppo")?.build_group)(&client, &settings, plan.env(), &plan.start())?;
+    let settings = vec![settings.clone(); num_seeds];
+    let group = (plan.algorithm.build_group)(&client, &settings, plan.env(), &plan.start())?;
     let mut facts = plan.facts(&client, group.timing())?;
     facts.push(("num_seeds".into(), json!(num_seeds)));
     Ok((group, facts))

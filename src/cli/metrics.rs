@@ -8,9 +8,8 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
 use crate::algorithms::metrics::{Aggregate, Metric};
-use crate::algorithms::ppo;
 use crate::algorithms::report::Report;
-use crate::config::UsageError;
+use crate::config::{Catalog, UsageError};
 use crate::envs::{AnyEnv, Entry};
 use crate::trainer::find::nearest;
 use crate::trainer::{health_rule, time_metrics};
@@ -38,7 +37,7 @@ pub fn command() -> Command {
 /// An unknown name: one line with the nearest one.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let Metrics { name, json } = Metrics::from_arg_matches(matches)?;
-    let groups = groups(app.entries());
+    let groups = groups(app.catalog());
     let shown: Vec<&Documented> = match &name {
         None => groups.iter().flat_map(|group| &group.metrics).collect(),
         Some(name) => find(&groups, name)?,
@@ -75,6 +74,7 @@ struct Group {
 }
 
 /// All that is to say of one metric.
+#[derive(Clone, PartialEq)]
 struct Documented {
     name: String,
     /// The environment that has it; all have the others.
@@ -86,16 +86,22 @@ struct Documented {
     description: String,
 }
 
-/// The metrics of every run, and those that each environment adds.
-fn groups(entries: &[Entry]) -> Vec<Group> {
+/// The metrics of every run, those of each algorithm, and those that each environment adds.
+fn groups(catalog: &Catalog) -> Vec<Group> {
     let [mut training, mut evaluation] = ["In every run", "Of evaluations (--eval-interval)"].map(Group::new);
+    let (algorithms, envs) = (catalog.algorithms.entries(), catalog.envs.entries());
+    let mut of_algorithms: Vec<Group> =
+        algorithms.iter().map(|algorithm| Group::new(&format!("In runs of {}", algorithm.name))).collect();
     let mut own = Vec::new();
-    for entry in entries {
+    for entry in envs {
         let env: Rc<dyn AnyEnv> = Rc::from((entry.make)());
         let mut of_env = Group::new(&format!("In {}", entry.name));
-        for metric in ppo::metrics_in(env.clone()) {
-            let group = if is_shared(&metric.name) { &mut training } else { &mut of_env };
-            group.add(Documented { per: per(metric.aggregate), ..Documented::new(&metric, entry) });
+        for (algorithm, of_algorithm) in algorithms.iter().zip(&mut of_algorithms) {
+            // An algorithm that cannot be had on the environment has no metrics in it.
+            for metric in (algorithm.metrics)(env.clone()).unwrap_or_default() {
+                let group = if is_shared(&metric.name) { &mut *of_algorithm } else { &mut of_env };
+                group.add(Documented { per: per(metric.aggregate), ..Documented::new(&metric, entry) });
+            }
         }
         for (metric, _) in Report::new(&env.spec(), &[]).metrics() {
             let group = if is_shared(&metric.name) { &mut evaluation } else { &mut of_env };
@@ -103,11 +109,12 @@ fn groups(entries: &[Entry]) -> Vec<Group> {
         }
         own.push(of_env);
     }
+    training.take_common(&mut of_algorithms);
     for metric in time_metrics() {
-        training.add(Documented { per: "value of the interval", ..Documented::new(&metric, &entries[0]) });
+        training.add(Documented { per: "value of the interval", ..Documented::new(&metric, &envs[0]) });
     }
-    own.retain(|group| !group.metrics.is_empty());
-    [training, evaluation].into_iter().chain(own).collect()
+    let groups = [training].into_iter().chain(of_algorithms).chain([evaluation]).chain(own);
+    groups.filter(|group| !group.metrics.is_empty()).collect()
 }
 
 /// Whether a metric has to do with training, not with the environment.
@@ -136,6 +143,17 @@ impl Group {
         if self.metrics.iter().all(|other| other.name != metric.name) {
             self.metrics.push(metric);
         }
+    }
+
+    /// Moves here what all groups have alike.
+    fn take_common(&mut self, groups: &mut [Group]) {
+        let Some((first, rest)) = groups.split_first() else { return };
+        let is_common = |metric: &&Documented| rest.iter().all(|group| group.metrics.contains(metric));
+        let common: Vec<Documented> = first.metrics.iter().filter(is_common).cloned().collect();
+        for group in groups {
+            group.metrics.retain(|metric| !common.contains(metric));
+        }
+        common.into_iter().for_each(|metric| self.add(metric));
     }
 
     /// Those to list: what an environment reports of an evaluation is what it reports of training.
@@ -210,7 +228,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::envs::builtin;
 
     const HEAD: &str = "# Metrics\n\n<!-- Made from the lists in the program: UPDATE_GOLDEN=1 cargo test --lib cli::metrics -->\n\n\
         A metric has one name in `metrics.jsonl`, `updates.csv`, TensorBoard and Weights & Biases; `lockstep metrics NAME` says of each \
@@ -223,7 +240,8 @@ mod tests {
 
     #[test]
     fn the_page_of_metrics_is_that_of_the_program() {
-        let page = HEAD.to_string() + &groups(&builtin()).iter().map(Group::to_markdown).collect::<String>();
+        let page = HEAD.to_string()
+            + &groups(&Catalog::builtin()).iter().map(Group::to_markdown).collect::<String>();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&path, &page).unwrap();
@@ -234,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_meaning_and_a_name_with_a_group() {
-        let groups = groups(&builtin());
+        let groups = groups(&Catalog::builtin());
         let all: Vec<_> = groups.iter().flat_map(|group| &group.metrics).collect();
         assert!(all.len() > 60, "{}", all.len());
         for metric in all {
@@ -244,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_metric_is_found_by_either_name() {
-        let groups = groups(&builtin());
+        let groups = groups(&Catalog::builtin());
         let found = |name: &str| -> Vec<String> {
             find(&groups, name).unwrap().into_iter().map(|metric| metric.to_text()).collect()
         };

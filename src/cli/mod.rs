@@ -9,8 +9,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::config::{UsageError, train_command};
 use crate::output::{printable, tell};
@@ -51,12 +52,12 @@ const WRONG_USAGE: u8 = 2;
 
 /// The whole program: parses `args`, does what they say, and gives the exit status.
 fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let env = app.default_env();
+    let env = app.catalog().default_env();
     let command = Command::new(app.name())
         .version(env!("CARGO_PKG_VERSION"))
         .about("Train reinforcement-learning agents in programs compiled by XLA")
         .subcommands([
-            train_command(env),
+            train_command(app.catalog()),
             eval::command(env),
             watch::command(env),
             runs::command(),
@@ -65,8 +66,8 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             metrics::command(),
             bench::command(env),
             compile::command(env),
-            verify::command(),
-            serve::command(),
+            verify::command(app),
+            serve::command(app),
             plugin::command(),
             new::command(),
         ]);
@@ -80,8 +81,8 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "bench" => bench::run(app, matches),
         "compile" => compile::run(app, matches),
         "runs" => runs::run(app, matches),
-        "verify" => verify::run(matches),
-        "serve" => serve::run(matches),
+        "verify" => verify::run(app, matches),
+        "serve" => serve::run(app, matches),
         "plugin" => plugin::run(matches),
         "new" => new::run(matches),
         _ => unreachable!("clap knows the subcommands"),
@@ -152,6 +153,11 @@ fn print_line(line: impl std::fmt::Display) -> Result<()> {
     print(&format!("{line}\n"))
 }
 
+/// The argument with these values only; with any if there are none.
+fn of_these(arg: Arg, names: Vec<&'static str>) -> Arg {
+    if names.is_empty() { arg } else { arg.value_parser(PossibleValuesParser::new(names)) }
+}
+
 /// clap's message without its page of usage: the error, then its tips.
 fn one_line(message: &str) -> String {
     let told = message.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
@@ -163,11 +169,13 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Catalog;
 
     /// The exit status, and what the error said in one line.
     fn outcome(args: &[&str], result: Result<()>) -> String {
         let args = ["lockstep"].iter().chain(args).map(OsString::from).collect::<Vec<_>>();
-        let code = run(Command::new("lockstep").subcommand(train_command("cartpole")), args, |_, _| result);
+        let code =
+            run(Command::new("lockstep").subcommand(train_command(&Catalog::builtin())), args, |_, _| result);
         format!("{code:?}")
     }
 
@@ -186,8 +194,10 @@ mod tests {
     #[test]
     fn mistakes_are_one_line_with_a_tip() {
         let message = |args: &[&str]| {
-            let error =
-                train_command("cartpole").no_binary_name(true).try_get_matches_from(args).unwrap_err();
+            let error = train_command(&Catalog::builtin())
+                .no_binary_name(true)
+                .try_get_matches_from(args)
+                .unwrap_err();
             one_line(&error.render().to_string())
         };
         assert_eq!(

@@ -7,7 +7,6 @@ use clap::Args;
 
 use crate::algorithms::NamedArrays;
 use crate::algorithms::policy::{Choice, Policy};
-use crate::algorithms::registry as algorithms;
 use crate::envs::Entry;
 use crate::output::tell;
 use crate::trainer::{find, load_params, status};
@@ -46,7 +45,7 @@ pub struct Player {
 impl Player {
     /// The policy that chooses at random.
     pub fn random(app: &App, env: &str) -> Result<Player> {
-        let env = app.find_env(env)?;
+        let env = app.catalog().env(env)?;
         Ok(Player { env, policy: Policy::random(&env.spec()), file: None })
     }
 
@@ -57,9 +56,9 @@ impl Player {
     pub fn named(app: &App, request: &Request, choice: Choice) -> Result<Player> {
         let env = request.env.as_deref();
         if request.params == "random" {
-            return Player::random(app, env.unwrap_or(app.default_env()));
+            return Player::random(app, env.unwrap_or(app.catalog().default_env()));
         }
-        let env = env.map(|name| app.find_env(name)).transpose()?.map(|entry| entry.name); // a misspelt name is told first
+        let env = env.map(|name| app.catalog().env(name)).transpose()?.map(|entry| entry.name); // a misspelt name is told first
         let file = find::params(&request.params, &request.checkpoint_dir)?;
         if file != Path::new(&request.params) {
             tell(&format!("the parameters are those in {}", file.display()));
@@ -72,32 +71,28 @@ impl Player {
     /// # Errors
     /// One line: an unreadable file, or parameters of another environment or network.
     pub fn load(app: &App, path: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
-        let env = env.map(|name| app.find_env(name)).transpose()?;
+        let env = env.map(|name| app.catalog().env(name)).transpose()?;
         let (params, metadata) = load_params(path)?;
-        let file = path.display();
+        let (file, catalog) = (path.display(), app.catalog());
+        let program = metadata.get(status::PROGRAM).map_or("that made it", String::as_str);
+        let instead = format!("run that program instead of {}", app.name());
         let env = match (metadata.get("env"), env) {
             (Some(trained), Some(env)) if trained != env.name => bail!(
                 "{file} was trained on {trained}, not on {}; leave out --env or choose another file",
                 env.name
             ),
             (_, Some(env)) => env,
-            (Some(trained), None) => {
-                let program = metadata.get(status::PROGRAM).map_or("another program", String::as_str);
-                app.find_env(trained).map_err(|_| {
-                    anyhow!(
-                        "{file} was trained on {trained}, an environment of the program {program}; \
-                         run that program instead of {}",
-                        app.name()
-                    )
-                })?
-            }
+            (Some(trained), None) => catalog.env(trained).map_err(|_| {
+                anyhow!("{file} was trained on {trained}, an environment of the program {program}; {instead}")
+            })?,
             (None, None) => bail!("{file} does not say its environment; add --env NAME"),
         };
-        // Files of the first versions do not say their algorithm.
-        let algorithm = metadata.get("algorithm").map_or("ppo", String::as_str);
-        let algorithm = algorithms::find(algorithm).map_err(|_| {
-            anyhow::anyhow!("{file} was trained by {algorithm}, which this lockstep does not know")
-        })?;
+        let algorithm = match metadata.get("algorithm") {
+            Some(name) => catalog.algorithm(name).map_err(|_| {
+                anyhow!("{file} was trained by {name}, an algorithm of the program {program}; {instead}")
+            })?,
+            None => catalog.algorithm_of(&env), // files of the first versions do not say it
+        };
         warn_of_non_finite(path, &params);
         let spec = (env.make)().spec();
         let policy = (algorithm.policy)(params, &metadata, choice, &spec)

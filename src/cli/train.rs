@@ -1,11 +1,13 @@
 //! `lockstep train`: from a command line to a finished run.
 
+use std::rc::Rc;
+
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 
 use crate::algorithms::Group;
 use crate::algorithms::learner::Timing;
-use crate::config::{self, Config, Resolved, UsageError};
+use crate::config::{self, Config, Resolved, UsageError, usage};
 use crate::envs::Entry;
 use crate::output::tell;
 use crate::runtime::plugin::{self, PluginFile};
@@ -24,7 +26,7 @@ use super::terminal;
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     trainer::listen()?;
     let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
-        config::resolve(matches, |env| app.env_defaults(env))?;
+        config::resolve(app.catalog(), matches)?;
     if dashboard && config.run.num_seeds > 1 {
         let advice = "train --dashboard shows one run; leave it out with --num-seeds, and see a run of the group \
                       with `lockstep runs watch RUN`";
@@ -33,10 +35,10 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     if dashboard {
         terminal::check("train --dashboard", "without it, the run is told in lines")?;
     }
-    let entry = app.find_env(&config.run.env)?;
-    check_curriculum(&config, &entry)?;
+    let entry = app.catalog().env(&config.run.env)?;
+    (config.algorithm.check_env)(&config.settings, Rc::from((entry.make)())).map_err(usage)?;
     config.run.health = entry.health;
-    wandb::check(&config.run).map_err(|error| UsageError(error.to_string()))?;
+    wandb::check(&config.run).map_err(usage)?;
     config.run.wandb_home = entry.wandb;
     if let Some(resumed) = &mut resumed {
         resumed.rewind = rewind;
@@ -67,8 +69,9 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
     let plan = Plan {
         program: work.program,
         env: work.entry,
+        algorithm: &config.algorithm,
         seed: config.run.seed,
-        total_updates: config.run.num_updates(config.ppo.batch_size() as u64),
+        total_updates: config.num_updates(work.entry)?,
         max_updates: MAX_UPDATES,
         devices: config.devices(),
         deterministic: config.run.deterministic,
@@ -84,7 +87,7 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
     if resumed.is_none() {
         trainer::run_dir::check_is_new(&config.run)?;
     }
-    let (mut learner, facts) = build(&config.ppo, &plan)?;
+    let (mut learner, facts) = build(&config.settings, &plan)?;
     if config.run.eval_interval.is_some() {
         stage.change("tracing the evaluation");
         learner.prepare_evaluation(evaluation::choice(&config.run), config.run.eval_episodes)?;
@@ -100,12 +103,6 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
     Ok(())
 }
 
-fn check_curriculum(config: &Config, entry: &Entry) -> Result<()> {
-    let Some(schedule) = config.ppo.schedule() else { return Ok(()) };
-    let env = (entry.make)();
-    schedule.check(&*env).map_err(|error| UsageError(error.to_string()).into())
-}
-
 /// A group that is ready to be trained.
 struct Built {
     name: String,
@@ -116,12 +113,12 @@ struct Built {
 
 /// Compiles the program of `num_seeds` agents, if their runs can be made.
 fn build_group_of(config: &Config, plan: &Plan) -> Result<Built> {
-    let Config { run, ppo } = config;
+    let Config { run, settings, .. } = config;
     let name = trainer::run_dir::new_name(run)?;
     let member = |agent: Config| Ok(Member { config: agent.to_toml()?, settings: agent.run });
     let members = config.agents(&name).into_iter().map(member).collect::<Result<Vec<_>>>()?;
     trainer::check_group(&members)?;
-    let (mut group, mut facts) = build_group(ppo, plan, run.num_seeds)?;
+    let (mut group, mut facts) = build_group(settings, plan, run.num_seeds)?;
     facts.push(("group".into(), name.as_str().into()));
     if run.eval_interval.is_some() {
         plan.stage.change("tracing the evaluation");

@@ -1,27 +1,24 @@
 //! `lockstep verify`: golden transitions through the compiled environment.
 
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use crate::config::UsageError;
-use crate::envs::hackmatrix::CompiledPlayer;
-use crate::envs::hackmatrix::host::golden;
+use crate::config::{UsageError, usage};
+use crate::envs::{Entry, Golden};
 use crate::lang::Backend;
 
-use super::Reported;
 use super::device::Device;
-
-/// Records that are played at once.
-const WIDTH: usize = 512;
+use super::{App, Reported};
 
 /// What to verify.
 #[derive(Debug, Args)]
 struct Verify {
-    /// Environment: one that has golden transitions in lockstep's format
-    #[arg(value_name = "NAME", value_parser = ["hackmatrix"])]
+    /// Environment: one that has golden transitions
+    #[arg(value_name = "NAME")]
     env: String,
     /// Golden transitions: JSON lines, gzipped or not
     #[arg(value_name = "FILE")]
@@ -33,27 +30,41 @@ struct Verify {
     device: Device,
 }
 
-pub fn command() -> Command {
-    Verify::augment_args(Command::new("verify")).about("Replay golden transitions through a compiled environment").after_help(
-        "Prints the first differences field by field and ends with `N passed, M failed`; exit status 1 if any failed. \
-         jax_env_spec/hackmatrix/README.md describes the file.",
-    )
+pub fn command(app: &App) -> Command {
+    let golden = |entry: &Entry| entry.golden.map(|Golden { help, .. }| (entry.name, help));
+    let (names, help): (Vec<_>, Vec<_>) = app.entries().iter().filter_map(golden).unzip();
+    let about = "Prints the first differences field by field and ends with `N passed, M failed`; exit status 1 if any failed.";
+    Verify::augment_args(Command::new("verify"))
+        .about("Replay golden transitions through a compiled environment")
+        .mut_arg("env", |arg| super::of_these(arg, names))
+        .after_help([&[about], &help[..]].concat().join(" "))
 }
 
 /// Plays the records and prints what differs.
 ///
 /// # Errors
 /// One line for a malformed file; [`Reported`] if records failed.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let verify = Verify::from_arg_matches(matches)?;
     if !(1..=10_000).contains(&verify.seeds) {
         return Err(UsageError(format!("seeds is {}; it must be from 1 to 10000", verify.seeds)).into());
     }
-    let records = golden::read_file(&verify.file)?;
-    ensure!(!records.is_empty(), "there are no records in {}", verify.file.display());
-    let (client, stage) = verify.device.open("tracing the game")?;
-    let mut player = CompiledPlayer::new(WIDTH.min(records.len()), &Backend::from(&client))?;
-    drop(stage);
-    let report = golden::verify(&records, &mut player, verify.seeds, &mut io::stdout())?;
-    if report.failed > 0 { Err(Reported.into()) } else { Ok(()) }
+    let entry = app.catalog().env(&verify.env)?;
+    let none = || {
+        usage(anyhow::anyhow!(
+            "{} has no golden transitions; its entry in the program names none",
+            entry.name
+        ))
+    };
+    let golden = entry.golden.ok_or_else(none)?;
+    let stage = Cell::new(None);
+    let open = || -> Result<Backend> {
+        let (client, tracing) = verify.device.open("tracing the environment")?;
+        stage.set(Some(tracing));
+        Ok(Backend::from(&client))
+    };
+    let replay = (golden.open)(&verify.file, &open)?;
+    drop(stage.take());
+    let failed = replay(verify.seeds, &mut io::stdout())?;
+    if failed > 0 { Err(Reported.into()) } else { Ok(()) }
 }

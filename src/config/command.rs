@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, OsStringValueParser};
 use clap::{Arg, ArgAction, Args, Command};
 
-use crate::algorithms::ppo;
+use super::Catalog;
+use crate::algorithms::Entry;
 use crate::trainer;
 
 /// What one command is asked to do, apart from the settings of the run.
@@ -31,17 +32,45 @@ pub struct Invocation {
     pub json: bool,
 }
 
-/// The subcommand `train` with all settings as flags, for a program whose default environment is `env`.
-pub fn train_command(env: &'static str) -> Command {
+/// The subcommand `train` with all settings as flags, those of all algorithms of the program.
+pub fn train_command(catalog: &Catalog) -> Command {
     let command = Invocation::augment_args(Command::new("train"));
     let command = trainer::Settings::augment_args(command);
-    let command = ppo::Settings::augment_args(command);
-    let command = command.mut_arg("env", |arg| arg.default_value(env));
-    with_variables(command).about("Train an agent").long_about(None).after_help(format!(
-        "The defaults are those of {env}; `envs NAME` shows those of another environment. Every flag can be given as an \
+    let command = with_algorithms(command, catalog.algorithms.entries());
+    let command = command.mut_arg("env", |arg| arg.default_value(catalog.default_env()));
+    with_variables(command).about("Train an agent").long_about(None).after_help(
+        "An environment may have other defaults; `envs NAME` shows them. Every flag can be given as an \
          environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command, as a key of the file \
          (num_envs = 64). Flags win over variables, variables over the file, the file over the defaults.",
-    ))
+    )
+}
+
+/// The names of the settings of the run.
+pub fn run_settings() -> Vec<String> {
+    let command = trainer::Settings::augment_args(Command::new("run"));
+    command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+}
+
+/// Adds the settings of each algorithm. Where several have one of the same name, the first one's words stand for all, and the
+/// value is read when it is known which of them is meant.
+fn with_algorithms(command: Command, algorithms: &[Entry]) -> Command {
+    algorithms.iter().fold(command, |command, algorithm| {
+        let own = (algorithm.flags)(Command::new(algorithm.name));
+        own.get_arguments().fold(command, |command, arg| {
+            let known = command.get_arguments().find(|known| known.get_id() == arg.get_id());
+            match known.map(|known| known.get_possible_values() == arg.get_possible_values()) {
+                None => command.arg(arg.clone()),
+                Some(true) if !arg.get_possible_values().is_empty() => command,
+                Some(_) if matches!(arg.get_action(), ArgAction::SetTrue) => command,
+                Some(_) => command.mut_arg(arg.get_id(), |arg| arg.value_parser(OsStringValueParser::new())),
+            }
+        })
+    })
+}
+
+/// The command line of one algorithm's settings, as [`train_command`] has them.
+pub fn settings_command(algorithm: &Entry) -> Command {
+    with_variables((algorithm.flags)(Command::new("train").no_binary_name(true)))
 }
 
 /// Gives every flag its environment variable, and every switch an optional value (`--anneal-lr false`), so that a

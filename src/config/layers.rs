@@ -1,40 +1,23 @@
 //! Merging the layers into one [`Config`].
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde::Serialize;
+use clap::{ArgMatches, FromArgMatches};
 use toml::{Table, Value};
 
-use super::{Config, Invocation, UsageError};
-use crate::algorithms::ppo;
+use super::command::{run_settings, settings_command};
+use super::{Catalog, Config, Invocation, UsageError, usage};
+use crate::algorithms::Entry;
 use crate::runtime::files;
 use crate::trainer::find::nearest;
 use crate::trainer::{self, Resumed};
 
-/// What cannot change when a run is resumed: the shape of its state, and what it is called.
-const FIXED: [&str; 18] = [
-    "env",
-    "seed",
-    "num_seeds",
-    "num_envs",
-    "num_steps",
-    "hidden_dim",
-    "num_layers",
-    "activation",
-    "separate_trunks",
-    "conv",
-    "conv_channels",
-    "rnn",
-    "rnn_dim",
-    "init",
-    "curriculum_start_phase",
-    "auto_scale",
-    "auto_tune",
-    "run_suffix",
-];
+/// What cannot change when a run is resumed, beside what its algorithm says: what decides the shape of its state, and what it
+/// is called.
+const FIXED: [&str; 7] = ["env", "algo", "seed", "num_seeds", "auto_scale", "auto_tune", "run_suffix"];
 
 /// What a command line comes to.
 #[derive(Clone, Debug)]
@@ -49,19 +32,15 @@ pub struct Resolved {
     pub notes: Vec<String>,
 }
 
-/// Merges the layers: the defaults of the environment (which `env_defaults` gives), the file or checkpoint,
-/// environment variables and flags.
+/// Merges the layers: the defaults of the environment and its algorithm, the file or checkpoint, environment variables and flags.
 ///
 /// # Errors
 /// One line. A [`UsageError`] if a setting is unknown, of the wrong type, out of range or cannot be changed;
 /// otherwise a file that cannot be read or loaded.
-pub fn resolve(
-    matches: &ArgMatches,
-    env_defaults: impl Fn(&str) -> Result<ppo::Settings>,
-) -> Result<Resolved> {
+pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
     let Invocation { config: file, resume, rewind, dashboard, json } = Invocation::from_arg_matches(matches)?;
     let run = trainer::Settings::from_arg_matches(matches)?;
-    let given = given(matches, &run)?;
+    let mut given = given_to_run(matches, &run)?;
     let resumed = resume.map(|request| Resumed::open(&request, &run.checkpoint_dir)).transpose()?;
     let mut base = match (&file, &resumed) {
         (Some(path), _) => Layer::of_file(path)?,
@@ -74,70 +53,140 @@ pub fn resolve(
         _ => env,
     };
     if let Some(resumed) = &resumed {
-        check_fixed(resumed, &base.values, &given)?;
+        check_fixed(resumed, &FIXED, &base.values, &given)?;
     }
-    let env_settings = env_defaults(&env)?;
-    let defaults: Table =
-        table(&trainer::Settings::default())?.into_iter().chain(table(&env_settings)?).collect();
-    let mut notes = if resumed.is_some() { changes(&base.values, &given) } else { Vec::new() };
+    let entry = catalog.env(&env)?;
+    let algorithm = match given.get("algo").or(base.values.get("algo")) {
+        Some(Value::String(name)) => catalog.algorithm(name)?,
+        _ => catalog.algorithm_of(&entry),
+    };
+    given.extend(given_to_algorithm(catalog, &algorithm, matches)?);
+    if let Some(resumed) = &resumed {
+        check_fixed(resumed, algorithm.fixed, &base.values, &given)?;
+    }
+    let own_defaults = catalog.defaults(&entry, &algorithm)?;
+    let mut notes = match resumed {
+        Some(_) => changes(&algorithm, &base.values, &given)?,
+        None => Vec::new(),
+    };
     notes.extend(base.without_plugin());
-    base.check(&defaults)?;
+    base.check(catalog, &algorithm)?;
     let given_name = given.get("run_name").and_then(Value::as_str).map(String::from);
 
-    let merged: Table = [defaults, base.values, given].into_iter().flatten().collect();
-    let mut config = Config { run: merged.clone().try_into()?, ppo: merged.try_into()? };
+    let defaults = run_defaults()?.into_iter().chain(own_defaults.clone());
+    let merged: Table = defaults.chain(base.values).chain(given).collect();
+    let settings = (algorithm.complete)(&merged)?;
+    let mut config = Config { run: merged.try_into()?, algorithm, settings };
     if resumed.as_ref().is_some_and(|resumed| !resumed.is_in_run()) {
         config.run.run_name = given_name; // another directory than that of the name in the checkpoint
     }
     config.run.env = env; // its default is the program's
+    config.run.algo = Some(algorithm.name.to_owned());
     config.run.plugin = plugin;
-    check(&config.run, &config.ppo)?;
-    config.run.check_together().map_err(|error| UsageError(error.to_string()))?;
-    if config.ppo.num_minibatches != env_settings.num_minibatches {
+    config.run.check().map_err(usage)?;
+    (algorithm.check)(&config.settings).map_err(usage)?;
+    config.run.check_together().map_err(usage)?;
+    if algorithm.unscaled.iter().any(|&key| config.settings.get(key) != own_defaults.get(key)) {
         config.run.auto_scale = false; // a number that was chosen is kept
     }
     Ok(Resolved { config, resumed, rewind, dashboard, json, notes })
 }
 
-/// What flags and environment variables say.
-fn given(matches: &ArgMatches, run: &trainer::Settings) -> Result<Table> {
-    let ppo = ppo::Settings::from_arg_matches(matches)?;
-    check(run, &ppo)?; // first, for what is out of range may not fit into a table
-    let explicit = |(name, _): &(String, Value)| {
-        matches!(matches.value_source(name), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
-    };
-    Ok(table(run)?.into_iter().chain(table(&ppo)?).filter(explicit).collect())
+/// Whether a flag or an environment variable says a setting.
+fn is_given(matches: &ArgMatches, name: &str) -> bool {
+    matches!(matches.value_source(name), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
 }
 
-fn check(run: &trainer::Settings, ppo: &ppo::Settings) -> Result<()> {
-    run.check().and_then(|()| ppo.check()).map_err(|error| UsageError(error.to_string()).into())
+/// What flags and environment variables say of the run.
+fn given_to_run(matches: &ArgMatches, run: &trainer::Settings) -> Result<Table> {
+    run.check().map_err(usage)?; // first, for what is out of range may not fit into a table
+    let table =
+        Table::try_from(run).map_err(|error| UsageError(format!("a setting cannot be stored: {error}")))?;
+    Ok(table.into_iter().filter(|(name, _)| is_given(matches, name)).collect())
 }
 
-fn table(settings: &impl Serialize) -> Result<Table> {
-    Table::try_from(settings)
-        .map_err(|error| UsageError(format!("a setting cannot be stored: {error}")).into())
+/// What flags and environment variables say of the algorithm. Their values are read here, as its settings.
+fn given_to_algorithm(catalog: &Catalog, algorithm: &Entry, matches: &ArgMatches) -> Result<Table> {
+    let command = settings_command(algorithm);
+    let own = algorithm.settings();
+    for other in catalog.algorithms.entries() {
+        let foreign = |name: &String| {
+            !own.contains(name) && matches.value_source(name) == Some(ValueSource::CommandLine)
+        };
+        if let Some(name) = other.settings().into_iter().find(foreign) {
+            let flag = name.replace('_', "-");
+            return Err(UsageError(format!(
+                "--{flag} is a setting of {}, not of {}; leave it out, or choose with --algo",
+                other.name, algorithm.name
+            ))
+            .into());
+        }
+    }
+    let words = command.get_arguments().filter_map(|arg| {
+        let name = arg.get_id().as_str();
+        let flag = arg.get_long().filter(|_| is_given(matches, name))?;
+        let values = matches.get_raw(name).into_iter().flatten();
+        Some(values.map(move |value| {
+            let mut word = OsString::from(format!("--{flag}="));
+            word.push(value);
+            word
+        }))
+    });
+    let words: Vec<OsString> = words.flatten().collect();
+    let mut table = match (algorithm.parse)(&command.try_get_matches_from(words)?) {
+        Err(error) if !error.is::<clap::Error>() => Err(usage(error)),
+        parsed => parsed,
+    }?;
+    table.retain(|name, _| is_given(matches, name));
+    Ok(table)
 }
 
-/// `settings` with the values of a configuration file over them.
-pub fn overlay(settings: &ppo::Settings, lines: &str) -> Result<ppo::Settings> {
-    let layer = Layer::parse("the defaults of the environment".into(), lines)?;
-    let defaults: Table = table(&trainer::Settings::default())?.into_iter().chain(table(settings)?).collect();
-    layer.check(&defaults)?;
-    Ok(defaults.into_iter().chain(layer.values).collect::<Table>().try_into()?)
+fn run_defaults() -> Result<Table> {
+    Ok(Table::try_from(trainer::Settings::default())?)
 }
 
 /// The configuration that a run or a checkpoint holds; settings that it does not know have their defaults.
-pub fn stored(text: &str) -> Result<Config> {
+pub fn stored(catalog: &Catalog, text: &str) -> Result<Config> {
     let layer = Layer::parse("the stored configuration".into(), text)?;
-    let (run, ppo) = (table(&trainer::Settings::default())?, table(&ppo::Settings::default())?);
-    let merged: Table = [run, ppo, layer.values].into_iter().flatten().collect();
-    let run = merged.clone().try_into().map_err(in_one_line)?;
-    Ok(Config { run, ppo: merged.try_into().map_err(in_one_line)? })
+    let mut values = run_defaults()?;
+    values.extend(layer.values.clone());
+    let run: trainer::Settings = values.try_into().map_err(|error: toml::de::Error| about(error.into()))?;
+    let env = catalog.env(&run.env).map_err(about)?;
+    let algorithm = match &run.algo {
+        Some(name) => catalog.algorithm(name).map_err(about)?,
+        None => catalog.algorithm_of(&env),
+    };
+    let settings = (algorithm.complete)(&layer.values).map_err(about)?;
+    Ok(Config { run, algorithm, settings })
 }
 
-/// What is wrong with a value, without the lines that say where it stands.
-fn in_one_line(error: toml::de::Error) -> anyhow::Error {
+/// What is wrong with the stored configuration, in one line.
+fn about(error: anyhow::Error) -> anyhow::Error {
     anyhow!("the stored configuration: {}", error.to_string().trim().replace('\n', " "))
+}
+
+/// The lines of a file.
+///
+/// # Errors
+/// The number of the line that is none, and why.
+pub fn parse(text: &str) -> Result<Table> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        anyhow!("line {line}: {}", error.message().replace('\n', ", "))
+    })
+}
+
+/// Checks that each key is among the known ones.
+///
+/// # Errors
+/// One line with the nearest known one.
+pub fn check_keys(values: &Table, known: &[String]) -> Result<()> {
+    let Some(key) = values.keys().find(|key| !known.contains(key)) else { return Ok(()) };
+    let hint = match nearest(key, known) {
+        Some(name) => format!("did you mean {name}?"),
+        None => "`lockstep train --help` lists the settings".to_string(),
+    };
+    Err(anyhow!("there is no setting {key}; {hint}"))
 }
 
 /// A file's layer.
@@ -160,14 +209,9 @@ impl Layer {
     }
 
     fn parse(origin: String, text: &str) -> Result<Self> {
-        match text.parse() {
+        match parse(text) {
             Ok(values) => Ok(Self { origin, values }),
-            Err(error) => {
-                let error: toml::de::Error = error;
-                let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-                let message = error.message().replace('\n', ", ");
-                Err(UsageError(format!("{origin}, line {line}: {message}")).into())
-            }
+            Err(error) => Err(UsageError(format!("{origin}, {error}")).into()),
         }
     }
 
@@ -181,38 +225,35 @@ impl Layer {
     }
 
     /// Checks that each key is known and each value of the right type.
-    fn check(&self, defaults: &Table) -> Result<()> {
-        let origin = &self.origin;
-        let known = known_settings();
+    fn check(&self, catalog: &Catalog, algorithm: &Entry) -> Result<()> {
+        let wrong = |problem: String| UsageError(format!("{}: {problem}", self.origin)).into();
+        let (run, own) = (run_settings(), algorithm.settings());
         for (key, value) in &self.values {
-            if !known.contains(key) {
-                let hint = match nearest(key, &known) {
-                    Some(name) => format!("did you mean {name}?"),
-                    None => "`lockstep train --help` lists the settings".to_string(),
+            let other = catalog.algorithms.entries().iter().find(|other| other.settings().contains(key));
+            if let (Some(other), false) = (other, run.contains(key) || own.contains(key)) {
+                let problem = format!("{key} is a setting of {}, not of {}", other.name, algorithm.name);
+                return Err(wrong(problem));
+            }
+            let alone = Table::from_iter([(key.clone(), value.clone())]);
+            check_keys(&alone, &[&run[..], &own].concat()).map_err(|error| wrong(error.to_string()))?;
+            let typed = if run.contains(key) {
+                let whole: Table = run_defaults()?.into_iter().chain(alone).collect();
+                whole.try_into::<trainer::Settings>().map(drop).map_err(|error| error.message().to_owned())
+            } else {
+                let message = |error: anyhow::Error| match error.downcast::<toml::de::Error>() {
+                    Ok(error) => error.message().to_owned(),
+                    Err(error) => error.to_string(),
                 };
-                return Err(UsageError(format!("{origin}: there is no setting {key}; {hint}")).into());
-            }
-            let mut alone = defaults.clone();
-            alone.insert(key.clone(), value.clone());
-            let typed = alone.clone().try_into::<trainer::Settings>().and(alone.try_into::<ppo::Settings>());
-            if let Err(error) = typed {
-                let message = error.message();
-                return Err(UsageError(format!("{origin}: {key} = {value}: {message}")).into());
-            }
+                (algorithm.complete)(&alone).map(drop).map_err(message)
+            };
+            typed.map_err(|message| wrong(format!("{key} = {value}: {message}")))?;
         }
         Ok(())
     }
 }
 
-/// The names of all settings.
-fn known_settings() -> Vec<String> {
-    let command = trainer::Settings::augment_args(Command::new("settings"));
-    let command = ppo::Settings::augment_args(command);
-    command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
-}
-
 /// Refuses changes that the state of a resumed run does not allow.
-fn check_fixed(resumed: &Resumed, stored: &Table, given: &Table) -> Result<()> {
+fn check_fixed(resumed: &Resumed, fixed: &[&str], stored: &Table, given: &Table) -> Result<()> {
     let run = trainer::run_dir::name_of(resumed.directory());
     let other_name = given.get("run_name").filter(|name| name.as_str() != Some(&run) && resumed.is_in_run());
     if let Some(Value::String(name)) = other_name {
@@ -220,7 +261,7 @@ fn check_fixed(resumed: &Resumed, stored: &Table, given: &Table) -> Result<()> {
             UsageError(format!("a resumed run keeps its name {run}; leave out --run-name {name}")).into()
         );
     }
-    for key in FIXED {
+    for &key in fixed {
         if let Some(value) = given.get(key).filter(|value| stored.get(key) != Some(value)) {
             let before = stored.get(key).map_or("not set".into(), Value::to_string);
             let message = format!(
@@ -233,16 +274,16 @@ fn check_fixed(resumed: &Resumed, stored: &Table, given: &Table) -> Result<()> {
 }
 
 /// What a resumed run does differently from now on, if that changes its numbers.
-fn changes(stored: &Table, given: &Table) -> Vec<String> {
-    let numbers = table(&ppo::Settings::default()).unwrap_or_default();
-    let anneals = stored.get("anneal_lr") == Some(&Value::Boolean(true));
-    let matters = |key: &str| {
-        numbers.contains_key(key)
-            || ["device", "devices", "deterministic"].contains(&key)
-            || (anneals && key == "total_timesteps")
+fn changes(algorithm: &Entry, stored: &Table, given: &Table) -> Result<Vec<String>> {
+    let own = algorithm.settings();
+    let depends_on_length = (algorithm.depends_on_length)(&(algorithm.complete)(stored)?)?;
+    let matters = |key: &String| {
+        own.contains(key)
+            || ["device", "devices", "deterministic"].contains(&key.as_str())
+            || (depends_on_length && key == "total_timesteps")
     };
     let changed = given.iter().filter(|(key, value)| matters(key) && stored.get(*key) != Some(value));
-    changed
+    let lines = changed
         .map(|(key, value)| {
             let before = stored.get(key).map_or("not set".into(), Value::to_string);
             let how = match key.as_str() {
@@ -252,5 +293,6 @@ fn changes(stored: &Table, given: &Table) -> Vec<String> {
             };
             format!("{key} {before} -> {value}: the run goes on, but not {how}")
         })
-        .collect()
+        .collect();
+    Ok(lines)
 }

@@ -1,6 +1,7 @@
 //! Configuration: turns text into the settings of the modules below.
 //!
-//! Every setting is defined once, as a field of its module's `Settings`; its flag, its environment variable, its key
+//! Every setting is defined once, as a field of its module's `Settings` (the run's, or those of an algorithm, which are a table
+//! here: [`Catalog`] knows by name which algorithms and environments a program has); its flag, its environment variable, its key
 //! in a file and its line of help follow from that. `--num-envs`, `LOCKSTEP_NUM_ENVS` and `num_envs` are the same
 //! setting. They are layered, the later over the earlier:
 //!
@@ -13,17 +14,22 @@
 //! [`Config::adapt`] then does what the settings ask for automatically, and [`Config::to_toml`] writes the result so
 //! that `--config` gives the same configuration again.
 
+mod catalog;
 mod command;
 mod layers;
 mod scaling;
 
+use std::rc::Rc;
+
 use anyhow::Result;
+use toml::Table;
 
-use crate::algorithms::ppo;
+use crate::algorithms;
 use crate::runtime::DeviceKind;
-use crate::trainer;
+use crate::{envs, trainer};
 
-pub use command::{Invocation, train_command, with_variables};
+pub use catalog::Catalog;
+pub use command::{Invocation, run_settings, train_command, with_variables};
 pub use layers::{Resolved, resolve};
 pub use scaling::{auto_devices, check_devices};
 
@@ -32,20 +38,18 @@ pub use scaling::{auto_devices, check_devices};
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// An error as the user's mistake.
+pub fn usage(error: anyhow::Error) -> anyhow::Error {
+    UsageError(format!("{error:#}")).into()
+}
+
 /// All settings of a training run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub run: trainer::Settings,
-    pub ppo: ppo::Settings,
-}
-
-/// The default settings of PPO with the given lines of a configuration file over them: the defaults of an
-/// environment.
-///
-/// # Errors
-/// A line that is no setting or of the wrong type.
-pub fn ppo_defaults(lines: &str) -> Result<ppo::Settings> {
-    layers::overlay(&ppo::Settings::default(), lines)
+    pub algorithm: algorithms::Entry,
+    /// Those of the algorithm, all of them.
+    pub settings: Table,
 }
 
 impl Config {
@@ -57,20 +61,27 @@ impl Config {
     pub fn adapt(&mut self, device: DeviceKind) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         if std::mem::take(&mut self.run.auto_scale) {
-            let scaled = ppo::auto_scale(&self.ppo);
-            lines.extend(scaling::describe("auto-scale", &self.ppo, &scaled));
-            self.ppo = scaled;
+            let scaled = (self.algorithm.scale)(&self.settings)?;
+            lines.extend(self.replace("auto-scale", scaled)?);
         }
         if std::mem::take(&mut self.run.auto_tune) {
             let sharers = if self.run.num_seeds > 1 { 1 } else { self.devices() };
-            let tuned = ppo::auto_tune(&self.ppo, device, sharers);
-            lines.extend(scaling::describe(&format!("auto-tune for {device}"), &self.ppo, &tuned));
-            self.ppo = tuned;
+            let tuned = (self.algorithm.tune)(&self.settings, device, sharers)?;
+            lines.extend(self.replace(&format!("auto-tune for {device}"), tuned)?);
         }
-        let num_seeds = self.run.num_seeds;
-        self.run.devices.get_or_insert_with(|| scaling::auto_devices(&self.ppo, num_seeds, device));
+        if self.run.devices.is_none() {
+            let devices = auto_devices(&self.algorithm, &self.settings, self.run.num_seeds, device)?;
+            self.run.devices = Some(devices);
+        }
         self.check_divisions()?;
         Ok(lines)
+    }
+
+    /// Puts other settings in the place of those that are there. Gives a line that says what changed, if something did.
+    fn replace(&mut self, title: &str, settings: Table) -> Result<Option<String>> {
+        let before = std::mem::replace(&mut self.settings, settings);
+        let sizes = (self.algorithm.sizes)(&self.settings)?;
+        Ok(scaling::describe(title, &before, &self.settings, &sizes))
     }
 
     /// Devices that share the environments, or the agents if there are several.
@@ -79,9 +90,15 @@ impl Config {
     }
 
     fn check_divisions(&self) -> Result<()> {
-        self.ppo.check_minibatches().map_err(|error| UsageError(error.to_string()))?;
-        scaling::check_devices(&self.ppo, self.run.num_seeds, self.devices())
-            .map_err(|error| UsageError(error.to_string()).into())
+        (self.algorithm.check_sizes)(&self.settings)
+            .and_then(|()| check_devices(&self.algorithm, &self.settings, self.run.num_seeds, self.devices()))
+            .map_err(usage)
+    }
+
+    /// Updates of the whole run.
+    pub fn num_updates(&self, env: &envs::Entry) -> Result<u64> {
+        let steps = (self.algorithm.timesteps_per_update)(&self.settings, Rc::from((env.make)()))?;
+        Ok(self.run.num_updates(steps))
     }
 
     /// The configuration of each agent of the group `name`: that of a run which is trained alone, on one device.
@@ -102,17 +119,18 @@ impl Config {
     /// The configuration that a run or a checkpoint holds as text.
     ///
     /// # Errors
-    /// A line that is no setting's, or of the wrong type.
-    pub fn stored(text: &str) -> Result<Self> {
-        layers::stored(text)
+    /// A line that is no setting's, or of the wrong type; an environment or an algorithm that the program does not have.
+    pub fn stored(catalog: &Catalog, text: &str) -> Result<Self> {
+        layers::stored(catalog, text)
     }
 
     /// The configuration as a file that `--config` accepts.
     pub fn to_toml(&self) -> Result<String> {
-        let (run, ppo) = (toml::to_string(&self.run)?, toml::to_string(&self.ppo)?);
+        let (run, settings) = (toml::to_string(&self.run)?, toml::to_string(&self.settings)?);
         Ok(format!(
             "# The configuration of this run; `lockstep train --config FILE` starts another one like it.\n\n\
-             # Run\n{run}\n# PPO\n{ppo}"
+             # Run\n{run}\n# Settings of {}\n{settings}",
+            self.algorithm.name
         ))
     }
 }

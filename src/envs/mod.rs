@@ -21,7 +21,7 @@ pub use env::{Aggregate, Env, EnvSpec, Metric, Observation, Step};
 pub use erased::{AnyEnv, Erased};
 pub use health::Health;
 pub use random_action::random_action;
-pub use registry::{Entry, boxed, builtin};
+pub use registry::{Entry, Golden, Protocol, Registry, boxed, builtin};
 
 use crate::array::HostArray;
 use crate::interpret::interpret;

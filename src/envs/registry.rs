@@ -3,6 +3,14 @@
 //! A program is an [`App`](crate::App) with a [`Registry`] of its own: the entries of [`builtin`], those of the crate that
 //! makes the program, or both. A new environment is a module and one entry.
 
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::{ArgMatches, Command};
+
+use crate::lang::Backend;
+
 use super::cartpole::{self, CartPole};
 use super::hackmatrix::{self, HackMatrix};
 use super::painter::{ObservationPainter, Painter};
@@ -14,15 +22,50 @@ pub struct Entry {
     pub name: &'static str,
     pub summary: &'static str,
     pub make: fn() -> Box<dyn AnyEnv>,
+    /// The algorithm that learns it where none is named; without, the first one of the program.
+    pub algorithm: Option<&'static str>,
     /// Settings of training that differ from the general defaults, as lines of a configuration file.
     pub defaults: &'static str,
     /// What healthy training looks like.
     pub health: Health,
     /// Entity and project at Weights & Biases, where the environment's documentation names them.
     pub wandb: Option<(&'static str, &'static str)>,
+    /// What `verify` plays.
+    pub golden: Option<Golden>,
+    /// What `serve` speaks.
+    pub protocol: Option<Protocol>,
     describe: Option<fn() -> Description>,
     painter: Option<fn() -> Box<dyn Painter>>,
 }
+
+/// Where a program is to run, once it is needed.
+pub type Open<'a> = &'a dyn Fn() -> Result<Backend>;
+
+/// Golden transitions: what an environment must do, in files of its own format.
+#[derive(Clone, Copy)]
+pub struct Golden {
+    /// Where the format is described, for the help.
+    pub help: &'static str,
+    /// Reads a file and compiles what plays its transitions.
+    pub open: fn(file: &Path, open: Open) -> Result<Replay>,
+}
+
+/// Plays each transition with so many seeds, prints what differs, and gives the number of transitions that failed.
+pub type Replay = Box<dyn FnOnce(usize, &mut dyn Write) -> Result<usize>>;
+
+/// A protocol on standard input and output, by which other programs play an environment.
+#[derive(Clone, Copy)]
+pub struct Protocol {
+    /// What its clients need to know, for the help.
+    pub help: &'static str,
+    /// Adds its flags to a command.
+    pub flags: fn(Command) -> Command,
+    /// Compiles what the flags ask for, with a seed.
+    pub open: fn(flags: &ArgMatches, seed: u64, open: Open) -> Result<Serve>,
+}
+
+/// Answers until the input ends.
+pub type Serve = Box<dyn FnOnce() -> Result<()>>;
 
 impl Entry {
     /// An environment whose numbers have no names yet, with the general defaults.
@@ -31,9 +74,12 @@ impl Entry {
             name,
             summary,
             make,
+            algorithm: None,
             defaults: "",
             wandb: None,
             health: Health::UNKNOWN,
+            golden: None,
+            protocol: None,
             describe: None,
             painter: None,
         }
@@ -44,7 +90,13 @@ impl Entry {
         Entry { health, ..self }
     }
 
-    /// Settings of training that differ from the general defaults, as lines of a configuration file: `num_envs = 64`.
+    /// The algorithm that learns it where `--algo` names none.
+    pub const fn algorithm(self, name: &'static str) -> Entry {
+        Entry { algorithm: Some(name), ..self }
+    }
+
+    /// Settings of training that differ from the general defaults, as lines of a configuration file: `num_envs = 64`. They are
+    /// those of the environment's algorithm; a table of its name, `[ppo]`, holds those of another one.
     pub const fn defaults(self, lines: &'static str) -> Entry {
         Entry { defaults: lines, ..self }
     }
@@ -63,6 +115,16 @@ impl Entry {
     /// entity and a project of the environment's name.
     pub const fn wandb(self, entity: &'static str, project: &'static str) -> Entry {
         Entry { wandb: Some((entity, project)), ..self }
+    }
+
+    /// Golden transitions, which `verify` plays.
+    pub const fn golden(self, golden: Golden) -> Entry {
+        Entry { golden: Some(golden), ..self }
+    }
+
+    /// The protocol that `serve` speaks.
+    pub const fn protocol(self, protocol: Protocol) -> Entry {
+        Entry { protocol: Some(protocol), ..self }
     }
 
     pub fn spec(&self) -> EnvSpec {
@@ -99,12 +161,16 @@ pub const fn builtin() -> [Entry; 2] {
             .painted(hackmatrix::painter)
             .defaults(include_str!("../../jax_env_spec/hackmatrix/defaults.toml"))
             .health(hackmatrix::HEALTH)
+            .algorithm("ppo")
+            .golden(hackmatrix::GOLDEN)
+            .protocol(hackmatrix::PROTOCOL)
             .wandb("charles-team", "hackmatrix"),
         Entry::new("cartpole", "balance a pole on a cart (Gymnasium CartPole-v1)", || boxed(CartPole))
             .described(cartpole::description)
             .painted(cartpole::painter)
             .defaults(include_str!("../../jax_env_spec/cartpole/defaults.toml"))
-            .health(cartpole::HEALTH),
+            .health(cartpole::HEALTH)
+            .algorithm("ppo"),
     ]
 }
 
@@ -133,6 +199,9 @@ impl Registry {
     }
 
     /// The entry of that name, or the nearest known name.
+    ///
+    /// # Errors
+    /// There is none.
     pub fn find(&self, name: &str) -> Result<Entry, UnknownEnv> {
         self.entries.iter().find(|entry| entry.name == name).copied().ok_or_else(|| {
             let distance = |entry: &&Entry| strsim::damerau_levenshtein(entry.name, name);
@@ -142,9 +211,18 @@ impl Registry {
     }
 }
 
+impl FromIterator<Entry> for Registry {
+    #[track_caller]
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Registry {
+        let mut registry = Registry::default();
+        entries.into_iter().for_each(|entry| registry.add(entry));
+        registry
+    }
+}
+
 /// The entry of that name among those that come with lockstep.
 pub fn find(name: &str) -> Result<Entry, UnknownEnv> {
-    Registry { entries: builtin().to_vec() }.find(name)
+    Registry::from_iter(builtin()).find(name)
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,20 +1,9 @@
 //! Numbers for people: counts, measurements and durations in a few characters.
 
+pub use crate::algorithms::count::thousands;
+
 /// What stands for a number that is not there.
 pub const ABSENT: &str = "-";
-
-/// `3,276,800`
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 /// A count in at most five characters: `999`, `12.3k`, `1.25M`, `10.0M`, `3.00G`.
 pub fn count(number: f64) -> String {

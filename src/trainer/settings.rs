@@ -48,6 +48,9 @@ pub struct Settings {
     /// Environment to train in
     #[arg(long, value_name = "NAME", default_value = "")]
     pub env: String,
+    /// Algorithm to train with [default: the environment's, as `envs NAME` says]
+    #[arg(long, value_name = "NAME")]
+    pub algo: Option<String>,
     /// Environment steps of the whole run, also when it is resumed: 3000000, 3_000_000, 3e6 or 3M. A run has whole
     /// updates, as many as fit in, but at least one
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = count::parse)]
@@ -121,7 +124,7 @@ pub struct Settings {
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,
-    /// Name of the run [default: ENV-MONdd-yy-N, such as cartpole-jan25-26-1]
+    /// Name of the run [default: ENV-MONdd-yy-N, such as maze-jan25-26-1]
     #[arg(long, value_name = "NAME")]
     pub run_name: Option<String>,
     /// Text to append to the automatic name

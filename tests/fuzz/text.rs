@@ -6,8 +6,7 @@ use std::sync::OnceLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lockstep::algorithms::ppo;
-use lockstep::config::{Config, resolve, train_command};
+use lockstep::config::{Catalog, Config, resolve, train_command};
 use lockstep::envs::hackmatrix::host::golden;
 use lockstep::envs::hackmatrix::host::protocol::{OracleTable, serve};
 use lockstep::envs::hackmatrix::host::rules::Rules;
@@ -17,17 +16,19 @@ use super::{Random, check_message, damaged};
 pub fn configuration(random: &mut Random) {
     static GOOD: OnceLock<String> = OnceLock::new();
     let good = GOOD.get_or_init(|| {
-        let config = Config { run: lockstep::trainer::Settings::default(), ppo: ppo::Settings::default() };
-        config.to_toml().unwrap()
+        let catalog = Catalog::builtin();
+        let matches = train_command(&catalog).no_binary_name(true).get_matches_from([""; 0]);
+        resolve(&catalog, &matches).unwrap().config.to_toml().unwrap()
     });
     let bytes = damaged(random, good.as_bytes(), true);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");
     fs::write(&path, &bytes).unwrap();
-    let matches = train_command("hackmatrix")
+    let catalog = Catalog::builtin();
+    let matches = train_command(&catalog)
         .no_binary_name(true)
         .get_matches_from([&*"--config".to_string(), path.to_str().unwrap()]);
-    match resolve(&matches, |_| Ok(ppo::Settings::default())) {
+    match resolve(&catalog, &matches) {
         Err(error) => check_message(&error),
         Ok(mut resolved) => {
             assert_eq!(resolved.config.run.plugin, None);
@@ -37,7 +38,7 @@ pub fn configuration(random: &mut Random) {
             let _ = resolved.config.to_toml();
         }
     }
-    let _ = Config::stored(&String::from_utf8_lossy(&bytes)).map_err(|error| check_message(&error));
+    let _ = Config::stored(&catalog, &String::from_utf8_lossy(&bytes)).map_err(|error| check_message(&error));
 }
 
 const LINES: &[&str] = &[

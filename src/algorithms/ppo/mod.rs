@@ -10,7 +10,7 @@ mod recipe;
 mod scaling;
 mod settings;
 
-pub use recipe::{Recipe, metrics_in};
+pub use recipe::Recipe;
 pub use scaling::{auto_scale, auto_tune};
 pub use settings::{Hyper, Settings};
 

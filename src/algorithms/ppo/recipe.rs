@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
+use crate::algorithms::count::thousands;
 use crate::algorithms::curriculum::Curriculum;
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::{learner, registry};
@@ -11,18 +12,6 @@ use crate::envs::{AnyEnv, phases};
 use crate::runtime::DeviceKind;
 
 use super::{Ppo, Settings, auto_scale, auto_tune};
-
-/// The metrics of PPO in an environment, those of a curriculum included where there is one: for those who only want to
-/// know which there are.
-pub fn metrics_in(env: Rc<dyn AnyEnv>) -> Vec<Metric> {
-    let count = phases(&*env).len();
-    let curriculum = if count == 0 { Curriculum::Off } else { Curriculum::Return };
-    let curriculum_returns = vec![0.0; count.saturating_sub(1)];
-    let settings = Settings { curriculum, curriculum_returns, ..Settings::default() };
-    Ppo::new(settings, env)
-        .and_then(|ppo| learner::metrics(&ppo))
-        .expect("a return for each phase but the last is a curriculum")
-}
 
 /// How PPO is made from its settings.
 pub enum Recipe {}
@@ -49,12 +38,22 @@ impl registry::Recipe for Recipe {
     ];
     const TRACED: &'static [&'static str] = Settings::TRACED;
 
+    const UNSCALED: &'static [&'static str] = &["num_minibatches"];
+
+    fn num_envs(settings: &Settings) -> usize {
+        settings.num_envs
+    }
+
     fn check(settings: &Settings) -> Result<()> {
         settings.check()
     }
 
     fn check_sizes(settings: &Settings) -> Result<()> {
         settings.check_minibatches()
+    }
+
+    fn check_devices(settings: &Settings, num_devices: usize) -> Result<()> {
+        settings.check_devices(num_devices)
     }
 
     fn scale(settings: &Settings) -> Settings {
@@ -65,7 +64,33 @@ impl registry::Recipe for Recipe {
         auto_tune(settings, device, num_devices)
     }
 
+    fn sizes(settings: &Settings) -> String {
+        let (batch, minibatch) = (settings.batch_size() as u64, settings.minibatch_size() as u64);
+        format!(
+            "batch {}, minibatch {}, {} gradient steps per update",
+            thousands(batch),
+            thousands(minibatch),
+            settings.num_minibatches * settings.update_epochs
+        )
+    }
+
+    fn depends_on_length(settings: &Settings) -> bool {
+        settings.anneal_lr
+    }
+
     fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
+        if let Some(schedule) = settings.schedule() {
+            schedule.check(&*env)?;
+        }
         Ppo::new(settings, env)
+    }
+
+    /// Those of a curriculum are among them where an environment has one.
+    fn metrics(env: Rc<dyn AnyEnv>) -> Result<Vec<Metric>> {
+        let count = phases(&*env).len();
+        let curriculum = if count == 0 { Curriculum::Off } else { Curriculum::Return };
+        let curriculum_returns = vec![0.0; count.saturating_sub(1)];
+        let settings = Settings { curriculum, curriculum_returns, ..Settings::default() };
+        learner::metrics(&Self::make(settings, env)?)
     }
 }

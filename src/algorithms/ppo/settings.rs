@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
 use crate::algorithms::gradient::divisor_at_most;
+use crate::algorithms::registry::divides;
 use crate::lower::Precision;
 use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn};
 
@@ -214,10 +215,7 @@ impl Settings {
     /// One line with the numbers.
     pub fn check_devices(&self, num_devices: usize) -> Result<()> {
         let Settings { num_envs, num_minibatches, .. } = *self;
-        ensure!(
-            num_envs.is_multiple_of(num_devices),
-            "num_envs = {num_envs} cannot be split evenly over {num_devices} devices"
-        );
+        divides("num_envs", num_envs, num_devices)?;
         let (rows, what) = match self.rnn {
             None => (self.batch_size() / num_devices, "steps"),
             Some(_) => (num_envs / num_devices, "environments, which --rnn keeps whole,"),

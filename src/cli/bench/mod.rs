@@ -14,10 +14,8 @@ use anyhow::{Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value, json};
 
-use crate::algorithms::ppo;
 use crate::algorithms::random::RandomRollout;
-use crate::config::{UsageError, auto_devices, check_devices};
-use crate::envs::Entry;
+use crate::config::{auto_devices, check_devices, usage};
 use crate::runtime::Client;
 use crate::trainer::readable::{ABSENT, significant};
 use crate::trainer::{Stage, thousands};
@@ -27,7 +25,7 @@ use self::logs::Cost;
 use super::App;
 use super::device::Device;
 use super::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build_group};
-use super::workload::Workload;
+use super::workload::{Training, Workload};
 
 /// What to time.
 #[derive(Debug, Args)]
@@ -73,31 +71,27 @@ pub fn command(env: &'static str) -> Command {
 /// Times and prints.
 ///
 /// # Errors
-/// One line; a [`UsageError`] if the sizes make no sense.
+/// One line; a [`UsageError`](crate::config::UsageError) if the sizes make no sense.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let bench = Bench::from_arg_matches(matches)?;
-    let entry = app.find_env(&bench.workload.env)?;
     let Workload { env, precision, deterministic, .. } = &bench.workload;
-    let settings = ppo::Settings { reset_pool: bench.reset_pool, ..bench.workload.settings(app)? };
-    settings
-        .check()
-        .and_then(|()| settings.check_minibatches())
-        .and_then(|()| {
-            ensure!(bench.updates > 0, "updates is 0; it must be at least 1");
-            ensure!(bench.num_seeds > 0, "num_seeds is 0; it must be at least 1");
-            ensure!(bench.devices != Some(0), "devices is 0; it must be at least 1");
-            Ok(())
-        })
-        .map_err(|error| UsageError(error.to_string()))?;
+    let reset_pool = toml::Value::try_from(bench.reset_pool)?;
+    let training = bench.workload.training(app, &[("reset_pool", reset_pool, toml::Value::from(0))])?;
+    let Training { algorithm, settings, num_envs, num_steps, .. } = &training;
+    bench.check().map_err(usage)?;
     let mut report: Map<String, Value> = Map::new();
     report.insert("env".into(), json!(env));
-    report.insert("num_envs".into(), json!(settings.num_envs));
-    report.insert("num_steps".into(), json!(settings.num_steps));
+    report.insert("algo".into(), json!(algorithm.name));
+    report.insert("num_envs".into(), json!(num_envs));
+    report.insert("num_steps".into(), json!(num_steps));
     let baseline = bench.compare.as_deref().map(Baseline::read).transpose()?;
     baseline.iter().try_for_each(|baseline| baseline.check(&report))?;
     let plugin = bench.device.plugin()?;
-    let devices = bench.devices.unwrap_or_else(|| auto_devices(&settings, bench.num_seeds, plugin.kind));
-    check_devices(&settings, bench.num_seeds, devices).map_err(|error| UsageError(error.to_string()))?;
+    let devices = match bench.devices {
+        Some(devices) => devices,
+        None => auto_devices(algorithm, settings, bench.num_seeds, plugin.kind)?,
+    };
+    check_devices(algorithm, settings, bench.num_seeds, devices).map_err(usage)?;
 
     let stage = Stage::begin("opening the device", None);
     let mut add = |key: &str, value: Value| report.insert(key.into(), value);
@@ -107,7 +101,8 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     if !bench.env_only {
         let plan = Plan {
             program: app.name(),
-            env: &entry,
+            env: &training.env,
+            algorithm,
             seed: bench.seed,
             total_updates: 1_000_000, // so that the learning rate stays
             max_updates: MAX_UPDATES,
@@ -117,7 +112,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             kernels: !bench.device.no_kernels,
             stage: &stage,
         };
-        for (key, value) in bench.time_training(&settings, &plan)? {
+        for (key, value) in bench.time_training(&training, &plan)? {
             add(&key, value);
         }
     }
@@ -127,7 +122,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             .with_kernels(!bench.device.no_kernels);
         let client = client.observed(stage.changer(COMPILING));
         add("platform", json!(client.platform()));
-        for (key, steps_per_second) in bench.time_env(&entry, &settings, &client, &stage)? {
+        for (key, steps_per_second) in bench.time_env(&training, &client, &stage)? {
             add(key, json!(steps_per_second.round()));
         }
     }
@@ -137,8 +132,17 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
 }
 
 impl Bench {
+    /// Checks the numbers of repetitions and devices.
+    fn check(&self) -> Result<()> {
+        ensure!(self.updates > 0, "updates is 0; it must be at least 1");
+        ensure!(self.num_seeds > 0, "num_seeds is 0; it must be at least 1");
+        ensure!(self.devices != Some(0), "devices is 0; it must be at least 1");
+        Ok(())
+    }
+
     /// Times updates of the agent or the group. Gives the figures and the facts.
-    fn time_training(&self, settings: &ppo::Settings, plan: &Plan) -> Result<Facts> {
+    fn time_training(&self, training: &Training, plan: &Plan) -> Result<Facts> {
+        let Training { settings, num_envs, num_steps, .. } = training;
         let (facts, seconds, cost) = if self.num_seeds > 1 {
             let (mut group, facts) = build_group(settings, plan, self.num_seeds)?;
             plan.stage.change(&format!("timing {} updates of {} agents", self.updates, self.num_seeds));
@@ -156,7 +160,7 @@ impl Bench {
             });
             (facts, seconds, cost.transpose()?)
         };
-        let steps = (self.num_seeds * settings.batch_size()) as f64;
+        let steps = (self.num_seeds * num_envs * num_steps) as f64;
         let rate = json!((steps / median(&seconds)).round());
         let figures = [("steps_per_second", rate), ("update_seconds", json!(seconds))];
         let figures = figures.into_iter().chain(cost.iter().flat_map(Cost::figures));
@@ -166,18 +170,18 @@ impl Bench {
     /// Steps per second of the environment alone, without and with observations.
     fn time_env(
         &self,
-        entry: &Entry,
-        settings: &ppo::Settings,
+        training: &Training,
         client: &Client,
         stage: &Stage,
     ) -> Result<Vec<(&'static str, f64)>> {
-        let env = (entry.make)();
+        let &Training { ref env, num_envs, num_steps, .. } = training;
+        let env = (env.make)();
         let rate = |(key, observe)| {
             stage.change("tracing the environment alone");
-            let mut rollout = RandomRollout::new(client, &*env, settings.num_envs, self.seed, observe)?;
+            let mut rollout = RandomRollout::new(client, &*env, num_envs, self.seed, observe)?;
             stage.change("timing the environment alone");
-            let seconds = time(self.updates, || rollout.run(settings.num_steps))?;
-            Ok((key, settings.batch_size() as f64 / median(&seconds)))
+            let seconds = time(self.updates, || rollout.run(num_steps))?;
+            Ok((key, (num_envs * num_steps) as f64 / median(&seconds)))
         };
         [("env_steps_per_second", false), ("env_obs_steps_per_second", true)].into_iter().map(rate).collect()
     }

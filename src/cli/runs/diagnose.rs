@@ -30,16 +30,17 @@ impl Diagnose {
     pub fn run(&self, app: &App, checkpoint_dir: &Path) -> Result<()> {
         let path = newest_kept(&find::run(&self.run, checkpoint_dir)?)?;
         let mut checkpoint = Checkpoint::load(&path)?;
-        let config = Config::stored(&checkpoint.config)?;
-        let (run, ppo) = (&config.run, &config.ppo);
+        let config = Config::stored(app.catalog(), &checkpoint.config)?;
+        let run = &config.run;
         let plugin = plugin::find(run.device, self.plugin.as_deref())?;
-        let entry = app.find_env(&run.env)?;
+        let entry = app.catalog().env(&run.env)?;
         let stage = Stage::begin("opening the device", None);
         let plan = Plan {
             program: app.name(),
             env: &entry,
+            algorithm: &config.algorithm,
             seed: run.seed,
-            total_updates: run.num_updates(ppo.batch_size() as u64),
+            total_updates: config.num_updates(&entry)?,
             max_updates: 1,
             devices: config.devices(),
             deterministic: run.deterministic,
@@ -47,7 +48,7 @@ impl Diagnose {
             kernels: !run.no_kernels,
             stage: &stage,
         };
-        let (mut learner, _) = build(ppo, &plan)?;
+        let (mut learner, _) = build(&config.settings, &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;
         learner.load_state(&checkpoint.state)?;
         let first = learner.diagnose()?;

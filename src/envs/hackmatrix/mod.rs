@@ -9,7 +9,7 @@
 //! In the order of a step: the [`board`] and the lists of [`entities`] make the [`state`]; the player's
 //! [`actions`] and [`programs`]; the [`enemy_turn`], which may [`spawn`] transmissions; the next [`stage`]; the
 //! [`reward`] and the [`observation`]. [`convert`] turns states into the host's games and back; [`player`] and [`table`]
-//! play those on a device.
+//! play those on a device, behind the commands of [`service`].
 
 mod actions;
 mod bits;
@@ -23,6 +23,7 @@ mod painter;
 mod player;
 mod programs;
 mod reward;
+mod service;
 mod spawn;
 mod stage;
 mod state;
@@ -39,6 +40,7 @@ use state::Scene;
 
 pub use convert::Converter;
 pub use player::CompiledPlayer;
+pub(super) use service::{GOLDEN, PROTOCOL};
 pub use state::{History, State, World};
 pub use table::CompiledTable;
 
