@@ -16,7 +16,7 @@ use super::device::Device;
 #[derive(Debug, Args)]
 struct Serve {
     /// Environment: one that has a protocol
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", index = 1)]
     env: String,
     /// Seed of all random numbers [default: another one each time]
     #[arg(long, value_name = "N")]

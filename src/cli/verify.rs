@@ -18,10 +18,10 @@ use super::{App, Reported};
 #[derive(Debug, Args)]
 struct Verify {
     /// Environment: one that has golden transitions
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", index = 1)]
     env: String,
     /// Golden transitions: JSON lines, gzipped or not
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", index = 2)]
     file: PathBuf,
     /// Times to play each transition that has random outcomes
     #[arg(long, value_name = "N", default_value_t = 20)]
