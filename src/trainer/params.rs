@@ -11,12 +11,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::checkpoint::Checkpoint;
-use super::evaluation::BEST_PARAMS;
 use super::files::write_durably;
 use super::run_dir::{checkpoints, numbered_files};
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, DType, HostArray};
 use crate::runtime::files;
+
+/// The file of the best parameters so far.
+pub const BEST_PARAMS: &str = "best_params.safetensors";
 
 /// What a parameter file says of itself: environment, network, sizes, update.
 pub type Metadata = BTreeMap<String, String>;
@@ -86,6 +88,9 @@ fn of_checkpoint(checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
     let text = |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
     let settings = config.into_iter().map(|(key, value)| (key, text(value)));
     settings.for_each(|(key, value)| _ = metadata.entry(key).or_insert(value));
+    if let Some(algorithm) = metadata.remove("algo") {
+        metadata.insert("algorithm".into(), algorithm);
+    }
     Ok((params, metadata))
 }
 
