@@ -17,6 +17,7 @@ pub mod playback;
 pub mod policy;
 pub mod ppo;
 pub mod random;
+pub mod recipe;
 pub mod registry;
 pub mod report;
 pub mod rollout;
@@ -28,7 +29,8 @@ use self::evaluation::{Episode, Plan};
 use self::learner::{NonFinite, Timing};
 pub use self::metrics::Metric;
 use self::policy::Choice;
-pub use self::registry::{Entry, Recipe, Registry, builtin};
+pub use self::recipe::{Entry, Recipe};
+pub use self::registry::{Registry, builtin};
 
 /// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.
 pub type NamedArrays = Vec<(String, HostArray)>;

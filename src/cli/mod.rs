@@ -19,6 +19,7 @@ use crate::trainer::find::Unknown;
 
 mod app;
 mod bench;
+mod chart;
 mod compile;
 mod dashboard;
 mod device;

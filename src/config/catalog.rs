@@ -3,7 +3,8 @@
 use anyhow::{Result, anyhow};
 use toml::{Table, Value};
 
-use super::{UsageError, layers};
+use super::UsageError;
+use super::text::{check_keys, parse};
 use crate::{algorithms, envs};
 
 /// What a program is made of. The first of each kind is the default.
@@ -58,7 +59,7 @@ impl Catalog {
             let error = error.to_string().trim().replace('\n', " ");
             anyhow!("the defaults of the environment {}: {error}", env.name)
         };
-        let mut lines = layers::parse(env.defaults).map_err(about)?;
+        let mut lines = parse(env.defaults).map_err(about)?;
         let mut named = Table::new();
         lines.retain(|name, value| match value {
             Value::Table(own) => {
@@ -76,7 +77,7 @@ impl Catalog {
         if is_own {
             named.extend(lines);
         }
-        layers::check_keys(&named, &algorithm.settings()).map_err(about)?;
+        check_keys(&named, &algorithm.settings()).map_err(about)?;
         (algorithm.complete)(&named).map_err(about)
     }
 }

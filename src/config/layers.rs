@@ -9,10 +9,10 @@ use clap::{ArgMatches, FromArgMatches};
 use toml::{Table, Value};
 
 use super::command::{run_settings, settings_command};
+use super::text::{check_keys, parse};
 use super::{Catalog, Config, Invocation, UsageError, usage};
 use crate::algorithms::Entry;
 use crate::runtime::files;
-use crate::trainer::find::nearest;
 use crate::trainer::{self, Resumed};
 
 /// What cannot change when a run is resumed, beside what its algorithm says: what decides the shape of its state, and what it
@@ -163,30 +163,6 @@ pub fn stored(catalog: &Catalog, text: &str) -> Result<Config> {
 /// What is wrong with the stored configuration, in one line.
 fn about(error: anyhow::Error) -> anyhow::Error {
     anyhow!("the stored configuration: {}", error.to_string().trim().replace('\n', " "))
-}
-
-/// The lines of a file.
-///
-/// # Errors
-/// The number of the line that is none, and why.
-pub fn parse(text: &str) -> Result<Table> {
-    text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        anyhow!("line {line}: {}", error.message().replace('\n', ", "))
-    })
-}
-
-/// Checks that each key is among the known ones.
-///
-/// # Errors
-/// One line with the nearest known one.
-pub fn check_keys(values: &Table, known: &[String]) -> Result<()> {
-    let Some(key) = values.keys().find(|key| !known.contains(key)) else { return Ok(()) };
-    let hint = match nearest(key, known) {
-        Some(name) => format!("did you mean {name}?"),
-        None => "`lockstep train --help` lists the settings".to_string(),
-    };
-    Err(anyhow!("there is no setting {key}; {hint}"))
 }
 
 /// A file's layer.

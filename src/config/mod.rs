@@ -18,6 +18,7 @@ mod catalog;
 mod command;
 mod layers;
 mod scaling;
+mod text;
 
 use std::rc::Rc;
 

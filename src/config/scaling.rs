@@ -4,7 +4,7 @@ use anyhow::Result;
 use toml::Table;
 
 use crate::algorithms::Entry;
-use crate::algorithms::registry::divides;
+use crate::algorithms::recipe::divides;
 use crate::runtime::DeviceKind;
 
 /// What changed, before and after, and the `sizes` that come of it; nothing if nothing changed.

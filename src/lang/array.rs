@@ -12,7 +12,7 @@ use crate::array::{ArrayType, DType, Element, HostArray, Shape};
 use crate::ir::Op;
 
 use super::trace::{Handle, emit};
-use super::tree::{Path, Tree};
+use super::tree::{Path, Tree, leaves, rebuild};
 
 /// The kinds of array.
 pub mod kind {
@@ -350,4 +350,14 @@ pub(super) fn meet<K: Kind>(name: &str, a: Operand<K>, b: Operand<K>) -> [Array<
             "{name}: {a_type} and {b_type} do not meet; shapes must be equal or one a scalar (see broadcast)"
         ),
     }
+}
+
+/// A tree of `f` of the corresponding float leaves of two trees of one structure.
+#[track_caller]
+pub fn map2<T: Tree>(a: &T, b: &T, f: impl Fn(Float, Float) -> Float) -> T {
+    let mut results = Vec::new();
+    for (a, b) in leaves(a).into_iter().zip(leaves(b)) {
+        results.push(f(Float::from_handle(a), Float::from_handle(b)).handle());
+    }
+    rebuild(a.duplicate(), &results)
 }

@@ -30,7 +30,7 @@ mod tree;
 
 pub use array::{
     Array, Bool, ComparedByOperators, Float, Int, IntoOperand, Kind, Literal, Numeric, Operand, arange,
-    boolean, constant, float, int, int_u32, int_u64, iota, kind,
+    boolean, constant, float, int, int_u32, int_u64, iota, kind, map2,
 };
 pub use control::{
     all_gather, all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range,
@@ -45,4 +45,4 @@ pub use program::{Signature, inline, structure_of, trace};
 pub use random::{Key, below, unit_interval};
 pub use shape::{At, concatenate, stack, stack_at};
 pub use trace::{Handle, is_tracing, target, traced_for};
-pub use tree::{Leaves, Path, Tree, leaf_paths, leaf_types, leaves, map2, rebuild, structure};
+pub use tree::{Leaves, Path, Tree, leaf_paths, leaf_types, leaves, rebuild, structure};

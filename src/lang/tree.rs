@@ -7,7 +7,6 @@
 
 use crate::array::{ArrayType, HostArray};
 
-use super::array::Float;
 use super::trace::Handle;
 
 /// The dotted path of a leaf: `params.actor.0.weight`.
@@ -82,16 +81,6 @@ pub fn rebuild<T: Tree>(mut tree: T, new_leaves: &[Handle]) -> T {
 pub fn structure<T: Tree>(tree: T) -> T {
     let placeholders: Vec<Handle> = leaf_types(&tree).iter().map(Handle::placeholder).collect();
     rebuild(tree, &placeholders)
-}
-
-/// A tree of `f` of the corresponding float leaves of two trees of one structure.
-#[track_caller]
-pub fn map2<T: Tree>(a: &T, b: &T, f: impl Fn(Float, Float) -> Float) -> T {
-    let mut results = Vec::new();
-    for (a, b) in leaves(a).into_iter().zip(leaves(b)) {
-        results.push(f(Float::from_handle(a), Float::from_handle(b)).handle());
-    }
-    rebuild(a.duplicate(), &results)
 }
 
 /// Implements [`Tree`](crate::lang::Tree) for a struct: every listed field is a tree, and all fields must be

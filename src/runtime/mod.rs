@@ -51,9 +51,10 @@ pub use cache::{CacheOutcome, ProgramCache};
 pub use client::Client;
 pub use device_kind::DeviceKind;
 pub use error::{Error, Result};
+pub use ffi::MemoryUse;
 pub use options::{CompileOptions, OptionValue};
 pub use program::{Arg, Program};
-pub use topology::{MemoryUse, Topology};
+pub use topology::Topology;
 
 use std::borrow::Cow;
 use std::ffi::OsString;

@@ -5,10 +5,8 @@
 //! for them, so that a program that a device would refuse, or that would not fit into its memory, is known before one is
 //! rented. (Only choosing among kernels by timing them has to wait for the device.)
 
-use serde::Serialize;
-
 use super::error::{Error, Result};
-use super::ffi::{Api, TopologyHandle};
+use super::ffi::{Api, MemoryUse, TopologyHandle};
 use super::gpu::{GPUS, Gpu};
 use super::options::CompileOptions;
 use super::plugin::PluginFile;
@@ -21,23 +19,6 @@ pub struct Topology {
     plugin: PluginFile,
     name: String,
     deterministic: bool,
-}
-
-/// What a program takes of the memory of one device, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct MemoryUse {
-    pub code: u64,
-    pub arguments: u64,
-    /// Results that do not lie in the memory of donated arguments.
-    pub results: u64,
-    /// Everything between arguments and results, at the moment when it is most.
-    pub temporary: u64,
-}
-
-impl MemoryUse {
-    pub fn total(&self) -> u64 {
-        self.code + self.arguments + self.results + self.temporary
-    }
 }
 
 impl Topology {

@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::evaluation::Best;
 use super::files::write_durably;
 use super::progress::Progress;
 use crate::algorithms::NamedArrays;
@@ -49,6 +48,15 @@ pub struct Checkpoint {
     pub state: NamedArrays,
     /// The best parameters that an evaluation has found.
     pub best: Option<Best>,
+}
+
+/// The parameters with the highest mean return of an evaluation so far; of equal ones, the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Best {
+    pub update: u64,
+    pub timesteps: u64,
+    pub mean_return: f64,
+    pub params: NamedArrays,
 }
 
 /// All of a checkpoint but the values of its arrays, and its best parameters.

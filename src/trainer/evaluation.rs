@@ -9,7 +9,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+pub use super::checkpoint::Best;
 use super::files::make_own_directory;
+pub use super::params::BEST_PARAMS;
 use super::params::{Metadata, load_params, save_params};
 use super::settings::Settings;
 use crate::algorithms::evaluation::{Episode, Plan};
@@ -18,19 +20,8 @@ use crate::algorithms::report::Report;
 use crate::algorithms::{Learner, NamedArrays};
 use crate::envs::EnvSpec;
 
-/// The file of the best parameters so far.
-pub const BEST_PARAMS: &str = "best_params.safetensors";
 /// What else that file says in its metadata.
 const MEAN_RETURN: &str = "eval_mean_return";
-
-/// The parameters with the highest mean return of an evaluation so far; of equal ones, the first.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Best {
-    pub update: u64,
-    pub timesteps: u64,
-    pub mean_return: f64,
-    pub params: NamedArrays,
-}
 
 /// One evaluation.
 #[derive(Debug)]

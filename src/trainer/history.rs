@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::logs::{CURVES, METRICS};
+use super::log_file::{CURVES, METRICS};
 use crate::runtime::files;
 
 /// The most bytes of a row, and the most numbers of a history: more than any run has, and less than a memory.

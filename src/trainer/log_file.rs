@@ -8,6 +8,11 @@ use anyhow::{Context, Result};
 
 use super::files::open_own;
 
+/// The log that a run is judged by: one JSON object per row.
+pub const METRICS: &str = "metrics.jsonl";
+/// A row for every update, or for every n-th of a long run: what charts are drawn from.
+pub const CURVES: &str = "curves.jsonl";
+
 /// A log file of a run. What cannot be written now is kept and written with the next entry.
 #[derive(Debug)]
 pub struct LogFile {

@@ -8,7 +8,6 @@ use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 
 use super::thousands;
-use super::wandb::Mode;
 use crate::algorithms::count;
 use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
 use crate::envs::Health;
@@ -28,6 +27,18 @@ pub enum OnNan {
     Stop,
     /// Go back to the newest checkpoint and go on with other random numbers, at most three times
     Rollback,
+}
+
+/// Where a run is logged by Weights & Biases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wandb {
+    /// To the server, and to files
+    Online,
+    /// To files, which `wandb sync` sends later
+    Offline,
+    /// Nowhere
+    Disabled,
 }
 
 /// How a row of metrics is told where there is no progress bar.
@@ -132,7 +143,7 @@ pub struct Settings {
     pub run_suffix: Option<String>,
     /// Log to Weights & Biases [default: online if an API key is found, otherwise disabled]
     #[arg(long, value_name = "MODE")]
-    pub wandb: Option<Mode>,
+    pub wandb: Option<Wandb>,
     /// The same as --wandb disabled
     #[arg(long)]
     pub no_wandb: bool,

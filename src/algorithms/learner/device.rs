@@ -18,20 +18,8 @@ use crate::lower;
 use crate::runtime::{CacheOutcome, Client};
 
 use super::agents::{Agents, Given, given};
-use super::programs::{AgentState, ChunkInput, ChunkOutput, Leaf, Programs, TraceInput, update};
+use super::programs::{AgentState, ChunkInput, ChunkOutput, Leaf, Programs, Start, TraceInput, update};
 use super::{Algorithm, NonFinite, UpdateTrace};
-
-/// How a learner starts.
-#[derive(Clone, Copy, Debug)]
-pub struct Start {
-    pub seed: u64,
-    /// Updates of the whole run: the horizon of the learning-rate schedule.
-    pub total_updates: u64,
-    /// The most updates that one call of `run` can do.
-    pub max_updates: usize,
-    /// Devices that share the environments of an agent, or the agents of a group.
-    pub num_devices: usize,
-}
 
 /// What starting cost.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,10 +14,10 @@ mod one;
 mod programs;
 mod update_trace;
 
-pub use device::{Start, Timing};
+pub use device::Timing;
 pub use group::{Group, Member};
 pub use one::One;
-pub use programs::{AgentState, metrics, modules};
+pub use programs::{AgentState, Start, metrics, modules};
 pub use update_trace::{NonFinite, Place, UpdateTrace};
 
 use std::rc::Rc;

@@ -14,7 +14,19 @@ use crate::lower;
 use crate::runtime::DeviceKind;
 
 use super::agents::{Agents, Given, for_devices, given, part, typed_as, with_part};
-use super::{Algorithm, Along, Inputs, Shared, Start, UpdateTrace, Updated};
+use super::{Algorithm, Along, Inputs, Shared, UpdateTrace, Updated};
+
+/// How a learner starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub seed: u64,
+    /// Updates of the whole run: the horizon of the learning-rate schedule.
+    pub total_updates: u64,
+    /// The most updates that one call of `run` can do.
+    pub max_updates: usize,
+    /// Devices that share the environments of an agent, or the agents of a group.
+    pub num_devices: usize,
+}
 
 /// Everything that an update changes: the algorithm's own state, and what every agent has.
 pub struct AgentState<S> {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::algorithms::count::thousands;
 use crate::algorithms::curriculum::Curriculum;
 use crate::algorithms::metrics::Metric;
-use crate::algorithms::{learner, registry};
+use crate::algorithms::{self, learner};
 use crate::envs::{AnyEnv, phases};
 use crate::runtime::DeviceKind;
 
@@ -16,7 +16,7 @@ use super::{Ppo, Settings, auto_scale, auto_tune};
 /// How PPO is made from its settings.
 pub enum Recipe {}
 
-impl registry::Recipe for Recipe {
+impl algorithms::Recipe for Recipe {
     type Settings = Settings;
     type Algorithm = Ppo;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
 use crate::algorithms::gradient::divisor_at_most;
-use crate::algorithms::registry::divides;
+use crate::algorithms::recipe::divides;
 use crate::lower::Precision;
 use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn};
 

@@ -9,7 +9,7 @@ use ratatui::widgets::{self, Block, Chart, Dataset, Gauge, GraphType, Paragraph}
 
 use super::layout::{self, Plan};
 use super::{Help, View};
-use crate::cli::runs::chart;
+use crate::cli::chart;
 use crate::trainer::history::{Axis, Curves};
 use crate::trainer::overview::{Life, Overview};
 use crate::trainer::readable::{duration, significant};

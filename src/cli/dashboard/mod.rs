@@ -15,7 +15,7 @@ use anyhow::Result;
 pub use draw::{draw, draw_stage};
 pub use screen::Screen;
 
-use super::runs::chart;
+use super::chart;
 use super::terminal::{Key, Terminal};
 use crate::trainer::history::{Curves, Follower};
 use crate::trainer::overview::Overview;

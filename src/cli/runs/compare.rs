@@ -10,8 +10,8 @@ use crate::trainer::history::{Axis, Curves};
 use crate::trainer::readable::{ABSENT, significant};
 use crate::trainer::run_dir;
 
-use super::chart::{self, Curve};
 use super::subject::Subject;
+use crate::cli::chart::{self, Curve};
 use crate::cli::print_line;
 
 /// Which runs to compare.

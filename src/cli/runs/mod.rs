@@ -1,6 +1,5 @@
 //! `lockstep runs`: look at runs, compare them, stop them and clear them away.
 
-pub(super) mod chart;
 mod compare;
 mod diagnose;
 mod list;

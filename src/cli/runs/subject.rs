@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::trainer::history::{Axis, Curves};
 use crate::trainer::{find, run_dir};
 
-use super::chart::Curve;
+use crate::cli::chart::Curve;
 
 /// A run, or all runs of a group.
 pub struct Subject {

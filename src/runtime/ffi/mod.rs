@@ -9,7 +9,7 @@ mod handle;
 mod topology;
 
 pub use handle::{BufferHandle, ClientHandle, ExecutableHandle};
-pub use topology::TopologyHandle;
+pub use topology::{MemoryUse, TopologyHandle};
 
 use std::collections::HashMap;
 use std::error::Error as _;

@@ -2,11 +2,29 @@
 
 use std::ptr;
 
+use serde::Serialize;
+
 use super::abi::{self, Block};
 use super::handle::{Unloaded, named_text, report};
 use super::{Api, copied};
 use crate::runtime::error::{Error, Result};
-use crate::runtime::topology::MemoryUse;
+
+/// What a program takes of the memory of one device, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryUse {
+    pub code: u64,
+    pub arguments: u64,
+    /// Results that do not lie in the memory of donated arguments.
+    pub results: u64,
+    /// Everything between arguments and results, at the moment when it is most.
+    pub temporary: u64,
+}
+
+impl MemoryUse {
+    pub fn total(&self) -> u64 {
+        self.code + self.arguments + self.results + self.temporary
+    }
+}
 
 /// Devices that a plugin knows by name.
 pub struct TopologyHandle {

@@ -18,20 +18,17 @@ use anyhow::{Context, Result};
 use super::files::make_own_directory;
 use super::history::History;
 use super::log_file::LogFile;
+pub use super::log_file::{CURVES, METRICS};
 use super::metrics::Row;
 use crate::algorithms::evaluation::Episode;
 use crate::envs::EnvSpec;
 
-/// The log that a run is judged by: one JSON object per row.
-pub const METRICS: &str = "metrics.jsonl";
 /// The same rows for a spreadsheet.
 pub const UPDATES: &str = "updates.csv";
 /// The episodes of the evaluations, for a spreadsheet.
 pub const EPISODES: &str = "episodes.csv";
 /// What was warned of, one JSON object per warning.
 pub const WARNINGS: &str = "warnings.jsonl";
-/// A row for every update, or for every n-th of a long run: what charts are drawn from.
-pub const CURVES: &str = "curves.jsonl";
 /// The directory of the TensorBoard event files, one for each process that worked on the run.
 pub const TENSORBOARD: &str = "tensorboard";
 

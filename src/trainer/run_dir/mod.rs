@@ -30,7 +30,7 @@ use crate::runtime::files::read_text;
 use name::{cannot_make, is_taken};
 use owner::{Claim, Lock, judge};
 
-pub use checkpoints::{Resumed, checkpoints, keep_newest, numbered_files};
+pub use checkpoints::{checkpoints, keep_newest, numbered_files};
 pub use marks::{has_marks, is_vacant};
 pub use name::{check_is_new, new_name};
 pub use owner::{OWNER, Owner, Presence, Process, presence, terminate};
@@ -286,6 +286,6 @@ fn entries(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
 }
 
 /// The number in `<prefix><number><suffix>`.
-fn numbered(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
+pub fn numbered(name: &str, prefix: &str, suffix: &str) -> Option<u64> {
     name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()
 }

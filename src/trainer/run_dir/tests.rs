@@ -1,5 +1,6 @@
 use super::name::next_name;
 use super::*;
+use crate::trainer::Resumed;
 use crate::trainer::progress::Progress;
 
 #[test]

@@ -20,8 +20,6 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use environment::Environment;
@@ -33,6 +31,7 @@ use self::sender::{Begin, Event, Sender};
 use self::transaction_log::TransactionLog;
 use super::metrics::Row;
 use super::settings::Settings;
+pub use super::settings::Wandb as Mode;
 
 /// Checks the variables that decide whether and where a run is logged.
 ///
@@ -40,18 +39,6 @@ use super::settings::Settings;
 /// One line that names the variable.
 pub fn check(settings: &Settings) -> Result<()> {
     Environment::of_process().mode_for(settings).map(drop)
-}
-
-/// Where a run is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// To the server, and to files
-    Online,
-    /// To files, which `wandb sync` sends later
-    Offline,
-    /// Nowhere
-    Disabled,
 }
 
 /// The folder in the run directory for files that are being sent.

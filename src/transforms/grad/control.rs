@@ -4,8 +4,7 @@ use crate::array::ArrayType;
 use crate::ir::{Build, Graph, Location, Op, Var};
 
 use super::active::scan_inputs;
-use super::rules::Point;
-use super::{GradError, Tape, add_to};
+use super::{GradError, Point, Tape, add_to};
 
 /// A cond whose branches are the pullbacks of the branches. Both return the cotangents of the wanted
 /// inputs of both; those of the other branch are zeros.

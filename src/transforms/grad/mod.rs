@@ -20,10 +20,23 @@ mod control;
 mod rules;
 
 use crate::array::ArrayType;
-use crate::ir::{Build, Graph, Location, Op, Var};
+use crate::ir::{Build, Equation, Graph, Location, Op, Var};
 
 use active::active_vars;
-use rules::{Point, pullback};
+use rules::pullback;
+
+/// One equation of the body during the backward pass, its variables those of the outer graph.
+struct Point<'a> {
+    equation: &'a Equation,
+    x: &'a [Var],
+    y: &'a [Var],
+    /// The outputs that [`rules::keeping`] added.
+    kept: &'a [Var],
+    /// Of the outputs; at least one is there.
+    cotangents: &'a [Option<Var>],
+    /// Which inputs are active. A rule may return cotangents of the others; the walk drops them.
+    wants: &'a [bool],
+}
 
 /// Why there is no gradient.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

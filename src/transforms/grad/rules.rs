@@ -4,20 +4,7 @@ use crate::ir::{
     Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window,
 };
 
-use super::{GradError, control};
-
-/// One equation of the body during the backward pass, its variables those of the outer graph.
-pub struct Point<'a> {
-    pub equation: &'a Equation,
-    pub x: &'a [Var],
-    pub y: &'a [Var],
-    /// The outputs that [`keeping`] added.
-    pub kept: &'a [Var],
-    /// Of the outputs; at least one is there.
-    pub cotangents: &'a [Option<Var>],
-    /// Which inputs are active. A rule may return cotangents of the others; the walk drops them.
-    pub wants: &'a [bool],
-}
+use super::{GradError, Point, control};
 
 /// The cotangents of the inputs of one equation.
 pub fn pullback(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradError> {

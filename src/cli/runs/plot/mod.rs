@@ -12,8 +12,8 @@ use crate::config::UsageError;
 use crate::output::tell;
 use crate::trainer::history::{Axis, Curves};
 
-use super::chart::{self, Curve};
 use super::subject::{Banded, Subject};
+use crate::cli::chart::{self, Curve};
 use picture::{Anchor, Ink, Picture, Point};
 
 /// What to draw, and where.

@@ -83,3 +83,11 @@ impl<T> IndexMut<Cell> for Grid<T> {
         &mut self.0[cell.index()]
     }
 }
+
+/// The four directions in the order that breaks every tie: up, down, left, right.
+pub const DIRECTIONS: [(i32, i32); 4] = [(1, 0), (-1, 0), (0, -1), (0, 1)];
+
+/// The orthogonal neighbours of a cell that are on the board, in the order of [`DIRECTIONS`].
+pub fn neighbours(cell: Cell) -> impl Iterator<Item = Cell> {
+    DIRECTIONS.into_iter().filter_map(move |(rows, cols)| cell.offset(rows, cols))
+}

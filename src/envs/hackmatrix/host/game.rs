@@ -7,7 +7,7 @@ use std::array;
 use serde::{Deserialize, Serialize};
 
 use super::cell::{Cell, Grid};
-use super::numbers::bit;
+use super::cell_numbers::bit;
 
 /// Binary digits of the numbers that the traced game keeps as one set for each digit, so that a game can hold numbers below
 /// 2^digits. Each digit of a cell costs every environment a word, and more in each snapshot.

@@ -15,12 +15,14 @@
 //! [`Game`], and is reached through two small traits, [`golden::Player`] and [`protocol::Table`].
 
 mod cell;
+mod cell_numbers;
 pub mod describe;
 mod game;
 pub mod golden;
 pub mod layout;
 mod numbers;
 pub mod protocol;
+mod reach;
 pub mod rules;
 pub mod stats;
 mod step_result;
@@ -28,4 +30,5 @@ pub mod view;
 
 pub use cell::{CELLS, Cell, Grid, SIDE};
 pub use game::{Board, Enemy, EnemyType, Game, SLOTS, Snapshot, Transmission, block, digits};
+pub use reach::is_valid_layout;
 pub use step_result::StepResult;

@@ -4,21 +4,11 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 
-use super::worker::{Worker, merge};
+use super::worker::{Bucket, Worker, merge};
 use crate::trainer::wandb::api::{self, Failure};
 use crate::trainer::wandb::environment::SERVER;
 use crate::trainer::wandb::identity::{Identity, Origin, Place};
 use crate::trainer::wandb::record::X_AXIS;
-
-/// The run as the server knows it.
-pub(super) struct Bucket {
-    pub(super) entity: String,
-    pub(super) project: String,
-    /// `entity/project/run id`, as the addresses of its files have it.
-    pub(super) path: String,
-    /// Whether the server wants to be told about uploaded files.
-    pub(super) marks_files: bool,
-}
 
 impl Worker {
     /// Makes the run known to the server, or finds what it knows of it.

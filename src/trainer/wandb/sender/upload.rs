@@ -5,8 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::connect::Bucket;
-use super::worker::Worker;
+use super::worker::{Bucket, Worker};
 use crate::trainer::wandb::api::{self, Failure};
 use crate::trainer::wandb::artifact::{self, Contents};
 use crate::trainer::wandb::{Artifact, json_object};

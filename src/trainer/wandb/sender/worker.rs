@@ -8,10 +8,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::connect::Bucket;
 use super::{Begin, Event, Shared};
 use crate::trainer::wandb::api::{self, Api, Failure};
 use crate::trainer::wandb::{ALERT_PAUSE, Alert, json_object};
+
+/// The run as the server knows it.
+pub(super) struct Bucket {
+    pub(super) entity: String,
+    pub(super) project: String,
+    /// `entity/project/run id`, as the addresses of its files have it.
+    pub(super) path: String,
+    /// Whether the server wants to be told about uploaded files.
+    pub(super) marks_files: bool,
+}
 
 pub(super) struct Worker {
     pub(super) api: Api,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fmt::{Debug, Display};
 
 use super::record::{Outcome, Spawn};
+use crate::envs::hackmatrix::host::is_valid_layout;
 use crate::envs::hackmatrix::host::layout::{CELL_FEATURES, GRID_START, OBS, layout};
-use crate::envs::hackmatrix::host::rules::is_valid_layout;
 use crate::envs::hackmatrix::host::{Board, Cell, Enemy, Game, Snapshot, StepResult};
 
 /// The feature of a cell that shows its transmission.

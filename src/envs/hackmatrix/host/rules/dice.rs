@@ -3,7 +3,7 @@
 //! An implementor gives [`Dice::below`] only; the other methods say how each draw is made from it. A
 //! test that wants to dictate a draw overrides that method.
 
-use super::stage::{self, Site};
+use super::board::{self, Site};
 use crate::envs::hackmatrix::host::{Board, CELLS, Cell, EnemyType};
 
 pub trait Dice {
@@ -50,7 +50,7 @@ pub trait Dice {
 
     /// The board of a new stage, with its exit.
     fn board(&mut self, site: &Site) -> Board {
-        stage::generate(site, self)
+        board::generate(site, &mut |n| self.below(n))
     }
 
     fn start_corner(&mut self) -> Cell {

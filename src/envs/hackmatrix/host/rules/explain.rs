@@ -4,11 +4,11 @@
 //! appeared, what a new board holds, where WARP went. [`explain`] dictates those to the oracle. Only the
 //! order in which enemies acted leaves no trace, so it tries random orders until one gives the result.
 
+use super::board::Site;
 use super::dice::{Dice, Seeded};
-use super::stage::{Site, is_valid_layout};
 use super::{Rules, observe};
 use crate::envs::hackmatrix::host::golden::{Outcome, differences};
-use crate::envs::hackmatrix::host::{Board, Cell, EnemyType, Game};
+use crate::envs::hackmatrix::host::{Board, Cell, EnemyType, Game, is_valid_layout};
 use crate::envs::hackmatrix::host::{Snapshot, StepResult};
 
 /// Nothing if the oracle can come to the same result; else how the nearest of `tries` results differs.

@@ -12,6 +12,7 @@
 //! the next [`stage`], the [`reward`] and the [`observation`].
 
 mod action;
+mod board;
 mod dice;
 mod enemy_turn;
 mod explain;
@@ -22,25 +23,19 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+use super::cell::neighbours;
 use super::golden;
 use super::layout::{ACTIONS, EnvParams, PROGRAMS};
 use super::step_result::StepResult;
 use super::{Cell, Game};
 
+pub use super::cell::DIRECTIONS;
 pub use action::action_mask;
+pub use board::Site;
 pub use dice::{Bonus, Dice, Seeded};
 pub use explain::explain;
 pub use observation::observe;
 pub use reward::walking_distance;
-pub use stage::{Site, is_valid_layout};
-
-/// The four directions in the order that breaks every tie: up, down, left, right.
-pub const DIRECTIONS: [(i32, i32); 4] = [(1, 0), (-1, 0), (0, -1), (0, 1)];
-
-/// The orthogonal neighbours of a cell that are on the board, in the order of [`DIRECTIONS`].
-fn neighbours(cell: Cell) -> impl Iterator<Item = Cell> {
-    DIRECTIONS.into_iter().filter_map(move |(rows, cols)| cell.offset(rows, cols))
-}
 
 /// The up to eight cells around a cell, in row-major order.
 fn surroundings(cell: Cell) -> impl Iterator<Item = Cell> {

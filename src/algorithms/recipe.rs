@@ -1,0 +1,292 @@
+//! What the command line needs to know of an algorithm.
+//!
+//! A [`Recipe`] says it with types: the settings with their flags, and how an algorithm is made of them. An [`Entry`] is the same
+//! without types, so that nothing else has to know an algorithm by name: settings are a table there.
+
+use std::fmt;
+use std::rc::Rc;
+
+use anyhow::{Result, anyhow, ensure};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::Table;
+
+use crate::envs::{AnyEnv, EnvSpec};
+use crate::runtime::{Client, DeviceKind};
+
+use super::learner::{self, Algorithm, One, Start};
+use super::policy::{Choice, Metadata, Policy};
+use super::{Group, Learner, Metric, NamedArrays};
+
+/// How an algorithm is made from its settings.
+pub trait Recipe {
+    /// One field for each setting, with its flag. Other algorithms may have settings of the same names, the run has not.
+    type Settings: Args + Serialize + DeserializeOwned + Default;
+    type Algorithm: Algorithm + 'static;
+
+    /// As in `--algo`, and in the metadata of parameter files.
+    const NAME: &'static str;
+    /// One line.
+    const SUMMARY: &'static str;
+    /// Settings that cannot change when a run is resumed: they decide the shape of its state.
+    const FIXED: &'static [&'static str];
+    /// Settings that are inputs of the programs, in which the agents of a group may differ.
+    const TRACED: &'static [&'static str];
+    /// Settings of which a choice is kept: where somebody gives one of them, nothing is scaled.
+    const UNSCALED: &'static [&'static str] = &[];
+
+    /// Environments that step in lockstep.
+    fn num_envs(settings: &Self::Settings) -> usize;
+
+    /// Checks each setting by itself.
+    ///
+    /// # Errors
+    /// One line that names the setting, its value and what is allowed.
+    fn check(settings: &Self::Settings) -> Result<()>;
+
+    /// Checks sizes that must divide each other.
+    ///
+    /// # Errors
+    /// One line with the numbers and what would fit.
+    fn check_sizes(settings: &Self::Settings) -> Result<()> {
+        let _ = settings;
+        Ok(())
+    }
+
+    /// Checks that so many devices can share the environments.
+    ///
+    /// # Errors
+    /// One line with the numbers and what would fit.
+    fn check_devices(settings: &Self::Settings, num_devices: usize) -> Result<()> {
+        divides("num_envs", Self::num_envs(settings), num_devices)
+    }
+
+    /// The settings with what follows from the size of a batch; as they are by default.
+    fn scale(settings: &Self::Settings) -> Self::Settings {
+        copy(settings)
+    }
+
+    /// The settings with sizes that suit the device; as they are by default.
+    fn tune(settings: &Self::Settings, device: DeviceKind, num_devices: usize) -> Self::Settings {
+        let _ = (device, num_devices);
+        copy(settings)
+    }
+
+    /// Sizes that follow from the settings, in words: `batch 32,768`; nothing by default.
+    fn sizes(settings: &Self::Settings) -> String {
+        let _ = settings;
+        String::new()
+    }
+
+    /// Whether what an update does depends on the length of the whole run, as it does with an annealed learning rate.
+    fn depends_on_length(settings: &Self::Settings) -> bool {
+        let _ = settings;
+        false
+    }
+
+    /// # Errors
+    /// One line: the algorithm cannot be had on that environment.
+    fn make(settings: Self::Settings, env: Rc<dyn AnyEnv>) -> Result<Self::Algorithm>;
+
+    /// All metrics that runs in an environment may have, for those who only want to know which there are; those of the default
+    /// settings by default.
+    ///
+    /// # Errors
+    /// As [`Recipe::make`].
+    fn metrics(env: Rc<dyn AnyEnv>) -> Result<Vec<Metric>> {
+        learner::metrics(&Self::make(Self::Settings::default(), env)?)
+    }
+
+    /// The policy in a file of parameters that the algorithm saved: that of an actor-critic by default.
+    ///
+    /// # Errors
+    /// One line that says why the arrays are no network for the environment.
+    fn policy(params: NamedArrays, metadata: &Metadata, choice: Choice, spec: &EnvSpec) -> Result<Policy> {
+        Policy::of_network(params, metadata, choice, spec)
+    }
+}
+
+/// Checks that `devices` share evenly what the setting `name` counts.
+///
+/// # Errors
+/// One line that says what would fit.
+pub fn divides(name: &str, count: usize, devices: usize) -> Result<()> {
+    ensure!(
+        count.is_multiple_of(devices),
+        "{name} = {count} cannot be split evenly over devices = {devices}; use {name} = {}",
+        count.next_multiple_of(devices)
+    );
+    Ok(())
+}
+
+/// The same settings once more.
+fn copy<S: Serialize + DeserializeOwned>(settings: &S) -> S {
+    let table = Table::try_from(settings).expect("settings are a table");
+    table.try_into().expect("a table of settings are settings")
+}
+
+/// Makes learners with those settings on a device.
+pub type Build<Settings, Learners> = fn(&Client, &Settings, Rc<dyn AnyEnv>, &Start) -> Result<Box<Learners>>;
+
+/// Programs by name, as StableHLO text.
+pub type Modules = [(&'static str, String); 2];
+
+/// An algorithm by name. Settings are tables with a key for each.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub name: &'static str,
+    pub summary: &'static str,
+    /// See [`Recipe::FIXED`].
+    pub fixed: &'static [&'static str],
+    /// See [`Recipe::TRACED`].
+    pub traced: &'static [&'static str],
+    /// See [`Recipe::UNSCALED`].
+    pub unscaled: &'static [&'static str],
+    /// Adds the flags of the settings to a command.
+    pub flags: fn(Command) -> Command,
+    /// The settings that the flags of such a command say, each checked by itself.
+    pub parse: fn(&ArgMatches) -> Result<Table>,
+    /// The table with every setting and each of its type, from one that has more or fewer keys; what is missing has its default.
+    /// A value of another type is a [`toml::de::Error`].
+    pub complete: fn(&Table) -> Result<Table>,
+    /// See [`Recipe::num_envs`].
+    pub num_envs: fn(&Table) -> Result<usize>,
+    /// Checks that the table holds settings, each by itself.
+    pub check: fn(&Table) -> Result<()>,
+    /// See [`Recipe::check_sizes`].
+    pub check_sizes: fn(&Table) -> Result<()>,
+    /// See [`Recipe::check_devices`].
+    pub check_devices: fn(&Table, usize) -> Result<()>,
+    /// Checks that the algorithm can be had on an environment.
+    pub check_env: fn(&Table, Rc<dyn AnyEnv>) -> Result<()>,
+    pub scale: fn(&Table) -> Result<Table>,
+    pub tune: fn(&Table, DeviceKind, usize) -> Result<Table>,
+    /// See [`Recipe::sizes`].
+    pub sizes: fn(&Table) -> Result<String>,
+    /// See [`Recipe::depends_on_length`].
+    pub depends_on_length: fn(&Table) -> Result<bool>,
+    /// See [`Recipe::metrics`].
+    pub metrics: fn(Rc<dyn AnyEnv>) -> Result<Vec<Metric>>,
+    /// Environment steps of an update.
+    pub timesteps_per_update: fn(&Table, Rc<dyn AnyEnv>) -> Result<u64>,
+    /// A learner with the first state.
+    pub build: Build<Table, dyn Learner>,
+    /// Learners that one program trains, with a table for each, which differ in traced settings only.
+    pub build_group: Build<[Table], dyn Group>,
+    /// The programs of a learner by name, as StableHLO text.
+    pub modules: fn(&Table, Rc<dyn AnyEnv>, &Start, DeviceKind) -> Result<Modules>,
+    /// See [`Recipe::policy`].
+    pub policy: fn(NamedArrays, &Metadata, Choice, &EnvSpec) -> Result<Policy>,
+}
+
+impl Entry {
+    /// The entry of a recipe.
+    pub const fn of<R: Recipe>() -> Entry {
+        Entry {
+            name: R::NAME,
+            summary: R::SUMMARY,
+            fixed: R::FIXED,
+            traced: R::TRACED,
+            unscaled: R::UNSCALED,
+            flags: R::Settings::augment_args,
+            parse: |matches| {
+                let settings = R::Settings::from_arg_matches(matches)?;
+                R::check(&settings)?; // first, for what is out of range may not fit into a table
+                table_of(&settings)
+            },
+            complete: |table| {
+                let mut whole = table_of(&R::Settings::default())?;
+                let known = names(R::Settings::augment_args(Command::new(R::NAME)));
+                whole.extend(table.clone().into_iter().filter(|(key, _)| known.contains(key)));
+                table_of(&whole.try_into::<R::Settings>()?)
+            },
+            num_envs: |table| Ok(R::num_envs(&typed::<R>(table)?)),
+            check: |table| R::check(&typed::<R>(table)?),
+            check_sizes: |table| R::check_sizes(&typed::<R>(table)?),
+            check_devices: |table, num_devices| R::check_devices(&typed::<R>(table)?, num_devices),
+            check_env: |table, env| R::make(typed::<R>(table)?, env).map(drop),
+            scale: |table| table_of(&R::scale(&typed::<R>(table)?)),
+            tune: |table, device, num_devices| table_of(&R::tune(&typed::<R>(table)?, device, num_devices)),
+            sizes: |table| Ok(R::sizes(&typed::<R>(table)?)),
+            depends_on_length: |table| Ok(R::depends_on_length(&typed::<R>(table)?)),
+            metrics: R::metrics,
+            timesteps_per_update: |table, env| Ok(R::make(typed::<R>(table)?, env)?.timesteps_per_update()),
+            build: |client, table, env, start| {
+                Ok(Box::new(One::new(client, R::make(typed::<R>(table)?, env)?, start)?))
+            },
+            build_group: |client, tables, env, start| {
+                check_group(R::TRACED, tables)?;
+                let agent = |table| R::make(typed::<R>(table)?, env.clone());
+                let agents = tables.iter().map(agent).collect::<Result<Vec<_>>>()?;
+                Ok(Box::new(learner::Group::new(client, agents, start)?))
+            },
+            modules: |table, env, start, kind| {
+                learner::modules(&R::make(typed::<R>(table)?, env)?, start, kind)
+            },
+            policy: R::policy,
+        }
+    }
+}
+
+impl Entry {
+    /// The names of its settings.
+    pub fn settings(&self) -> Vec<String> {
+        names((self.flags)(Command::new(self.name)))
+    }
+}
+
+/// Entries are told apart by their names.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
+
+/// The names of the flags of a command.
+fn names(command: Command) -> Vec<String> {
+    command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+}
+
+fn table_of(settings: &impl Serialize) -> Result<Table> {
+    Table::try_from(settings).map_err(|error| anyhow!("a setting cannot be stored: {error}"))
+}
+
+fn typed<R: Recipe>(table: &Table) -> Result<R::Settings> {
+    let settings = table.clone().try_into();
+    settings.map_err(|error: toml::de::Error| {
+        anyhow!("these are no settings of {}: {}", R::NAME, error.message())
+    })
+}
+
+/// Checks that agents of a group differ in nothing that their program is compiled from.
+fn check_group(traced: &[&str], tables: &[Table]) -> Result<()> {
+    let Some((first, rest)) = tables.split_first() else { return Ok(()) };
+    for (key, value) in rest.iter().flatten() {
+        ensure!(
+            traced.contains(&key.as_str()) || first.get(key) == Some(value),
+            "agents of one group cannot differ in {key}: it decides what is compiled"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_of_a_group_differ_in_traced_settings_only() {
+        let table = |text: &str| text.parse::<Table>().unwrap();
+        let check = |a: &str, b: &str| check_group(&["lr"], &[table(a), table(b)]);
+        check("lr = 0.1\nnum_envs = 4", "lr = 0.2\nnum_envs = 4").unwrap();
+        let error = check("num_envs = 4", "num_envs = 8").unwrap_err().to_string();
+        assert!(error.contains("cannot differ in num_envs"), "{error}");
+    }
+}

@@ -1,0 +1,149 @@
+//! All that the commands need to know of an environment.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::{ArgMatches, Command};
+
+use crate::lang::Backend;
+
+use super::painter::{ObservationPainter, Painter};
+use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health};
+
+/// An environment by name.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub make: fn() -> Box<dyn AnyEnv>,
+    /// The algorithm that learns it where none is named; without, the first one of the program.
+    pub algorithm: Option<&'static str>,
+    /// Settings of training that differ from the general defaults, as lines of a configuration file.
+    pub defaults: &'static str,
+    /// What healthy training looks like.
+    pub health: Health,
+    /// Entity and project at Weights & Biases, where the environment's documentation names them.
+    pub wandb: Option<(&'static str, &'static str)>,
+    /// What `verify` plays.
+    pub golden: Option<Golden>,
+    /// What `serve` speaks.
+    pub protocol: Option<Protocol>,
+    describe: Option<fn() -> Description>,
+    painter: Option<fn() -> Box<dyn Painter>>,
+}
+
+/// Where a program is to run, once it is needed.
+pub type Open<'a> = &'a dyn Fn() -> Result<Backend>;
+
+/// Golden transitions: what an environment must do, in files of its own format.
+#[derive(Clone, Copy)]
+pub struct Golden {
+    /// Where the format is described, for the help.
+    pub help: &'static str,
+    /// Reads a file and compiles what plays its transitions.
+    pub open: fn(file: &Path, open: Open) -> Result<Replay>,
+}
+
+/// Plays each transition with so many seeds, prints what differs, and gives the number of transitions that failed.
+pub type Replay = Box<dyn FnOnce(usize, &mut dyn Write) -> Result<usize>>;
+
+/// A protocol on standard input and output, by which other programs play an environment.
+#[derive(Clone, Copy)]
+pub struct Protocol {
+    /// What its clients need to know, for the help.
+    pub help: &'static str,
+    /// Adds its flags to a command.
+    pub flags: fn(Command) -> Command,
+    /// Compiles what the flags ask for, with a seed.
+    pub open: fn(flags: &ArgMatches, seed: u64, open: Open) -> Result<Serve>,
+}
+
+/// Answers until the input ends.
+pub type Serve = Box<dyn FnOnce() -> Result<()>>;
+
+impl Entry {
+    /// An environment whose numbers have no names yet, with the general defaults.
+    pub const fn new(name: &'static str, summary: &'static str, make: fn() -> Box<dyn AnyEnv>) -> Entry {
+        Entry {
+            name,
+            summary,
+            make,
+            algorithm: None,
+            defaults: "",
+            wandb: None,
+            health: Health::UNKNOWN,
+            golden: None,
+            protocol: None,
+            describe: None,
+            painter: None,
+        }
+    }
+
+    /// What healthy training looks like: from which return on it is solved, and ranges of its own metrics.
+    pub const fn health(self, health: Health) -> Entry {
+        Entry { health, ..self }
+    }
+
+    /// The algorithm that learns it where `--algo` names none.
+    pub const fn algorithm(self, name: &'static str) -> Entry {
+        Entry { algorithm: Some(name), ..self }
+    }
+
+    /// Settings of training that differ from the general defaults, as lines of a configuration file: `num_envs = 64`. They are
+    /// those of the environment's algorithm; a table of its name, `[ppo]`, holds those of another one.
+    pub const fn defaults(self, lines: &'static str) -> Entry {
+        Entry { defaults: lines, ..self }
+    }
+
+    /// The names of its observation, actions and rewards.
+    pub const fn described(self, describe: fn() -> Description) -> Entry {
+        Entry { describe: Some(describe), ..self }
+    }
+
+    /// What draws its states; otherwise the numbers of the observation are listed.
+    pub const fn painted(self, painter: fn() -> Box<dyn Painter>) -> Entry {
+        Entry { painter: Some(painter), ..self }
+    }
+
+    /// The entity and project at Weights & Biases that its documentation names; without, runs go to the account's default
+    /// entity and a project of the environment's name.
+    pub const fn wandb(self, entity: &'static str, project: &'static str) -> Entry {
+        Entry { wandb: Some((entity, project)), ..self }
+    }
+
+    /// Golden transitions, which `verify` plays.
+    pub const fn golden(self, golden: Golden) -> Entry {
+        Entry { golden: Some(golden), ..self }
+    }
+
+    /// The protocol that `serve` speaks.
+    pub const fn protocol(self, protocol: Protocol) -> Entry {
+        Entry { protocol: Some(protocol), ..self }
+    }
+
+    pub fn spec(&self) -> EnvSpec {
+        (self.make)().spec()
+    }
+
+    /// The meaning of its numbers; without names of its own they are numbered.
+    pub fn description(&self) -> Description {
+        match self.describe {
+            Some(describe) => describe(),
+            None => Description::numbered(&self.spec()),
+        }
+    }
+
+    /// What draws its states.
+    pub fn painter(&self) -> Box<dyn Painter> {
+        match self.painter {
+            Some(painter) => painter(),
+            None => Box::new(ObservationPainter { description: self.description() }),
+        }
+    }
+}
+
+/// An environment of that type, for [`Entry::new`].
+pub fn boxed<E: Env + 'static>(env: E) -> Box<dyn AnyEnv> {
+    Box::new(Erased::new(env))
+}
