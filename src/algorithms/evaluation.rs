@@ -2,7 +2,10 @@
 //!
 //! One program runs many episodes side by side. Each is a function of the seed and its own number alone, so the
 //! result does not depend on how many run at once; each counts exactly once, so short ones have no advantage. An
-//! episode that is over stands still until the last one is.
+//! episode that is over stands still until the last one is. The steps are played in slices of about a second, so that
+//! whoever waits can be heard in between; how they are divided changes nothing.
+
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -10,8 +13,8 @@ use crate::array::{DType, HostArray};
 use crate::envs::vector;
 use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{
-    Bool, Float, Input, Int, Jit, Key, Leaves, Lowered, OnDevice, Outputs, arange, int, select, select_tree,
-    vmap_last, while_loop,
+    Bool, Float, Input, Int, Jit, Key, Leaves, Lowered, OnDevice, Outputs, Tree, arange, compile_both, int,
+    select, select_tree, vmap_last, while_loop,
 };
 use crate::lower;
 use crate::runtime::{Client, DeviceKind};
@@ -48,16 +51,24 @@ pub struct Episode {
     pub actions: Vec<f64>,
 }
 
+/// How long a slice of steps should take, in seconds.
+const SLICE_SECONDS: f64 = 1.0;
+/// The steps of the first slice, which shows how long one takes.
+const FIRST_SLICE: usize = 16;
+
 /// A compiled evaluation of one policy's network in one environment.
 pub struct Evaluator {
-    play: Jit<Inputs, Tally>,
+    begin: Jit<Start, Progress>,
+    play: Jit<Inputs, Progress>,
     params: OnDevice<Leaves>,
     env_params: OnDevice<Leaves>,
     lanes: usize,
 }
 
-/// Parameters of the policy and of the environment, the words of a seed, and bounds.
-type Inputs = (Leaves, Leaves, Int, Bounds);
+/// Parameters of the environment, the words of a seed, and bounds.
+type Start = (Leaves, Int, Bounds);
+/// Parameters of the policy and of the environment, the words of a seed, bounds, and how far the episodes have come.
+type Inputs = (Leaves, Leaves, Int, Bounds, Progress);
 
 /// What the episodes have come to, `[N]` each.
 #[derive(Clone)]
@@ -77,9 +88,10 @@ struct Bounds {
     first: Int,
     /// Episodes of the whole evaluation: those from here on do not run.
     episodes: Int,
-    max_steps: Int,
+    /// Steps of an episode before this call ends.
+    until: Int,
 }
-crate::tree!(Bounds { first, episodes, max_steps });
+crate::tree!(Bounds { first, episodes, until });
 
 impl Evaluator {
     /// Compiles the program for `episodes` episodes.
@@ -91,10 +103,12 @@ impl Evaluator {
     }
 
     fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
-        let play = lowered(env, policy, lanes, client.kind(), client.has_kernels());
+        let (begin, play) = lowered(env, policy, lanes, client.kind(), client.has_kernels());
         let (structure, values) = params_of(env);
+        let (begin, play) = compile_both(client, (begin, "start of episodes"), (play, "evaluation"))?;
         Ok(Evaluator {
-            play: play.compile(client, "evaluation")?,
+            begin,
+            play,
             params: OnDevice::new(client, &policy.structure(), &[policy.params().to_vec()])?,
             env_params: OnDevice::new(client, &structure, &[values])?,
             lanes,
@@ -106,28 +120,57 @@ impl Evaluator {
     /// # Errors
     /// Whatever the device reports.
     pub fn run(&self, plan: &Plan) -> Result<Vec<Episode>> {
-        self.run_with(&|| self.params.lend(), plan)
+        let episodes = self.run_with(&|| self.params.lend(), plan, &mut || true)?;
+        Ok(episodes.expect("nothing stops it"))
     }
 
-    /// Plays the episodes with other parameters of the same network, which lie on the first device already.
+    /// Plays the episodes with other parameters of the same network, which lie on the first device already. Asks now and
+    /// then whether to `go_on`; gives nothing if not.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn run_with<'a>(&self, params: &dyn Fn() -> Input<'a>, plan: &Plan) -> Result<Vec<Episode>> {
+    pub fn run_with<'a>(
+        &self,
+        params: &dyn Fn() -> Input<'a>,
+        plan: &Plan,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<Episode>>> {
         let mut all = Vec::with_capacity(plan.episodes);
         while all.len() < plan.episodes {
-            let found = self.run_from(all.len(), params(), plan)?;
+            let Some(found) = self.run_from(all.len(), params, plan, go_on)? else { return Ok(None) };
             all.extend(found.into_iter().take(plan.episodes - all.len()));
         }
-        Ok(all)
+        Ok(Some(all))
     }
 
-    fn run_from(&self, first: usize, params: Input, plan: &Plan) -> Result<Vec<Episode>> {
+    fn run_from<'a>(
+        &self,
+        first: usize,
+        params: &dyn Fn() -> Input<'a>,
+        plan: &Plan,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<Episode>>> {
         let seed = HostArray::new(&[2], vec![(plan.seed >> 32) as u32, plan.seed as u32]);
-        let bounds = [first, plan.episodes, plan.max_steps].map(|bound| HostArray::scalar(bound as i32));
-        let rest = self.play.upload(std::iter::once(&seed).chain(&bounds))?;
-        let tally = self.play.call([params, self.env_params.lend(), rest])?;
-        Ok(episodes(tally.fetch_all()?, self.lanes))
+        let bounds =
+            |until: usize| [first, plan.episodes, until].map(|bound| HostArray::scalar(bound as i32));
+        let given = self.begin.upload(std::iter::once(&seed).chain(&bounds(0)))?;
+        let mut now = self.begin.call([self.env_params.lend(), given])?;
+        let (mut done, mut steps) = (0, FIRST_SLICE);
+        loop {
+            if !go_on() {
+                return Ok(None);
+            }
+            let begin = Instant::now();
+            done = (done + steps).min(plan.max_steps);
+            let given = self.play.upload(std::iter::once(&seed).chain(&bounds(done)))?;
+            now = self.play.call([params(), self.env_params.lend(), given, now.give()])?;
+            let active = now.fetch(|now| &now.active)?;
+            if done == plan.max_steps || active[0].to_f64().iter().all(|active| *active == 0.0) {
+                return Ok(Some(episodes(now.fetch_all()?, self.lanes)));
+            }
+            let share = SLICE_SECONDS / begin.elapsed().as_secs_f64().max(1e-9);
+            steps = (steps as f64 * share.min(4.0)).max(1.0) as usize;
+        }
     }
 }
 
@@ -137,23 +180,29 @@ pub(super) fn params_of(env: &dyn AnyEnv) -> (Leaves, Vec<HostArray>) {
     (Leaves::placeholders(&params), params.into_iter().map(|(_, value)| value).collect())
 }
 
-/// The program for devices of that kind.
+/// The programs for devices of that kind: the start of the episodes, and a slice of their steps.
 fn lowered(
     env: &dyn AnyEnv,
     policy: &Policy,
     lanes: usize,
     kind: DeviceKind,
     kernels: bool,
-) -> Lowered<Inputs, Tally> {
+) -> (Lowered<Start, Progress>, Lowered<Inputs, Progress>) {
     let scalar = || Int::placeholder(DType::I32, []);
-    let bounds = Bounds { first: scalar(), episodes: scalar(), max_steps: scalar() };
+    let bounds = Bounds { first: scalar(), episodes: scalar(), until: scalar() };
     let seed = Int::placeholder(DType::U32, [2]);
     let options = lower::Options { kernels, ..Default::default() };
-    let input = (policy.structure(), params_of(env).0, seed, bounds);
-    Lowered::new(kind, &options, &input, |(params, env_params, seed, bounds)| {
-        Evaluation { env, spec: env.spec(), env_params, policy, params, lanes }
-            .run(Key::from_words(seed), bounds)
-    })
+    let evaluation =
+        |params, env_params| Evaluation { env, spec: env.spec(), env_params, policy, params, lanes };
+    let input = (params_of(env).0, seed, bounds);
+    let begin = Lowered::new(kind, &options, &input, |(env_params, seed, bounds)| {
+        evaluation(Leaves::default(), env_params).begin(Key::from_words(seed), bounds)
+    });
+    let input = (policy.structure(), params_of(env).0, seed, bounds, begin.output.duplicate());
+    let play = Lowered::new(kind, &options, &input, |(params, env_params, seed, bounds, now)| {
+        evaluation(params, env_params).play(Key::from_words(seed), bounds, now)
+    });
+    (begin, play)
 }
 
 /// Keys `[2, count]` of the episodes from number `first` on: for their first states, and for all their steps.
@@ -167,12 +216,12 @@ pub(super) fn step_keys(keys: Int, step: Int) -> [Key; 2] {
     vmap_last(keys, |words| Key::from_words(words).fold_in(step).split())
 }
 
-/// The episodes of the lanes, from the leaves of a [`Tally`].
-fn episodes(mut tally: Outputs<HostArray>, lanes: usize) -> Vec<Episode> {
+/// The episodes of the lanes, from the leaves of a [`Progress`].
+fn episodes(mut progress: Outputs<HostArray>, lanes: usize) -> Vec<Episode> {
     let [returns, lengths, finished] =
-        ["returns", "lengths", "finished"].map(|name| tally.take(name).to_f64());
-    let [metrics, actions] = ["metrics", "actions"].map(|name| {
-        tally.take_below(name).iter().map(|(_, column)| column.to_f64()).collect::<Vec<Vec<f64>>>()
+        ["returns", "lengths", "finished"].map(|name| progress.take(&format!("tally.{name}")).to_f64());
+    let [metrics, actions] = ["tally.metrics", "tally.actions"].map(|name| {
+        progress.take_below(name).iter().map(|(_, column)| column.to_f64()).collect::<Vec<Vec<f64>>>()
     });
     let of_lane = |columns: &[Vec<f64>], lane: usize| columns.iter().map(|column| column[lane]).collect();
     let episode = |lane: usize| Episode {
@@ -217,24 +266,25 @@ struct Stepped {
 crate::tree!(Stepped { state, reward, done, metrics });
 
 impl Evaluation<'_> {
-    /// All episodes from their first states until the last one is over.
+    /// All episodes in their first states.
     #[track_caller]
-    fn run(&self, seed: Key, bounds: Bounds) -> Tally {
-        let [reset_keys, keys] = episode_keys(seed, bounds.first, self.lanes);
-        let keys = keys.into_words();
-        let start = Progress {
+    fn begin(&self, seed: Key, bounds: Bounds) -> Progress {
+        let [reset_keys, _] = episode_keys(seed, bounds.first, self.lanes);
+        Progress {
             step: int(0),
             state: vector::reset(self.env, &self.env_params, reset_keys),
             carry: self.policy.begin(self.lanes),
             active: (arange(self.lanes) + bounds.first).lt(bounds.episodes),
             tally: self.no_tally(),
-        };
-        let end = while_loop(
-            start,
-            |now| now.step.lt(bounds.max_steps) & now.active.any_all(),
-            |now| self.step(now, keys),
-        );
-        end.tally
+        }
+    }
+
+    /// The episodes some steps later, or when the last one is over.
+    #[track_caller]
+    fn play(&self, seed: Key, bounds: Bounds, now: Progress) -> Progress {
+        let [_, keys] = episode_keys(seed, bounds.first, self.lanes);
+        let keys = keys.into_words();
+        while_loop(now, |now| now.step.lt(bounds.until) & now.active.any_all(), |now| self.step(now, keys))
     }
 
     #[track_caller]
@@ -337,7 +387,7 @@ mod tests {
         let loops = |kind| {
             let env = Erased::new(HackMatrix);
             let lowered = lowered(&env, &Policy::random(&env.spec()), 8, kind, false);
-            lowered.module.matches("stablehlo.while").count()
+            lowered.1.module.matches("stablehlo.while").count()
         };
         assert!(loops(DeviceKind::Cuda) < loops(DeviceKind::Cpu));
     }
@@ -355,6 +405,13 @@ mod tests {
         assert!(episodes.iter().all(|e| e.finished && e.episode_return == e.episode_length as f64));
         // The known mean of random play is 22, its standard deviation 12.
         assert!((mean_return(&episodes) - 22.0).abs() < 4.8, "{}", mean_return(&episodes));
+        let mut asked = 0;
+        let mut once = || {
+            asked += 1;
+            asked == 1
+        };
+        let stopped = wide.run_with(&|| wide.params.lend(), &plan(100, 1000, 3), &mut once).unwrap();
+        assert!(stopped.is_none() && asked == 2, "{asked}");
         let cut = wide.run(&plan(100, 8, 3)).unwrap();
         for (cut, whole) in cut.iter().zip(&episodes) {
             assert_eq!(cut.episode_length, whole.episode_length.min(8));

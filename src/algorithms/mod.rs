@@ -121,11 +121,11 @@ pub trait Learner {
     }
 
     /// Plays whole episodes with the parameters as they are. It leaves no trace in the state, and depends on the
-    /// parameters and the plan alone.
+    /// parameters and the plan alone. About once a second it asks whether to `go_on`; nothing if not.
     ///
     /// # Errors
     /// Whatever the device reports.
-    fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>>;
+    fn evaluate(&self, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<Option<Vec<Episode>>>;
 
     /// The first value that is not finite among all that the next update will compute. The state stays as it is.
     ///

@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// The most bytes of a small text: a configuration, a status, metadata.
 pub const TEXT_LIMIT: u64 = 16 << 20;
@@ -42,12 +43,32 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     if content.len() as u64 > limit { Err(too_large()) } else { Ok(content) }
 }
 
+/// Opens a directory, to lock it or to wait until it is on the disk.
+///
+/// # Errors
+/// What the system says, or that the path names something else.
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    match fs::metadata(path)?.is_dir() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory")),
+    }
+}
+
 /// As [`read`], of a text of at most [`TEXT_LIMIT`] bytes.
 ///
 /// # Errors
 /// Those of [`read`], and that the file is no UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path, TEXT_LIMIT)?).map_err(|_| io::Error::other("it is no UTF-8 text"))
+}
+
+/// Says that a file was used now.
+///
+/// # Errors
+/// What the system says, or that the path names no file.
+pub fn touch(path: &Path) -> io::Result<()> {
+    open(path)?;
+    File::options().append(true).open(path)?.set_modified(SystemTime::now())
 }
 
 /// Why the code in `path` (a file or folder, whose links are followed) is not trusted: somebody else than this user and

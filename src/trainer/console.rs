@@ -1,10 +1,11 @@
 //! What a person sees of a run: a progress bar on a terminal, one line per logged row elsewhere, both on stderr; or a
 //! screen of its own, which is told what there is to say.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,6 +15,7 @@ use crate::output::tell;
 
 use super::readable::{ABSENT, count, duration, significant};
 use super::settings::LogFormat;
+use super::stage::Stage;
 
 /// What a run is to reach, and where it begins.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,8 @@ pub struct Console {
     bar: Option<ProgressBar>,
     /// The run's name, if the console of a group tells how it goes.
     member: Option<String>,
+    /// Says that the first update lasts, until it is done.
+    first: RefCell<Option<Stage>>,
     start: Instant,
     goal: Goal,
 }
@@ -68,19 +72,35 @@ impl Console {
     /// A bar if stderr is a terminal that can draw one and there is no screen.
     pub fn new(goal: Goal, live: Option<Live>) -> Self {
         let bar = (live.is_none() && can_draw(&std::io::stderr())).then(|| {
-            let style = ProgressStyle::with_template(&format!("{{bar:{BAR_WIDTH}}} {{wide_msg}}"));
-            let style = style.expect("a valid template");
-            let bar = ProgressBar::new(goal.num_updates).with_style(style).with_position(goal.first_update);
-            bar.set_message("the first update");
+            let bar = ProgressBar::new(goal.num_updates).with_position(goal.first_update);
+            bar.set_style(bar_style("{wide_msg} {elapsed}"));
+            bar.set_message(FIRST);
+            bar.enable_steady_tick(CLOCK);
             bar
         });
-        Self { live, bar, member: None, start: Instant::now(), goal }
+        Self { live, bar, member: None, first: RefCell::default(), start: Instant::now(), goal }
+    }
+
+    /// Says that the first update has begun, where no bar and no screen shows a clock.
+    pub fn begin_first_update(&self) {
+        if let (None, None, None) = (&self.live, &self.bar, &self.member) {
+            self.first.replace(Some(Stage::plain(FIRST)));
+        }
+    }
+
+    /// Says no more that the first update lasts.
+    fn end_first_update(&self) {
+        self.first.take();
+        if let (Some(bar), None) = (&self.bar, &self.member) {
+            bar.disable_steady_tick();
+            bar.set_style(bar_style("{wide_msg}"));
+        }
     }
 
     /// The voice of one run of the group that this console tells of: its lines begin with its name, and what all of them
     /// would say alike it leaves to the group.
     pub fn of_member(&self, name: String) -> Self {
-        Self { live: None, bar: self.bar.clone(), member: Some(name), ..*self }
+        Self { live: None, bar: self.bar.clone(), member: Some(name), first: RefCell::default(), ..*self }
     }
 
     /// Shows the run in a directory, which has its files now.
@@ -115,6 +135,7 @@ impl Console {
 
     /// Moves the bar.
     pub fn progress(&self, pulse: &Pulse) {
+        self.end_first_update();
         if let (Some(bar), None) = (&self.bar, &self.member) {
             bar.set_position(pulse.update);
             let room = terminal_width().saturating_sub(BAR_WIDTH + 1);
@@ -166,10 +187,16 @@ impl Console {
 
     /// Takes the bar away.
     pub fn finish(&self) {
+        self.end_first_update();
         if let (Some(bar), None) = (&self.bar, &self.member) {
             bar.abandon();
         }
     }
+}
+
+/// The bar, and what stands beside it.
+fn bar_style(beside: &str) -> ProgressStyle {
+    ProgressStyle::with_template(&format!("{{bar:{BAR_WIDTH}}} {beside}")).expect("a valid template")
 }
 
 /// Whether a stream is a terminal on which the cursor can be moved.
@@ -187,6 +214,10 @@ const KEY_METRICS: [(&str, &str, usize); 6] = [
     ("train/clip_frac", "clip", 6),
     ("train/vf_loss", "vf", 6),
 ];
+/// What a run does before there is anything to measure.
+const FIRST: &str = "the first update";
+/// How often a clock is drawn again.
+const CLOCK: Duration = Duration::from_millis(200);
 /// Characters of the bar itself.
 const BAR_WIDTH: usize = 8;
 /// The most characters of a line.
@@ -304,6 +335,19 @@ mod tests {
             "[Update     20] [4.0s] [2.5 updates/s] train/pg_loss: -0.0012, reward/kill: 2.0000, \
              train/mean_episode_return: -"
         );
+    }
+
+    #[test]
+    fn the_first_update_is_told_until_it_is_done() {
+        let console = Console { bar: None, ..Console::new(GOAL, None) };
+        let member = console.of_member("run-s1".into());
+        member.begin_first_update();
+        assert!(member.first.borrow().is_none(), "the group says it");
+        console.begin_first_update();
+        assert!(console.first.borrow().is_some());
+        let first = Pulse { update: 11, steps_per_second: 1.0, episode_return: None, entropy: None };
+        console.progress(&first);
+        assert!(console.first.borrow().is_none());
     }
 
     #[test]

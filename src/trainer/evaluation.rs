@@ -47,19 +47,24 @@ pub fn choice(settings: &Settings) -> Choice {
 }
 
 impl Evaluation {
-    /// Evaluates the parameters after `update`.
+    /// Evaluates the parameters after `update`, as long as it is to `go_on`; nothing if it was interrupted.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn run(settings: &Settings, learner: &dyn Learner, update: u64) -> Result<Self> {
+    pub fn run(
+        settings: &Settings,
+        learner: &dyn Learner,
+        update: u64,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Self>> {
         let plan = Plan {
             episodes: settings.eval_episodes,
             max_steps: settings.eval_max_steps,
             seed: seed(settings.seed, update),
         };
-        let episodes = learner.evaluate(&plan)?;
+        let Some(episodes) = learner.evaluate(&plan, go_on)? else { return Ok(None) };
         let report = Report::new(learner.spec(), &episodes);
-        Ok(Self { episodes, report })
+        Ok(Some(Self { episodes, report }))
     }
 
     /// The values of [`columns`].

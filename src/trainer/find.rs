@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde_json::Value;
 
 use super::files::directory_of;
 use super::params::{find_params, params_of_run};
-use super::run_dir::{checkpoints, is_run, name_of, names};
+use super::run_dir::{self, checkpoints, is_run, name_of};
+use super::status;
 
 /// A name that is nothing: the user's mistake. One line, with the nearest name that is known.
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +112,9 @@ pub fn params(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<PathBu
 /// The runs of a group, by name; none if there is no such group.
 fn group(name: &Path, checkpoint_dir: &Path) -> Vec<PathBuf> {
     let Some(name) = name.to_str() else { return Vec::new() };
-    let mut found: Vec<PathBuf> = names(checkpoint_dir)
+    let mut found: Vec<PathBuf> = run_dir::runs(checkpoint_dir)
         .into_iter()
-        .filter(|run| run.strip_prefix(name).is_some_and(|rest| rest.starts_with("-s")))
-        .map(|run| checkpoint_dir.join(run))
+        .filter(|run| text(run).strip_prefix(name).is_some_and(|rest| rest.starts_with("-s")))
         .filter(|run| group_of(run).as_deref() == Some(name))
         .collect();
     found.sort_by_key(|run| {
@@ -126,7 +125,7 @@ fn group(name: &Path, checkpoint_dir: &Path) -> Vec<PathBuf> {
 
 /// The group that a run is one agent of.
 pub fn group_of(run: &Path) -> Option<String> {
-    let meta: Value = serde_json::from_slice(&fs::read(run.join("meta.json")).ok()?).ok()?;
+    let meta = status::read_meta(run)?;
     Some(meta.get("group")?.as_str()?.to_owned())
 }
 
@@ -163,9 +162,8 @@ fn look(request: &Path, checkpoint_dir: &Path, what: &str) -> Result<Found> {
 fn latest<T>(checkpoint_dir: &Path, has: impl Fn(&Path) -> Option<T>) -> Option<T> {
     // `config.toml` is written when a process begins to work on the run.
     let began = |run: &Path| fs::metadata(run.join("config.toml")).and_then(|data| data.modified());
-    let mut runs: Vec<(SystemTime, PathBuf)> = names(checkpoint_dir)
+    let mut runs: Vec<(SystemTime, PathBuf)> = run_dir::runs(checkpoint_dir)
         .into_iter()
-        .map(|name| checkpoint_dir.join(name))
         .map(|run| (began(&run).unwrap_or(SystemTime::UNIX_EPOCH), run))
         .collect();
     runs.sort();
@@ -181,7 +179,7 @@ fn no_run(request: &Path, checkpoint_dir: &Path) -> anyhow::Error {
         let members = listed(&names);
         return Unknown(format!("{named} is a group of runs; name one of them: {members}")).into();
     }
-    let mut known = names(checkpoint_dir);
+    let mut known: Vec<String> = run_dir::runs(checkpoint_dir).iter().map(|run| text(run)).collect();
     known.push(LATEST.into());
     let hint = match nearest(&request.to_string_lossy(), &known) {
         Some(name) => format!("; did you mean {name}?"),
@@ -206,6 +204,11 @@ fn listed(names: &[String]) -> String {
     let (shown, more) = names.split_at(names.len().min(MOST_LISTED));
     let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
     format!("{}{more}", shown.join(", "))
+}
+
+/// The name of a run as it stands in its directory's.
+fn text(run: &Path) -> String {
+    run.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {
@@ -272,6 +275,10 @@ mod tests {
         }
         assert_eq!(runs("g", root).unwrap(), [root.join("g-s9"), root.join("g-s10")]);
         assert_eq!(runs("g-s9", root).unwrap(), [root.join("g-s9")]);
+        // Whose parameters were removed, or could not be saved.
+        fs::write(old.join("checkpoint_11.ckpt"), "").unwrap();
+        assert_eq!(params("old", root).unwrap(), old.join("checkpoint_11.ckpt"));
+        fs::remove_file(old.join("checkpoint_11.ckpt")).unwrap();
         // A run that was stopped before its first checkpoint but one has only a checkpoint left: it has the parameters.
         fs::remove_file(old.join("params_9.safetensors")).unwrap();
         fs::remove_file(old.join("params_10.safetensors")).unwrap();

@@ -91,6 +91,7 @@ pub fn train_group(
     let (count, plan) = (going.len(), first.settings.describe_updates(batch));
     console.say(&format!("group {name}: {count} agents, each {plan}"));
     going.iter_mut().for_each(|(_, session)| session.open());
+    console.begin_first_update();
     let outcome = GroupOutcome {
         group: name.into(),
         num_seeds: count,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::history::History;
+use super::readable::path_as_text;
 use super::run_dir::{Owner, name_of, presence};
 use super::status::{State, Status, seconds_since};
 use crate::algorithms::metrics::EPISODE_RETURN;
@@ -62,6 +63,7 @@ impl Life {
 #[derive(Clone, Debug, Serialize)]
 pub struct Overview {
     pub run: String,
+    #[serde(serialize_with = "path_as_text")]
     pub directory: PathBuf,
     pub life: Life,
     /// The process that works on it, or was killed when it did.

@@ -94,13 +94,17 @@ fn of_checkpoint(checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
     Ok((params, metadata))
 }
 
-/// The parameters of a run: those of its end, else the newest that were saved on the way, else the best of an evaluation,
-/// else those in the newest checkpoint.
+/// The parameters of a run: those of its end, else the newest that were saved on the way, in a file of their own or in a
+/// checkpoint, else the best of an evaluation.
 pub fn params_of_run(run: &Path) -> Option<PathBuf> {
     let there = |name: &str| Some(run.join(name)).filter(|path| path.is_file());
-    let saved = || Some(numbered_files(run, "params_", ".safetensors").ok()?.pop()?.1);
-    let in_checkpoint = || Some(checkpoints(run).ok()?.pop()?.1);
-    there("final_params.safetensors").or_else(saved).or_else(|| there(BEST_PARAMS)).or_else(in_checkpoint)
+    let saved = || {
+        let alone = numbered_files(run, "params_", ".safetensors").ok()?.pop();
+        let newest =
+            checkpoints(run).ok()?.pop().into_iter().chain(alone).max_by_key(|(update, _)| *update)?;
+        Some(newest.1) // of two that are equally new the last, which is smaller
+    };
+    there("final_params.safetensors").or_else(saved).or_else(|| there(BEST_PARAMS))
 }
 
 /// All of a file, after its first bytes have said that it is as long as its header wants it.

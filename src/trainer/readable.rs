@@ -1,9 +1,25 @@
-//! Numbers for people: counts, measurements and durations in a few characters.
+//! Numbers for people: counts, measurements and durations in a few characters; and paths as text.
+
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
 
 pub use crate::algorithms::count::thousands;
 
 /// What stands for a number that is not there.
 pub const ABSENT: &str = "-";
+
+/// A path, or none, in JSON, which holds Unicode only: what of it is none is replaced.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn path_as_text<S: Serializer, P>(path: &P, serializer: S) -> Result<S::Ok, S::Error>
+where
+    for<'a> &'a P: Into<Option<&'a PathBuf>>,
+{
+    let path: Option<&PathBuf> = path.into();
+    path.map(|path| path.display().to_string()).serialize(serializer)
+}
 
 /// A count in at most five characters: `999`, `12.3k`, `1.25M`, `10.0M`, `3.00G`.
 pub fn count(number: f64) -> String {

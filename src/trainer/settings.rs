@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::thousands;
 use crate::algorithms::count;
 use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
+use crate::algorithms::learner::MOST_UPDATES;
 use crate::envs::Health;
 use crate::runtime::DeviceKind;
 
@@ -202,6 +203,11 @@ impl Settings {
         ensure!(minutes > 0.0, "save_interval_minutes is {minutes}; it must be above 0");
         let nameless = self.checkpoint_dir.as_os_str().is_empty();
         ensure!(!nameless, "checkpoint_dir is empty; give a directory, such as . for the current one");
+        let directory = &self.checkpoint_dir;
+        ensure!(
+            directory.to_str().is_some(),
+            "checkpoint_dir is {directory:?}, which is no UTF-8 and cannot be stored; give another directory"
+        );
         if let Some(name) = &self.run_name {
             check_file_name("run_name", name)?;
         }
@@ -214,6 +220,24 @@ impl Settings {
     /// Updates of the whole run, if each has so many timesteps: those that fit into `total_timesteps`, but at least one.
     pub fn num_updates(&self, timesteps_per_update: u64) -> u64 {
         (self.total_timesteps / timesteps_per_update).max(1)
+    }
+
+    /// Refuses more updates than a learner can count.
+    ///
+    /// # Errors
+    /// One line that says how many there would be.
+    pub fn check_updates(&self, timesteps_per_update: u64) -> Result<()> {
+        let updates = self.num_updates(timesteps_per_update);
+        ensure!(
+            updates <= MOST_UPDATES,
+            "total_timesteps is {}, which is {} updates of {} timesteps; it must be at most {} updates: lower it, or make an \
+             update larger",
+            thousands(self.total_timesteps),
+            thousands(updates),
+            thousands(timesteps_per_update),
+            thousands(MOST_UPDATES)
+        );
+        Ok(())
     }
 
     /// The same in words, with the timesteps that come of it if they are not those that were asked for.
@@ -230,7 +254,9 @@ impl Settings {
                 thousands(done),
                 thousands(asked)
             ),
-            Ordering::Greater => format!("{text}, the least: total_timesteps is {}", thousands(asked)),
+            Ordering::Greater => {
+                format!("{text}, the least there is: total_timesteps is {}", thousands(asked))
+            }
         }
     }
 
@@ -296,8 +322,22 @@ mod tests {
         let rounded = "30 updates of 32,768 timesteps, 983,040 in all: total_timesteps is 1,000,000, and what is left is \
                        less than an update";
         assert_eq!(plan(1_000_000, 32_768), (30, rounded.to_string()));
-        let least = "1 update of 32,768 timesteps, the least: total_timesteps is 1,000";
+        let least = "1 update of 32,768 timesteps, the least there is: total_timesteps is 1,000";
         assert_eq!(plan(1000, 32_768), (1, least.to_string()));
+    }
+
+    #[test]
+    fn a_learner_counts_no_more_updates_than_an_i32_holds() {
+        let check = |total_timesteps| {
+            let settings = Settings { total_timesteps, ..Settings::default() };
+            settings.check_updates(2).map_err(|error| error.to_string())
+        };
+        assert_eq!(check((1 << 32) - 1), Ok(()));
+        let error = check(1 << 32).unwrap_err();
+        assert!(
+            error.contains("which is 2,147,483,648 updates of 2 timesteps; it must be at most"),
+            "{error}"
+        );
     }
 
     #[test]

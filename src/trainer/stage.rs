@@ -20,8 +20,10 @@ const SECOND_LINE: Duration = Duration::from_secs(10);
 const MOST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Says what goes on until it is dropped.
+#[derive(Debug)]
 pub struct Stage(Arc<Voice>);
 
+#[derive(Debug)]
 enum Voice {
     Screen(Live),
     Line(ProgressBar),
@@ -29,6 +31,14 @@ enum Voice {
 }
 
 impl Stage {
+    /// Says in plain lines that `what` begins.
+    pub fn plain(what: &str) -> Self {
+        let (sender, receiver) = channel();
+        let what = what.to_owned();
+        let thread = thread::spawn(move || tell_plainly(what, &receiver));
+        Self(Arc::new(Voice::Plain { news: Some(sender), thread: Some(thread) }))
+    }
+
     /// Says that `what` begins: on the screen if there is one, else on stderr.
     pub fn begin(what: &str, screen: Option<&Live>) -> Self {
         Self(Arc::new(match screen {
@@ -43,12 +53,7 @@ impl Stage {
                 bar.enable_steady_tick(Duration::from_millis(200));
                 Voice::Line(bar)
             }
-            None => {
-                let (sender, receiver) = channel();
-                let what = what.to_owned();
-                let thread = thread::spawn(move || tell_plainly(what, &receiver));
-                Voice::Plain { news: Some(sender), thread: Some(thread) }
-            }
+            None => return Self::plain(what),
         }))
     }
 

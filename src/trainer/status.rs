@@ -1,6 +1,5 @@
 //! What a run tells others about itself: `status.json` while it lives, `meta.json` for ever.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -71,9 +70,14 @@ impl Status {
     }
 }
 
+/// What `meta.json` in the directory of a run says, if it is there and can be understood.
+pub fn read_meta(run: &Path) -> Option<Map<String, Value>> {
+    serde_json::from_str(&files::read_text(&run.join(META)).ok()?).ok()
+}
+
 /// The memory that this process occupies, where the system says so.
 pub fn memory_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let status = files::read_text(Path::new("/proc/self/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
@@ -131,7 +135,8 @@ pub fn add_resume_to_meta(run: &Path, id: &str, update: u64, facts: &[(String, V
 
 /// The name of this machine.
 pub fn host_name() -> String {
-    let known = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    let known =
+        files::read_text(Path::new("/proc/sys/kernel/hostname")).or_else(|_| std::env::var("HOSTNAME"));
     known
         .ok()
         .map(|name| name.trim().to_string())
@@ -172,6 +177,8 @@ fn git_state_of(folder: &Path) -> (Option<String>, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

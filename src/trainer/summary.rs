@@ -13,7 +13,6 @@ use super::progress::Progress;
 use super::run_dir::name_of;
 use super::status;
 use crate::algorithms::metrics::EPISODE_RETURN;
-use crate::runtime::files;
 
 /// The name of the file.
 pub const SUMMARY: &str = "summary.json";
@@ -31,6 +30,7 @@ pub fn write(
     best: Option<&Best>,
 ) -> Result<()> {
     let best_return = History::read(run).unwrap_or_default().best(EPISODE_RETURN);
+    let text = |path: &Path| path.display().to_string();
     let summary = json!({
         "run_id": name_of(run),
         "mode": env,
@@ -41,8 +41,8 @@ pub fn write(
         "total_timesteps": progress.timesteps,
         "best_efficiency": best_return, // by this name the specification asks for the best return
         "best_mean_episode_return": best_return,
-        "final_model_path": final_params,
-        "best_model_path": best.map(|_| run.join(BEST_PARAMS)),
+        "final_model_path": final_params.map(text),
+        "best_model_path": best.map(|_| text(&run.join(BEST_PARAMS))),
         "best_eval_mean_return": best.map(|best| best.mean_return),
         "best_eval_update": best.map(|best| best.update),
         "hyperparameters": config_object(config),
@@ -58,9 +58,9 @@ pub fn write(
 
 /// When the run first began.
 fn start_time(run: &Path) -> Value {
-    let meta: Option<Map<String, Value>> =
-        files::read_text(&run.join("meta.json")).ok().and_then(|text| serde_json::from_str(&text).ok());
-    meta.and_then(|mut meta| meta.remove("start_time_iso")).unwrap_or_else(|| status::now().into())
+    status::read_meta(run)
+        .and_then(|mut meta| meta.remove("start_time_iso"))
+        .unwrap_or_else(|| status::now().into())
 }
 
 /// A configuration as a JSON object: empty if the text is no TOML, which ours always is.

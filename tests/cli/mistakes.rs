@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 66] = [
+    let cases: [(&str, &[&str]); 67] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -27,6 +27,13 @@ fn wrong_usage_is_status_2() {
         ("train --env cartpole --num-envs 4194304 --num-steps 1048576", &["num_envs x num_steps"]),
         ("train --env cartpole --total-timesteps 0", &["total_timesteps is 0; it must be from 1"]),
         ("train --env cartpole --total-timesteps 1.5", &["\"1.5\" is no whole number; write it as 1000000"]),
+        (
+            "train --env cartpole --total-timesteps 1e15",
+            &[
+                "total_timesteps is 1,000,000,000,000,000, which is ",
+                "it must be at most 2,147,483,647 updates",
+            ],
+        ),
         ("metrics entropi", &["there is no metric entropi; did you mean entropy?"]),
         ("train --env cartpole --hidden-dim 0", &["hidden_dim is 0"]),
         ("train --env cartpole --lr nan", &["lr is NaN"]),

@@ -1,6 +1,7 @@
 //! What operators meet: files of others, terminals that go away, limits of the system.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -127,6 +128,75 @@ fn a_background_job_of_a_script_does_not_hear_the_interrupt_of_its_terminal() {
     let job = done(shell.output().unwrap());
     assert_eq!(job.status, Some(0), "{}", job.stderr);
     assert!(folder.path().join("job/final_params.safetensors").exists());
+}
+
+/// Sends SIGTERM.
+#[cfg(unix)]
+fn terminate(process: &std::process::Child) {
+    use rustix::process::{Pid, Signal, kill_process};
+    kill_process(Pid::from_child(process), Signal::TERM).unwrap();
+}
+
+/// Without a handler the first process of a container would not hear it at all, and this one would die of the signal.
+#[cfg(unix)]
+#[test]
+fn a_program_that_compiles_is_ended_by_its_handler() {
+    let folder = TempDir::new().unwrap();
+    let mut command = lockstep(&["train", "--no-wandb", "--device", "cpu", "--checkpoint-dir"]);
+    command.arg(folder.path()).env("LOCKSTEP_NO_CACHE", "1").stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let said = BufReader::new(process.stderr.take().unwrap()).lines();
+    let compiling = said.map(Result::unwrap).find(|line| line.starts_with("compiling with XLA"));
+    assert!(compiling.is_some(), "it did not say that it compiles");
+    terminate(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(128 + 15));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A million episodes take long. The run stops all the same, its newest parameters are found, and it goes on.
+#[cfg(unix)]
+#[test]
+fn a_run_stops_within_a_long_evaluation() {
+    let folder = TempDir::new().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let evaluating = ["--eval-interval", "1", "--eval-episodes", "1048576", "--eval-stochastic"];
+    let mut command = lockstep(&[&small_run(directory, "job")[..], &evaluating].concat());
+    let mut process = command.stderr(Stdio::null()).spawn().unwrap();
+    let run = folder.path().join("job");
+    let status = || -> serde_json::Value {
+        let text = fs::read_to_string(run.join("status.json")).unwrap_or("{}".into());
+        serde_json::from_str(&text).unwrap()
+    };
+    let start = Instant::now();
+    let mut beats = std::collections::BTreeSet::new();
+    while beats.len() < 2 {
+        assert!(
+            start.elapsed() < Duration::from_secs(300),
+            "no sign of life within an evaluation: {}",
+            status()
+        );
+        assert!(process.try_wait().unwrap().is_none(), "it has ended: {}", status());
+        if status()["update"] == 1 {
+            beats.insert(status()["last_heartbeat"].to_string());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminate(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+    assert_eq!((&status()["state"], &status()["update"]), (&"stopped".into(), &1.into()));
+    assert_eq!(
+        fs::read_to_string(run.join("metrics.jsonl")).unwrap(),
+        "",
+        "the evaluation was played to its end"
+    );
+    let evaluated =
+        super::run(&["eval", "job", "--checkpoint-dir", directory, "--episodes", "4", "--json"]).stdout();
+    assert!(evaluated.contains("params_1.safetensors"), "{evaluated}");
+    let resumed = ["train", "--resume", "job", "--checkpoint-dir", directory, "--eval-episodes", "4"];
+    super::run(&resumed).stdout();
+    let rows = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let evaluated = rows.lines().filter(|row| row.contains("\"eval/mean_return\":")).count();
+    assert_eq!((rows.lines().count(), evaluated), (10, 10));
 }
 
 /// A checkpoint in a folder of the user's own: nothing else there is touched.

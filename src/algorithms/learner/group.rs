@@ -253,13 +253,13 @@ impl<A: Algorithm> Learner for Member<A> {
         self.group.prepare_evaluation(choice, episodes)
     }
 
-    fn evaluate(&self, plan: &Plan) -> Result<Vec<Episode>> {
+    fn evaluate(&self, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Vec<Episode>>> {
         let params = self.params()?;
         let state = self.group.state.borrow();
         let evaluator = self.group.evaluator.borrow();
         let evaluator = evaluator.as_ref().context("the evaluation was not prepared")?;
         let upload = |(_, array): &(String, HostArray)| state.engine.client.to_device(array, 0);
         let buffers = params.iter().map(upload).collect::<Result<Vec<Buffer>, _>>()?;
-        evaluator.run_with(&|| Input::Lend(vec![buffers.iter().collect()]), plan)
+        evaluator.run_with(&|| Input::Lend(vec![buffers.iter().collect()]), plan, go_on)
     }
 }

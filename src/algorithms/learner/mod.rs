@@ -17,7 +17,7 @@ mod update_trace;
 pub use device::Timing;
 pub use group::{Group, Member};
 pub use one::One;
-pub use programs::{AgentState, Start, metrics, modules};
+pub use programs::{AgentState, MOST_UPDATES, Start, metrics, modules};
 pub use update_trace::{NonFinite, Place, UpdateTrace};
 
 use std::rc::Rc;

@@ -116,10 +116,10 @@ impl<A: Algorithm> Learner for One<A> {
         Ok(())
     }
 
-    fn evaluate(&self, plan: &Plan) -> Result<Vec<Episode>> {
+    fn evaluate(&self, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Vec<Episode>>> {
         let evaluator = self.evaluator.as_ref().context("the evaluation was not prepared")?;
         let state = self.engine.state();
-        evaluator.run_with(&|| state.lend_part(|state| self.algorithm.params(&state.own)), plan)
+        evaluator.run_with(&|| state.lend_part(|state| self.algorithm.params(&state.own)), plan, go_on)
     }
 
     fn diagnose(&self) -> Result<Option<NonFinite>> {

@@ -16,11 +16,14 @@ use crate::runtime::DeviceKind;
 use super::agents::{Agents, Given, for_devices, given, part, typed_as, with_part};
 use super::{Algorithm, Along, Inputs, Shared, UpdateTrace, Updated};
 
+/// The most updates of a run: the number of an update is an i32 on the device.
+pub const MOST_UPDATES: u64 = i32::MAX as u64;
+
 /// How a learner starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     pub seed: u64,
-    /// Updates of the whole run: the horizon of the learning-rate schedule.
+    /// Updates of the whole run, at most [`MOST_UPDATES`]: the horizon of the learning-rate schedule.
     pub total_updates: u64,
     /// The most updates that one call of `run` can do.
     pub max_updates: usize,

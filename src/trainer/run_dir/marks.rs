@@ -7,12 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::owner::Owner;
 use super::{entries, numbered, presence};
 use crate::trainer::files;
-use crate::trainer::status::{META, Status};
+use crate::trainer::status::{META, Status, read_meta};
 
 /// Files and folders of a run whose names have no number.
 const NAMES: [&str; 19] = [
@@ -60,10 +60,12 @@ fn is_own_temporary(name: &str) -> bool {
 
 /// Whether a directory is that of a run, by what lockstep has written there.
 pub fn has_marks(directory: &Path) -> bool {
-    let meta =
-        || fs::read(directory.join(META)).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-    let is_ours = |meta: Value| meta.get("id").or(meta.get("lockstep_version")).is_some_and(Value::is_string);
-    meta().is_some_and(is_ours) || Status::read(directory).is_ok() || Owner::read(directory).is_some()
+    let is_ours = |meta: Map<String, Value>| {
+        meta.get("id").or(meta.get("lockstep_version")).is_some_and(Value::is_string)
+    };
+    read_meta(directory).is_some_and(is_ours)
+        || Status::read(directory).is_ok()
+        || Owner::read(directory).is_some()
 }
 
 /// Whether a new run may have this directory: it is empty, or that of a run that ended before it had anything to keep.

@@ -25,8 +25,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::checkpoint::Checkpoint;
 use super::files::{self, write_atomically};
 use super::settings::Settings;
-use super::status::META;
-use crate::runtime::files::read_text;
+use super::status::read_meta;
+use crate::runtime::files::{open_directory, read_text};
 use name::{cannot_make, is_taken};
 use owner::{Claim, Lock, judge};
 
@@ -178,7 +178,7 @@ impl Drop for RunDir {
 
 /// Locks a directory for this process. Somebody who just looks (see [`presence`]) holds it for an instant only.
 fn lock(path: &Path) -> Result<File> {
-    let directory = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let directory = open_directory(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut lock = Lock::Held;
     for _ in 0..20 {
         match directory.try_lock() {
@@ -222,13 +222,12 @@ pub fn is_run(path: &Path) -> bool {
     path.join("config.toml").is_file() || has_marks(path)
 }
 
-/// The names of the runs in a directory, in no order; none if there is no such directory.
-pub fn names(checkpoint_dir: &Path) -> Vec<String> {
+/// The runs in a directory, by name; none if there is no such directory.
+pub fn runs(checkpoint_dir: &Path) -> Vec<PathBuf> {
     let names = entries(checkpoint_dir).unwrap_or_default().into_iter();
-    names
-        .filter(|name| is_run(&checkpoint_dir.join(name)))
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
+    let mut runs: Vec<_> = names.map(|name| checkpoint_dir.join(name)).filter(|path| is_run(path)).collect();
+    runs.sort();
+    runs
 }
 
 /// The configuration of the run in a directory.
@@ -255,7 +254,7 @@ pub fn remove(path: &Path) -> Result<()> {
 
 /// The id of the run in a directory, as its `meta.json` says.
 pub fn id_of(path: &Path) -> Option<String> {
-    let meta: serde_json::Value = serde_json::from_str(&read_text(&path.join(META)).ok()?).ok()?;
+    let meta = read_meta(path)?;
     let id = meta.get("id")?.as_str()?;
     let is_plain = !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_plain.then(|| id.into())

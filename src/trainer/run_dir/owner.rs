@@ -5,7 +5,7 @@
 //! renewed every few seconds by a thread of its own, however long a chunk takes. [`presence`] weighs these signs; all who
 //! stop, resume, remove or list runs ask it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::runtime::files::{open_directory, read_text};
 use crate::trainer::files::write_atomically;
 use crate::trainer::status::{host_name, now, seconds_since};
 
@@ -42,7 +43,7 @@ pub struct Process {
 impl Process {
     /// This process.
     pub fn current() -> Self {
-        let text = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
+        let text = |path: &str| read_text(Path::new(path)).unwrap_or_default().trim().to_string();
         let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         let pid = std::process::id();
         Self {
@@ -75,7 +76,7 @@ impl Process {
 
 /// When the process of that number started, in ticks since the boot.
 fn start_of(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = read_text(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
     let (_, fields) = stat.rsplit_once(')')?; // the name before it may hold anything
     fields.split_whitespace().nth(19)?.parse().ok()
 }
@@ -96,7 +97,7 @@ pub struct Owner {
 impl Owner {
     /// The record in a run directory, if there is one.
     pub fn read(run: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(run.join(OWNER)).ok()?).ok()
+        serde_json::from_str(&read_text(&run.join(OWNER)).ok()?).ok()
     }
 
     fn write(&self, run: &Path) -> Result<()> {
@@ -163,7 +164,7 @@ impl Presence {
 
 /// Whether a process may be working on the run in a directory, by all signs there are.
 pub fn presence(run: &Path) -> Presence {
-    let Ok(directory) = File::open(run) else { return Presence::Gone };
+    let Ok(directory) = open_directory(run) else { return Presence::Gone };
     let lock = match directory.try_lock_shared() {
         Ok(()) => Lock::Free,
         Err(TryLockError::WouldBlock) => Lock::Held,
@@ -257,7 +258,7 @@ mod signalling {
 
     use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-    use super::{Owner, Process};
+    use super::{Owner, Process, read_text};
 
     /// Sends SIGTERM, if the record is beyond doubt that of a process which works on this run and no other. Says
     /// whether it did.
@@ -287,7 +288,7 @@ mod signalling {
         };
         opened.filter(|entry| is_wanted(&entry.path())).any(|entry| {
             let number = entry.file_name();
-            let facts = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", number.to_string_lossy()));
+            let facts = read_text(&Path::new(&format!("/proc/{pid}/fdinfo")).join(number));
             let is_lock = |line: &str| line.starts_with("lock:") && line.contains("WRITE");
             facts.is_ok_and(|facts| facts.lines().any(is_lock))
         })

@@ -22,6 +22,22 @@ fn names_count_up_within_a_day() {
     assert_eq!(name(&existing, Some("lr")), "hackmatrix-jan05-26-13-lr");
 }
 
+/// Opening a pipe would wait for somebody who writes to it.
+#[cfg(unix)]
+#[test]
+fn pipes_in_the_place_of_files_are_no_marks_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["meta.json", "owner.json", "status.json", "config.toml", "metrics.jsonl", "updates.csv"] {
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join(name)).status();
+        assert!(made.unwrap().success());
+    }
+    assert!(!is_run(dir.path()) && id_of(dir.path()).is_none());
+    assert_eq!(presence(dir.path()), Presence::Gone);
+    assert!(remove(dir.path()).is_err());
+    let log = crate::trainer::log_file::LogFile::open_lines(&dir.path().join("metrics.jsonl"), 10);
+    assert!(format!("{:#}", log.unwrap_err()).ends_with("it is no regular file"));
+}
+
 /// A process that is killed between the two removals leaves the checkpoint, which the next one finds.
 #[test]
 fn parameters_go_before_their_checkpoint() {

@@ -186,6 +186,7 @@ impl<'a> Session<'a> {
         self.console.begin(self.run.path());
         let plan = self.settings.describe_updates(self.learner.timesteps_per_update());
         self.console.announce(&format!("run {}: {plan}", self.run.name()));
+        self.console.begin_first_update();
     }
 }
 

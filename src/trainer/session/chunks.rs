@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::Session;
+use super::report::Evaluated;
 use crate::algorithms::{curriculum, metrics};
 use crate::trainer::console::Pulse;
+use crate::trainer::evaluation;
 use crate::trainer::metrics::{Interval, Row, timesteps};
+use crate::trainer::progress::Progress;
 use crate::trainer::recovery::Snapshot;
 use crate::trainer::status::State;
 
@@ -20,6 +23,7 @@ pub const CHUNK_SECONDS: f64 = 1.0;
 impl Session<'_> {
     /// Trains until the run is complete or asked to stop.
     pub(super) fn run_chunks(&mut self) -> Result<State> {
+        self.catch_up()?;
         loop {
             if let Some(state) = self.ending() {
                 return Ok(state);
@@ -34,12 +38,17 @@ impl Session<'_> {
 
     /// How the run ends, if it ends here: complete, or asked to stop.
     pub fn ending(&self) -> Option<State> {
-        if self.progress.update >= self.num_updates {
-            return Some(State::Completed);
+        let (is_asked, all_done) = (self.stop_is_asked(), self.progress.update >= self.num_updates);
+        // The last update may have an evaluation that was interrupted.
+        if is_asked && (!all_done || self.is_behind()) {
+            return Some(State::Stopped);
         }
-        let is_asked =
-            self.signals.stop_is_asked() || self.console.stop_is_asked() || self.run.has_stop_file();
-        is_asked.then_some(State::Stopped)
+        all_done.then_some(State::Completed)
+    }
+
+    /// Whether a signal, the screen or a file asks the run to end.
+    pub(super) fn stop_is_asked(&self) -> bool {
+        self.signals.stop_is_asked() || self.console.stop_is_asked() || self.run.has_stop_file()
     }
 
     /// Does what must be done before the learner runs a chunk.
@@ -56,15 +65,33 @@ impl Session<'_> {
         if !self.add_chunk(rows, updates)? {
             return Ok(()); // it was undone
         }
-        let evaluated = self.evaluate_if_due();
-        // An evaluation ends the interval, so that its row is that of its update.
-        if evaluated.is_some() || self.progress.update.is_multiple_of(self.settings.log_interval) {
-            self.log_interval(evaluated.unwrap_or_default());
+        self.log_and_save()
+    }
+
+    /// Logs, evaluates and saves what is due after an update.
+    fn log_and_save(&mut self) -> Result<()> {
+        let ends_interval = self.progress.update.is_multiple_of(self.settings.log_interval);
+        match self.evaluate_if_due() {
+            // It ends the interval, so that its row is that of its update.
+            Evaluated::Values(values) => self.log_interval(values),
+            Evaluated::Nothing if ends_interval => self.log_interval(Vec::new()),
+            Evaluated::Nothing | Evaluated::Interrupted => {}
         }
         self.save_finished_phase()?;
         self.save_if_wanted();
         self.heartbeat();
         Ok(())
+    }
+
+    /// Makes up for an evaluation that was interrupted when the run stopped: its interval is not logged yet.
+    fn catch_up(&mut self) -> Result<()> {
+        if self.is_behind() { self.log_and_save() } else { Ok(()) }
+    }
+
+    /// Whether an evaluation belongs after the last update, but did not end its interval.
+    fn is_behind(&self) -> bool {
+        let Progress { update, ref interval, .. } = self.progress;
+        update > 0 && interval.updates > 0 && evaluation::is_due(self.settings, update)
     }
 
     /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged,

@@ -10,7 +10,7 @@ use super::Session;
 use crate::trainer::console::Console;
 use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::metrics::Row;
-use crate::trainer::readable::thousands;
+use crate::trainer::readable::{path_as_text, thousands};
 use crate::trainer::run_dir::RunDir;
 use crate::trainer::status::State;
 use crate::trainer::{summary, wandb};
@@ -19,6 +19,7 @@ use crate::trainer::{summary, wandb};
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     pub run: String,
+    #[serde(serialize_with = "path_as_text")]
     pub directory: PathBuf,
     pub state: State,
     pub update: u64,
@@ -29,10 +30,13 @@ pub struct Outcome {
     /// Environment steps per second of this process.
     pub steps_per_second: f64,
     /// The newest checkpoint that this process wrote.
+    #[serde(serialize_with = "path_as_text")]
     pub checkpoint: Option<PathBuf>,
     /// The parameters at the end, if the run is complete.
+    #[serde(serialize_with = "path_as_text")]
     pub final_params: Option<PathBuf>,
     /// The parameters that did best in an evaluation, if there was one.
+    #[serde(serialize_with = "path_as_text")]
     pub best_params: Option<PathBuf>,
     /// The last logged row.
     pub metrics: Option<Row>,

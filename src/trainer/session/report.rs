@@ -16,21 +16,31 @@ use crate::trainer::wandb::Wandb;
 /// How often `status.json` is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// What became of the evaluation after an update.
+pub(super) enum Evaluated {
+    /// None was due, or it failed.
+    Nothing,
+    /// The run is asked to stop. The evaluation is played when the run goes on.
+    Interrupted,
+    Values(Vec<Option<f32>>),
+}
+
 impl Session<'_> {
     /// Plays the evaluation that belongs here, if one does, and keeps the parameters if they are the best so far. Gives
-    /// its numbers for the logs. One that fails is a warning.
-    pub(super) fn evaluate_if_due(&mut self) -> Option<Vec<Option<f32>>> {
+    /// its numbers for the logs. One that fails is a warning; a request to stop interrupts it.
+    pub(super) fn evaluate_if_due(&mut self) -> Evaluated {
         let Progress { update, timesteps, .. } = self.progress;
         if !evaluation::is_due(self.settings, update) {
-            return None;
+            return Evaluated::Nothing;
         }
-        let evaluation = match Evaluation::run(self.settings, self.learner, update) {
-            Ok(evaluation) => evaluation,
+        let evaluation = match self.evaluate() {
+            Ok(Some(evaluation)) => evaluation,
+            Ok(None) => return Evaluated::Interrupted,
             Err(error) => {
                 let text = format!("the evaluation at update {update} failed: {error:#}; training continues");
                 self.console.warn(&text);
                 self.alert("an evaluation failed", &text);
-                return None;
+                return Evaluated::Nothing;
             }
         };
         let is_best = evaluation.beats(self.best.as_ref());
@@ -40,7 +50,22 @@ impl Session<'_> {
         if let Err(error) = kept.and(logged) {
             self.console.warn(&format!("{error:#}; training continues"));
         }
-        Some(evaluation.values())
+        Evaluated::Values(evaluation.values())
+    }
+
+    /// Evaluates, and says meanwhile that the run lives.
+    fn evaluate(&self) -> Result<Option<Evaluation>> {
+        let mut status = self.status(State::Running, None);
+        let mut last = Instant::now();
+        let mut go_on = || {
+            if last.elapsed() >= HEARTBEAT {
+                last = Instant::now();
+                status.last_heartbeat = status::now();
+                let _ = status.write(self.run.path()); // the next one may succeed
+            }
+            !self.stop_is_asked()
+        };
+        Evaluation::run(self.settings, &*self.learner, self.progress.update, &mut go_on)
     }
 
     /// Keeps the parameters of this moment as the best.
@@ -115,8 +140,9 @@ impl Session<'_> {
         self.progress.timesteps + left * self.learner.timesteps_per_update()
     }
 
-    pub(super) fn write_status(&mut self, state: State, error: Option<String>) {
-        let status = Status {
+    /// What the run says of itself at this moment.
+    fn status(&self, state: State, error: Option<String>) -> Status {
+        Status {
             state,
             update: self.progress.update,
             num_updates: self.num_updates,
@@ -130,7 +156,11 @@ impl Session<'_> {
             memory_bytes: status::memory_bytes(),
             device_memory_bytes: self.learner.device_memory(),
             error,
-        };
+        }
+    }
+
+    pub(super) fn write_status(&mut self, state: State, error: Option<String>) {
+        let status = self.status(state, error);
         self.last_heartbeat = Some(Instant::now());
         if let Err(error) = status.write(self.run.path()) {
             self.console.warn(&format!("{error:#}"));

@@ -113,3 +113,23 @@ fn a_resumed_run_evaluates_as_an_uninterrupted_one() {
     assert_eq!(episodes(&outcome.directory).len(), 1 + 5);
     assert_eq!(best_at(&outcome.directory), "6");
 }
+
+/// A long evaluation does not keep a run from stopping; it is played when the run goes on.
+#[test]
+fn a_run_stops_within_an_evaluation_and_catches_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = run(&evaluating(&dir.path().join("whole")), Fake::new()).directory;
+    let parent = dir.path().join("stopped");
+    let file = parent.join("run").join("stop");
+    let stop = move |done| {
+        if done == 18 {
+            fs::write(&file, "").unwrap();
+        }
+    };
+    let stopped = run(&evaluating(&parent), Fake { while_evaluating: Box::new(stop), ..Fake::new() });
+    assert_eq!((stopped.state, stopped.update), (status::State::Stopped, 18));
+    assert_eq!(metrics(&stopped.directory).last().unwrap()["update"], 12);
+    let outcome = resume(&evaluating(&parent), &stopped.directory, Fake::new()).unwrap();
+    assert_same_run(&whole, &outcome.directory);
+    assert_eq!(episodes(&outcome.directory), episodes(&whole));
+}

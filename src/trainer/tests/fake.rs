@@ -27,6 +27,8 @@ pub struct Fake {
     pub spec: EnvSpec,
     /// Called before each chunk with the number of updates done.
     pub before_chunk: Box<dyn FnMut(u64)>,
+    /// Called in the middle of each evaluation with the number of updates done.
+    pub while_evaluating: Box<dyn Fn(u64)>,
 }
 
 /// Timesteps, entropy, episodes, return and highest stage.
@@ -62,6 +64,7 @@ impl Fake {
             ballast: Vec::new(),
             spec: EnvSpec::new("fake", [1], 2),
             before_chunk: Box::new(|_| {}),
+            while_evaluating: Box::new(|_| {}),
         }
     }
 
@@ -158,7 +161,11 @@ impl Learner for Fake {
         &self.spec
     }
     /// Returns about the first weight; the length is the number of the episode.
-    fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>> {
+    fn evaluate(&self, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<Option<Vec<Episode>>> {
+        (self.while_evaluating)(self.count);
+        if !go_on() {
+            return Ok(None);
+        }
         let episode = |number: usize| Episode {
             episode_return: f64::from(self.weights[0]) + (plan.seed % 1000 + number as u64) as f64 / 1e6,
             episode_length: (number as u64 + 1).min(plan.max_steps as u64),
@@ -166,6 +173,6 @@ impl Learner for Fake {
             metrics: Vec::new(),
             actions: Vec::new(),
         };
-        Ok((0..plan.episodes).map(episode).collect())
+        Ok(Some((0..plan.episodes).map(episode).collect()))
     }
 }

@@ -51,8 +51,8 @@ impl Learner for Seat {
     fn spec(&self) -> &EnvSpec {
         &self.spec
     }
-    fn evaluate(&self, plan: &Plan) -> anyhow::Result<Vec<Episode>> {
-        self.fake.borrow().evaluate(plan)
+    fn evaluate(&self, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> anyhow::Result<Option<Vec<Episode>>> {
+        self.fake.borrow().evaluate(plan, go_on)
     }
 }
 
