@@ -49,18 +49,26 @@ fn resolve<'a>(asked: &str, names: &BTreeSet<&'a str>) -> Result<&'a str> {
     bail!(UsageError(format!("there is no metric {asked} in these runs{hint}")))
 }
 
-/// The smallest and the largest coordinate of all curves, not quite equal; 0 to 1 if there are no points.
+/// What is smaller is drawn as 0: no f32 is.
+const TINY: f64 = 1e-46;
+/// Numbers whose distance is a smaller share of them than this are drawn as equal.
+const CLOSE: f64 = 1e-9;
+
+/// The smallest and the largest coordinate of all curves, so far apart that numbers between them can be told apart; 0 to 1
+/// if there are no points.
 pub fn range(curves: &[Curve], coordinate: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
     let values = curves.iter().flatten().map(coordinate);
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    match low.partial_cmp(&high) {
-        Some(std::cmp::Ordering::Less) => (low, high),
-        Some(std::cmp::Ordering::Equal) => {
-            let half = if low == 0.0 { 0.5 } else { 0.1 * low.abs() };
-            (low - half, high + half)
-        }
-        _ => (0.0, 1.0),
+    let size = low.abs().max(high.abs());
+    if low > high {
+        (0.0, 1.0)
+    } else if size < TINY {
+        (-0.5, 0.5)
+    } else if high - low < CLOSE * size {
+        (low - 0.1 * size, high + 0.1 * size)
+    } else {
+        (low, high)
     }
 }
 
@@ -177,5 +185,14 @@ mod tests {
         assert_eq!(range(&[vec![(1.0, 5.0)]], |p| p.1), (4.5, 5.5));
         assert_eq!(range(&[vec![(1.0, 0.0)]], |p| p.1), (-0.5, 0.5));
         assert_eq!(range(&[], |p| p.1), (0.0, 1.0));
+        assert_eq!(range(&[vec![(0.0, 0.0), (1.0, 5e-324)]], |p| p.1), (-0.5, 0.5));
+        let most = f64::from(f32::MAX);
+        for (low, high) in [(-most, most), (1e38, 1.000_000_000_000_1e38), (0.0, 1.5e-45), (-most, 0.0)] {
+            let (low, high) = range(&[vec![(0.0, low), (1.0, high)]], |p| p.1);
+            let found = ticks((low, high), 5);
+            let room = 1e-6 * (high - low);
+            assert!(found[0] <= low + room && found[found.len() - 1] >= high - room, "{found:?}");
+            assert!(found.is_sorted_by(|a, b| a < b), "{found:?}");
+        }
     }
 }

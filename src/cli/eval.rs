@@ -99,7 +99,15 @@ impl Eval {
         let mut object = Map::new();
         for (key, value) in [
             ("env", json!(player.env.name)),
-            ("params", player.file.as_ref().map_or(json!(self.request.params), |file| json!(file))),
+            (
+                "params",
+                json!(
+                    player
+                        .file
+                        .as_ref()
+                        .map_or(self.request.params.clone(), |file| file.display().to_string())
+                ),
+            ),
             ("choice", json!(self.choice())),
             ("seed", json!(self.seed)),
             ("max_steps", json!(self.max_steps)),

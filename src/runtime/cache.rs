@@ -7,7 +7,7 @@
 //! write to are refused. Nothing that goes wrong here is an error for the user, since compiling always works;
 //! it is a warning at most.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
@@ -91,8 +91,7 @@ impl ProgramCache {
             return None;
         }
         // The time of last use decides what is evicted; not being able to note it does no harm.
-        let _ =
-            File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = files::touch(&path);
         entry.drain(..HEADER_SIZE);
         Some(entry)
     }
@@ -295,7 +294,7 @@ fn processor_features() -> String {
         "CPU part",
         "Features",
     ];
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpuinfo = files::read_text(Path::new("/proc/cpuinfo")).unwrap_or_default();
     let first = cpuinfo.split("\n\n").next().unwrap_or_default();
     let is_telling = |line: &&str| TELLING.contains(&line.split(':').next().unwrap_or_default().trim());
     first.lines().filter(is_telling).collect::<Vec<_>>().join("\n")
@@ -303,6 +302,7 @@ fn processor_features() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::time::Duration;
 
     use super::*;

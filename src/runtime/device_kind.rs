@@ -8,6 +8,8 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::files;
+
 /// A kind of device that XLA compiles for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -87,7 +89,7 @@ fn has_tpu_on_pci_bus() -> bool {
     const TPUS: [&str; 6] = ["0x0027", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076"];
     let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
     devices.map(|device| device.path()).any(|device| {
-        let id = |name| fs::read_to_string(device.join(name)).unwrap_or_default();
+        let id = |name| files::read_text(&device.join(name)).unwrap_or_default();
         id("vendor").trim() == GOOGLE && TPUS.contains(&id("device").trim())
     })
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::runtime::files;
+
 /// Writes a file that survives a crash at any moment: a reader sees the old content or the new, and once this
 /// returns, the new content is on the disk.
 ///
@@ -87,9 +89,10 @@ pub fn open_own(path: &Path) -> io::Result<File> {
         Ok(data) if data.is_symlink() => {
             return Err(io::Error::other("it is a link, but a run writes into files of its own only"));
         }
+        Ok(data) if !data.is_file() => return Err(io::Error::other("it is no regular file")),
         Ok(data) if has_other_names(&data) => {
             write_and_rename(path, &temporary_name(path), false, |copy| {
-                io::copy(&mut File::open(path)?, copy).map(drop)
+                io::copy(&mut files::open(path)?.0, copy).map(drop)
             })?;
         }
         Ok(_) => {}
@@ -125,7 +128,7 @@ pub fn is_temporary(temporary: &str) -> Option<&str> {
 /// Waits until the directory itself is on the disk, where the file system can do that: some shares cannot, and
 /// refuse; what they hold is as safe as it can be there.
 fn sync_directory(directory: &Path) -> io::Result<()> {
-    match File::open(directory)?.sync_all() {
+    match files::open_directory(directory)?.sync_all() {
         Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }

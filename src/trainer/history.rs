@@ -124,13 +124,14 @@ impl History {
         self.columns.get(name).map(Vec::as_slice)
     }
 
-    /// The finite values of a metric over an axis, of the updates before `end`.
+    /// The values of a metric over an axis, of the updates before `end`: those that an f32 can hold, as lockstep computes them.
     fn curve(&self, name: &str, axis: Axis, end: f64) -> impl Iterator<Item = (f64, f64)> {
         let column = |name: &str| self.column(name).unwrap_or_default().iter().copied();
         let points = column(axis.column()).zip(column(name)).enumerate();
         let before =
             points.filter(move |(row, _)| self.get(*row, "update").is_none_or(|update| update < end));
-        before.map(|(_, point)| point).filter(|(x, y)| x.is_finite() && y.is_finite())
+        let can_be = |value: f64| value.abs() <= f32::MAX.into();
+        before.map(|(_, point)| point).filter(move |&(x, y)| can_be(x) && can_be(y))
     }
 
     /// The largest finite value of a metric.

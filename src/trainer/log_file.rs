@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::files::open_own;
+use crate::runtime::files;
 
 /// The log that a run is judged by: one JSON object per row.
 pub const METRICS: &str = "metrics.jsonl";
@@ -129,9 +130,9 @@ fn is_removed(file: &File) -> io::Result<bool> {
 /// The end of the last whole line within the first `offset` bytes of a file; 0 if there is none.
 fn end_of_lines(path: &Path, offset: u64) -> io::Result<u64> {
     const PIECE: u64 = 64 << 10;
-    let mut file = match File::open(path) {
+    let mut file = match files::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        file => file?,
+        file => file?.0,
     };
     let mut end = file.metadata()?.len().min(offset);
     while end > 0 {

@@ -12,7 +12,7 @@
 //! The first process of a container gets no signal for which it has no handler, so [`listen`] comes before anything
 //! that takes long.
 
-use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
@@ -20,6 +20,8 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::low_level::{exit, register};
+
+use crate::runtime::files;
 
 /// The exit status after a second signal.
 pub const INTERRUPTED: i32 = 130;
@@ -76,7 +78,7 @@ fn install() -> std::io::Result<()> {
 
 /// Whether this process ignores a signal, where the system says so.
 fn is_ignored(signal: i32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = files::read_text(Path::new("/proc/self/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
     mask >> (signal - 1) & 1 == 1

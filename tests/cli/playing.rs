@@ -38,6 +38,20 @@ fn eval_prints_a_table_or_json() {
     assert!(text.contains("episode_return"), "{text}");
 }
 
+/// The sessions that are timed say nothing.
+#[test]
+fn bench_times_logs_without_showing_them() {
+    let sizes = ["--env", "cartpole", "--num-envs", "4", "--num-steps", "8", "--updates", "1"];
+    let done = run(&[&["bench", "--device", "cpu", "--logs", "--json"], &sizes[..]].concat());
+    assert!(
+        !done.stderr.contains("updates of 32 timesteps") && !done.stderr.contains("W&B"),
+        "{}",
+        done.stderr
+    );
+    let report: Value = serde_json::from_str(&done.stdout()).unwrap();
+    assert!(report["logged_steps_per_second"].as_f64().unwrap() > 0.0, "{report}");
+}
+
 #[test]
 fn watch_prints_every_step_where_there_is_no_terminal() {
     let directory = trained().parent().unwrap().to_str().unwrap();

@@ -1,7 +1,8 @@
 //! Runs: what they leave behind, how they are stopped and resumed.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,75 @@ fn a_run_leaves_its_files() {
     assert_eq!(metrics(run).len(), 5);
     let final_params = fs::read(run.join("final_params.safetensors")).unwrap();
     assert!(!final_params.is_empty());
+}
+
+/// A copy of the trained run under another name.
+fn copy_as(parent: &Path, name: &OsStr) -> PathBuf {
+    let copy = parent.join(name);
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(trained()).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_whose_name_is_no_utf_8_is_shown_and_used() {
+    let folder = TempDir::new().unwrap();
+    let copy = copy_as(folder.path(), std::os::unix::ffi::OsStrExt::from_bytes(b"a\xffb"));
+    let in_folder = |words: &str| {
+        let mut command = lockstep(&words.split_whitespace().collect::<Vec<_>>());
+        super::finish(command.args(["--checkpoint-dir", "."]).current_dir(folder.path())).stdout()
+    };
+    let listed: Value = serde_json::from_str(&in_folder("runs list --all --json")).unwrap();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["run"]), (1, &"a\u{fffd}b".into()));
+    for words in [
+        "runs list --all",
+        "runs show latest --json",
+        "runs plot latest --out curves.svg",
+        "eval latest --episodes 2 --json",
+        "train --resume latest --json",
+    ] {
+        assert!(in_folder(words).contains("a\u{fffd}b") || words.contains("plot"), "{words}");
+    }
+    let summary = json(&copy.join("summary.json"));
+    assert!(summary["final_model_path"].as_str().unwrap().contains("a\u{fffd}b"));
+    let mut refused = lockstep(&["train", "--env", "cartpole", "--checkpoint-dir"]);
+    let refused = super::finish(refused.arg(copy.file_name().unwrap()).current_dir(folder.path()));
+    refused.fails_in_one_line(2, &["checkpoint_dir is \"a\\xFFb\", which is no UTF-8"]);
+}
+
+#[test]
+fn numbers_that_no_metric_has_are_drawn_as_far_as_they_can_be() {
+    let folder = TempDir::new().unwrap();
+    let run = copy_as(folder.path(), OsStr::new("odd"));
+    fs::remove_file(run.join("curves.jsonl")).unwrap();
+    let curves: [&[(&str, &str)]; 6] = [
+        &[("1", "1e308"), ("2", "-1e308"), ("3", "1")],
+        &[("1", "1e308"), ("2", "-1e308")],
+        &[("1", "0"), ("2", "5e-324")],
+        &[("1", "1e38"), ("2", "1.0000000000000002e38")],
+        &[("-7", "1"), ("-3", "2")],
+        &[("1", "1"), ("1e300", "2"), ("1.7e308", "3")],
+    ];
+    for rows in curves {
+        let row = |(x, y): &(&str, &str)| {
+            format!(
+                "{{\"update\":{x},\"timesteps\":{x},\"train/entropy\":{y},\"timestamp\":\"12026-01-01T00:00:00Z\"}}\n"
+            )
+        };
+        fs::write(run.join("metrics.jsonl"), rows.iter().map(row).collect::<String>()).unwrap();
+        let [svg, png] = ["curves.svg", "curves.png"].map(|name| folder.path().join(name));
+        for (out, axis) in [(&svg, "timesteps"), (&png, "update")] {
+            let mut command = lockstep(&["runs", "plot", "odd", "--x", axis, "--out"]);
+            super::finish(command.arg(out).arg("--checkpoint-dir").arg(folder.path())).stdout();
+        }
+        let drawn = fs::read_to_string(svg).unwrap();
+        assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{rows:?}: {drawn}");
+    }
 }
 
 #[test]

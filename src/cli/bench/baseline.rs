@@ -1,12 +1,12 @@
 //! `bench --compare`: the ratios to an earlier result of `bench --json`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use crate::config::UsageError;
+use crate::runtime::files;
 
 /// What must be the same for a comparison to mean anything.
 const SAME: [&str; 3] = ["env", "num_envs", "num_steps"];
@@ -34,7 +34,7 @@ impl Baseline {
     /// # Errors
     /// One line: the file cannot be read, or is no such result.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = files::read_text(path).with_context(|| format!("cannot read {}", path.display()))?;
         let report: Map<String, Value> = serde_json::from_str(&text).with_context(|| {
             format!("{} is no result of `lockstep bench --json`, or damaged", path.display())
         })?;
@@ -79,6 +79,8 @@ impl Baseline {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use serde_json::json;
 

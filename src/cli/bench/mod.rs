@@ -7,7 +7,7 @@
 mod baseline;
 mod logs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::algorithms::random::RandomRollout;
 use crate::config::{auto_devices, check_devices, usage};
-use crate::runtime::Client;
+use crate::runtime::{Client, files};
 use crate::trainer::readable::{ABSENT, significant};
 use crate::trainer::{Stage, thousands};
 
@@ -277,7 +277,7 @@ fn median(values: &[f64]) -> f64 {
 
 /// The most memory this process held at once; `None` where the system does not say.
 fn peak_rss_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = files::read_text(Path::new("/proc/self/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -11,6 +11,7 @@ use toml::Value;
 
 use super::print;
 use crate::config::UsageError;
+use crate::runtime::files;
 use crate::trainer::tell;
 
 /// The sources this program was built from.
@@ -109,7 +110,7 @@ impl Source {
 
     /// A folder with lockstep's sources.
     fn folder(path: &Path) -> Result<Source> {
-        let manifest = fs::read_to_string(path.join("Cargo.toml"))
+        let manifest = files::read_text(&path.join("Cargo.toml"))
             .with_context(|| format!("there is no crate in {}", path.display()))?;
         let manifest: toml::Table =
             manifest.parse().with_context(|| format!("{}/Cargo.toml is damaged", path.display()))?;
@@ -154,9 +155,9 @@ fn write_files(path: &Path, name: &str, env: &str, source: &Source) -> Result<()
     }
     // The versions of all dependencies that lockstep is tested with.
     if let Source::Folder(folder) = source
-        && let Ok(lock) = fs::read(folder.join("Cargo.lock"))
+        && let Ok(lock) = files::read_text(&folder.join("Cargo.lock"))
     {
-        save("Cargo.lock", &lock)?;
+        save("Cargo.lock", lock.as_bytes())?;
     }
     Ok(())
 }

@@ -67,9 +67,7 @@ const HEAD: [&str; 10] = [
 
 /// One line for each run that cannot be listed, because its status is damaged.
 fn unreadable(checkpoint_dir: &Path) -> Vec<String> {
-    let mut names = run_dir::names(checkpoint_dir);
-    names.sort();
-    let begun = names.iter().map(|name| checkpoint_dir.join(name)).filter(|run| run.join(STATUS).exists());
+    let begun = run_dir::runs(checkpoint_dir).into_iter().filter(|run| run.join(STATUS).exists());
     begun.filter_map(|run| Some(format!("{:#}", Overview::of(&run).err()?))).collect()
 }
 

@@ -1,6 +1,5 @@
 //! `runs show`: what the files of one run say.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,7 +10,7 @@ use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::overview::Overview;
 use crate::trainer::params::params_of_run;
 use crate::trainer::readable::{duration, significant};
-use crate::trainer::{History, METRICS, find, run_dir, thousands};
+use crate::trainer::{History, METRICS, find, run_dir, status, thousands};
 
 use super::watch::warnings;
 use crate::cli::{print, print_line};
@@ -38,13 +37,12 @@ impl Show {
         // A run that was stopped early has logged nothing; what is there must be readable.
         let has_logged = directory.join(METRICS).exists();
         let history = if has_logged { History::read(&directory)? } else { History::default() };
-        let meta: Map<String, Value> = fs::read(directory.join("meta.json"))
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
+        let meta = status::read_meta(&directory).unwrap_or_default();
         if self.json {
-            let checkpoints: Vec<_> =
-                run_dir::checkpoints(&directory)?.into_iter().map(|(_, path)| path).collect();
+            let checkpoints: Vec<_> = run_dir::checkpoints(&directory)?
+                .into_iter()
+                .map(|(_, path)| path.display().to_string())
+                .collect();
             let newest: Map<String, Value> =
                 newest(&history).map(|(name, value)| (name.into(), value.into())).collect();
             let object = json!({

@@ -2,7 +2,6 @@
 //!
 //! It only reads the run's files, so it can be opened and closed at any time and costs the training nothing.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,6 +10,7 @@ use serde_json::Value;
 
 use crate::cli::dashboard::{self, Reach};
 use crate::cli::terminal;
+use crate::runtime::files;
 use crate::trainer::find;
 use crate::trainer::overview::Overview;
 use crate::trainer::run_dir::{self, SAVE_FILE};
@@ -56,7 +56,7 @@ impl Reach for Files<'_> {
 
 /// What a run has warned of.
 pub fn warnings(directory: &Path) -> Vec<String> {
-    let text = fs::read_to_string(directory.join("warnings.jsonl")).unwrap_or_default();
+    let text = files::read_text(&directory.join("warnings.jsonl")).unwrap_or_default();
     let line = |json: &str| {
         let warning: Value = serde_json::from_str(json).ok()?;
         Some(format!("warning: update {}: {}", warning["update"], warning["text"].as_str()?))

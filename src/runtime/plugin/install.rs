@@ -8,7 +8,7 @@
 //! What is unpacked is code. Each wheel must be one of those whose checksum stands in `wheels.sha256`, whatever index it
 //! came from, and pip runs where it imports nothing from the current folder.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -156,7 +156,7 @@ impl Target {
             .map_err(|error| format!("{}: {error}", downloads.display()))?;
         for wheel in [self.wheel].iter().chain(self.libraries) {
             let file = download(&format!("{}=={}", wheel.0, wheel.1), &downloads)?;
-            check(&file)?;
+            tell(&check(&file, WHEELS)?);
             unpack(&file, &unpacked)
                 .and_then(|()| fs::remove_file(&file))
                 .map_err(|error| format!("the wheel of {} cannot be unpacked: {error}", wheel.0))?;
@@ -165,10 +165,11 @@ impl Target {
     }
 }
 
-/// Compares a wheel's checksum with that of the wheel of this name which lockstep was tested with.
-fn check(wheel: &Path) -> Result<(), String> {
+/// Compares a wheel's checksum with that of the wheel of this name which lockstep was tested with, as the lines `pinned` say.
+/// Gives a line that says so.
+fn check(wheel: &Path, pinned: &str) -> Result<String, String> {
     let name = wheel.file_name().unwrap_or_default().to_string_lossy();
-    let pinned = WHEELS.lines().find_map(|line| line.split_once("  ").filter(|(_, known)| *known == name));
+    let pinned = pinned.lines().find_map(|line| line.split_once("  ").filter(|(_, known)| *known == name));
     let (expected, _) = pinned.ok_or_else(|| {
         format!(
             "lockstep does not know the wheel {name}; if you trust it, unzip it and set LOCKSTEP_PJRT_PLUGIN to the \
@@ -176,8 +177,8 @@ fn check(wheel: &Path) -> Result<(), String> {
         )
     })?;
     let mut hash = Sha256::new();
-    File::open(wheel)
-        .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hash)))
+    files::open(wheel)
+        .and_then(|(mut file, _)| io::copy(&mut file, &mut HashWriter(&mut hash)))
         .map_err(|error| format!("{}: {error}", wheel.display()))?;
     let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     if found != expected {
@@ -186,7 +187,7 @@ fn check(wheel: &Path) -> Result<(), String> {
              {expected})"
         ));
     }
-    Ok(())
+    Ok(format!("lockstep: {name} has the sha256 that lockstep was tested with ({found})"))
 }
 
 /// Feeds what is written to it into a hash.
@@ -256,7 +257,7 @@ fn reason(output: &Output) -> String {
 
 /// Unzips a wheel into `folder`, showing how far it is.
 fn unpack(wheel: &Path, folder: &Path) -> io::Result<()> {
-    let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
+    let mut archive = zip::ZipArchive::new(files::open(wheel)?.0)?;
     let style =
         ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}").map_err(io::Error::other)?;
     let bar = ProgressBar::new(archive.decompressed_size().unwrap_or_default() as u64)
@@ -294,6 +295,7 @@ fn replace(new: &Path, place: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;
@@ -331,12 +333,18 @@ mod tests {
     fn a_wheel_that_is_not_pinned_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let wheel = wheel_of(folder.path(), "a.so", b"library");
-        assert!(check(&wheel).unwrap_err().contains("does not know the wheel a-1.whl"));
+        assert!(check(&wheel, WHEELS).unwrap_err().contains("does not know the wheel a-1.whl"));
+        let hash: String =
+            Sha256::digest(fs::read(&wheel).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            check(&wheel, &format!("{hash}  a-1.whl\n")),
+            Ok(format!("lockstep: a-1.whl has the sha256 that lockstep was tested with ({hash})"))
+        );
         let known = WHEELS.lines().find(|line| line.contains("xla_cpu_pjrt")).unwrap();
         let (hash, name) = known.split_once("  ").unwrap();
         let other = folder.path().join(name);
         fs::rename(&wheel, &other).unwrap();
-        let message = check(&other).unwrap_err();
+        let message = check(&other, WHEELS).unwrap_err();
         assert!(message.contains("is not the wheel") && message.contains(&format!("expected {hash})")));
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::runtime::files;
 use crate::trainer::metrics::{Row, STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS};
 
 /// The first line, with its newline: the names of the metrics as everywhere.
@@ -35,7 +36,7 @@ pub fn encode(row: &Row) -> Vec<u8> {
 
 /// Whether the table at `path` has these columns. One that has others is put aside; none has any columns.
 pub fn keep_if_header_is(path: &Path, header: &[u8]) -> Result<bool> {
-    let Ok(file) = fs::File::open(path) else { return Ok(true) };
+    let Ok((file, _)) = files::open(path) else { return Ok(true) };
     let mut first = Vec::new();
     let read = BufReader::new(file).read_until(b'\n', &mut first);
     read.with_context(|| format!("cannot read {}", path.display()))?;

@@ -1,6 +1,6 @@
 //! Artifacts: checkpoints and parameters as W&B stores them, by their digests.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
+
+use crate::runtime::files;
 
 pub const STORAGE_POLICY: &str = "wandb-storage-policy-v1";
 pub const DIGEST_ALGORITHM: &str = "MANIFEST_MD5";
@@ -24,7 +26,7 @@ pub struct Contents {
 impl Contents {
     /// Reads the file for its digest.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let (mut file, _) = files::open(path)?;
         let (mut hash, mut size, mut buffer) = (Md5::new(), 0, vec![0; 1 << 20]);
         loop {
             match file.read(&mut buffer)? {

@@ -104,7 +104,8 @@ fn picture(subjects: &[Subject], metrics: &[String], axis: Axis) -> Picture {
 fn panel(picture: &mut Picture, (x0, y0): Point, metric: &str, axis: Axis, curves: &[Banded]) {
     let all: Vec<Curve> =
         curves.iter().flat_map(|c| [c.mean.clone(), c.low.clone(), c.high.clone()]).collect();
-    let x_range = (0.0, chart::range(&all, |p| p.0).1);
+    let (first, last) = chart::range(&all, |p| p.0);
+    let x_range = (first.min(0.0), last.max(0.0));
     let (y_ticks, x_ticks) = (chart::ticks(chart::range(&all, |p| p.1), 5), chart::ticks(x_range, 5));
     let y_range = (y_ticks[0], y_ticks[y_ticks.len() - 1]);
     let (left, top) = (x0 + MARGIN.0, y0 + MARGIN.1);

@@ -1,11 +1,11 @@
 //! Files of a run: artifacts on the way, and at the end those that every run has.
 
-use std::fs::File;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::worker::{Bucket, Worker};
+use crate::runtime::files;
 use crate::trainer::wandb::api::{self, Failure};
 use crate::trainer::wandb::artifact::{self, Contents};
 use crate::trainer::wandb::{Artifact, json_object};
@@ -56,7 +56,7 @@ impl Worker {
         let node = &files["createArtifactFiles"]["files"]["edges"][0]["node"];
         // Without an address the server has a file of this content.
         if let Some(url) = node["uploadUrl"].as_str() {
-            self.api.upload(url, &node["uploadHeaders"], File::open(file).map_err(unreadable)?)?;
+            self.api.upload(url, &node["uploadHeaders"], files::open(file).map_err(unreadable)?.0)?;
             self.succeeded();
         }
         let text = contents.manifest(id).to_string();
