@@ -111,7 +111,7 @@ fn only_what_remembers_solves_the_memory_probe() {
         let plan = Plan { episodes: 64, max_steps: 100, seed: 3 };
         group.prepare_evaluation(Choice::Greedy, plan.episodes).unwrap();
         let agent = &group.members()[0];
-        let episodes = agent.evaluate(&plan).unwrap();
+        let episodes = agent.evaluate(&plan, &mut || true).unwrap().expect("nothing stops it");
         let metadata = agent.params_metadata().into_iter().collect();
         let mut params = agent.params().unwrap();
         params.sort_by(|(a, _), (b, _)| a.cmp(b)); // as a file has them
