@@ -7,6 +7,7 @@ mod cli;
 mod clusters;
 mod common;
 mod conformance;
+mod connect4;
 mod curriculum;
 mod fuzz;
 mod graphs;

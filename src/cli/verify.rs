@@ -17,13 +17,13 @@ use super::{App, Reported};
 /// What to verify.
 #[derive(Debug, Args)]
 struct Verify {
-    /// Environment: one that has golden transitions
+    /// Environment: one that has golden data
     #[arg(value_name = "NAME", index = 1)]
     env: String,
-    /// Golden transitions: JSON lines, gzipped or not
+    /// Golden data: JSON lines or one JSON document, gzipped or not
     #[arg(value_name = "FILE", index = 2)]
     file: PathBuf,
-    /// Times to play each transition that has random outcomes
+    /// Times to play each record that has random outcomes
     #[arg(long, value_name = "N", default_value_t = 20)]
     seeds: usize,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub fn command(app: &App) -> Command {
     let (names, help): (Vec<_>, Vec<_>) = app.entries().iter().filter_map(golden).unzip();
     let about = "Prints the first differences field by field and ends with `N passed, M failed`; exit status 1 if any failed.";
     Verify::augment_args(Command::new("verify"))
-        .about("Replay golden transitions through a compiled environment")
+        .about("Compare golden data with a compiled environment")
         .mut_arg("env", |arg| super::of_these(arg, names))
         .after_help([&[about], &help[..]].concat().join(" "))
 }

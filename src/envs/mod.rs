@@ -1,9 +1,11 @@
 //! Environments: the trait [`Env`], what is made of any of them ([`vector`]: many side by side with automatic reset), the check
 //! that one keeps the contract ([`conformance`](conformance())), and the games that come with lockstep ([`registry`]).
 
+mod bits;
 mod boundary;
 mod cartpole;
 mod conformance;
+pub mod connect4;
 pub mod description;
 mod entry;
 mod env;
@@ -17,6 +19,7 @@ pub mod vector;
 
 pub use cartpole::CartPole;
 pub use conformance::conformance;
+pub use connect4::Connect4;
 pub use description::Description;
 pub use entry::{Entry, Golden, Protocol, boxed};
 pub use env::{Aggregate, Env, EnvSpec, Metric, Observation, Step};

@@ -4,11 +4,12 @@
 //! makes the program, or both. A new environment is a module and one entry.
 
 use super::cartpole::{self, CartPole};
+use super::connect4::{self, Connect4};
 use super::entry::{Entry, boxed};
 use super::hackmatrix::{self, HackMatrix};
 
 /// The environments that come with lockstep.
-pub const fn builtin() -> [Entry; 2] {
+pub const fn builtin() -> [Entry; 3] {
     [
         Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
             .described(hackmatrix::host::describe::description)
@@ -25,6 +26,12 @@ pub const fn builtin() -> [Entry; 2] {
             .defaults(include_str!("../../jax_env_spec/cartpole/defaults.toml"))
             .health(cartpole::HEALTH)
             .algorithm("ppo"),
+        Entry::new("connect4", "four in a row on a 6x7 board, for two players", || boxed(Connect4::default()))
+            .described(connect4::description)
+            .painted(connect4::painter)
+            .defaults(include_str!("../../jax_env_spec/connect4/defaults.toml"))
+            .health(connect4::HEALTH)
+            .golden(connect4::GOLDEN),
     ]
 }
 

@@ -80,7 +80,8 @@ fn check_play(name: &str, text: &str, episodes: usize) {
 
 #[test]
 fn trained_evaluated_and_watched() {
-    for entry in builtin() {
+    // No algorithm learns games for several players yet.
+    for entry in builtin().into_iter().filter(|entry| entry.spec().players == 1) {
         let (name, trained) = (entry.name, Trained::new(&entry));
         let params = trained.params();
         let status: Value =

@@ -12,7 +12,6 @@
 //! play those on a device, behind the commands of [`service`].
 
 mod actions;
-mod bits;
 mod board;
 mod convert;
 mod enemy_turn;
@@ -31,9 +30,9 @@ mod table;
 
 use crate::lang::{Bool, Float, Int, Key, arange, boolean, float, int, int_u64, select};
 
+use super::bits::{self, Dice, below, nth};
 use super::health::Range;
 use super::{Env, EnvSpec, Health, Metric, Observation, Step};
-use bits::{Dice, below, nth};
 use board::{CORNERS, walking_distance};
 use host::layout::{ACTIONS, EnvParams, FIRST_PROGRAM, OBS, REWARDS, Reward, STAGES, layout};
 use state::Scene;

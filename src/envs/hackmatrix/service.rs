@@ -18,7 +18,7 @@ const WIDTH: usize = 512;
 
 /// Golden transitions through the compiled game.
 pub const GOLDEN: Golden = Golden {
-    help: "jax_env_spec/hackmatrix/README.md describes the file.",
+    help: "jax_env_spec/hackmatrix/README.md describes that of hackmatrix.",
     open: |file, open| {
         let records = golden::read_file(file)?;
         ensure!(!records.is_empty(), "there are no records in {}", file.display());
