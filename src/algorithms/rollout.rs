@@ -58,6 +58,16 @@ pub struct Transition {
 }
 crate::tree!(Transition { view, action, log_prob, value, reward, done, starts });
 
+/// What came of an action in each environment.
+pub struct Outcome {
+    /// f32`[B]`
+    pub reward: Float,
+    /// bool`[B]`: the episode ended, for good or because it was cut off.
+    pub done: Bool,
+    /// For environments that can be cut off: bool`[B]`, and what was seen last of those that were.
+    pub truncated: Option<(Bool, View)>,
+}
+
 /// Sums over the steps of a rollout, `[B]` each.
 pub struct Totals {
     pub reward: Float,
@@ -167,7 +177,7 @@ impl World<'_> {
     ) -> (Envs, Transition, Totals) {
         let [action_key, env_key] = key.split();
         let view = envs.view;
-        let (carry, starts) = match envs.memory {
+        let (carry, starts) = match envs.memory.clone() {
             Some(Memory { carry, starts }) => (carry, Some(starts)),
             None => (Leaves::default(), None),
         };
@@ -176,14 +186,28 @@ impl World<'_> {
         let action = distribution.sample(keys);
         let log_prob = distribution.log_prob(action);
 
-        let step = vector::step(self.env, self.params, self.env_keys(env_key), envs.state, action, pool);
-        let reward = match step.truncated {
-            Some((truncated, view)) => {
-                step.reward + self.gamma * cut_off_value(policy, &carry, truncated, &view)
-            }
-            None => step.reward,
+        let envs = Envs { memory: None, ..envs };
+        let (mut envs, outcome, totals) = self.advance(envs, action, env_key, totals, pool);
+        let Outcome { reward, done, truncated } = outcome;
+        let reward = match truncated {
+            Some((truncated, view)) => reward + self.gamma * cut_off_value(policy, &carry, truncated, &view),
+            None => reward,
         };
+        envs.memory = starts.map(|_| Memory { carry, starts: done });
+        (envs, Transition { view, action, log_prob, value, reward, done, starts }, totals)
+    }
 
+    /// One step of environments of which nothing is remembered, with actions i32`[B]`.
+    #[track_caller]
+    pub fn advance(
+        &self,
+        envs: Envs,
+        action: Int,
+        key: Key,
+        totals: Totals,
+        pool: Option<&Leaves>,
+    ) -> (Envs, Outcome, Totals) {
+        let step = vector::step(self.env, self.params, self.env_keys(key), envs.state, action, pool);
         let (returns, lengths) = (envs.returns + step.reward, envs.lengths + 1);
         let spec = self.env.spec();
         let totals = Totals {
@@ -201,15 +225,14 @@ impl World<'_> {
                 .map(|((_, range), total)| total + (action.ge(range.start) & action.lt(range.end)).as_f32())
                 .collect(),
         };
-        let next_view = vector::view(self.env, self.params, &step.state);
         let envs = Envs {
+            view: vector::view(self.env, self.params, &step.state),
             state: step.state,
-            view: next_view,
             returns: select(step.done, 0.0, returns),
             lengths: select(step.done, 0, lengths),
-            memory: starts.map(|_| Memory { carry, starts: step.done }),
+            memory: None,
         };
-        (envs, Transition { view, action, log_prob, value, reward, done: step.done, starts }, totals)
+        (envs, Outcome { reward: step.reward, done: step.done, truncated: step.truncated }, totals)
     }
 
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.

@@ -32,7 +32,7 @@ pub struct VectorStep {
     pub reward: Float,
     /// bool`[B]`: terminated or truncated.
     pub done: Bool,
-    /// For environments that can be cut off: bool`[B]`, and what was seen before any reset, without masks.
+    /// For environments that can be cut off: bool`[B]`, and what was seen before any reset.
     pub truncated: Option<(Bool, View)>,
     /// f32`[B]` each, in the order of the spec.
     pub metrics: Vec<Float>,
@@ -56,11 +56,11 @@ crate::tree!(Seen { obs, mask, privileged, to_move });
 
 impl Seen {
     #[track_caller]
-    fn of(env: &dyn AnyEnv, params: &Leaves, state: &Leaves, with_mask: bool) -> Seen {
+    fn of(env: &dyn AnyEnv, params: &Leaves, state: &Leaves) -> Seen {
         let Observation { actor, privileged } = env.observe(params, state);
         Seen {
             obs: actor.flatten(),
-            mask: if with_mask { env.action_mask(params, state) } else { None },
+            mask: env.action_mask(params, state),
             privileged: privileged.map(Float::flatten),
             to_move: (env.spec().players > 1).then(|| env.to_move(params, state)),
         }
@@ -81,7 +81,7 @@ impl Seen {
 /// What is seen of all environments.
 #[track_caller]
 pub fn view(env: &dyn AnyEnv, params: &Leaves, state: &Leaves) -> View {
-    vmap_last(state.duplicate(), |state| Seen::of(env, params, &state, true)).view(env)
+    vmap_last(state.duplicate(), |state| Seen::of(env, params, &state)).view(env)
 }
 
 /// Observations `[O, B]` as networks read them.
@@ -126,7 +126,7 @@ pub fn step(
         };
         let truncated = step
             .truncated
-            .map(|truncated| (truncated & !step.terminated, Seen::of(env, params, &step.state, false)));
+            .map(|truncated| (truncated & !step.terminated, Seen::of(env, params, &step.state)));
         let state = rare(done, step.state, |ended| first(reset_key.fold_in(0), ended));
         let stepped = VectorStep { state, reward: step.reward, done, truncated: None, metrics: step.metrics };
         (stepped, truncated)

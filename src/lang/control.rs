@@ -4,7 +4,7 @@
 //! `FnOnce`; a carry that changes its structure or types is an error at the caller's line that names the leaf.
 
 use crate::array::ArrayType;
-use crate::ir::{Graph, Op, Var};
+use crate::ir::{Graph, Op, ScatterKind, Var};
 use crate::runtime::DeviceKind;
 use crate::transforms::batch::{Batched, Batching, Placement};
 use crate::transforms::grad;
@@ -331,6 +331,43 @@ pub fn take_tree<T: Tree>(tree: &T, indices: Int) -> T {
         taken.push(emit(Op::Gather { axis: 0 }, &[leaf, indices.handle()])[0]);
     }
     rebuild(tree.duplicate(), &taken)
+}
+
+/// Every leaf `count` times along a new axis 0.
+#[track_caller]
+pub fn repeat_tree<T: Tree>(tree: &T, count: usize) -> T {
+    let mut repeated = Vec::new();
+    for leaf in leaves(tree) {
+        let shape = leaf.array_type().shape;
+        let op = Op::Broadcast { axes: (1..=shape.len()).collect(), shape: [&[count], &shape[..]].concat() };
+        repeated.push(emit(op, &[leaf])[0]);
+    }
+    rebuild(tree.duplicate(), &repeated)
+}
+
+/// Every leaf with the entries `indices` (i32`[N]`) of axis 0 replaced by those of `entries`, `[N, ...]`. An index out of bounds does
+/// nothing; of an index that stands there twice, either entry may stay.
+#[track_caller]
+pub fn put_tree<T: Tree>(tree: T, indices: Int, entries: &T) -> T {
+    let op = Op::Scatter { axis: 0, kind: ScatterKind::Set };
+    let mut put = Vec::new();
+    for (leaf, entries) in leaves(&tree).into_iter().zip(leaves(entries)) {
+        put.push(emit(op.clone(), &[leaf, indices.handle(), entries])[0]);
+    }
+    rebuild(tree, &put)
+}
+
+/// Every leaf with the entries of axis 0 from `start` (i32) on replaced by those of `entries`, `[N, ...]`.
+#[track_caller]
+pub fn update_tree<T: Tree>(tree: T, start: Int, entries: &T) -> T {
+    let mut updated = Vec::new();
+    for (leaf, entries) in leaves(&tree).into_iter().zip(leaves(entries)) {
+        let first = super::int(0).handle();
+        let starts = (0..leaf.array_type().rank()).map(|axis| if axis == 0 { start.handle() } else { first });
+        let inputs: Vec<Handle> = [leaf, entries].into_iter().chain(starts).collect();
+        updated.push(emit(Op::DynamicUpdateSlice, &inputs)[0]);
+    }
+    rebuild(tree, &updated)
 }
 
 /// The same values, all computed before any of them is used: keeps the compiler from computing an expensive

@@ -33,9 +33,9 @@ pub use array::{
     boolean, constant, float, int, int_u32, int_u64, iota, kind, map2,
 };
 pub use control::{
-    all_gather, all_reduce, barrier, cond, merge_first_axes, rare, ravel, replica_id, scan, scan_range,
-    scan_reverse, select, select_tree, split_first_axis, swap_first_axes, take_tree, unravel, value_and_grad,
-    vmap, vmap_last, while_loop,
+    all_gather, all_reduce, barrier, cond, merge_first_axes, put_tree, rare, ravel, repeat_tree, replica_id,
+    scan, scan_range, scan_reverse, select, select_tree, split_first_axis, swap_first_axes, take_tree,
+    unravel, update_tree, value_and_grad, vmap, vmap_last, while_loop,
 };
 pub use conv::{Conv2d, Padding, conv2d};
 pub use features::{Features, Packing};
