@@ -148,7 +148,7 @@ fn mistakes_in_a_file_are_named() {
     assert_eq!(complaint("gamma = 2"), "gamma is 2; it must be from 0 to 1");
     assert_eq!(
         complaint("env = \"chess\""),
-        "unknown environment `chess`; did you mean `cartpole`? `envs` lists all"
+        "unknown environment `chess`; did you mean `connect4`? `envs` lists all"
     );
     let missing = try_resolve(&["--config", "/nowhere.toml"]).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read /nowhere.toml");

@@ -26,12 +26,16 @@ pub const fn builtin() -> [Entry; 3] {
             .defaults(include_str!("../../jax_env_spec/cartpole/defaults.toml"))
             .health(cartpole::HEALTH)
             .algorithm("ppo"),
-        Entry::new("connect4", "four in a row on a 6x7 board, for two players", || boxed(Connect4::default()))
-            .described(connect4::description)
-            .painted(connect4::painter)
-            .defaults(include_str!("../../jax_env_spec/connect4/defaults.toml"))
-            .health(connect4::HEALTH)
-            .golden(connect4::GOLDEN),
+        Entry::new(
+            "connect4",
+            "four in a row on a 6x7 board, for two players",
+            || boxed(Connect4::default()),
+        )
+        .described(connect4::description)
+        .painted(connect4::painter)
+        .defaults(include_str!("../../jax_env_spec/connect4/defaults.toml"))
+        .health(connect4::HEALTH)
+        .golden(connect4::GOLDEN),
     ]
 }
 

@@ -16,7 +16,7 @@ pub use settings::{Hyper, Settings};
 
 use std::rc::Rc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::algorithms::advantage::{gae, mean_and_std};
 use crate::algorithms::curriculum::Schedule;
@@ -27,8 +27,8 @@ use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::policy::{Actor, NetworkActor};
 use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transition, World};
+use crate::envs::AnyEnv;
 use crate::envs::vector::View;
-use crate::envs::{AnyEnv, EnvSpec};
 use crate::lang::{
     Bool, Float, Int, Key, Leaves, arange, float, merge_first_axes, ravel, scan, select, structure_of,
     swap_first_axes, take_tree, unravel, vmap,
@@ -114,8 +114,6 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
     }
 
     fn check_devices(&self, num_devices: usize) -> Result<()> {
-        let EnvSpec { name, players, .. } = self.env.spec();
-        ensure!(players == 1, "{name} is a game for {players} players; ppo learns environments for one");
         self.settings.check_devices(num_devices)
     }
 

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::algorithms::count::thousands;
 use crate::algorithms::curriculum::Curriculum;
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::{self, learner};
-use crate::envs::{AnyEnv, phases};
+use crate::envs::{AnyEnv, EnvSpec, phases};
 use crate::runtime::DeviceKind;
 
 use super::{Ppo, Settings, auto_scale, auto_tune};
@@ -79,6 +79,8 @@ impl algorithms::Recipe for Recipe {
     }
 
     fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
+        let EnvSpec { name, players, .. } = env.spec();
+        ensure!(players == 1, "{name} is a game for {players} players; ppo learns environments for one");
         if let Some(schedule) = settings.schedule() {
             schedule.check(&*env)?;
         }
