@@ -49,4 +49,6 @@ pub mod runtime;
 
 pub mod array;
 
+pub mod files;
+
 pub mod output;

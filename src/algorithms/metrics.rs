@@ -33,6 +33,33 @@ pub struct Metric {
     pub description: Cow<'static, str>,
     /// Where it should be, whatever the environment.
     pub healthy: Option<Range>,
+    /// What no range says.
+    pub checks: Vec<Check>,
+}
+
+/// The values of a row of metrics by name.
+pub type Values<'a> = &'a dyn Fn(&str) -> Option<f64>;
+
+/// A sign that training goes wrong, which stands in several metrics or in several rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// What is wrong, in a few words.
+    pub title: &'static str,
+    /// How the metric should be, for lists of metrics; empty where another check of it says so.
+    pub rule: &'static str,
+    /// Whether a row is bad; `None` where the metrics for it are missing.
+    pub is_bad: fn(Values) -> Option<bool>,
+    /// Rows on end that must be bad.
+    pub rows: u32,
+    /// What to do, in one phrase.
+    pub advice: &'static str,
+}
+
+/// Checks are told apart by their titles.
+impl PartialEq for Check {
+    fn eq(&self, other: &Check) -> bool {
+        self.title == other.title
+    }
 }
 
 /// How the values of several updates become one.
@@ -134,7 +161,14 @@ impl Recorder {
         let name = name.into();
         assert!(self.metrics.iter().all(|metric| metric.name != name), "two metrics have the name {name}");
         self.values.push(value);
-        self.metrics.push(Metric { name, aggregate, unit: "", description: "".into(), healthy: None });
+        self.metrics.push(Metric {
+            name,
+            aggregate,
+            unit: "",
+            description: "".into(),
+            healthy: None,
+            checks: Vec::new(),
+        });
         self.metrics.last_mut().expect("it was just added")
     }
 
@@ -167,8 +201,15 @@ impl Metric {
     }
 
     /// Sets where it should be.
-    pub fn healthy(&mut self, range: Range) {
+    pub fn healthy(&mut self, range: Range) -> &mut Metric {
         self.healthy = Some(range);
+        self
+    }
+
+    /// Adds a sign that training goes wrong.
+    pub fn check(&mut self, check: Check) -> &mut Metric {
+        self.checks.push(check);
+        self
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
-use crate::lang::{Float, Int, Key, Leaves, Tree, leaf_paths, leaves, rebuild};
+use crate::lang::{Float, Int, Key, Leaves, Tree, leaf_paths, leaves, rebuild, structure_of};
 use crate::nn::{ActorCritic, Categorical, Network, check_params};
 
 use super::NamedArrays;
@@ -81,9 +81,8 @@ pub struct NetworkActor<N: Network> {
 }
 
 impl<N: Network> NetworkActor<N> {
-    /// `structure` is that of the network's parameters.
-    pub fn new(network: N, structure: N::Params) -> Self {
-        NetworkActor { network, structure }
+    pub fn of(network: N) -> Self {
+        NetworkActor { structure: structure_of(|| network.init(Key::new(0))), network }
     }
 }
 
@@ -167,9 +166,7 @@ impl Policy {
         choice: Choice,
         spec: &EnvSpec,
     ) -> Result<Policy> {
-        let types: Vec<(String, ArrayType)> =
-            params.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
-        let has_trunk = types.iter().any(|(name, _)| name.starts_with("params.trunk."));
+        let has_trunk = params.iter().any(|(name, _)| name.starts_with("params.trunk."));
         let network = ActorCritic::from_metadata(metadata, has_trunk, spec)?;
         for (key, what, size) in
             [("obs_size", "numbers", network.obs_size), ("num_actions", "actions", network.num_actions)]
@@ -182,13 +179,31 @@ impl Policy {
                 spec.name
             );
         }
+        Policy::with_network(network, params, choice)
+    }
+
+    /// The policy of a network with these parameters, as files hold them.
+    ///
+    /// # Errors
+    /// One line: the array that is missing, left over or of another shape.
+    pub fn with_network<N: Network + 'static>(
+        network: N,
+        mut params: NamedArrays,
+        choice: Choice,
+    ) -> Result<Policy> {
+        let types: Vec<(String, ArrayType)> =
+            params.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
         let structure = check_params(&network, &types)?;
         let paths = leaf_paths(&structure);
         let place = |name: &str| paths.iter().position(|path| name.strip_prefix("params.") == Some(path));
-        let mut params = params;
         params.sort_by_cached_key(|(name, _)| place(name));
         let params = params.into_iter().map(|(_, array)| array).collect();
-        Ok(Policy::new(Rc::new(NetworkActor::new(network, structure)), params, choice))
+        Ok(Policy::new(Rc::new(NetworkActor { network, structure }), params, choice))
+    }
+
+    /// The same policy with another way to choose.
+    pub fn with_choice(self, choice: Choice) -> Policy {
+        Policy { choice, ..self }
     }
 
     /// The structure of the parameters as an input of a program.

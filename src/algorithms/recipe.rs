@@ -22,7 +22,7 @@ use super::{Group, Learner, Metric, NamedArrays};
 /// How an algorithm is made from its settings.
 pub trait Recipe {
     /// One field for each setting, with its flag. Other algorithms may have settings of the same names, the run has not.
-    type Settings: Args + Serialize + DeserializeOwned + Default;
+    type Settings: Args + Serialize + DeserializeOwned;
     type Algorithm: Algorithm + 'static;
 
     /// As in `--algo`, and in the metadata of parameter files.
@@ -43,7 +43,10 @@ pub trait Recipe {
     ///
     /// # Errors
     /// One line that names the setting, its value and what is allowed.
-    fn check(settings: &Self::Settings) -> Result<()>;
+    fn check(settings: &Self::Settings) -> Result<()> {
+        let _ = settings;
+        Ok(())
+    }
 
     /// Checks sizes that must divide each other.
     ///
@@ -95,7 +98,7 @@ pub trait Recipe {
     /// # Errors
     /// As [`Recipe::make`].
     fn metrics(env: Rc<dyn AnyEnv>) -> Result<Vec<Metric>> {
-        learner::metrics(&Self::make(Self::Settings::default(), env)?)
+        learner::metrics(&Self::make(defaults(), env)?)
     }
 
     /// The policy in a file of parameters that the algorithm saved: that of an actor-critic by default.
@@ -105,6 +108,15 @@ pub trait Recipe {
     fn policy(params: NamedArrays, metadata: &Metadata, choice: Choice, spec: &EnvSpec) -> Result<Policy> {
         Policy::of_network(params, metadata, choice, spec)
     }
+}
+
+/// The defaults of the flags, so that each stands in one place only.
+///
+/// # Panics
+/// A flag has none.
+pub fn defaults<S: Args>() -> S {
+    let command = S::augment_args(Command::new("defaults").no_binary_name(true));
+    S::from_arg_matches(&command.get_matches_from([""; 0])).expect("every setting has a default")
 }
 
 /// Checks that `devices` share evenly what the setting `name` counts.
@@ -196,7 +208,7 @@ impl Entry {
                 table_of(&settings)
             },
             complete: |table| {
-                let mut whole = table_of(&R::Settings::default())?;
+                let mut whole = table_of(&defaults::<R::Settings>())?;
                 let known = names(R::Settings::augment_args(Command::new(R::NAME)));
                 whole.extend(table.clone().into_iter().filter(|(key, _)| known.contains(key)));
                 table_of(&whole.try_into::<R::Settings>()?)

@@ -107,7 +107,17 @@ impl Report {
         let metric = |(name, value, unit, description): (&str, f64, &'static str, &'static str)| {
             let name = format!("eval/{name}").into();
             let description = description.into();
-            (Metric { name, aggregate: metrics::Aggregate::Mean, unit, description, healthy: None }, value)
+            (
+                Metric {
+                    name,
+                    aggregate: metrics::Aggregate::Mean,
+                    unit,
+                    description,
+                    healthy: None,
+                    checks: Vec::new(),
+                },
+                value,
+            )
         };
         numbers.into_iter().chain(highest).chain(per_step).map(metric).collect()
     }

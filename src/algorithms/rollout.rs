@@ -6,7 +6,7 @@ use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::{Categorical, Network};
 
-use super::learner::Shared;
+use super::learner::{Inputs, Shared};
 
 /// The environments between two updates. `B` is their number on this device.
 pub struct Envs {
@@ -133,7 +133,14 @@ pub struct World<'a> {
     pub reset_pool: Option<usize>,
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    /// This device's share of `num_envs` environments, in which each episode begins with a state of its own.
+    #[track_caller]
+    pub fn of<H>(inputs: &'a Inputs<H>, env: &'a dyn AnyEnv, num_envs: usize, gamma: Float) -> World<'a> {
+        let num_envs = num_envs / inputs.num_devices;
+        World { env, params: &inputs.env, num_envs, device: inputs.device(), gamma, reset_pool: None }
+    }
+
     /// Environments at the start of their first episodes, of which a policy remembers `carry`.
     #[track_caller]
     pub fn reset(&self, key: Key, carry: Leaves) -> Envs {

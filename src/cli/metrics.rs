@@ -189,12 +189,14 @@ impl Documented {
         let of_env =
             entry.health.ranges.iter().find(|(name, _)| *name == metric.name).map(|(_, range)| range);
         let range = metric.healthy.as_ref().or(of_env).map(ToString::to_string);
+        let checks = metric.checks.iter().map(|check| check.rule).filter(|rule| !rule.is_empty());
+        let rules: Vec<&str> = checks.chain(health_rule(&metric.name)).collect();
         Documented {
             name: metric.name.to_string(),
             env: (!is_shared(&metric.name)).then_some(entry.name),
             unit: metric.unit,
             per: "",
-            healthy: range.or_else(|| health_rule(&metric.name).map(String::from)),
+            healthy: range.or((!rules.is_empty()).then(|| rules.join(", "))),
             description: metric.description.to_string(),
         }
     }

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::config::UsageError;
-use crate::trainer::can_draw;
+use crate::output::can_draw;
 
 /// The terminal as a screen; restored when dropped, also by a panic.
 pub struct Terminal {

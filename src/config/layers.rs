@@ -12,7 +12,7 @@ use super::command::{run_settings, settings_command};
 use super::text::{check_keys, parse};
 use super::{Catalog, Config, Invocation, UsageError, usage};
 use crate::algorithms::Entry;
-use crate::runtime::files;
+use crate::files;
 use crate::trainer::{self, Resumed};
 
 /// What cannot change when a run is resumed, beside what its algorithm says: what decides the shape of its state, and what it
@@ -52,12 +52,18 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         (None, Some(Value::String(env))) => env.clone(),
         _ => env,
     };
+    let of_run = |error| match &resumed {
+        Some(resumed) => about_run(resumed, error),
+        None => error,
+    };
+    let entry = catalog.env(&env).map_err(of_run)?;
     if let Some(resumed) = &resumed {
+        let own = || Value::from(catalog.algorithm_of(&entry).name);
+        base.values.entry("algo").or_insert_with(own); // runs of older versions do not say it
         check_fixed(resumed, &FIXED, &base.values, &given)?;
     }
-    let entry = catalog.env(&env)?;
     let algorithm = match given.get("algo").or(base.values.get("algo")) {
-        Some(Value::String(name)) => catalog.algorithm(name)?,
+        Some(Value::String(name)) => catalog.algorithm(name).map_err(of_run)?,
         _ => catalog.algorithm_of(&entry),
     };
     given.extend(given_to_algorithm(catalog, &algorithm, matches)?);
@@ -225,6 +231,17 @@ impl Layer {
             typed.map_err(|message| wrong(format!("{key} = {value}: {message}")))?;
         }
         Ok(())
+    }
+}
+
+/// An error about what a resumed run needs, with the program that has it.
+fn about_run(resumed: &Resumed, error: anyhow::Error) -> anyhow::Error {
+    let run = trainer::run_dir::name_of(resumed.directory());
+    match trainer::status::program_of(resumed.directory()) {
+        Some(program) => {
+            anyhow!("{error}; the run {run} was trained by the program {program}, which resumes it")
+        }
+        None => error,
     }
 }
 

@@ -2,7 +2,7 @@
 //! here fails or panics, as `eprintln!` would (clippy refuses that everywhere else).
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Says a line.
 pub fn tell(line: &str) {
@@ -26,6 +26,12 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
     let shown = |c: char| if acts(c) { c.escape_default().to_string() } else { c.to_string() };
     Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// Whether a stream is a terminal on which the cursor can be moved.
+pub fn can_draw(stream: &impl IsTerminal) -> bool {
+    let known = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb");
+    stream.is_terminal() && (known || cfg!(windows))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::files;
+use crate::files;
 use crate::output::tell;
 
 /// Where a program came from.

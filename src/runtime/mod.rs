@@ -32,7 +32,6 @@ mod device_kind;
 mod error;
 #[allow(unsafe_code)]
 mod ffi;
-pub mod files;
 mod gpu;
 #[path = "../../kernels/mod.rs"]
 #[allow(unsafe_code)]

@@ -24,7 +24,7 @@ use super::files::write_durably;
 use super::progress::Progress;
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, HostArray};
-use crate::runtime::files;
+use crate::files;
 
 /// The format that this program writes. It reads this one and all before it, and none that is newer.
 pub const FORMAT_VERSION: u32 = 3;
@@ -346,6 +346,7 @@ mod tests {
             unit: "nats",
             description: "".into(),
             healthy: None,
+            checks: Vec::new(),
         };
         let mut progress = Progress::new(&[entropy]);
         progress.update = 7;

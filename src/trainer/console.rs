@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::live::Live;
 use super::metrics::Row;
-use crate::output::tell;
+use crate::output::{can_draw, tell};
 
 use super::readable::{ABSENT, count, duration, significant};
 use super::settings::LogFormat;
@@ -197,12 +196,6 @@ impl Console {
 /// The bar, and what stands beside it.
 fn bar_style(beside: &str) -> ProgressStyle {
     ProgressStyle::with_template(&format!("{{bar:{BAR_WIDTH}}} {beside}")).expect("a valid template")
-}
-
-/// Whether a stream is a terminal on which the cursor can be moved.
-pub fn can_draw(stream: &impl IsTerminal) -> bool {
-    let known = std::env::var_os("TERM").is_some_and(|name| !name.is_empty() && name != "dumb");
-    stream.is_terminal() && (known || cfg!(windows))
 }
 
 /// The metrics in a line: the name in the logs, that in the line, and the width of the value.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::runtime::files;
+use crate::files;
 
 /// Writes a file that survives a crash at any moment: a reader sees the old content or the new, and once this
 /// returns, the new content is on the disk.

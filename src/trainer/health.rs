@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use crate::algorithms::Metric;
-use crate::algorithms::metrics::EPISODE_RETURN;
+use crate::algorithms::metrics::{Check, EPISODE_RETURN, Values};
 use crate::envs::health::{self, Range};
 
 /// A warning with its advice.
@@ -21,13 +21,11 @@ pub struct Warning {
     pub text: String,
 }
 
-/// The values of a row by name.
-type Get<'a> = &'a dyn Fn(&str) -> Option<f64>;
-
-struct Check {
-    title: &'static str,
+/// What is asked of the values of each row.
+struct Rule {
     /// The metric that is named.
     metric: String,
+    title: &'static str,
     is_bad: Condition,
     /// Rows on end that must be bad.
     rows: u32,
@@ -37,16 +35,21 @@ struct Check {
 enum Condition {
     Outside(Range),
     /// Whether a row is bad; None where the metrics for it are missing.
-    When(fn(Get) -> Option<bool>),
+    When(fn(Values) -> Option<bool>),
 }
 
-impl Check {
+impl Rule {
     fn of_range(metric: &str, range: Range) -> Self {
         let Range { title, advice, .. } = range;
         Self { title, metric: metric.into(), is_bad: Condition::Outside(range), rows: 1, advice }
     }
 
-    fn is_bad(&self, value: f64, get: Get) -> Option<bool> {
+    fn of_check(metric: &str, check: Check) -> Self {
+        let Check { title, is_bad, rows, advice, .. } = check;
+        Self { title, metric: metric.into(), is_bad: Condition::When(is_bad), rows, advice }
+    }
+
+    fn is_bad(&self, value: f64, get: Values) -> Option<bool> {
         match self.is_bad {
             Condition::Outside(range) => Some(!range.holds(value)),
             Condition::When(condition) => condition(get),
@@ -54,68 +57,9 @@ impl Check {
     }
 }
 
-const COLLAPSE_ADVICE: &str = "stop at once, raise --ent-coef (0.15 or 0.2) and start afresh, for a collapsed model does \
-    not recover; --ent-coef of at least 0.1 prevents it";
-
-/// The entropy as a share of that of random play, which chooses among the valid actions alike.
-fn relative_entropy(get: Get) -> Option<f64> {
-    let most = get("train/max_entropy").filter(|most| *most > 0.0)?;
-    Some(get("train/entropy")? / most)
-}
-
-/// What no range says; a learner without these metrics is not checked.
-fn conditions() -> [Check; 4] {
-    let check = |title, metric: &str, rows, condition, advice| Check {
-        title,
-        metric: metric.into(),
-        is_bad: Condition::When(condition),
-        rows,
-        advice,
-    };
-    [
-        check(
-            "entropy collapse",
-            "train/entropy",
-            1,
-            |get| {
-                let still = get("train/approx_kl")?.abs() < 1e-5 && get("train/clip_frac")? < 1e-4;
-                Some(relative_entropy(get)? < 0.02 && still)
-            },
-            COLLAPSE_ADVICE,
-        ),
-        check(
-            "entropy is low",
-            "train/entropy",
-            5,
-            |get| Some(relative_entropy(get)? < 0.1),
-            "that is less than a tenth of random play's (train/max_entropy); if the return does not rise, start afresh with a \
-             higher --ent-coef",
-        ),
-        check(
-            "nothing is learned",
-            "train/pg_loss",
-            5,
-            |get| Some(get("train/pg_loss")?.abs() < 1e-7),
-            "a policy loss of zero means no advantage: look at the rewards, or raise --ent-coef and start afresh",
-        ),
-        check(
-            "the value function is dead",
-            "train/vf_loss",
-            5,
-            |get| Some(get("train/vf_loss")?.abs() < 1e-9),
-            "it has nothing to predict: look at the rewards",
-        ),
-    ]
-}
-
-/// What [`conditions`] and the trend of the return ask of a metric, in words.
+/// What the trend of the return asks of a metric, in words.
 pub fn rule(metric: &str) -> Option<&'static str> {
-    match metric {
-        "train/entropy" => Some("at least a tenth of `train/max_entropy`"),
-        "train/pg_loss" | "train/vf_loss" => Some("not 0"),
-        EPISODE_RETURN => Some("rising, then steady"),
-        _ => None,
-    }
+    (metric == EPISODE_RETURN).then_some("rising, then steady")
 }
 
 /// Rows over which the return must not stay the same.
@@ -123,7 +67,7 @@ const FLAT_ROWS: usize = 50;
 
 /// What is remembered of the rows so far.
 pub struct Health {
-    checks: Vec<(Check, Memory)>,
+    rules: Vec<(Rule, Memory)>,
     trend: Trend,
     flat_is_said: bool,
 }
@@ -137,23 +81,26 @@ struct Memory {
 impl Health {
     /// For a learner with these metrics in an environment of which so much is known.
     pub fn new(metrics: &[Metric], env: health::Health) -> Self {
-        let own = metrics.iter().filter_map(|metric| Some(Check::of_range(&metric.name, metric.healthy?)));
-        let of_env = env.ranges.iter().map(|(metric, range)| Check::of_range(metric, *range));
-        let checks = conditions().into_iter().chain(own).chain(of_env);
+        let checks = metrics
+            .iter()
+            .flat_map(|metric| metric.checks.iter().map(|check| Rule::of_check(&metric.name, *check)));
+        let own = metrics.iter().filter_map(|metric| Some(Rule::of_range(&metric.name, metric.healthy?)));
+        let of_env = env.ranges.iter().map(|(metric, range)| Rule::of_range(metric, *range));
+        let rules = checks.chain(own).chain(of_env);
         Self {
-            checks: checks.map(|check| (check, Memory::default())).collect(),
+            rules: rules.map(|rule| (rule, Memory::default())).collect(),
             trend: Trend { solved_return: env.solved_return, ..Trend::default() },
             flat_is_said: false,
         }
     }
 
     /// Takes in the values of the next row; gives the warnings that it is time for.
-    pub fn check(&mut self, get: Get) -> Vec<Warning> {
+    pub fn check(&mut self, get: Values) -> Vec<Warning> {
         self.trend.add(get(EPISODE_RETURN));
         let is_excused = self.trend.is_good();
-        let checks = self.checks.iter_mut();
+        let rules = self.rules.iter_mut();
         let mut warnings: Vec<_> =
-            checks.filter_map(|(check, memory)| memory.take(check, get, is_excused)).collect();
+            rules.filter_map(|(rule, memory)| memory.take(rule, get, is_excused)).collect();
         if !is_excused && !self.flat_is_said {
             let flat = self.trend.flat_return().map(Warning::of_flat_return);
             self.flat_is_said = flat.is_some();
@@ -168,26 +115,26 @@ impl Warning {
         Self {
             title: "the return is flat",
             text: format!(
-                "{EPISODE_RETURN} has been {value:.4} for {FLAT_ROWS} rows; if the task is not solved, raise \
-                 --ent-coef and start afresh"
+                "{EPISODE_RETURN} has been {value:.4} for {FLAT_ROWS} rows; if the task is not solved, start \
+                 afresh with more exploration"
             ),
         }
     }
 }
 
 impl Memory {
-    fn take(&mut self, check: &Check, get: Get, is_excused: bool) -> Option<Warning> {
-        let value = get(&check.metric)?;
-        if !check.is_bad(value, get)? {
+    fn take(&mut self, rule: &Rule, get: Values, is_excused: bool) -> Option<Warning> {
+        let value = get(&rule.metric)?;
+        if !rule.is_bad(value, get)? {
             self.bad_rows = 0;
             return None;
         }
         self.bad_rows += 1;
-        let is_due = self.bad_rows >= check.rows && !is_excused && !self.is_said;
+        let is_due = self.bad_rows >= rule.rows && !is_excused && !self.is_said;
         self.is_said |= is_due;
         is_due.then(|| Warning {
-            title: check.title,
-            text: format!("{}: {} is {value:.4}; {}", check.title, check.metric, check.advice),
+            title: rule.title,
+            text: format!("{}: {} is {value:.4}; {}", rule.title, rule.metric, rule.advice),
         })
     }
 }
@@ -259,19 +206,13 @@ impl Trend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithms::metrics::Aggregate;
 
     type Row = Vec<(&'static str, f64)>;
 
+    /// Those of an algorithm that has checks.
     fn metrics() -> Vec<Metric> {
-        let fast = Range::new(f64::NEG_INFINITY, 0.06, "the policy changes too fast", "lower --lr");
-        vec![Metric {
-            name: "train/approx_kl".into(),
-            aggregate: Aggregate::Mean,
-            unit: "",
-            description: "".into(),
-            healthy: Some(fast),
-        }]
+        let env = (crate::envs::registry::find("cartpole").unwrap().make)();
+        (crate::algorithms::builtin()[0].metrics)(env.into()).unwrap()
     }
 
     const ENV: health::Health = health::Health {
@@ -297,7 +238,8 @@ mod tests {
     fn a_crossing_is_told_once_in_a_run() {
         let kl = [0.0, 0.0, 0.0, 0.0, 0.05, 0.07, 0.08, 0.01, 0.07];
         let told = warnings(ENV, kl.map(|kl| vec![("train/approx_kl", kl)]));
-        let text = "the policy changes too fast: train/approx_kl is 0.0700; lower --lr";
+        let text = "the policy changes too fast: train/approx_kl is 0.0700; lower --lr, --update-epochs or the gradient steps (twice \
+                    the epochs, half the rate)";
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!((told[0].0, told[0].1.text.as_str()), (5, text));
         // While a run has just begun nothing is told; what is still bad then is.
@@ -332,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_run_that_settles_on_nothing_or_loses_what_it_learned_is_told_all() {
-        let all = ["entropy collapse", "entropy is low", "nothing is learned", "the value function is dead"];
+        let all = ["nothing is learned", "the value function is dead", "entropy collapse", "entropy is low"];
         let told = titles((0..100).map(|_| settled(10.0)));
         let expected: Vec<_> =
             all.map(|title| (4, title)).into_iter().chain([(49, "the return is flat")]).collect();

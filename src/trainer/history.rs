@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::log_file::{CURVES, METRICS};
-use crate::runtime::files;
+use crate::files;
 
 /// The most bytes of a row, and the most numbers of a history: more than any run has, and less than a memory.
 const MOST_BYTES: u64 = 1 << 20;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::files::open_own;
-use crate::runtime::files;
+use crate::files;
 
 /// The log that a run is judged by: one JSON object per row.
 pub const METRICS: &str = "metrics.jsonl";

@@ -113,6 +113,7 @@ pub fn time_metrics() -> [Metric; 3] {
         unit,
         description: description.into(),
         healthy: None,
+        checks: Vec::new(),
     };
     [
         metric(STEPS_PER_SECOND, "steps/s", "environment steps per second"),
@@ -193,6 +194,7 @@ mod tests {
             unit: "",
             description: "".into(),
             healthy: None,
+            checks: Vec::new(),
         };
         named.iter().map(metric).collect()
     }

@@ -43,13 +43,12 @@ pub mod wandb;
 
 pub use crate::output::tell;
 pub use checkpoint::Checkpoint;
-pub use console::can_draw;
 pub use group::{Failure, GroupOutcome, Member, check_group, train_group};
 pub use health::rule as health_rule;
 pub use history::History;
 pub use logs::METRICS;
 pub use metrics::time_metrics;
-pub use params::{load_params, save_params};
+pub use params::{load_params, params_of_run, save_params};
 pub use progress::Progress;
 pub use readable::thousands;
 pub use resumed::Resumed;

@@ -11,11 +11,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::checkpoint::Checkpoint;
-use super::files::write_durably;
+use super::files::{directory_of, write_durably};
 use super::run_dir::{checkpoints, numbered_files};
+use super::status::{PROGRAM, program_of};
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, DType, HostArray};
-use crate::runtime::files;
+use crate::files;
 
 /// The file of the best parameters so far.
 pub const BEST_PARAMS: &str = "best_params.safetensors";
@@ -46,7 +47,7 @@ pub fn save_params(path: &Path, params: &[(String, HostArray)], metadata: &Metad
 /// One line: missing, unreadable, or neither a safetensors file nor a checkpoint.
 pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
     if path.extension().is_some_and(|extension| extension == "ckpt") {
-        return of_checkpoint(Checkpoint::load(path)?);
+        return of_checkpoint(path, Checkpoint::load(path)?);
     }
     let bytes = read(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => anyhow!("there are no parameters {}", path.display()),
@@ -75,7 +76,7 @@ pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
 }
 
 /// The parameters in a checkpoint, and of the metadata what its configuration says.
-fn of_checkpoint(checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
+fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
     let Checkpoint { config, env, progress, state, .. } = checkpoint;
     let mut params: NamedArrays = state.into_iter().filter(|(name, _)| name.starts_with("params.")).collect();
     params.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -90,6 +91,9 @@ fn of_checkpoint(checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
     settings.for_each(|(key, value)| _ = metadata.entry(key).or_insert(value));
     if let Some(algorithm) = metadata.remove("algo") {
         metadata.insert("algorithm".into(), algorithm);
+    }
+    if let Some(program) = program_of(directory_of(path)) {
+        metadata.insert(PROGRAM.into(), program);
     }
     Ok((params, metadata))
 }

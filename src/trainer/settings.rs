@@ -4,13 +4,14 @@ use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use clap::{Args, Command, FromArgMatches, ValueEnum, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 
 use super::thousands;
 use crate::algorithms::count;
 use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
 use crate::algorithms::learner::MOST_UPDATES;
+use crate::algorithms::recipe::defaults;
 use crate::envs::Health;
 use crate::runtime::DeviceKind;
 
@@ -171,11 +172,9 @@ pub struct Settings {
     pub health: Health,
 }
 
-/// The defaults of the flags, so that each stands in one place only.
 impl Default for Settings {
     fn default() -> Self {
-        let command = Self::augment_args(Command::new("defaults").no_binary_name(true));
-        Self::from_arg_matches(&command.get_matches_from([""; 0])).expect("every setting has a default")
+        defaults()
     }
 }
 

@@ -21,7 +21,7 @@ use anyhow::{Result, anyhow};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::low_level::{exit, register};
 
-use crate::runtime::files;
+use crate::files;
 
 /// The exit status after a second signal.
 pub const INTERRUPTED: i32 = 130;

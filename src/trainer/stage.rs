@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::console::can_draw;
 use super::live::Live;
-use crate::output::tell;
+use crate::output::{can_draw, tell};
 
 /// After these seconds a plain line says what goes on, then again after each doubling up to [`MOST_SILENCE`].
 const FIRST_LINE: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::files::write_atomically;
-use crate::runtime::files;
+use crate::files;
 
 /// What a run says of itself while it lives.
 pub const STATUS: &str = "status.json";
@@ -90,6 +90,12 @@ pub fn now() -> String {
 
 /// The key in `meta.json` and in files of parameters of the program that trained them.
 pub const PROGRAM: &str = "program";
+
+/// The program that a run was trained by, if the run says so.
+pub fn program_of(run: &Path) -> Option<String> {
+    let meta: Value = serde_json::from_str(&files::read_text(&run.join(META)).ok()?).ok()?;
+    Some(meta.get(PROGRAM)?.as_str()?.to_owned())
+}
 
 /// Seconds from a moment in ISO 8601 to now, negative if it is to come; nothing if it cannot be understood.
 pub fn seconds_since(time: &str) -> Option<f64> {

@@ -43,6 +43,12 @@ pub(super) struct LearnerInfo {
     pub timing: Timing,
 }
 
+/// A shape as text: `10x10`.
+fn by(shape: &[usize]) -> String {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    sizes.join("x")
+}
+
 impl LearnerInfo {
     fn new<A: Algorithm>(algorithm: &A, start: &Start, metrics: Vec<Metric>, timing: Timing) -> LearnerInfo {
         let spec = algorithm.env().spec();
@@ -50,6 +56,7 @@ impl LearnerInfo {
             ("env".to_owned(), spec.name.to_owned()),
             ("algorithm".to_owned(), algorithm.name().to_owned()),
             ("obs_size".to_owned(), spec.obs_size().to_string()),
+            ("obs_shape".to_owned(), by(&spec.obs_shape)),
             ("num_actions".to_owned(), spec.num_actions.to_string()),
         ];
         metadata.extend(algorithm.metadata());

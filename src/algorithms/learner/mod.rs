@@ -44,7 +44,7 @@ pub trait Algorithm {
     /// What is exported, and acts.
     type Params: Tree;
 
-    /// As in `--algorithm`.
+    /// As in `--algo`.
     fn name(&self) -> &'static str;
 
     fn env(&self) -> &dyn AnyEnv;
@@ -65,11 +65,14 @@ pub trait Algorithm {
         Precision::F32
     }
 
-    /// Checks that so many devices can share the environments.
+    /// Checks that so many devices can share the environments, beside what the recipe checks.
     ///
     /// # Errors
     /// One line that says what would fit.
-    fn check_devices(&self, num_devices: usize) -> Result<()>;
+    fn check_devices(&self, num_devices: usize) -> Result<()> {
+        let _ = num_devices;
+        Ok(())
+    }
 
     /// Most agents of a group that are worked on at once. More do not make better use of a core, and what they compute on the way
     /// leaves its cache.
@@ -95,7 +98,9 @@ pub trait Algorithm {
     fn actor(&self) -> Rc<dyn Actor>;
 
     /// What a reader of a parameter file needs to know of the network, by name.
-    fn metadata(&self) -> Vec<(String, String)>;
+    fn metadata(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 /// What an update is given beside the state.

@@ -30,8 +30,8 @@ use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transit
 use crate::envs::AnyEnv;
 use crate::envs::vector::View;
 use crate::lang::{
-    Bool, Float, Int, Key, Leaves, arange, float, merge_first_axes, ravel, scan, select, structure_of,
-    swap_first_axes, take_tree, unravel, vmap,
+    Bool, Float, Int, Key, Leaves, arange, float, merge_first_axes, ravel, scan, select, swap_first_axes,
+    take_tree, unravel, vmap,
 };
 use crate::lower::Precision;
 use crate::nn::{ActorCritic, Categorical, Network};
@@ -176,8 +176,7 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
     }
 
     fn actor(&self) -> Rc<dyn Actor> {
-        let structure = structure_of(|| self.network.init(Key::new(0)));
-        Rc::new(NetworkActor::new(self.network.clone(), structure))
+        Rc::new(NetworkActor::of(self.network.clone()))
     }
 
     fn metadata(&self) -> Vec<(String, String)> {
@@ -328,12 +327,8 @@ impl<N: Network> Ppo<N> {
 
     fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>, gamma: Float) -> World<'a> {
         World {
-            env: &*self.env,
-            params: &inputs.env,
-            num_envs: self.settings.num_envs / inputs.num_devices,
-            device: inputs.device(),
-            gamma,
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
+            ..World::of(inputs, &*self.env, self.settings.num_envs, gamma)
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The settings of PPO: one definition each, for flags, files, help and the copy in the run directory.
 
 use anyhow::{Result, ensure};
-use clap::{Args, Command, FromArgMatches};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
 use crate::algorithms::gradient::divisor_at_most;
-use crate::algorithms::recipe::divides;
+use crate::algorithms::recipe::{defaults, divides};
 use crate::lower::Precision;
 use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn};
 
@@ -109,11 +109,9 @@ crate::traced! {
     Hyper of Settings { lr, anneal_lr, gamma, gae_lambda, clip_eps, vf_coef, ent_coef, max_grad_norm }
 }
 
-/// The defaults of the flags, so that each stands in one place only.
 impl Default for Settings {
     fn default() -> Self {
-        let command = Self::augment_args(Command::new("defaults").no_binary_name(true));
-        Self::from_arg_matches(&command.get_matches_from([""; 0])).expect("every setting has a default")
+        defaults()
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use crate::config::UsageError;
-use crate::runtime::files;
+use crate::files;
 
 /// What must be the same for a comparison to mean anything.
 const SAME: [&str; 3] = ["env", "num_envs", "num_steps"];

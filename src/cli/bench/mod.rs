@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 
 use crate::algorithms::random::RandomRollout;
 use crate::config::{auto_devices, check_devices, usage};
-use crate::runtime::{Client, files};
+use crate::files;
+use crate::runtime::Client;
 use crate::trainer::readable::{ABSENT, significant};
 use crate::trainer::{Stage, thousands};
 

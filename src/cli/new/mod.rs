@@ -11,7 +11,7 @@ use toml::Value;
 
 use super::print;
 use crate::config::UsageError;
-use crate::runtime::files;
+use crate::files;
 use crate::trainer::tell;
 
 /// The sources this program was built from.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cli::dashboard::{self, Reach};
 use crate::cli::terminal;
-use crate::runtime::files;
+use crate::files;
 use crate::trainer::find;
 use crate::trainer::overview::Overview;
 use crate::trainer::run_dir::{self, SAVE_FILE};

@@ -15,7 +15,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::Choice;
 use crate::config::UsageError;
-use crate::trainer::can_draw;
+use crate::output::can_draw;
 
 use super::App;
 use super::device::Device;

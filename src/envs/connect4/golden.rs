@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::envs::entry::{Open, Replay};
+use crate::files;
 use crate::lang::Backend;
-use crate::runtime::files;
 
 use super::referee::Expander;
 use super::{Board, Connect4, Position, Referee};

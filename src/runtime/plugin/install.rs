@@ -18,9 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
 use super::{PluginFile, Source, in_packages};
+use crate::files;
 use crate::output::tell;
 use crate::runtime::error::{Error, Result};
-use crate::runtime::{DeviceKind, cache_folder, files, temporary_beside};
+use crate::runtime::{DeviceKind, cache_folder, temporary_beside};
 
 /// A plugin that `lockstep plugin install` knows.
 #[derive(Clone, Copy, Debug)]

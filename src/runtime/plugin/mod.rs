@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::DeviceKind;
 use super::error::{Error, Result};
-use super::files;
+use crate::files;
 use crate::output::tell;
 
 /// Where a plugin was found.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::runtime::files;
+use crate::files;
 use crate::trainer::metrics::{Row, STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS};
 
 /// The first line, with its newline: the names of the metrics as everywhere.

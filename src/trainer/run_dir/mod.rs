@@ -26,7 +26,7 @@ use super::checkpoint::Checkpoint;
 use super::files::{self, write_atomically};
 use super::settings::Settings;
 use super::status::read_meta;
-use crate::runtime::files::{open_directory, read_text};
+use crate::files::{open_directory, read_text};
 use name::{cannot_make, is_taken};
 use owner::{Claim, Lock, judge};
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::runtime::files::{open_directory, read_text};
+use crate::files::{open_directory, read_text};
 use crate::trainer::files::write_atomically;
 use crate::trainer::status::{host_name, now, seconds_since};
 

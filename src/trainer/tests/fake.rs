@@ -46,6 +46,7 @@ pub fn metrics() -> Vec<Metric> {
         unit: "",
         description: "".into(),
         healthy: None,
+        checks: Vec::new(),
     };
     columns.map(metric).to_vec()
 }

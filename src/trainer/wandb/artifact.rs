@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
-use crate::runtime::files;
+use crate::files;
 
 pub const STORAGE_POLICY: &str = "wandb-storage-policy-v1";
 pub const DIGEST_ALGORITHM: &str = "MANIFEST_MD5";

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use reqwest::Url;
 
 use super::Mode;
-use crate::runtime::files;
+use crate::files;
 use crate::trainer::settings::Settings;
 
 /// Where W&B is if nobody says otherwise.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Description;
 use super::environment::Environment;
-use crate::runtime::files;
+use crate::files;
 use crate::trainer::files::write_atomically;
 use crate::trainer::status::host_name;
 

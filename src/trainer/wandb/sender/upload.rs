@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::worker::{Bucket, Worker};
-use crate::runtime::files;
+use crate::files;
 use crate::trainer::wandb::api::{self, Failure};
 use crate::trainer::wandb::artifact::{self, Contents};
 use crate::trainer::wandb::{Artifact, json_object};

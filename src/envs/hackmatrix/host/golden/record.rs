@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::envs::hackmatrix::host::Game;
 use crate::envs::hackmatrix::host::layout::OBS;
-use crate::runtime::files;
+use crate::files;
 
 /// What the two bytes at the start of a gzip file are.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
