@@ -25,6 +25,10 @@ pub mod cli;
 
 pub use cli::App;
 
+pub mod inference;
+
+pub use inference::Policy;
+
 pub mod config;
 
 pub mod trainer;

@@ -13,6 +13,7 @@ mod fuzz;
 mod graphs;
 mod group;
 mod hackmatrix;
+mod inference;
 mod kernels;
 mod law;
 mod learning;

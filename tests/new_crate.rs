@@ -7,7 +7,7 @@ use lockstep::App;
 use lockstep::envs::{Entry, boxed};
 
 #[path = "../src/cli/new/template/env.rs"]
-mod env;
+pub mod env;
 #[path = "../src/cli/new/template/painter.rs"]
 mod painter;
 
@@ -19,7 +19,7 @@ fn entry() -> Entry {
 
 /// Runs the program with these words.
 #[track_caller]
-fn run(words: &str) {
+pub fn run(words: &str) {
     let args = ["mygame"].into_iter().chain(words.split(' ')).map(OsString::from);
     let status = App::new("mygame").env(entry()).main_with(args);
     assert_eq!(format!("{status:?}"), format!("{:?}", ExitCode::SUCCESS), "mygame {words}");
