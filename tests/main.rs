@@ -20,6 +20,7 @@ mod learning;
 mod networks;
 mod new_crate;
 mod ops;
+mod own;
 mod probes;
 mod random;
 mod runs;

@@ -93,6 +93,17 @@ impl Features {
         self.numbers().shape()[0]
     }
 
+    /// All features in their order, f32`[N, I]`; `packing` is how they are packed, if they are.
+    #[track_caller]
+    pub fn unpacked(&self, packing: Option<&Packing>) -> Float {
+        match *self {
+            Features::Plain(numbers) => numbers,
+            Features::Packed { numbers, flags } => {
+                packing.expect("packed features have a packing").unpack(numbers, flags)
+            }
+        }
+    }
+
     /// The features, or those that were not packed as flags: f32`[N, I]` or `[N, F]`.
     pub fn numbers(&self) -> Float {
         match self {
