@@ -3,7 +3,7 @@
 //! The environment is written for one agent in one grid; lockstep makes thousands of it. All that runs on the device is
 //! traced, so `if` and `match` may look at Rust values only, and `select` chooses between arrays.
 
-use lockstep::envs::{Env, EnvSpec, Observation, Step};
+use lockstep::envs::{Env, EnvSpec, Metric, Observation, Step};
 use lockstep::lang::{Bool, Float, Int, Key, constant, float, int, iota, select, stack};
 
 pub const NAME: &str = "__ENV__";
@@ -42,7 +42,9 @@ impl Env for GridWorld {
     type Params = Params;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec::new(NAME, [MAP.len(), WIDTH], MOVES.len())
+        let goal = Metric::reward("goal", "1", "goal reached");
+        let step = Metric::reward("step", "-0.01", "step");
+        EnvSpec { metrics: vec![goal, step], ..EnvSpec::new(NAME, [MAP.len(), WIDTH], MOVES.len()) }
     }
 
     fn default_params(&self) -> Params {
@@ -63,12 +65,13 @@ impl Env for GridWorld {
         let goal: Bool = constant(cells('G'));
         let won = goal.take(cell, 0);
         let time = state.time + 1;
+        let goal_reward = select(won, params.goal_reward, 0.0);
         Step {
             state: State { cell, time },
-            reward: params.step_reward + select(won, params.goal_reward, 0.0),
+            reward: params.step_reward + goal_reward,
             terminated: won,
             truncated: Some(time.ge(params.max_steps)),
-            metrics: vec![],
+            metrics: vec![goal_reward, params.step_reward],
         }
     }
 
