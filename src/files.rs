@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
+use flate2::read::MultiGzDecoder;
+
 /// The most bytes of a small text: a configuration, a status, metadata.
 pub const TEXT_LIMIT: u64 = 16 << 20;
 
@@ -69,6 +71,24 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 pub fn touch(path: &Path) -> io::Result<()> {
     open(path)?;
     File::options().append(true).open(path)?.set_modified(SystemTime::now())
+}
+
+/// As [`read_text`], of a file that may be gzipped. Unpacked it has less than `limit` bytes: a small file can unpack to one that
+/// fills any memory.
+///
+/// # Errors
+/// Those of [`read_text`], and that it has so many bytes.
+pub fn read_unpacked_text(path: &Path, limit: u64) -> io::Result<String> {
+    let bytes = read(path, limit)?;
+    let mut text = Vec::new();
+    match bytes.starts_with(&[0x1f, 0x8b]) {
+        true => MultiGzDecoder::new(&bytes[..]).take(limit).read_to_end(&mut text)?,
+        false => { &bytes[..] }.read_to_end(&mut text)?,
+    };
+    if text.len() as u64 >= limit {
+        return Err(io::Error::other(format!("it has {limit} bytes of text or more")));
+    }
+    String::from_utf8(text).map_err(|_| io::Error::other("it is no UTF-8 text"))
 }
 
 /// Why the code in `path` (a file or folder, whose links are followed) is not trusted: somebody else than this user and

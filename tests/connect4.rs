@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lockstep::envs::connect4::golden::{File, open, verify_roots};
-use lockstep::envs::connect4::scripted::{self, Scripted};
+use lockstep::envs::connect4::scripted::Scripted;
 use lockstep::envs::connect4::{Referee, State};
 use lockstep::envs::{Connect4, Env};
 use lockstep::lang::{
@@ -79,10 +79,11 @@ struct Game {
 lockstep::tree!(Game { state, running, result, plies });
 
 /// Plays games of the numbered players (i32`[N]` each) to their ends: the first player's results and the lengths.
-fn games(players: [Int; 2], key: Key) -> (Float, Int) {
+fn games(numbers: [Int; 2], key: Key) -> (Float, Int) {
     let env = Connect4::default();
     let params = env.default_params();
-    let size = players[0].size();
+    let size = numbers[0].size();
+    let scripted = env.players();
     let start = Game {
         state: State { first: constant(vec![0u64; size]), second: constant(vec![0u64; size]) },
         running: Bool::full([size], true),
@@ -93,10 +94,14 @@ fn games(players: [Int; 2], key: Key) -> (Float, Int) {
         (start, int(0)),
         |(game, _)| game.running.any_all(),
         |(game, ply)| {
-            let bits = key.fold_in(ply).bits_u64([size]);
-            let game = vmap_last((game, players, bits), |(game, players, bits)| {
-                let player = select(game.state.first_to_move(), players[0], players[1]);
-                let action = scripted::act(env.board, &game.state, player, bits);
+            let keys = key.fold_in(ply).split_last(size);
+            let game = vmap_last((game, numbers, keys), |(game, numbers, key)| {
+                let number = select(game.state.first_to_move(), numbers[0], numbers[1]);
+                let obs = env.observe(&params, &game.state).actor.flatten();
+                let actions = scripted.iter().map(|player| (player.act)(obs, key.fold_in(0)));
+                let action = actions
+                    .enumerate()
+                    .fold(int(0), |chosen, (i, action)| select(number.eq(i), action, chosen));
                 let step = env.step(&params, Key::new(0), game.state, action);
                 let now = game.running;
                 Game {

@@ -9,6 +9,7 @@ mod common;
 mod conformance;
 mod connect4;
 mod curriculum;
+mod dqn;
 mod fuzz;
 mod graphs;
 mod group;

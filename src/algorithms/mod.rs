@@ -7,6 +7,7 @@
 pub mod advantage;
 pub mod count;
 pub mod curriculum;
+pub mod dqn;
 pub mod evaluation;
 pub mod gradient;
 pub mod learner;
@@ -19,8 +20,10 @@ pub mod ppo;
 pub mod random;
 pub mod recipe;
 pub mod registry;
+pub mod replay;
 pub mod report;
 pub mod rollout;
+pub mod schedule;
 
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;

@@ -12,7 +12,7 @@ use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
 use crate::lang::{Float, Int, Key, Leaves, Tree, leaf_paths, leaves, rebuild, structure_of};
-use crate::nn::{ActorCritic, Categorical, Network, check_params};
+use crate::nn::{ActorCritic, Categorical, Network, check_arrays};
 
 use super::NamedArrays;
 
@@ -111,6 +111,40 @@ impl<N: Network> Actor for NetworkActor<N> {
     }
 }
 
+/// Checks that a network with this metadata is one for what the environment shows and takes.
+///
+/// # Errors
+/// One line with both numbers.
+pub fn check_sizes(metadata: &Metadata, spec: &EnvSpec) -> Result<()> {
+    for (key, what, size) in
+        [("obs_size", "numbers", spec.obs_size()), ("num_actions", "actions", spec.num_actions)]
+    {
+        let trained = metadata.get(key);
+        ensure!(
+            trained.is_none_or(|trained| *trained == size.to_string()),
+            "the network is one for {} {what}, but {} has {size}",
+            trained.map_or("", String::as_str),
+            spec.name
+        );
+    }
+    Ok(())
+}
+
+/// Arrays named `params.PATH`, as files hold them, in the order of the leaves of `structure`.
+///
+/// # Errors
+/// One line that names the array which is missing, left over or of another shape.
+pub fn in_order<P: Tree>(structure: &P, params: NamedArrays) -> Result<Vec<HostArray>> {
+    let types: Vec<(String, ArrayType)> =
+        params.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
+    check_arrays(structure, &types)?;
+    let paths = leaf_paths(structure);
+    let place = |name: &str| paths.iter().position(|path| name.strip_prefix("params.") == Some(path));
+    let mut params = params;
+    params.sort_by_cached_key(|(name, _)| place(name));
+    Ok(params.into_iter().map(|(_, array)| array).collect())
+}
+
 /// All valid actions are equally probable.
 struct RandomActor {
     num_actions: usize,
@@ -168,17 +202,7 @@ impl Policy {
     ) -> Result<Policy> {
         let has_trunk = params.iter().any(|(name, _)| name.starts_with("params.trunk."));
         let network = ActorCritic::from_metadata(metadata, has_trunk, spec)?;
-        for (key, what, size) in
-            [("obs_size", "numbers", network.obs_size), ("num_actions", "actions", network.num_actions)]
-        {
-            let trained = metadata.get(key);
-            ensure!(
-                trained.is_none_or(|trained| *trained == size.to_string()),
-                "the network is one for {} {what}, but {} has {size}",
-                trained.map_or("", String::as_str),
-                spec.name
-            );
-        }
+        check_sizes(metadata, spec)?;
         Policy::with_network(network, params, choice)
     }
 
@@ -188,16 +212,11 @@ impl Policy {
     /// One line: the array that is missing, left over or of another shape.
     pub fn with_network<N: Network + 'static>(
         network: N,
-        mut params: NamedArrays,
+        params: NamedArrays,
         choice: Choice,
     ) -> Result<Policy> {
-        let types: Vec<(String, ArrayType)> =
-            params.iter().map(|(name, array)| (name.clone(), array.array_type())).collect();
-        let structure = check_params(&network, &types)?;
-        let paths = leaf_paths(&structure);
-        let place = |name: &str| paths.iter().position(|path| name.strip_prefix("params.") == Some(path));
-        params.sort_by_cached_key(|(name, _)| place(name));
-        let params = params.into_iter().map(|(_, array)| array).collect();
+        let structure = structure_of(|| network.init(Key::new(0)));
+        let params = in_order(&structure, params)?;
         Ok(Policy::new(Rc::new(NetworkActor { network, structure }), params, choice))
     }
 

@@ -4,6 +4,7 @@
 //! without types, so that nothing else has to know an algorithm by name: settings are a table there.
 
 use std::fmt;
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Result, anyhow, ensure};
@@ -12,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use crate::envs::{AnyEnv, EnvSpec};
+use crate::envs::{AnyEnv, EnvSpec, Open, Replay};
 use crate::runtime::{Client, DeviceKind};
 
 use super::learner::{self, Algorithm, One, Start};
@@ -99,6 +100,16 @@ pub trait Recipe {
     /// As [`Recipe::make`].
     fn metrics(env: Rc<dyn AnyEnv>) -> Result<Vec<Metric>> {
         learner::metrics(&Self::make(defaults(), env)?)
+    }
+
+    /// Reads golden data of the algorithm's arithmetic and opens what computes it; nothing if the file holds something else, which
+    /// is so by default.
+    ///
+    /// # Errors
+    /// One line that says what in such a file is malformed.
+    fn golden(file: &Path, open: Open) -> Result<Option<Replay>> {
+        let _ = (file, open);
+        Ok(None)
     }
 
     /// The policy in a file of parameters that the algorithm saved: that of an actor-critic by default.
@@ -188,6 +199,8 @@ pub struct Entry {
     pub build_group: Build<[Table], dyn Group>,
     /// The programs of a learner by name, as StableHLO text.
     pub modules: fn(&Table, Rc<dyn AnyEnv>, &Start, DeviceKind) -> Result<Modules>,
+    /// See [`Recipe::golden`].
+    pub golden: fn(&Path, Open) -> Result<Option<Replay>>,
     /// See [`Recipe::policy`].
     pub policy: fn(NamedArrays, &Metadata, Choice, &EnvSpec) -> Result<Policy>,
 }
@@ -236,6 +249,7 @@ impl Entry {
             modules: |table, env, start, kind| {
                 learner::modules(&R::make(typed::<R>(table)?, env)?, start, kind)
             },
+            golden: R::golden,
             policy: R::policy,
         }
     }

@@ -5,11 +5,11 @@
 
 use toml::Table;
 
-use super::{Entry, ppo};
+use super::{Entry, dqn, ppo};
 
 /// The algorithms that come with lockstep.
-pub const fn builtin() -> [Entry; 1] {
-    [Entry::of::<ppo::Recipe>()]
+pub const fn builtin() -> [Entry; 2] {
+    [Entry::of::<ppo::Recipe>(), Entry::of::<dqn::Recipe>()]
 }
 
 /// The algorithms of a program. The first one is the default.

@@ -56,14 +56,19 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             entry.name
         ))
     };
-    let golden = entry.golden.ok_or_else(none)?;
     let stage = Cell::new(None);
     let open = || -> Result<Backend> {
         let (client, tracing) = verify.device.open("tracing the environment")?;
         stage.set(Some(tracing));
         Ok(Backend::from(&client))
     };
-    let replay = (golden.open)(&verify.file, &open)?;
+    let of_algorithms = app.catalog().algorithms.entries().iter();
+    let of_algorithm =
+        of_algorithms.map(|entry| (entry.golden)(&verify.file, &open)).find_map(Result::transpose);
+    let replay = match of_algorithm {
+        Some(replay) => replay?,
+        None => (entry.golden.ok_or_else(none)?.open)(&verify.file, &open)?,
+    };
     drop(stage.take());
     let failed = replay(verify.seeds, &mut io::stdout())?;
     if failed > 0 { Err(Reported.into()) } else { Ok(()) }

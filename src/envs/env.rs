@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::lang::{Bool, Float, Int, Key, Packing, Tree, int};
 
@@ -49,11 +50,24 @@ pub trait Env {
         int(0)
     }
 
+    /// Players of a game for several that follow a script: opponents to learn from and to be measured against.
+    fn players(&self) -> Vec<Player> {
+        Vec::new()
+    }
+
     /// Which actions the player to move may take, bool\[num_actions\]; `None` if all always are allowed.
     fn action_mask(&self, params: &Self::Params, state: &Self::State) -> Option<Bool> {
         let _ = (params, state);
         None
     }
+}
+
+/// A player that follows a script.
+#[derive(Clone)]
+pub struct Player {
+    pub name: &'static str,
+    /// Its action (an i32 scalar) for what the player to move sees, flattened, and random numbers.
+    pub act: Rc<dyn Fn(Float, Key) -> Int>,
 }
 
 /// What is seen of a state.

@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use crate::lang::{Bool, Int, Key, Leaves, Tree, leaves, rebuild, structure_of};
 
 use super::boundary::Boundary;
-use super::{Env, EnvSpec, Observation, Step};
+use super::{Env, EnvSpec, Observation, Player, Step};
 
 /// [`Env`] as a trait object; see there.
 pub trait AnyEnv {
@@ -22,6 +22,7 @@ pub trait AnyEnv {
     fn observe(&self, params: &Leaves, state: &Leaves) -> Observation;
     fn to_move(&self, params: &Leaves, state: &Leaves) -> Int;
     fn action_mask(&self, params: &Leaves, state: &Leaves) -> Option<Bool>;
+    fn players(&self) -> Vec<Player>;
 }
 
 /// An environment together with the structure of its state and parameters.
@@ -123,5 +124,9 @@ impl<E: Env> AnyEnv for Erased<E> {
     fn action_mask(&self, params: &Leaves, state: &Leaves) -> Option<Bool> {
         let mask = self.env.action_mask(&self.params(params), &self.state(state));
         mask.inspect(|&mask| self.boundary().mask(mask))
+    }
+
+    fn players(&self) -> Vec<Player> {
+        self.env.players()
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
@@ -64,16 +64,9 @@ impl ActorCritic {
     /// # Errors
     /// One line: convolutions over observations that are no images.
     pub fn new(settings: Settings, spec: &EnvSpec) -> Result<ActorCritic> {
-        let EnvSpec { name, obs_shape, .. } = spec;
-        let image = if settings.conv.is_empty() {
-            None
-        } else {
-            let image = Image::of(obs_shape, settings.conv_channels);
-            Some(image.with_context(|| {
-                format!(
-                    "conv needs observations that are images, of 2 or 3 axes; those of {name} have the shape {obs_shape:?}"
-                )
-            })?)
+        let image = match settings.conv.is_empty() {
+            true => None,
+            false => Some(Image::required(spec, settings.conv_channels)?),
         };
         Ok(ActorCritic {
             settings,

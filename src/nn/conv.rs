@@ -6,9 +6,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::envs::EnvSpec;
 use crate::lang::{Conv2d, Float, Key, Padding, conv2d};
 
 use super::{Activation, Dense, Init, LayerSpec};
@@ -116,6 +118,19 @@ impl Image {
             }
             _ => None,
         }
+    }
+
+    /// What the observations of an environment are.
+    ///
+    /// # Errors
+    /// One line: they are no images.
+    pub fn required(spec: &EnvSpec, layout: Channels) -> Result<Image> {
+        let EnvSpec { name, obs_shape, .. } = spec;
+        Image::of(obs_shape, layout).with_context(|| {
+            format!(
+                "conv needs observations that are images, of 2 or 3 axes; those of {name} have the shape {obs_shape:?}"
+            )
+        })
     }
 
     /// Images `[N, height, width, channels]` of flat observations `[N, height x width x channels]`.

@@ -9,7 +9,7 @@ use crate::lang::{Float, Key, scan_range};
 
 use super::Dense;
 
-/// Initialization of the weights; biases start at zero.
+/// Initialization of the weights; biases start at zero, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
@@ -17,6 +17,8 @@ pub enum Init {
     Lecun,
     /// Orthogonal; gain sqrt(2) in hidden layers, 0.01 in the actor's head, 1 in the critic's
     Orthogonal,
+    /// Uniform within 1 / sqrt(fan_in) of 0, biases too
+    Uniform,
 }
 
 impl fmt::Display for Init {
@@ -24,6 +26,7 @@ impl fmt::Display for Init {
         f.write_str(match self {
             Init::Lecun => "lecun",
             Init::Orthogonal => "orthogonal",
+            Init::Uniform => "uniform",
         })
     }
 }
@@ -41,11 +44,17 @@ impl Init {
     #[track_caller]
     pub fn layers(self, key: Key, specs: &[LayerSpec]) -> Vec<Dense> {
         let total: usize = specs.iter().map(|spec| spec.inputs * spec.outputs).sum();
-        let draws = match self {
-            Init::Lecun => key.truncated_normal([total]),
-            Init::Orthogonal => key.normal([total]),
+        let (draws, biases) = match self {
+            Init::Lecun => (key.truncated_normal([total]), None),
+            Init::Orthogonal => (key.normal([total]), None),
+            Init::Uniform => {
+                let [weights, biases] = key.split();
+                let outputs = specs.iter().map(|spec| spec.outputs).sum::<usize>();
+                let within_one = |key: Key, count: usize| key.uniform([count], -1.0..1.0);
+                (within_one(weights, total), Some(within_one(biases, outputs)))
+            }
         };
-        let mut start = 0;
+        let (mut start, mut outputs) = (0, 0);
         let mut layers = Vec::new();
         for spec in specs {
             let end = start + spec.inputs * spec.outputs;
@@ -53,9 +62,16 @@ impl Init {
             let kernel = match self {
                 Init::Lecun => lecun_normal(draw.reshape([spec.inputs, spec.outputs])),
                 Init::Orthogonal => orthogonal(draw, spec.inputs, spec.outputs) * spec.gain,
+                Init::Uniform => draw.reshape([spec.inputs, spec.outputs]) / (spec.inputs as f64).sqrt(),
             };
-            layers.push(Dense { kernel, bias: Float::full([spec.outputs], 0.0) });
-            start = end;
+            let bias = match biases {
+                None => Float::full([spec.outputs], 0.0),
+                Some(biases) => {
+                    biases.slice(0, outputs..outputs + spec.outputs) / (spec.inputs as f64).sqrt()
+                }
+            };
+            layers.push(Dense { kernel, bias });
+            (start, outputs) = (end, outputs + spec.outputs);
         }
         layers
     }

@@ -1,4 +1,4 @@
-//! Neural networks: layers, initializers, the policy's distribution, the actor-critic.
+//! Neural networks: layers, initializers, the policy's distribution, the actor-critic, the Q-network.
 //!
 //! A [`Network`] is what is fixed: sizes, activations, the cell. Its parameters are a tree, and what it does is a pure function of
 //! them. [`Settings`] say how lockstep's own network, the [`ActorCritic`], is built; they stand in the metadata of every
@@ -10,6 +10,7 @@ mod conv;
 mod dense;
 mod init;
 mod network;
+mod q_network;
 mod recurrent;
 mod settings;
 
@@ -18,6 +19,7 @@ pub use categorical::Categorical;
 pub use conv::{Channels, Conv, ConvSpec};
 pub use dense::{Activation, Dense};
 pub use init::{Init, LayerSpec};
-pub use network::{Network, NotANetwork, Outputs, check_params};
+pub use network::{Network, NotANetwork, Outputs, check_arrays, check_params};
+pub use q_network::{QNetwork, QParams, QSettings};
 pub use recurrent::{Cell, Rnn};
 pub use settings::Settings;

@@ -88,8 +88,17 @@ pub fn check_params<N: Network>(
     types: &[(String, ArrayType)],
 ) -> Result<N::Params, NotANetwork> {
     let structure = structure_of(|| network.init(Key::new(0)));
-    let names: Vec<String> = leaf_paths(&structure).iter().map(|path| format!("params.{path}")).collect();
-    for (name, expected) in names.iter().zip(leaf_types(&structure)) {
+    check_arrays(&structure, types)?;
+    Ok(structure)
+}
+
+/// Checks that arrays with these names (`params.actor.0.kernel`, ...) and types, in any order, are the leaves of `structure`.
+///
+/// # Errors
+/// As [`check_params`].
+pub fn check_arrays<P: Tree>(structure: &P, types: &[(String, ArrayType)]) -> Result<(), NotANetwork> {
+    let names: Vec<String> = leaf_paths(structure).iter().map(|path| format!("params.{path}")).collect();
+    for (name, expected) in names.iter().zip(leaf_types(structure)) {
         match types.iter().find(|(other, _)| other == name) {
             None => return Err(NotANetwork(format!("there is no {name}"))),
             Some((_, found)) if *found != expected => {
@@ -100,6 +109,6 @@ pub fn check_params<N: Network>(
     }
     match types.iter().find(|(name, _)| !names.contains(name)) {
         Some((name, _)) => Err(NotANetwork(format!("{name} belongs to no layer"))),
-        None => Ok(structure),
+        None => Ok(()),
     }
 }

@@ -60,13 +60,6 @@ impl Settings {
         let activation =
             choice(metadata, "activation")?.context("it does not say its network's activation")?;
         let rnn = choice::<Rnn>(metadata, "rnn")?;
-        let conv: Vec<ConvSpec> = match metadata.get("conv") {
-            None => Vec::new(),
-            Some(text) => {
-                let layers = text.split(',').map(str::parse).collect::<Result<_, _>>();
-                layers.map_err(|error| anyhow!("its network's conv is {text}: {error}"))?
-            }
-        };
         Ok(Settings {
             hidden_dim: entry(metadata, "hidden_dim")?,
             num_layers: entry(metadata, "num_layers")?,
@@ -76,7 +69,7 @@ impl Settings {
                 false => !has_trunk,
             },
             init: Init::Lecun, // of no meaning for parameters that exist
-            conv,
+            conv: convolutions(metadata)?,
             conv_channels: choice(metadata, "conv_channels")?.unwrap_or_default(),
             rnn,
             rnn_dim: if rnn.is_some() { entry(metadata, "rnn_dim")? } else { 0 },
@@ -84,8 +77,15 @@ impl Settings {
     }
 }
 
+/// The convolutions, none if there is no such entry.
+pub(super) fn convolutions(metadata: &BTreeMap<String, String>) -> Result<Vec<ConvSpec>> {
+    let Some(text) = metadata.get("conv") else { return Ok(Vec::new()) };
+    let layers = text.split(',').map(str::parse).collect::<Result<_, _>>();
+    layers.map_err(|error| anyhow!("its network's conv is {text}: {error}"))
+}
+
 /// One of the values of an enum, if the entry is there.
-fn choice<T: ValueEnum>(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<T>> {
+pub(super) fn choice<T: ValueEnum>(metadata: &BTreeMap<String, String>, key: &str) -> Result<Option<T>> {
     let Some(name) = metadata.get(key) else { return Ok(None) };
     let known = T::from_str(name, false);
     Ok(Some(known.map_err(|_| anyhow!("its network's {key} is {name}, which lockstep does not know"))?))

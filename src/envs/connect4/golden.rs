@@ -5,11 +5,10 @@
 //! value says what it is.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,7 +30,7 @@ const WIDTH: usize = 512;
 const PARENTS: usize = 1 << 14;
 /// The largest number of move sequences that is counted.
 pub const MOST_SEQUENCES: u64 = 6_000_000;
-/// The most text in a file, in bytes: a small file can unpack to one that fills any memory.
+/// The most text in a file, in bytes.
 const TEXT_LIMIT: u64 = 1 << 26;
 
 /// What a file holds.
@@ -50,8 +49,8 @@ impl File {
     /// One line with the name of the file, and the line of it that is malformed.
     pub fn read(path: &Path) -> Result<File> {
         let name = path.display();
-        let bytes = files::read(path, TEXT_LIMIT).with_context(|| format!("cannot read {name}"))?;
-        File::parse(&text(&bytes).map_err(|error| anyhow!("cannot read {name}: {error}"))?)
+        let text = files::read_unpacked_text(path, TEXT_LIMIT);
+        File::parse(&text.with_context(|| format!("cannot read {name}"))?)
             .map_err(|error| anyhow!("{name}{error}"))
     }
 
@@ -70,20 +69,6 @@ impl File {
             true => lines(text).map(File::Records),
             false => lines(text).map(File::Solved),
         }
-    }
-}
-
-fn text(bytes: &[u8]) -> std::io::Result<String> {
-    let mut text = String::new();
-    match bytes.starts_with(&[0x1f, 0x8b]) {
-        true => MultiGzDecoder::new(bytes).take(TEXT_LIMIT).read_to_string(&mut text)?,
-        false => { bytes }.read_to_string(&mut text)?,
-    };
-    let whole = (text.len() as u64) < TEXT_LIMIT;
-    if whole {
-        Ok(text)
-    } else {
-        Err(std::io::Error::other(format!("it has {TEXT_LIMIT} bytes of text or more")))
     }
 }
 

@@ -20,7 +20,7 @@ use super::bits::{all_if, count, only_if};
 use super::description::{Action, Description, Feature, Group, Reward};
 use super::health::Range;
 use super::painter::Painter;
-use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Step};
+use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
 
 pub use board::Board;
 pub use referee::{Position, Referee};
@@ -253,6 +253,10 @@ impl Env for Connect4 {
 
     fn to_move(&self, _params: &Params, state: &State) -> Int {
         select(state.first_to_move(), int(0), 1)
+    }
+
+    fn players(&self) -> Vec<Player> {
+        scripted::players(self.board)
     }
 
     /// The columns that are not full, also when the game is over.

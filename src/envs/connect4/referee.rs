@@ -133,7 +133,7 @@ impl Referee {
         let think = HostFunction::new(backend, "think", &states(width), |state| {
             vmap_last(state, |state| {
                 let [own, other] = state.sides();
-                let considers = |player: Scripted| player.considers(game.board, &state);
+                let considers = |player: Scripted| player.considers(game.board, [own, other]);
                 Thought {
                     heuristic: considers(Scripted::Heuristic),
                     smart_heuristic: considers(Scripted::SmartHeuristic),

@@ -3,11 +3,14 @@
 //! A script is a choice among sets of cells, so all of it is bit operations on all games at once. What is left to chance is given as
 //! a set to draw from ([`Choice`]), which makes a script comparable with its description without any drawing.
 
-use crate::envs::bits::{choose, index_of, lowest};
-use crate::lang::{Int, int, int_u64, select, select_tree};
+use std::rc::Rc;
 
+use crate::envs::Player;
+use crate::envs::bits::{choose, index_of, lowest};
+use crate::lang::{Int, constant, int, int_u64, select};
+
+use super::Board;
 use super::board::or_else;
-use super::{Board, State};
 
 /// A player that needs no training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +34,9 @@ impl Scripted {
         }
     }
 
-    /// The player of that name.
-    pub fn find(name: &str) -> Option<Scripted> {
-        Scripted::ALL.into_iter().find(|player| player.name() == name)
-    }
-
-    /// What it considers in a game that is not over.
+    /// What the player to move considers in a game that is not over, by its stones and those of the other player.
     #[track_caller]
-    pub fn considers(self, board: Board, state: &State) -> Choice {
-        let [own, other] = state.sides();
+    pub fn considers(self, board: Board, [own, other]: [Int; 2]) -> Choice {
         let occupied = own | other;
         let playable = board.playable(occupied);
         let none = int_u64(0);
@@ -54,13 +51,18 @@ impl Scripted {
     }
 }
 
-/// The column (i32) that the player of that number in [`Scripted::ALL`] (i32) plays in a game that is not over, by 64 uniform bits
-/// (u64).
-#[track_caller]
-pub fn act(board: Board, state: &State, player: Int, bits: Int) -> Int {
-    let [random, heuristic, smart] = Scripted::ALL.map(|player| player.considers(board, state));
-    let choice = select_tree(player.eq(0), random, select_tree(player.eq(1), heuristic, smart));
-    choice.draw(board, bits)
+/// The scripted players on a board.
+pub fn players(board: Board) -> Vec<Player> {
+    let player = |scripted: Scripted| Player {
+        name: scripted.name(),
+        act: Rc::new(move |obs, key| {
+            let places: Int = constant(board.places());
+            let planes = obs.as_u64().reshape([2, places.size()]);
+            let stones = [0, 1].map(|plane: usize| (planes.index(0, plane) << places).sum([0]));
+            scripted.considers(board, stones).draw(board, key.bits_u64([]))
+        }),
+    };
+    Scripted::ALL.into_iter().map(player).collect()
 }
 
 /// Rules 3 to 6 of the smart heuristic, where nobody wins with the next stone.

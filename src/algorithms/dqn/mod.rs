@@ -1,0 +1,439 @@
+//! DQN (Mnih et al. 2015, "Human-level control through deep reinforcement learning"), with double Q-learning (van Hasselt et al. 2016).
+//!
+//! The environments step together, by the network and now and then at random; transitions go into a replay that lies on the device
+//! and is part of the state; every step is followed by gradient steps on draws from it. From top to bottom: what is learned
+//! ([`State`]), one [update](Dqn::update), which is many such steps, [one of them](Dqn::step), and [learning](Dqn::learn) from
+//! a batch. What transitions are is said in [`experience`], targets and loss in [`loss`].
+
+mod actor;
+mod experience;
+pub mod golden;
+mod loss;
+mod recipe;
+mod settings;
+
+pub use recipe::Recipe;
+pub use settings::{Every, Hyper, Settings};
+
+use std::rc::Rc;
+
+use anyhow::{Result, ensure};
+
+use crate::algorithms::learner::{Algorithm, Inputs, Shared, UpdateTrace, Updated};
+use crate::algorithms::metrics::Recorder;
+use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
+use crate::algorithms::policy::Actor;
+use crate::algorithms::replay::{Priorities, Ring, importance_weights};
+use crate::algorithms::rollout::{Envs, Totals, World};
+use crate::algorithms::schedule::crossed;
+use crate::envs::{AnyEnv, EnvSpec, random_action};
+use crate::lang::{
+    Bool, Float, Int, Key, Leaves, cond, float, int, int_u64, ravel, repeat_tree, scan, scan_range, select,
+    select_tree, structure_of, take_tree, unravel, vmap,
+};
+use crate::lower::Precision;
+use crate::nn::{QNetwork, QParams};
+
+use actor::{QActor, greedy};
+use experience::{Experience, Pending, Seen, Step, Steps};
+use loss::{Estimator, Losses, follow};
+
+/// Adam's epsilon.
+const ADAM_EPSILON: f64 = 1e-8;
+
+/// The networks that are learned: a second one, if wanted, whose estimates keep those of the first from being too high (Fujimoto et
+/// al. 2018, "Addressing function approximation error").
+#[derive(Clone)]
+pub struct Networks {
+    /// It acts, and is exported.
+    pub first: QParams,
+    pub second: Option<QParams>,
+}
+crate::tree!(Networks { first, second });
+
+/// Everything that an update changes.
+pub struct State {
+    pub online: Networks,
+    /// What the targets are computed with.
+    pub target: Networks,
+    pub optimizer: Adam<Networks>,
+    pub replay: Ring<Experience>,
+    pub priorities: Option<Priorities>,
+    pub pending: Option<Pending>,
+    pub envs: Envs,
+    pub count: Count,
+    pub key: Key,
+}
+crate::tree!(State { online, target, optimizer, replay, priorities, pending, envs, count, key });
+
+/// How much has happened, u64.
+#[derive(Clone, Copy)]
+pub struct Count {
+    /// Steps of all environments.
+    pub steps: Int,
+    pub episodes: Int,
+    /// Draws by priority, of a batch each.
+    pub draws: Int,
+}
+crate::tree!(Count { steps, episodes, draws });
+
+/// DQN on one environment: what is fixed when the programs are compiled.
+pub struct Dqn {
+    settings: Settings,
+    env: Rc<dyn AnyEnv>,
+    spec: EnvSpec,
+    estimator: Estimator,
+}
+
+/// What gradient steps change, all parameters as one vector, so that a step of the optimizer is a few operations.
+struct Learning {
+    online: Float,
+    target: Float,
+    optimizer: Adam<Float>,
+    priorities: Option<Priorities>,
+    draws: Int,
+}
+crate::tree!(Learning { online, target, optimizer, priorities, draws });
+
+/// What goes from step to step within an update.
+struct Running {
+    learning: Learning,
+    replay: Ring<Experience>,
+    pending: Option<Pending>,
+    envs: Envs,
+    totals: Totals,
+    steps: Int,
+    episodes: Int,
+}
+crate::tree!(Running { learning, replay, pending, envs, totals, steps, episodes });
+
+/// What is told of a step.
+#[derive(Clone, Copy)]
+struct Told {
+    reward: Float,
+    /// Of each gradient step, `[U]`; zeros if there was none.
+    losses: Losses,
+    /// Whether there were gradient steps, and whether the target was changed after them: 0 or 1.
+    learned: Float,
+    synced: Float,
+}
+crate::tree!(Told { reward, losses, learned, synced });
+
+impl Dqn {
+    /// # Errors
+    /// One line: a game for several players; convolutions over observations that are no images.
+    pub fn new(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Dqn> {
+        let spec = env.spec();
+        let EnvSpec { name, players, .. } = spec;
+        ensure!(players == 1, "{name} is a game for {players} players; dqn learns environments for one");
+        let estimator = Estimator {
+            network: QNetwork::new(settings.network(), &spec)?,
+            num_actions: spec.num_actions,
+            target_q_clip: settings.target_q_clip,
+        };
+        Ok(Dqn { settings, env, spec, estimator })
+    }
+}
+
+impl Algorithm for Dqn {
+    type State = State;
+    type Hyper = Hyper;
+    type Params = QParams;
+
+    fn name(&self) -> &'static str {
+        "dqn"
+    }
+
+    fn env(&self) -> &dyn AnyEnv {
+        &*self.env
+    }
+
+    fn timesteps_per_update(&self) -> u64 {
+        (self.settings.num_envs * self.settings.num_steps) as u64
+    }
+
+    fn hyper(&self) -> Hyper {
+        self.settings.hyper()
+    }
+
+    fn precision(&self) -> Precision {
+        self.settings.precision
+    }
+
+    fn check_devices(&self, num_devices: usize) -> Result<()> {
+        <Recipe as crate::algorithms::Recipe>::check_devices(&self.settings, num_devices)
+    }
+
+    fn init(&self, inputs: &Inputs<Hyper>, key: Key) -> State {
+        let [first, second, envs, key] = key.split();
+        let second = self.settings.twin_q.then(|| self.estimator.network.init(second));
+        let online = Networks { first: self.estimator.network.init(first), second };
+        let world = self.world(inputs);
+        let envs = world.reset(envs, Leaves::default());
+        let seen = Seen::of(&envs.view);
+        let priorities = self.settings.prioritized.then(|| Priorities::new(self.settings.capacity()));
+        let none = int_u64(0);
+        State {
+            target: online.clone(),
+            optimizer: Adam::new(&online),
+            online,
+            replay: Ring::new(self.memory(&seen)),
+            priorities,
+            pending: self.steps(&inputs.hyper).begin(&self.remembered(seen)),
+            envs,
+            count: Count { steps: none, episodes: none, draws: none },
+            key,
+        }
+    }
+
+    /// Many steps of the environments, each followed by gradient steps.
+    fn update(&self, inputs: &Inputs<Hyper>, state: State) -> Updated<State> {
+        let Settings { num_envs, num_steps, .. } = self.settings;
+        let State { online, target, optimizer, replay, priorities, pending, envs, count, key } = state;
+        let [steps_key, key] = key.split();
+        let flat = |networks: &Networks| ravel(networks);
+        let learning = Learning {
+            online: flat(&online),
+            target: flat(&target),
+            optimizer: Adam {
+                mean: flat(&optimizer.mean),
+                square: flat(&optimizer.square),
+                count: optimizer.count,
+            },
+            priorities,
+            draws: count.draws,
+        };
+        let totals = Totals::none(&self.spec, num_envs);
+        let Count { steps, episodes, .. } = count;
+        let running = Running { learning, replay, pending, envs, totals, steps, episodes };
+        let (running, told) = scan(running, steps_key.split_many(num_steps), |running, key| {
+            self.step(inputs, &online, running, key)
+        });
+        let Running { learning, replay, pending, envs, totals, steps, episodes } = running;
+        let metrics = self.record(inputs, &told, &totals, &replay, steps, episodes);
+        let Losses { loss, grad_norm, .. } = told.losses;
+        let trace = UpdateTrace::new()
+            .rollout(&[("reward", told.reward)])
+            .gradient(&[(&["loss"], loss.flatten()), (&["grad_norm"], grad_norm.flatten())]);
+        let tree = |vector: Float| unravel(&online, vector);
+        let state = State {
+            optimizer: Adam {
+                mean: tree(learning.optimizer.mean),
+                square: tree(learning.optimizer.square),
+                count: learning.optimizer.count,
+            },
+            target: tree(learning.target),
+            online: tree(learning.online),
+            replay,
+            priorities: learning.priorities,
+            pending,
+            envs,
+            count: Count { steps, episodes, draws: learning.draws },
+            key,
+        };
+        Updated { state, metrics, trace }
+    }
+
+    fn params<'a>(&self, state: &'a State) -> &'a QParams {
+        &state.online.first
+    }
+
+    fn key<'a>(&self, state: &'a State) -> &'a Key {
+        &state.key
+    }
+
+    fn share(&self, state: &State, shared: &mut Shared) {
+        state.envs.share(shared);
+    }
+
+    fn actor(&self) -> Rc<dyn Actor> {
+        let structure = structure_of(|| self.estimator.network.init(Key::new(0)));
+        Rc::new(QActor::new(self.estimator.network.clone(), structure))
+    }
+
+    fn metadata(&self) -> Vec<(String, String)> {
+        self.settings.network().metadata()
+    }
+}
+
+impl Dqn {
+    /// One step of all environments, then gradient steps if the replay holds enough. `like` has the structure of the networks.
+    fn step(&self, inputs: &Inputs<Hyper>, like: &Networks, running: Running, key: Key) -> (Running, Told) {
+        let [act_key, env_key, learn_key] = key.split();
+        let Running { mut learning, replay, pending, envs, totals, steps, episodes } = running;
+        let world = self.world(inputs);
+        let before = Seen::of(&envs.view);
+        let mask = envs.view.mask;
+        let values =
+            self.estimator.network.values(&unravel(like, learning.online).first, envs.view.obs, mask);
+        let epsilon = self.settings.epsilon_after(&inputs.hyper, steps, episodes);
+        let action = self.explore(epsilon, greedy(values, mask), mask, world.env_keys(act_key));
+
+        let (envs, outcome, totals) = world.advance(envs, action, env_key, totals, None);
+        let cut = outcome.truncated;
+        let terminated = cut.as_ref().map_or(outcome.done, |(truncated, _)| outcome.done & !*truncated);
+        let after = Seen::of(&envs.view);
+        let next = cut.map_or(after, |(truncated, view)| select_tree(truncated, Seen::of(&view), after));
+        let step = Step {
+            seen: self.remembered(before),
+            action,
+            reward: outcome.reward,
+            done: outcome.done,
+            terminated,
+            next,
+        };
+        let (pending, rows, chosen) = self.steps(&inputs.hyper).complete(pending, step);
+        let (capacity, num_envs) = (self.settings.capacity(), self.settings.num_envs);
+        let (replay, places) = match chosen {
+            None => replay.push(&rows, capacity, num_envs),
+            Some(chosen) => replay.push_chosen(&rows, chosen, capacity),
+        };
+        let alpha = inputs.hyper.per_alpha;
+        learning.priorities = learning
+            .priorities
+            .map(|priorities| priorities.with(places, priorities.of_new().fill(&places.shape()), alpha));
+
+        let lr = self.settings.lr_after(&inputs.hyper, steps);
+        let enough = replay.size.ge(self.settings.batch_size.max(self.settings.learning_starts));
+        let (learning, losses) = scan_range(self.settings.updates_per_step, learning, |learning, i| {
+            self.learn(inputs, like, lr, enough, learning, &replay, learn_key.fold_in(i))
+        });
+        let now = steps + num_envs;
+        let due = crossed(steps, now, self.settings.target_update_freq as u64).gt(0) & enough;
+        let tau = self.settings.soft_update.then_some(inputs.hyper.tau);
+        let target = follow(learning.target, learning.online, tau, due);
+        let learning = Learning { target, ..learning };
+        let told = Told { reward: outcome.reward, losses, learned: enough.as_f32(), synced: due.as_f32() };
+        let episodes = episodes + outcome.done.as_u64().sum_all();
+        (Running { learning, replay, pending, envs, totals, steps: now, episodes }, told)
+    }
+
+    /// A random valid action with the probability epsilon, else the given one; `keys` is an array of keys `[2, B]`.
+    fn explore(&self, epsilon: Float, greedy: Int, mask: Option<Bool>, keys: Key) -> Int {
+        let keys = Key::from_words(keys.into_words().transpose([1, 0]));
+        vmap((keys, mask, greedy), |(key, mask, greedy)| {
+            let [chance, choice] = key.split();
+            let random = random_action(choice, mask, self.spec.num_actions);
+            select(chance.uniform([], 0.0..1.0).lt(epsilon), random, greedy)
+        })
+    }
+
+    /// A gradient step on a draw from the replay, if it holds `enough`.
+    #[allow(clippy::too_many_arguments)]
+    fn learn(
+        &self,
+        inputs: &Inputs<Hyper>,
+        like: &Networks,
+        lr: Float,
+        enough: Bool,
+        learning: Learning,
+        replay: &Ring<Experience>,
+        key: Key,
+    ) -> (Learning, Losses) {
+        let hyper = &inputs.hyper;
+        let size = self.settings.batch_size;
+        let (places, weights) = match &learning.priorities {
+            None => (replay.draw(key, size), None),
+            Some(priorities) => {
+                let rows = replay.size.maximum(1);
+                let (places, probabilities) = priorities.draw(key, size, rows, hyper.per_alpha);
+                let beta = self.settings.beta(hyper, learning.draws);
+                (places, Some(importance_weights(probabilities, rows, beta)))
+            }
+        };
+        let batch = replay.take(places);
+        let Learning { online, target, optimizer, priorities, draws } = learning;
+        let nothing = (Losses::none(), Float::full([size], 0.0));
+        let ((online, optimizer), (losses, error)) = cond(
+            enough,
+            (online, optimizer),
+            |(online, optimizer)| {
+                let networks = [online, target].map(|vector| unravel(like, vector));
+                let (gradient, losses, error) =
+                    self.estimator.gradient(hyper.gamma, &networks[0], &networks[1], &batch, weights);
+                let (online, optimizer, grad_norm) =
+                    descend(online, optimizer, gradient, lr, hyper.max_grad_norm);
+                ((online, optimizer), (Losses { grad_norm, ..losses }, error))
+            },
+            |unchanged| (unchanged, nothing),
+        );
+        let priorities = priorities.map(|priorities| {
+            let places = select(enough, places, i32::MAX);
+            priorities.with(places, error + self.settings.per_eps, hyper.per_alpha)
+        });
+        let draws = draws + enough.as_u64();
+        (Learning { online, target, optimizer, priorities, draws }, losses)
+    }
+
+    /// What a transition keeps of the situation that it begins in: masks only for networks that read them.
+    fn remembered(&self, seen: Seen) -> Seen {
+        Seen { valid: seen.valid.filter(|_| self.settings.dueling), ..seen }
+    }
+
+    /// The memory of the replay. What it holds at first has no meaning.
+    fn memory(&self, seen: &Seen) -> Experience {
+        let row = |seen: Seen| take_tree(&seen, int(0));
+        let one = Experience {
+            seen: row(self.remembered(*seen)),
+            action: int(0).cast(experience::action_type(&self.spec)),
+            reward: float(0.0),
+            steps: int(0).as_u8(),
+            next: row(*seen),
+        };
+        repeat_tree(&one, self.settings.capacity())
+    }
+
+    fn steps<'a>(&'a self, hyper: &Hyper) -> Steps<'a> {
+        Steps { n: self.settings.n_step, gamma: hyper.gamma, spec: &self.spec }
+    }
+
+    fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>) -> World<'a> {
+        World {
+            env: &*self.env,
+            params: &inputs.env,
+            num_envs: self.settings.num_envs / inputs.num_devices,
+            device: inputs.device(),
+            gamma: inputs.hyper.gamma,
+            reset_pool: None,
+        }
+    }
+
+    fn record(
+        &self,
+        inputs: &Inputs<Hyper>,
+        told: &Told,
+        totals: &Totals,
+        replay: &Ring<Experience>,
+        steps: Int,
+        episodes: Int,
+    ) -> Recorder {
+        let count = self.settings.num_envs * self.settings.num_steps;
+        let mut m = Recorder::new(float(count as f64));
+        told.losses.record(&mut m, told.learned);
+        m.sum("train/gradient_steps", told.learned * self.settings.updates_per_step as f64)
+            .describe("gradient steps", "gradient steps, each on a batch of its own");
+        m.sum("train/target_updates", told.synced)
+            .describe("", "how often the target network took over from the online one");
+        m.value("train/epsilon", self.settings.epsilon_after(&inputs.hyper, steps, episodes))
+            .describe("share", "probability of a random action, at the end");
+        m.value("train/lr", self.settings.lr_after(&inputs.hyper, steps)).describe("", "learning rate");
+        m.value("replay/size", replay.size.as_f32()).describe("transitions", "transitions in the replay");
+        m.value("replay/fill", replay.size.as_f32() / self.settings.capacity() as f64)
+            .describe("share", "how full the replay is");
+        totals.record(&mut m, &self.spec, count);
+        m
+    }
+}
+
+/// A step of Adam along a gradient whose norm is clipped: the parameters, the optimizer, and the norm before.
+fn descend(
+    params: Float,
+    optimizer: Adam<Float>,
+    gradient: Float,
+    lr: Float,
+    max_norm: Float,
+) -> (Float, Adam<Float>, Float) {
+    let (gradient, norm) = clip_by_global_norm(gradient, max_norm);
+    let (params, optimizer) = optimizer.step(&params, &gradient, lr, ADAM_EPSILON);
+    (params, optimizer, norm)
+}

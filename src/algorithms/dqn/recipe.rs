@@ -1,0 +1,76 @@
+//! DQN for the command line: its entry in the table of algorithms.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Result, ensure};
+
+use crate::algorithms::policy::{Choice, Metadata, Policy, check_sizes, in_order};
+use crate::algorithms::{self, NamedArrays};
+use crate::envs::{AnyEnv, EnvSpec, Open, Replay};
+use crate::lang::{Key, structure_of};
+use crate::nn::{QNetwork, QSettings};
+
+use super::actor::QActor;
+use super::{Dqn, Settings, golden};
+
+/// How DQN is made from its settings.
+pub enum Recipe {}
+
+impl algorithms::Recipe for Recipe {
+    type Settings = Settings;
+    type Algorithm = Dqn;
+
+    const NAME: &'static str = "dqn";
+    const SUMMARY: &'static str =
+        "deep Q-learning with a replay (Mnih et al. 2015), double, and dueling if wanted";
+    const FIXED: &'static [&'static str] = &[
+        "num_envs",
+        "replay_size",
+        "n_step",
+        "twin_q",
+        "prioritized",
+        "dueling",
+        "dueling_dim",
+        "conv",
+        "conv_channels",
+        "hidden_dim",
+        "num_layers",
+        "activation",
+        "init",
+    ];
+    const TRACED: &'static [&'static str] = Settings::TRACED;
+
+    fn num_envs(settings: &Settings) -> usize {
+        settings.num_envs
+    }
+
+    fn check(settings: &Settings) -> Result<()> {
+        settings.check()
+    }
+
+    fn check_sizes(settings: &Settings) -> Result<()> {
+        settings.check_sizes()
+    }
+
+    fn check_devices(_settings: &Settings, num_devices: usize) -> Result<()> {
+        ensure!(num_devices == 1, "dqn trains an agent on one device, not on {num_devices}; use devices = 1");
+        Ok(())
+    }
+
+    fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Dqn> {
+        Dqn::new(settings, env)
+    }
+
+    fn golden(file: &Path, open: Open) -> Result<Option<Replay>> {
+        golden::open(file, open)
+    }
+
+    fn policy(params: NamedArrays, metadata: &Metadata, choice: Choice, spec: &EnvSpec) -> Result<Policy> {
+        check_sizes(metadata, spec)?;
+        let network = QNetwork::new(QSettings::from_metadata(metadata)?, spec)?;
+        let structure = structure_of(|| network.init(Key::new(0)));
+        let params = in_order(&structure, params)?;
+        Ok(Policy::new(Rc::new(QActor::new(network, structure)), params, choice))
+    }
+}
