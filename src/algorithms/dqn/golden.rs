@@ -14,12 +14,12 @@ use serde_json::Value;
 
 use crate::array::{DType, HostArray};
 use crate::envs::{EnvSpec, Open, Replay};
+use crate::files;
 use crate::lang::{
     Backend, Bool, Features, Float, HostFunction, Int, Key, arange, constant, float, int_u64, kind, scan,
     structure_of, vmap,
 };
 use crate::nn::{Activation, Channels, ConvSpec, Init, QNetwork, QParams, QSettings};
-use crate::runtime::files;
 
 use super::actor::greedy;
 use super::experience::{Experience, Seen, Step, Steps};
