@@ -17,7 +17,6 @@
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
 //! - `cache`: compiled programs on disk
 //! - `topology`, `gpu`: compiling for devices that are not there
-//! - [`files`]: reading what others may have made, and trusting it or not
 //!
 //! The environment: `LOCKSTEP_PJRT_PLUGIN` names a plugin, `LOCKSTEP_CACHE_DIR` moves the folder of installed
 //! plugins and compiled programs, `LOCKSTEP_NO_CACHE=1` compiles every program anew. XLA reads `XLA_FLAGS`,
