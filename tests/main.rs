@@ -11,6 +11,7 @@ mod connect4;
 mod curriculum;
 mod dqn;
 mod fuzz;
+mod goodharts;
 mod graphs;
 mod group;
 mod hackmatrix;

@@ -10,6 +10,8 @@ pub mod description;
 mod entry;
 mod env;
 mod erased;
+mod golden;
+pub mod goodharts;
 pub mod hackmatrix;
 pub mod health;
 pub mod painter;

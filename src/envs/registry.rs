@@ -6,10 +6,11 @@
 use super::cartpole::{self, CartPole};
 use super::connect4::{self, Connect4};
 use super::entry::{Entry, boxed};
+use super::goodharts::{self, Goodharts};
 use super::hackmatrix::{self, HackMatrix};
 
 /// The environments that come with lockstep.
-pub const fn builtin() -> [Entry; 3] {
+pub const fn builtin() -> [Entry; 4] {
     [
         Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
             .described(hackmatrix::host::describe::description)
@@ -36,6 +37,17 @@ pub const fn builtin() -> [Entry; 3] {
         .defaults(include_str!("../../jax_env_spec/connect4/defaults.toml"))
         .health(connect4::HEALTH)
         .golden(connect4::GOLDEN),
+        Entry::new(
+            "goodharts",
+            "a torus with food and poison, where what is paid may not be what feeds (Goodhart's law)",
+            || boxed(Goodharts::default()),
+        )
+        .described(goodharts::description)
+        .painted(goodharts::painter)
+        .defaults(include_str!("../../jax_env_spec/goodharts/defaults.toml"))
+        .health(goodharts::HEALTH)
+        .algorithm("ppo")
+        .golden(goodharts::GOLDEN),
     ]
 }
 

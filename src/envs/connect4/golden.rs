@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::envs::entry::{Open, Replay};
-use crate::files;
+use crate::envs::golden::{Tally, lines, read_text};
 use crate::lang::Backend;
 
 use super::referee::Expander;
@@ -30,8 +30,6 @@ const WIDTH: usize = 512;
 const PARENTS: usize = 1 << 14;
 /// The largest number of move sequences that is counted.
 pub const MOST_SEQUENCES: u64 = 6_000_000;
-/// The most text in a file, in bytes.
-const TEXT_LIMIT: u64 = 1 << 26;
 
 /// What a file holds.
 pub enum File {
@@ -48,10 +46,7 @@ impl File {
     /// # Errors
     /// One line with the name of the file, and the line of it that is malformed.
     pub fn read(path: &Path) -> Result<File> {
-        let name = path.display();
-        let text = files::read_unpacked_text(path, TEXT_LIMIT);
-        File::parse(&text.with_context(|| format!("cannot read {name}"))?)
-            .map_err(|error| anyhow!("{name}{error}"))
+        File::parse(&read_text(path)?).map_err(|error| anyhow!("{}{error}", path.display()))
     }
 
     /// Parses the text of a file. Errors begin with `: ` or `:LINE: `.
@@ -70,13 +65,6 @@ impl File {
             false => lines(text).map(File::Solved),
         }
     }
-}
-
-fn lines<T: for<'a> Deserialize<'a>>(text: &str) -> Result<Vec<T>, String> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(i, line)| serde_json::from_str(line).map_err(|error| format!(":{}: {error}", i + 1)))
-        .collect()
 }
 
 /// Reads a file and compares what it says with the compiled game, on the usual board and on the others that the file names.
@@ -101,46 +89,6 @@ impl File {
             File::Roots(roots) => verify_roots(roots, MOST_SEQUENCES, backend, out),
             File::Other(_) => bail!("this is no golden data of connect4"),
         }
-    }
-}
-
-/// Failures that are printed.
-const PRINTED: usize = 10;
-
-/// Counts, and tells of the first failures.
-struct Tally<'a> {
-    out: &'a mut dyn Write,
-    passed: usize,
-    failed: usize,
-}
-
-impl Tally<'_> {
-    fn new(out: &mut dyn Write) -> Tally<'_> {
-        Tally { out, passed: 0, failed: 0 }
-    }
-
-    fn add(&mut self, what: &str, differences: &[String]) -> Result<()> {
-        match differences {
-            [] => self.passed += 1,
-            _ => self.failed += 1,
-        }
-        if !differences.is_empty() && self.failed <= PRINTED {
-            writeln!(self.out, "{what}")?;
-            for difference in differences.iter().take(PRINTED) {
-                writeln!(self.out, "  {difference}")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The number of failures.
-    fn finish(self) -> Result<usize> {
-        let Tally { passed, failed, .. } = self;
-        if failed > PRINTED {
-            writeln!(self.out, "and {} more failures", failed - PRINTED)?;
-        }
-        writeln!(self.out, "{passed} passed, {failed} failed")?;
-        Ok(failed)
     }
 }
 

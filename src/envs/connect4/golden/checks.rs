@@ -1,32 +1,10 @@
 //! What a record says against what was played.
 
-use std::borrow::Borrow;
-use std::fmt::Debug;
-
 use crate::envs::connect4::referee::{Considered, Outcome, Scored, Seen, Thoughts};
 use crate::envs::connect4::{Board, Position};
+use crate::envs::golden::Differences;
 
 use super::records::{Distribution, Fold, Kind, Known, Record, Rewards, Solved, Standing};
-
-/// What was found otherwise than expected.
-#[derive(Default)]
-struct Differences(Vec<String>);
-
-impl Differences {
-    fn compare<T: PartialEq + Debug>(&mut self, what: &str, found: T, expected: impl Borrow<T>) {
-        let expected = expected.borrow();
-        if found != *expected {
-            self.0.push(format!("{what}: expected {expected:?}, got {found:?}"));
-        }
-    }
-
-    /// Compares numbers to a millionth.
-    fn close(&mut self, what: &str, found: f32, expected: f32) {
-        if (found - expected).abs() > 1e-6 {
-            self.0.push(format!("{what}: expected {expected}, got {found}"));
-        }
-    }
-}
 
 impl Known for Record {
     fn size(&self) -> (usize, usize) {

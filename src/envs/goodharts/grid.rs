@@ -1,0 +1,226 @@
+//! A torus of cells in bits, one bit per cell and kind of item.
+//!
+//! A row is a few words of 32 bits. It goes on after its last cell with copies of its first ones, so that a window that crosses
+//! the edge is read as any other: two neighbouring words of a row hold every eleven cells that follow each other. A cell that
+//! changes therefore changes in all its copies, by adding or subtracting its bits.
+
+use crate::array::DType;
+use crate::lang::{Bool, Int, Key, arange, below, constant, int, int_u32, rare, select, stack, while_loop};
+
+/// Cells from the middle of a window to its edge.
+pub const RADIUS: usize = 5;
+/// Rows and columns of a window.
+pub const VIEW: usize = 2 * RADIUS + 1;
+
+/// Bits in a word.
+const BITS: usize = 32;
+
+/// The sizes of a torus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    pub width: usize,
+    pub height: usize,
+}
+
+impl Grid {
+    /// Cells.
+    pub fn size(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// Words of a row: a window may begin at the last cell, in which case the word after it is read as well.
+    fn words(&self) -> usize {
+        (self.width - 1) / BITS + 2
+    }
+
+    /// Words of all rows.
+    pub fn len(&self) -> usize {
+        self.height * self.words()
+    }
+
+    /// Bits of a row that are ever read.
+    fn columns(&self) -> usize {
+        self.width + VIEW - 1
+    }
+
+    /// No items: u32\[len\].
+    pub fn empty(&self) -> Int {
+        int_u32(0).fill(&[self.len()])
+    }
+
+    /// The column that lies `by` to the right of `x`, for any `by` from `-width`.
+    pub fn right_of(&self, x: Int, by: Int) -> Int {
+        (x + by + self.width as i32) % self.width as i32
+    }
+
+    /// The row that lies `by` below `y`, for any `by` from `-height`.
+    pub fn below(&self, y: Int, by: Int) -> Int {
+        (y + by + self.height as i32) % self.height as i32
+    }
+
+    /// Whether there is an item at a cell.
+    pub fn holds(&self, items: Int, cell: Int) -> Bool {
+        let (x, y) = self.place(cell);
+        let word = items.at(y * self.words() as i32 + x / BITS as i32).get();
+        ((word >> (x % BITS as i32).as_u32()) & 1).eq(1)
+    }
+
+    /// The same on the host.
+    pub fn has(&self, items: &[u32], column: usize, row: usize) -> bool {
+        (items[row * self.words() + column / BITS] >> (column % BITS)) & 1 == 1
+    }
+
+    /// The bits of items in these cells, on the host.
+    pub fn bits(&self, cells: impl IntoIterator<Item = usize>) -> Vec<u32> {
+        let mut items = vec![0; self.len()];
+        for cell in cells {
+            let (x, row) = (cell % self.width, cell / self.width * self.words());
+            for column in (x..self.columns()).step_by(self.width) {
+                items[row + column / BITS] |= 1 << (column % BITS);
+            }
+        }
+        items
+    }
+
+    /// `y * width + x`.
+    pub fn cell(&self, x: Int, y: Int) -> Int {
+        y * self.width as i32 + x
+    }
+
+    /// Column and row of a cell.
+    pub fn place(&self, cell: Int) -> (Int, Int) {
+        (cell % self.width as i32, cell / self.width as i32)
+    }
+
+    /// Takes the item from the cell `from` if `taken`, and lays one on the cell `to` if `laid`: there must be one, or none.
+    pub fn change(&self, items: Int, (from, taken): (Int, Bool), (to, laid): (Int, Bool)) -> Int {
+        let taken = self.copies(from, taken).into_iter().map(|(word, bit)| (word, -bit));
+        let (words, bits): (Vec<_>, Vec<_>) = taken.chain(self.copies(to, laid)).unzip();
+        items.at(stack(words)).add(stack(bits))
+    }
+
+    /// Lays an item on the cell `to` if `laid`.
+    pub fn lay(&self, items: Int, to: Int, laid: Bool) -> Int {
+        let (words, bits): (Vec<_>, Vec<_>) = self.copies(to, laid).into_iter().unzip();
+        items.at(stack(words)).add(stack(bits))
+    }
+
+    /// The word and the bit of each copy of a cell in its row; the bit is 0 if there is no such copy, or none is `wanted`.
+    fn copies(&self, cell: Int, wanted: Bool) -> Vec<(Int, Int)> {
+        let (x, y) = self.place(cell);
+        let most = self.columns().div_ceil(self.width);
+        let copy = |i: usize| {
+            let column = x + (i * self.width) as i32;
+            let bit = int_u32(1) << (column % BITS as i32).as_u32();
+            let there = wanted & column.lt(self.columns() as i32);
+            (y * self.words() as i32 + column / BITS as i32, select(there, bit, 0u32))
+        };
+        (0..most).map(copy).collect()
+    }
+
+    /// The items around a cell, a word for each row from top to bottom: u32\[VIEW\], whose bit `i` is the column `i` of the
+    /// window. The middle is left out.
+    pub fn window(&self, items: Int, x: Int, y: Int) -> Int {
+        let left = self.right_of(x, int(-(RADIUS as i32)));
+        let rows = self.below(y.fill(&[VIEW]), arange(VIEW) - RADIUS as i32);
+        let words = rows * self.words() as i32 + (left / BITS as i32).fill(&[VIEW]);
+        let shift = (left % BITS as i32).as_u32().fill(&[VIEW]);
+        let low = items.at(words).get() >> shift;
+        let high = items.at(words + 1).get() << (-shift + BITS as u32);
+        let mut seen = [(1u32 << VIEW) - 1; VIEW];
+        seen[RADIUS] &= !(1 << RADIUS);
+        (low | high) & constant(seen)
+    }
+
+    /// The cells that are counted, each once: u32\[len\].
+    fn cells(&self) -> Int {
+        let row = |word: usize| match self.width.saturating_sub(word * BITS) {
+            cells if cells >= BITS => u32::MAX,
+            cells => (1u32 << cells) - 1,
+        };
+        let row: Vec<u32> = (0..self.words()).map(row).collect();
+        constant(row.repeat(self.height))
+    }
+
+    /// A cell among those that hold none of `items`, each with equal probability, and whether there is one.
+    pub fn free_cell(&self, items: Int, draw: Int) -> (Int, Bool) {
+        let free = (items ^ u32::MAX) & self.cells();
+        let counts = free.count_ones().as_i32();
+        let up_to = counts.cumsum(0);
+        let number = up_to.index(0, self.len() - 1);
+        let nth = below(draw, number);
+        let word = up_to.le(nth).as_i32().sum_all();
+        let nth = nth - (up_to.at(word).get() - counts.at(word).get());
+        let bits = (free.at(word).get().fill(&[BITS]) >> arange(BITS).as_u32()) & 1;
+        let bit = bits.as_i32().cumsum(0).le(nth).as_i32().sum_all();
+        let (row, column) = (word / self.words() as i32, word % self.words() as i32 * BITS as i32 + bit);
+        (self.cell(column, row), number.gt(0))
+    }
+
+    /// `food` and `poison` items on different cells, every such layout with equal probability. At most `size` items are laid.
+    ///
+    /// Cells are drawn until all items lie somewhere. The number of draws is the same for all environments and enough if few cells
+    /// are taken; in a crowded grid the last items choose among the free cells, which costs more.
+    pub fn scatter(&self, key: Key, food: Int, poison: Int, most: Int) -> Items {
+        let [draws, rest] = key.split();
+        let total = (food + poison).minimum(self.size() as i32);
+        let lay = |laid: Layout, cell: Int, wanted: Bool| {
+            let is_food = laid.count.lt(food);
+            Layout {
+                food: self.lay(laid.food, cell, wanted & is_food),
+                poison: self.lay(laid.poison, cell, wanted & !is_food),
+                count: laid.count + wanted.as_i32(),
+                draw: laid.draw + 1,
+            }
+        };
+        let trials = most + most / 4 + 32;
+        let none = Layout { food: self.empty(), poison: self.empty(), count: int(0), draw: int(0) };
+        let laid = while_loop(
+            none,
+            |laid| laid.draw.lt(trials),
+            |laid| {
+                let cell = below(draws.fold_in(laid.draw).bits([]), int(self.size() as i32));
+                let taken = self.holds(laid.food, cell) | self.holds(laid.poison, cell);
+                lay(laid, cell, laid.count.lt(total) & !taken)
+            },
+        );
+        let laid = rare(laid.count.lt(total), laid, |laid| {
+            while_loop(
+                laid,
+                |laid| laid.count.lt(total),
+                |laid| {
+                    let draw = rest.fold_in(laid.draw).bits([]);
+                    let (cell, there) = self.free_cell(laid.food | laid.poison, draw);
+                    lay(laid, cell, there)
+                },
+            )
+        });
+        Items { food: laid.food, poison: laid.poison }
+    }
+}
+
+/// The bits of both kinds of items.
+#[derive(Clone, Copy)]
+pub struct Items {
+    pub food: Int,
+    pub poison: Int,
+}
+crate::tree!(Items { food, poison });
+
+/// Items that are being laid.
+#[derive(Clone, Copy)]
+struct Layout {
+    food: Int,
+    poison: Int,
+    /// Items laid so far.
+    count: Int,
+    /// Draws so far.
+    draw: Int,
+}
+crate::tree!(Layout { food, poison, count, draw });
+
+/// The bits of a window as numbers 0 or 1: i32\[VIEW, VIEW\] of row and column.
+pub fn spread(window: Int) -> Int {
+    let columns = crate::lang::iota(DType::U32, [VIEW, VIEW], 1);
+    ((window.broadcast(1, VIEW) >> columns) & 1).as_i32()
+}

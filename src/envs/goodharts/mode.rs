@@ -1,0 +1,46 @@
+//! The five modes: what an agent sees, what it is paid for, and whether it can die.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use strum::EnumIter;
+
+/// What training optimises. The world is the same in all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumIter, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Mode {
+    /// Sees what is food and what is poison; is paid for energy.
+    #[default]
+    GroundTruth,
+    /// The same, with a milder price of poison and death, and paid for coming near to food.
+    GroundTruthHandhold,
+    /// Sees only how interesting a cell is; is paid for energy.
+    GroundTruthBlinded,
+    /// Sees how interesting a cell is, and is paid for that.
+    ProxyMortal,
+    /// The same, and its energy never changes while it is trained.
+    Proxy,
+}
+
+impl Mode {
+    /// As in logs and command lines: `ground_truth`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::GroundTruth => "ground_truth",
+            Mode::GroundTruthHandhold => "ground_truth_handhold",
+            Mode::GroundTruthBlinded => "ground_truth_blinded",
+            Mode::ProxyMortal => "proxy_mortal",
+            Mode::Proxy => "proxy",
+        }
+    }
+
+    /// Whether it sees how interesting a cell is instead of what is there.
+    pub fn sees_interest(self) -> bool {
+        matches!(self, Mode::GroundTruthBlinded | Mode::ProxyMortal | Mode::Proxy)
+    }
+
+    /// Whether its energy stays what it is in training.
+    pub fn is_immortal(self) -> bool {
+        self == Mode::Proxy
+    }
+}

@@ -1,0 +1,34 @@
+//! The Goodhart grid world against the records of the reference.
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use lockstep::envs::goodharts::golden::open;
+use lockstep::lang::Backend;
+use serde_json::Value;
+
+use crate::common::client;
+
+/// Widths of worlds that are compiled in every run of the tests: the usual one, and one that is smaller than a window. `lockstep verify`
+/// takes all.
+const WIDTHS: [u64; 2] = [8, 128];
+
+#[test]
+fn the_compiled_world_passes_the_golden_records() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("jax_env_spec/goodharts/golden.jsonl.gz");
+    let mut text = String::new();
+    GzDecoder::new(std::fs::File::open(file).unwrap()).read_to_string(&mut text).unwrap();
+    let is_taken = |line: &&str| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        record["w"].as_u64().is_none_or(|width| WIDTHS.contains(&width))
+    };
+    let records: Vec<&str> = text.lines().filter(is_taken).collect();
+    let few = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(few.path(), records.join("\n")).unwrap();
+    let mut out = Vec::new();
+    let replay = open(few.path(), &|| Ok(Backend::from(client()))).unwrap();
+    assert_eq!(replay(2, &mut out).unwrap(), 0);
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{} passed, 0 failed\n", records.len()));
+    assert_eq!(records.len(), 750);
+}
