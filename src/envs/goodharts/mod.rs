@@ -74,7 +74,7 @@ pub struct State {
     pub energy: Float,
     /// This life so far: steps, food and poison eaten, i32.
     pub life: Life,
-    /// The life before, zeros in the first one.
+    /// The life before in the same world, zeros in the first one.
     pub last_life: Life,
 }
 crate::tree!(State { items, food_count, poison_count, x, y, energy, life, last_life });
@@ -359,13 +359,13 @@ impl Env for Goodharts {
             p.regenerate_grid_on_done,
             (world_key, ended),
             |(key, _)| self.reset(p, key),
-            |(_, ended)| State { energy: p.energy_start, life: Life::new(), ..ended },
+            |(_, ended)| State { energy: p.energy_start, life: Life::new(), last_life: ended.life, ..ended },
         );
         let (cell, _) = self.grid.free_cell(next.items.food | next.items.poison, draw);
         let (x, y) = self.grid.place(cell);
         let stays = !(p.relocate | p.regenerate_grid_on_done);
         let [x, y] = [select(stays, ended.x, x), select(stays, ended.y, y)];
-        State { x, y, last_life: ended.life, ..next }
+        State { x, y, ..next }
     }
 
     fn step(&self, p: &Params, key: Key, s: State, action: Int) -> Step<State> {
