@@ -353,19 +353,23 @@ impl Env for Goodharts {
     }
 
     fn restart(&self, p: &Params, key: Key, ended: State) -> State {
-        let [world_key, place_key] = key.split();
-        let draw = place_key.bits([]);
-        let next = cond(
+        cond(
             p.regenerate_grid_on_done,
-            (world_key, ended),
+            (key, ended),
             |(key, _)| self.reset(p, key),
-            |(_, ended)| State { energy: p.energy_start, life: Life::new(), last_life: ended.life, ..ended },
-        );
-        let (cell, _) = self.grid.free_cell(next.items.food | next.items.poison, draw);
-        let (x, y) = self.grid.place(cell);
-        let stays = !(p.relocate | p.regenerate_grid_on_done);
-        let [x, y] = [select(stays, ended.x, x), select(stays, ended.y, y)];
-        State { x, y, ..next }
+            |(key, ended)| {
+                let (cell, _) = self.grid.free_cell(ended.items.food | ended.items.poison, key.bits([]));
+                let (x, y) = self.grid.place(cell);
+                State {
+                    x: select(p.relocate, x, ended.x),
+                    y: select(p.relocate, y, ended.y),
+                    energy: p.energy_start,
+                    life: Life::new(),
+                    last_life: ended.life,
+                    ..ended
+                }
+            },
+        )
     }
 
     fn step(&self, p: &Params, key: Key, s: State, action: Int) -> Step<State> {
