@@ -34,8 +34,7 @@ fn takes_all(kind: DeviceKind, required: &str, topology: &str, device_kind: &str
         println!("skipped: no plugin for {kind} is found; `lockstep plugin install` installs one");
         return;
     };
-    // No algorithm learns games for several players yet.
-    for env in builtin().into_iter().filter(|env| env.spec().players == 1) {
+    for env in builtin() {
         let output = lockstep()
             .args(["compile", "--topology", topology, "--devices", "2", "--json"])
             .args(["--env", env.name, "--num-envs", "64", "--num-steps", "16"])

@@ -26,7 +26,7 @@ impl Recipe for SmallPpo {
     }
     fn make(settings: ppo::Settings, env: Rc<dyn AnyEnv>) -> anyhow::Result<Ppo<Small>> {
         let network = Small::new(&env.spec());
-        Ok(Ppo::with_network(settings, env, network))
+        Ppo::with_network(settings, env, network)
     }
     fn policy(params: NamedArrays, _: &Metadata, how: Choice, spec: &EnvSpec) -> anyhow::Result<Policy> {
         Policy::with_network(Small::new(spec), params, how)

@@ -24,6 +24,7 @@ pub mod replay;
 pub mod report;
 pub mod rollout;
 pub mod schedule;
+pub mod self_play;
 
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;

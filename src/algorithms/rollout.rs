@@ -7,6 +7,7 @@ use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::{Categorical, Network};
 
 use super::learner::{Inputs, Shared};
+use super::self_play::{Opponent, Seats, Table};
 
 /// The environments between two updates. `B` is their number on this device.
 pub struct Envs {
@@ -19,8 +20,10 @@ pub struct Envs {
     pub lengths: Int,
     /// Where the policy remembers something.
     pub memory: Option<Memory>,
+    /// Where there is an opponent.
+    pub seats: Option<Seats>,
 }
-crate::tree!(Envs { state, view, returns, lengths, memory });
+crate::tree!(Envs { state, view, returns, lengths, memory, seats });
 
 /// What a policy remembers of each environment.
 #[derive(Clone)]
@@ -40,6 +43,7 @@ impl Envs {
         shared.first(&self.returns);
         shared.first(&self.lengths);
         shared.first(&self.memory);
+        shared.first(&self.seats);
     }
 }
 
@@ -120,6 +124,22 @@ impl<N: Network> Behavior for Acting<'_, N> {
     }
 }
 
+/// An opponent that plays as a policy does.
+pub struct Playing<'a>(pub &'a dyn Behavior);
+
+impl Opponent for Playing<'_> {
+    #[track_caller]
+    fn begin(&self, rows: usize) -> Leaves {
+        self.0.begin(rows)
+    }
+
+    #[track_caller]
+    fn choose(&self, carry: Leaves, view: &View, starts: Bool, keys: Key) -> (Leaves, Int) {
+        let (carry, distribution, _) = self.0.decide(carry, view, Some(starts));
+        (carry, distribution.sample(Key::from_words(keys.into_words().transpose([1, 0]))))
+    }
+}
+
 /// The world of a rollout: an environment, its parameters, the discount.
 pub struct World<'a> {
     pub env: &'a dyn AnyEnv,
@@ -131,25 +151,40 @@ pub struct World<'a> {
     pub gamma: Float,
     /// If set, episodes begin with one of so many states, which are drawn at the start of each rollout.
     pub reset_pool: Option<usize>,
+    /// In a game for two, what plays against the agent.
+    pub opponent: Option<&'a dyn Opponent>,
 }
 
 impl<'a> World<'a> {
-    /// This device's share of `num_envs` environments, in which each episode begins with a state of its own.
+    /// This device's share of `num_envs` environments for one player, in which each episode begins with a state of its own.
     #[track_caller]
     pub fn of<H>(inputs: &'a Inputs<H>, env: &'a dyn AnyEnv, num_envs: usize, gamma: Float) -> World<'a> {
         let num_envs = num_envs / inputs.num_devices;
-        World { env, params: &inputs.env, num_envs, device: inputs.device(), gamma, reset_pool: None }
+        let device = inputs.device();
+        World { env, params: &inputs.env, num_envs, device, gamma, reset_pool: None, opponent: None }
     }
 
     /// Environments at the start of their first episodes, of which a policy remembers `carry`.
     #[track_caller]
     pub fn reset(&self, key: Key, carry: Leaves) -> Envs {
-        let state = vector::reset(self.env, self.params, self.env_keys(key));
+        let first = |key| vector::reset(self.env, self.params, self.env_keys(key));
+        let (state, seats) = match self.table(None) {
+            None => (first(key), None),
+            Some(table) => {
+                let [key, opening] = key.split();
+                let (state, seats) = table.begin(self.env_keys(opening), first(key));
+                (state, Some(seats))
+            }
+        };
         let view = vector::view(self.env, self.params, &state);
         let (returns, lengths) = (Float::full([self.num_envs], 0.0), Int::full([self.num_envs], 0));
         let starts = || Bool::full([self.num_envs], true);
         let memory = (!carry.0.is_empty()).then(|| Memory { carry, starts: starts() });
-        Envs { state, view, returns, lengths, memory }
+        Envs { state, view, returns, lengths, memory, seats }
+    }
+
+    fn table<'t>(&'t self, pool: Option<&'t Leaves>) -> Option<Table<'t>> {
+        self.opponent.map(|opponent| Table { env: self.env, params: self.params, opponent, pool })
     }
 
     /// `num_steps` steps under `policy`.
@@ -214,7 +249,14 @@ impl<'a> World<'a> {
         totals: Totals,
         pool: Option<&Leaves>,
     ) -> (Envs, Outcome, Totals) {
-        let step = vector::step(self.env, self.params, self.env_keys(key), envs.state, action, pool);
+        let keys = self.env_keys(key);
+        let (step, seats) = match (self.table(pool), envs.seats) {
+            (Some(table), Some(seats)) => {
+                let (step, seats) = table.step(keys, envs.state, seats, action);
+                (step, Some(seats))
+            }
+            _ => (vector::step(self.env, self.params, keys, envs.state, action, pool), None),
+        };
         let (returns, lengths) = (envs.returns + step.reward, envs.lengths + 1);
         let spec = self.env.spec();
         let totals = Totals {
@@ -238,6 +280,7 @@ impl<'a> World<'a> {
             returns: select(step.done, 0.0, returns),
             lengths: select(step.done, 0, lengths),
             memory: None,
+            seats,
         };
         (envs, Outcome { reward: step.reward, done: step.done, truncated: step.truncated }, totals)
     }

@@ -5,10 +5,10 @@
 //! has the environments first: `[B, ...]`.
 
 use crate::lang::{
-    Bool, Features, Float, Int, Key, Leaves, Tree, leaf_types, rare, take_tree, vmap, vmap_last,
+    Bool, Features, Float, Int, Key, Leaves, Tree, leaf_types, rare, select_tree, take_tree, vmap, vmap_last,
 };
 
-use super::{AnyEnv, Observation};
+use super::{AnyEnv, Observation, Step};
 
 /// What networks read of all environments.
 #[derive(Clone, Copy)]
@@ -110,6 +110,21 @@ pub fn step(
     actions: Int,
     pool: Option<&Leaves>,
 ) -> VectorStep {
+    step_where(None, env, params, keys, state, actions, pool)
+}
+
+/// As [`step`], but only where `moving`, bool`[B]`, or everywhere if it is `None`. The others stand still and are not done; the rest of
+/// what is told of them has no meaning.
+#[track_caller]
+pub fn step_where(
+    moving: Option<Bool>,
+    env: &dyn AnyEnv,
+    params: &Leaves,
+    keys: Key,
+    state: Leaves,
+    actions: Int,
+    pool: Option<&Leaves>,
+) -> VectorStep {
     let first = |key: Key, ended: Leaves| match pool {
         None => env.restart(params, key, ended),
         Some(pool) => {
@@ -117,12 +132,16 @@ pub fn step(
             take_tree(pool, key.integers([], 0..size as i32))
         }
     };
-    let (stepped, truncated) = vmap_last((keys, state, actions), |(key, state, action)| {
+    let (stepped, truncated) = vmap_last((keys, state, actions, moving), |(key, state, action, moving)| {
         let [step_key, reset_key] = key.split();
-        let step = env.step(params, step_key, state, action);
+        let step = env.step(params, step_key, state.clone(), action);
         let done = match step.truncated {
             Some(truncated) => step.terminated | truncated,
             None => step.terminated,
+        };
+        let (step, done) = match moving {
+            None => (step, done),
+            Some(moving) => (Step { state: select_tree(moving, step.state, state), ..step }, done & moving),
         };
         let truncated = step
             .truncated

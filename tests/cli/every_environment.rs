@@ -80,8 +80,7 @@ fn check_play(name: &str, text: &str, episodes: usize) {
 
 #[test]
 fn trained_evaluated_and_watched() {
-    // No algorithm learns games for several players yet.
-    for entry in builtin().into_iter().filter(|entry| entry.spec().players == 1) {
+    for entry in builtin() {
         let (name, trained) = (entry.name, Trained::new(&entry));
         let params = trained.params();
         let status: Value =

@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 67] = [
+    let cases: [(&str, &[&str]); 71] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -42,6 +42,10 @@ fn wrong_usage_is_status_2() {
             &["num_minibatches = 3 does not divide", "4 x 8 = 32", "use num_minibatches = 2 or 4"],
         ),
         ("train --env cartpole --num-envs 3 --devices 2", &["cannot be split evenly", "num_envs = 4"]),
+        ("train --env cartpole --conv 8", &["conv needs observations that are images", "cartpole", "[4]"]),
+        ("train --env cartpole --conv 8/0", &["`8/0` is no convolution; write its filters"]),
+        ("train --env cartpole --self-play", &["self-play needs a game for two; leave out --self-play"]),
+        ("train --env connect4 --self-play no", &["connect4 is a game for 2 players; add --self-play"]),
         ("train --env cartpole --num-seeds 0", &["num_seeds is 0; it must be from 1 to 4096"]),
         (
             "train --env cartpole --num-seeds 3 --devices 2",

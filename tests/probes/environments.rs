@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use lockstep::algorithms::evaluation::{Evaluator, Plan};
-use lockstep::algorithms::learner::{One, Start};
 use lockstep::algorithms::policy::Policy;
 use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::envs::{AnyEnv, Env, EnvSpec, Erased, Observation, Step, conformance, vector};
@@ -114,9 +113,18 @@ impl<E: Env> Env for Blind<E> {
     }
 }
 
-/// Matching pennies: player 0 lays a penny, then player 1, who has not seen it. Equal sides pay 1 to player 0 and cost player 1
-/// as much; else the other way round. In equilibrium both choose by the toss of a fair coin.
-pub struct MatchingPennies;
+/// Matching pennies: player 0 lays a penny, then player 1, who has not seen it. Two heads pay `heads` to player 0, two tails 1, and
+/// player 1 pays it; else player 0 pays 1 to player 1. In equilibrium both lay heads with probability 2 / (`heads` + 3).
+pub struct MatchingPennies {
+    pub heads: f64,
+}
+
+/// What two heads pay.
+#[derive(Clone, Copy)]
+pub struct Prize {
+    heads: Float,
+}
+lockstep::tree!(Prize { heads });
 
 #[derive(Clone, Copy)]
 pub struct Pennies {
@@ -129,18 +137,20 @@ lockstep::tree!(Pennies { laid, first });
 
 impl Env for MatchingPennies {
     type State = Pennies;
-    type Params = ();
+    type Params = Prize;
 
     fn spec(&self) -> EnvSpec {
         EnvSpec { players: 2, ..EnvSpec::new("matching_pennies", [2], 2) }
     }
-    fn default_params(&self) {}
-    fn reset(&self, _: &(), _key: Key) -> Pennies {
+    fn default_params(&self) -> Prize {
+        Prize { heads: float(self.heads) }
+    }
+    fn reset(&self, _: &Prize, _key: Key) -> Pennies {
         Pennies { laid: int(0), first: int(0) }
     }
-    fn step(&self, _: &(), _key: Key, state: Pennies, action: Int) -> Step<Pennies> {
+    fn step(&self, prize: &Prize, _key: Key, state: Pennies, action: Int) -> Step<Pennies> {
         let over = state.laid.eq(1);
-        let won = select(action.eq(state.first), 1.0, -1.0);
+        let won = select(action.eq(state.first), select(action.eq(0), prize.heads, 1.0), -1.0);
         Step {
             reward: select(over, stack([won, -won]), constant([0.0, 0.0])),
             terminated: over,
@@ -149,10 +159,10 @@ impl Env for MatchingPennies {
             state: Pennies { laid: state.laid + 1, first: select(over, state.first, action) },
         }
     }
-    fn observe(&self, _: &(), state: &Pennies) -> Observation {
-        self.to_move(&(), state).one_hot(2).as_f32().into()
+    fn observe(&self, prize: &Prize, state: &Pennies) -> Observation {
+        self.to_move(prize, state).one_hot(2).as_f32().into()
     }
-    fn to_move(&self, _: &(), state: &Pennies) -> Int {
+    fn to_move(&self, _: &Prize, state: &Pennies) -> Int {
         state.laid.minimum(1)
     }
 }
@@ -162,7 +172,7 @@ fn the_probes_keep_the_contract() {
     let probes: [Box<dyn AnyEnv>; 3] = [
         Box::new(Erased::new(BrightQuadrant)),
         Box::new(Erased::new(HiddenCoin)),
-        Box::new(Erased::new(MatchingPennies)),
+        Box::new(Erased::new(MatchingPennies { heads: 1.0 })),
     ];
     for probe in &probes {
         conformance(&**probe).unwrap();
@@ -227,10 +237,10 @@ fn what_only_the_value_function_sees_comes_with_the_view_and_with_a_cut_off() {
 
 #[test]
 fn players_move_in_turn_and_each_is_paid() {
-    let all = seen_and_stepped(&Erased::new(MatchingPennies), [0, 1, 0, 1, 0], 2);
+    let all = seen_and_stepped(&Erased::new(MatchingPennies { heads: 1.0 }), [0, 1, 0, 1, 0], 2);
     assert_eq!(find(&all, "0.to_move"), (&[5][..], &[0.0; 5][..]));
     assert_eq!(find(&all, "1.0"), (&[2, 5][..], &[[1.0; 5], [-1.0; 5]].concat()[..]));
-    let env = Erased::new(MatchingPennies);
+    let env = Erased::new(MatchingPennies { heads: 1.0 });
     let plan = Plan { episodes: 100, max_steps: 10, seed: 2 };
     let evaluator = Evaluator::new(client(), &env, &Policy::random(&env.spec()), plan.episodes).unwrap();
     let episodes = evaluator.run(&plan).unwrap();
@@ -238,8 +248,6 @@ fn players_move_in_turn_and_each_is_paid() {
     let won = episodes.iter().filter(|episode| episode.episode_return > 0.0).count();
     assert!((20..80).contains(&won), "{won} of 100 fair games");
     let settings = Settings { num_envs: 4, num_steps: 4, ..Settings::default() };
-    let start = Start { seed: 1, total_updates: 1, max_updates: 1, num_devices: 1 };
-    let error =
-        One::new(client(), Ppo::new(settings, Rc::new(env)).unwrap(), &start).err().unwrap().to_string();
-    assert_eq!(error, "matching_pennies is a game for 2 players; ppo learns environments for one");
+    let error = Ppo::new(settings, Rc::new(env)).err().unwrap().to_string();
+    assert_eq!(error, "matching_pennies is a game for 2 players; add --self-play");
 }

@@ -388,14 +388,7 @@ impl Dqn {
     }
 
     fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>) -> World<'a> {
-        World {
-            env: &*self.env,
-            params: &inputs.env,
-            num_envs: self.settings.num_envs / inputs.num_devices,
-            device: inputs.device(),
-            gamma: inputs.hyper.gamma,
-            reset_pool: None,
-        }
+        World::of(inputs, &*self.env, self.settings.num_envs, inputs.hyper.gamma)
     }
 
     fn record(

@@ -16,7 +16,7 @@ pub use settings::{Hyper, Settings};
 
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::algorithms::advantage::{gae, mean_and_std};
 use crate::algorithms::curriculum::Schedule;
@@ -26,9 +26,10 @@ use crate::algorithms::metrics::Recorder;
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::policy::{Actor, NetworkActor};
-use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transition, World};
-use crate::envs::AnyEnv;
+use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Playing, Totals, Transition, World};
+use crate::algorithms::self_play::{self, Opponent};
 use crate::envs::vector::View;
+use crate::envs::{AnyEnv, EnvSpec};
 use crate::lang::{
     Bool, Float, Int, Key, Leaves, arange, float, merge_first_axes, ravel, scan, select, swap_first_axes,
     take_tree, unravel, vmap,
@@ -77,10 +78,11 @@ impl Ppo {
     /// With lockstep's own network.
     ///
     /// # Errors
-    /// One line: a network that cannot read the environment's observations.
+    /// One line: a network that cannot read the environment's observations; a game for several players without self-play, or
+    /// self-play without one.
     pub fn new(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
         let network = ActorCritic::new(settings.network(), &env.spec())?;
-        Ok(Ppo { settings, env, network })
+        Ppo::with_network(settings, env, network)
     }
 }
 
@@ -124,7 +126,9 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
     fn init(&self, inputs: &Inputs<Hyper>, key: Key) -> State<N::Params> {
         let [params_key, envs_key, key] = key.split();
         let params = self.network.init(params_key);
-        let world = self.world(inputs, float(0.0));
+        let policy = Acting { network: &self.network, params: &params };
+        let opponent = Playing(&policy);
+        let world = self.world(inputs, float(0.0), &opponent);
         let envs = world.reset(envs_key, self.network.begin(world.num_envs));
         State { optimizer: Adam::new(&params), params, envs, key }
     }
@@ -132,8 +136,9 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
     /// Collect experience, estimate advantages, improve policy and value function.
     fn update(&self, inputs: &Inputs<Hyper>, state: State<N::Params>) -> Updated<State<N::Params>> {
         let [rollout_key, shuffle_key, key] = state.key.split();
-        let world = self.world(inputs, inputs.hyper.gamma);
         let policy = Acting { network: &self.network, params: &state.params };
+        let opponent = Playing(&policy);
+        let world = self.world(inputs, inputs.hyper.gamma, &opponent);
         let memory = state.envs.memory.clone();
         let (envs, transitions, totals) =
             world.rollout(&policy, state.envs, rollout_key, self.settings.num_steps);
@@ -186,8 +191,17 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
 
 impl<N: Network> Ppo<N> {
     /// With a network of the caller's. Of the settings, those of lockstep's own network have no meaning then.
-    pub fn with_network(settings: Settings, env: Rc<dyn AnyEnv>, network: N) -> Ppo<N> {
-        Ppo { settings, env, network }
+    ///
+    /// # Errors
+    /// One line: a game for several players without self-play, or self-play without one.
+    pub fn with_network(settings: Settings, env: Rc<dyn AnyEnv>, network: N) -> Result<Ppo<N>> {
+        let EnvSpec { name, players, .. } = env.spec();
+        if settings.self_play {
+            self_play::check(&*env)?;
+        } else {
+            ensure!(players == 1, "{name} is a game for {players} players; add --self-play");
+        }
+        Ok(Ppo { settings, env, network })
     }
 
     /// The epochs of minibatches: new parameters and optimizer; of each gradient step the losses `[G, 5]` and the norm
@@ -325,9 +339,11 @@ impl<N: Network> Ppo<N> {
         }
     }
 
-    fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>, gamma: Float) -> World<'a> {
+    /// The world of a rollout, with that opponent if there is to be one.
+    fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>, gamma: Float, opponent: &'a dyn Opponent) -> World<'a> {
         World {
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
+            opponent: self.settings.self_play.then_some(opponent),
             ..World::of(inputs, &*self.env, self.settings.num_envs, gamma)
         }
     }

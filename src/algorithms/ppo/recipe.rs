@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::algorithms::count::thousands;
 use crate::algorithms::curriculum::Curriculum;
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::{self, learner};
-use crate::envs::{AnyEnv, EnvSpec, phases};
+use crate::envs::{AnyEnv, phases};
 use crate::runtime::DeviceKind;
 
 use super::{Ppo, Settings, auto_scale, auto_tune};
@@ -35,6 +35,7 @@ impl algorithms::Recipe for Recipe {
         "rnn_dim",
         "init",
         "curriculum_start_phase",
+        "self_play",
     ];
     const TRACED: &'static [&'static str] = Settings::TRACED;
 
@@ -79,8 +80,6 @@ impl algorithms::Recipe for Recipe {
     }
 
     fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
-        let EnvSpec { name, players, .. } = env.spec();
-        ensure!(players == 1, "{name} is a game for {players} players; ppo learns environments for one");
         if let Some(schedule) = settings.schedule() {
             schedule.check(&*env)?;
         }
@@ -92,7 +91,8 @@ impl algorithms::Recipe for Recipe {
         let count = phases(&*env).len();
         let curriculum = if count == 0 { Curriculum::Off } else { Curriculum::Return };
         let curriculum_returns = vec![0.0; count.saturating_sub(1)];
-        let settings = Settings { curriculum, curriculum_returns, ..Settings::default() };
+        let self_play = env.spec().players > 1;
+        let settings = Settings { curriculum, curriculum_returns, self_play, ..Settings::default() };
         learner::metrics(&Self::make(settings, env)?)
     }
 }

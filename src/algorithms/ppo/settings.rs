@@ -25,6 +25,10 @@ pub struct Settings {
     /// episode a state of its own. A pool makes resets cheap, but episodes share their starts, so that the gradient is noisier
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub reset_pool: usize,
+    /// Learn a game for two players against oneself: a coin decides which seat the agent has in each game; the policy as it is has the
+    /// other
+    #[arg(long)]
+    pub self_play: bool,
     /// Train on a curriculum: phases of the environment from an easy game to the full one, which evaluations always play. Alone, or
     /// with "return": the next phase begins when the mean episode return is good enough for 20 updates in a row, or after 300 updates.
     /// With timesteps, such as 10000000,20000000 for the three phases of hackmatrix: when each of them but the first begins
