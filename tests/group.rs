@@ -44,15 +44,16 @@ fn alone(task: Task, agent: usize, own_lr: bool) -> One<Ppo> {
     One::new(client(), ppo(task, lr(agent, own_lr)), &start(SEED + agent as u64, 1)).unwrap()
 }
 
-/// Requires the same names and types, and values that differ by at most `tolerance`.
+/// Requires the same names and types, and values of which at most one in a hundred differs by more than `tolerance`: where a
+/// gradient is nearly zero, its rounding decides into which direction Adam moves a weight by a whole step.
 #[track_caller]
 fn assert_close(together: &NamedArrays, alone: &NamedArrays, tolerance: f64) {
     assert_eq!(together.len(), alone.len());
     for ((name, together), (other, alone)) in together.iter().zip(alone) {
         assert_eq!((name, together.array_type()), (other, alone.array_type()));
         let pairs = together.to_f64().into_iter().zip(alone.to_f64());
-        let worst = pairs.map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f64::max);
-        assert!(worst <= tolerance, "{name}: {worst}");
+        let far = pairs.filter(|(a, b)| (a - b).abs() > tolerance * b.abs().max(1.0)).count();
+        assert!(100 * far <= alone.array_type().size(), "{name}: {far} are off by more than {tolerance}");
     }
 }
 
