@@ -31,7 +31,9 @@ fn takes_all(kind: DeviceKind, required: &str, topology: &str, device_kind: &str
     let Some(plugin) = plugin::list().into_iter().find(|file| file.kind == kind) else {
         let is_required = std::env::var_os(required).is_some_and(|value| value == "1");
         assert!(!is_required, "{required}=1, but no plugin for {kind} is found");
-        println!("skipped: no plugin for {kind} is found; `lockstep plugin install` installs one");
+        crate::common::skip(&format!(
+            "ahead of time for {kind}: no plugin is found; `lockstep plugin install` installs one"
+        ));
         return;
     };
     for env in builtin() {

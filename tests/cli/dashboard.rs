@@ -17,7 +17,7 @@ const LEAVE: &str = "\x1b[?1049l";
 fn on_terminal(args: &[&str]) -> Option<Command> {
     let version = Command::new("script").arg("--version").output();
     if !version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {
-        eprintln!("skipped: there is no `script` of util-linux");
+        crate::common::skip("the dashboard: there is no `script` of util-linux");
         return None;
     }
     let command = lockstep(args);

@@ -91,7 +91,7 @@ fn full_screens_end_when_their_terminal_is_gone() {
         script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm").env("SHELL", "/bin/sh");
         let started = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let Ok(mut terminal) = started else {
-            eprintln!("skipped: there is no `script`");
+            crate::common::skip("full screens whose terminal is gone: there is no `script` of util-linux");
             return;
         };
         // The first thing on a full screen is that the terminal is made one.

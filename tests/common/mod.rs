@@ -36,6 +36,15 @@ pub fn lockstep() -> std::process::Command {
     command
 }
 
+/// Says that a test is skipped, and why; `scripts/test.sh` counts such lines in the file that `LOCKSTEP_SKIPPED` names.
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+    if let Some(path) = std::env::var_os("LOCKSTEP_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        std::io::Write::write_all(&mut file, format!("{why}\n").as_bytes()).unwrap();
+    }
+}
+
 /// Compares a text with the file of that name in tests/golden/; with UPDATE_GOLDEN=1 the file becomes the text.
 #[track_caller]
 pub fn golden(name: &str, text: &str) {
