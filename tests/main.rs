@@ -25,5 +25,6 @@ mod ops;
 mod own;
 mod probes;
 mod random;
+mod random_envs;
 mod runs;
 mod survive;

@@ -14,7 +14,7 @@ use crate::envs::vector;
 use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{
     Bool, Float, Input, Int, Jit, Key, Leaves, Lowered, OnDevice, Outputs, Tree, arange, compile_both, int,
-    select, select_tree, vmap_last, while_loop,
+    lowering, select, select_tree, vmap_last, while_loop,
 };
 use crate::lower;
 use crate::runtime::{Client, DeviceKind};
@@ -103,7 +103,7 @@ impl Evaluator {
     }
 
     fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
-        let (begin, play) = lowered(env, policy, lanes, client.kind(), client.has_kernels());
+        let (begin, play) = lowered(env, policy, lanes, client.kind(), &lowering(client));
         let (structure, values) = params_of(env);
         let (begin, play) = compile_both(client, (begin, "start of episodes"), (play, "evaluation"))?;
         Ok(Evaluator {
@@ -186,20 +186,19 @@ fn lowered(
     policy: &Policy,
     lanes: usize,
     kind: DeviceKind,
-    kernels: bool,
+    options: &lower::Options,
 ) -> (Lowered<Start, Progress>, Lowered<Inputs, Progress>) {
     let scalar = || Int::placeholder(DType::I32, []);
     let bounds = Bounds { first: scalar(), episodes: scalar(), until: scalar() };
     let seed = Int::placeholder(DType::U32, [2]);
-    let options = lower::Options { kernels, ..Default::default() };
     let evaluation =
         |params, env_params| Evaluation { env, spec: env.spec(), env_params, policy, params, lanes };
     let input = (params_of(env).0, seed, bounds);
-    let begin = Lowered::new(kind, &options, &input, |(env_params, seed, bounds)| {
+    let begin = Lowered::new(kind, options, &input, |(env_params, seed, bounds)| {
         evaluation(Leaves::default(), env_params).begin(Key::from_words(seed), bounds)
     });
     let input = (policy.structure(), params_of(env).0, seed, bounds, begin.output.duplicate());
-    let play = Lowered::new(kind, &options, &input, |(params, env_params, seed, bounds, now)| {
+    let play = Lowered::new(kind, options, &input, |(params, env_params, seed, bounds, now)| {
         evaluation(params, env_params).play(Key::from_words(seed), bounds, now)
     });
     (begin, play)
@@ -386,7 +385,7 @@ mod tests {
     fn the_program_has_the_form_for_its_kind_of_device() {
         let loops = |kind| {
             let env = Erased::new(HackMatrix);
-            let lowered = lowered(&env, &Policy::random(&env.spec()), 8, kind, false);
+            let lowered = lowered(&env, &Policy::random(&env.spec()), 8, kind, &lower::Options::default());
             lowered.1.module.matches("stablehlo.while").count()
         };
         assert!(loops(DeviceKind::Cuda) < loops(DeviceKind::Cpu));

@@ -22,7 +22,7 @@ impl<P: Tree> Adam<P> {
     }
 
     /// One step: the new parameters and state. `lr` and `epsilon` are f32 scalars.
-    pub fn step(self, params: &P, gradient: &P, lr: Float, epsilon: f64) -> (P, Self) {
+    pub fn step(self, params: &P, gradient: &P, lr: Float, epsilon: Float) -> (P, Self) {
         let count = self.count + self.count.lt(i32::MAX).as_i32();
         let mean = map2(&self.mean, gradient, |m, g| m * BETA1 + g * (1.0 - BETA1));
         let square = map2(&self.square, gradient, |v, g| v * BETA2 + g.square() * (1.0 - BETA2));
@@ -53,8 +53,8 @@ mod tests {
             let p: Float = constant([1.0f32, 2.0]);
             let g1: Float = constant([0.5f32, -4.0]);
             let g2: Float = constant([0.25f32, 4.0]);
-            let (p1, adam) = Adam::new(&p).step(&p, &g1, float(0.1), 1e-8);
-            let (p2, _) = adam.step(&p1, &g2, float(0.1), 1e-8);
+            let (p1, adam) = Adam::new(&p).step(&p, &g1, float(0.1), float(1e-8));
+            let (p2, _) = adam.step(&p1, &g2, float(0.1), float(1e-8));
             (p1, p2)
         });
         let results = interpret(&traced.graph, &[]);
@@ -76,8 +76,8 @@ mod tests {
             let p: Float = constant([1.0f32]);
             let g: Float = constant([0.5f32]);
             let old = Adam { mean: g, square: g.square(), count: int(i32::MAX - 1) };
-            let (p1, adam) = old.step(&p, &g, float(0.1), 1e-8);
-            let (p2, adam) = adam.step(&p1, &g, float(0.1), 1e-8);
+            let (p1, adam) = old.step(&p, &g, float(0.1), float(1e-8));
+            let (p2, adam) = adam.step(&p1, &g, float(0.1), float(1e-8));
             (p2, adam.count)
         });
         let results = interpret(&traced.graph, &[]);

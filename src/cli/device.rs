@@ -23,6 +23,9 @@ pub struct Device {
     /// Compute everything with the plugin's own code, nothing with native kernels
     #[arg(long)]
     pub no_kernels: bool,
+    /// Compile every equation on small arrays by itself, none of them together into one kernel (on cpu)
+    #[arg(long)]
+    pub no_clusters: bool,
 }
 
 impl Device {
@@ -34,6 +37,11 @@ impl Device {
         Ok(plugin::find(self.device, self.plugin.as_deref())?)
     }
 
+    /// The client, with what it is to have of kernels and clusters.
+    pub fn choose(&self, client: Client) -> Client {
+        client.with_kernels(!self.no_kernels).with_clusters(!self.no_clusters)
+    }
+
     /// One such device, and the stage that begins with `what` and says when a program is compiled.
     ///
     /// # Errors
@@ -41,7 +49,7 @@ impl Device {
     pub fn open(&self, what: &str) -> Result<(Client, Stage)> {
         let plugin = self.plugin()?; // which may be installed, and that is told in lines of its own
         let stage = Stage::begin(what, None);
-        let client = Client::open(&plugin, 1)?.with_kernels(!self.no_kernels);
+        let client = self.choose(Client::open(&plugin, 1)?);
         Ok((client.observed(stage.changer(COMPILING)), stage))
     }
 }

@@ -32,6 +32,8 @@ pub struct Plan<'a> {
     pub plugin: &'a PluginFile,
     /// Whether programs may call native kernels.
     pub kernels: bool,
+    /// Whether programs may have clusters.
+    pub clusters: bool,
     /// Through which people hear what takes long.
     pub stage: &'a Stage,
 }
@@ -50,7 +52,7 @@ impl Plan<'_> {
     fn client(&self) -> Result<Client> {
         let client = Client::open(self.plugin, self.devices)?.observed(self.stage.changer(COMPILING));
         self.stage.change(&format!("tracing the training in {}", self.env.name));
-        Ok(client.deterministic(self.deterministic).with_kernels(self.kernels))
+        Ok(client.deterministic(self.deterministic).with_kernels(self.kernels).with_clusters(self.clusters))
     }
 
     fn facts(&self, client: &Client, timing: Option<Timing>) -> Result<Facts> {
@@ -62,6 +64,7 @@ impl Plan<'_> {
             ("devices", json!(self.devices)),
             ("plugin", json!(client.platform_version())),
             ("kernels", json!(client.has_kernels())),
+            ("clusters", json!(client.has_clusters())),
             ("trace_seconds", json!(timing.trace_seconds)),
             ("compile_seconds", json!(timing.compile_seconds)),
             ("cache", json!(if timing.cached { "hit" } else { "miss" })),

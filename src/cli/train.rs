@@ -77,6 +77,7 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
         deterministic: config.run.deterministic,
         plugin: work.plugin,
         kernels: !config.run.no_kernels,
+        clusters: !config.run.no_clusters,
         stage: &stage,
     };
     if config.run.num_seeds > 1 {

@@ -7,10 +7,10 @@ use anyhow::{Result, ensure};
 
 use crate::array::{ArrayType, DType, HostArray};
 use crate::lang::{
-    Bool, Float, Handle, Int, Key, Leaves, Outputs, Tree, boolean, leaf_types, scan_range, trace, traced_for,
-    vmap_last,
+    Bool, Float, Handle, Int, Key, Leaves, Outputs, Tree, boolean, leaf_types, lowering, scan_range, trace,
+    traced_for, vmap_last,
 };
-use crate::lower::{self, lower};
+use crate::lower::lower;
 use crate::runtime::{Arg, Client, CompileOptions, DeviceKind, plugin};
 
 use super::{AnyEnv, EnvSpec, default_params, phases, random_action, vector};
@@ -126,8 +126,9 @@ impl Circumstances {
             };
             self.episodes(env, &params, state, key).1
         });
-        let options = lower::Options { kernels: self.client.has_kernels(), ..Default::default() };
-        let program = self.client.compile(&lower(&traced.graph, &options), &CompileOptions::default())?;
+        let program = self
+            .client
+            .compile(&lower(&traced.graph, &lowering(&self.client)), &CompileOptions::default())?;
         let words = self.client.to_device(&HostArray::new(&[2], vec![0u32, seed]), 0)?;
         let outputs = program.run(vec![Arg::Donate(words)])?;
         let arrays = outputs.iter().map(|buffer| buffer.to_host()).collect::<Result<Vec<_>, _>>()?;

@@ -2,7 +2,8 @@
 //!
 //! There is one such way. A function is traced for a kind of device, the graph is checked and lowered ([`Lowered`]), and
 //! the text is compiled for the devices of a client ([`Jit`]). Calling it turns the leaves of trees that lie on devices
-//! ([`OnDevice`]) into those of another tree. What only has host arrays to offer, such as a test or a game's referee, asks for a
+//! ([`OnDevice`]) into those of another tree. Clusters are only there for speed, so a program that XLA refuses is tried once
+//! more without them. What only has host arrays to offer, such as a test or a game's referee, asks for a
 //! [`HostFunction`], which may also run in the interpreter.
 
 use std::marker::PhantomData;
@@ -13,6 +14,7 @@ use crate::array::HostArray;
 use crate::interpret::interpret;
 use crate::ir::{Graph, check};
 use crate::lower::{self, lower};
+use crate::output::tell;
 use crate::runtime::{self, Arg, Buffer, CacheOutcome, Client, CompileOptions, DeviceKind, Program};
 
 use super::outputs::Outputs;
@@ -27,7 +29,9 @@ pub struct Lowered<X, Y> {
     /// The structure of the result.
     pub output: Y,
     input_names: Vec<String>,
-    num_replicas: usize,
+    /// What it was lowered from, and how.
+    graph: Graph,
+    options: lower::Options,
     takes: PhantomData<fn(X)>,
 }
 
@@ -46,8 +50,8 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
         if cfg!(debug_assertions) {
             check(&graph).expect("tracing gives a graph that is sound");
         }
-        let num_replicas = options.num_replicas.max(1);
-        Lowered { module: lower(&graph, options), output, input_names, num_replicas, takes: PhantomData }
+        let options = options.clone();
+        Lowered { module: lower(&graph, &options), output, input_names, graph, options, takes: PhantomData }
     }
 
     /// Compiles it, or loads the program from the cache. `name` is for messages.
@@ -55,8 +59,12 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
     /// # Errors
     /// Whatever the compiler says, and the name.
     pub fn compile(self, client: &Client, name: &str) -> Result<Jit<X, Y>> {
-        let program = compile(client, name, &self.module, self.num_replicas)?;
+        let program = self.source().compile(client, name)?;
         Ok(self.with(client, name, program))
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { module: &self.module, graph: &self.graph, options: &self.options }
     }
 
     fn with(self, client: &Client, name: &str, program: Program) -> Jit<X, Y> {
@@ -65,9 +73,51 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
     }
 }
 
-fn compile(client: &Client, name: &str, module: &str, num_replicas: usize) -> Result<Program> {
-    let options = CompileOptions { num_replicas, ..Default::default() };
-    client.compile(module, &options).with_context(|| format!("compiling the program `{name}`"))
+/// How functions are lowered for a client.
+pub fn lowering(client: &Client) -> lower::Options {
+    lower::Options { kernels: client.has_kernels(), clusters: client.has_clusters(), ..Default::default() }
+}
+
+/// What is compiled.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    module: &'a str,
+    graph: &'a Graph,
+    options: &'a lower::Options,
+}
+
+impl Source<'_> {
+    fn compile(self, client: &Client, name: &str) -> Result<Program> {
+        let num_replicas = self.options.num_replicas.max(1);
+        let options = CompileOptions { num_replicas, ..Default::default() };
+        let (program, refusal) = self
+            .try_with(|module| client.compile(module, &options))
+            .with_context(|| format!("compiling the program `{name}`"))?;
+        if let Some(refusal) = refusal {
+            tell(&format!(
+                "warning: XLA refuses `{name}` with clusters, so it has none and is slower: {refusal}"
+            ));
+        }
+        Ok(program)
+    }
+
+    /// What `compile` makes of the module; if XLA refuses that, what it makes of the module without clusters, and the refusal.
+    fn try_with<T>(
+        self,
+        compile: impl Fn(&str) -> runtime::Result<T>,
+    ) -> runtime::Result<(T, Option<runtime::Error>)> {
+        match compile(self.module) {
+            Ok(program) => Ok((program, None)),
+            Err(refusal @ runtime::Error::Compile { .. }) if self.options.clusters => {
+                let plain = lower(self.graph, &lower::Options { clusters: false, ..self.options.clone() });
+                if plain == self.module {
+                    return Err(refusal);
+                }
+                compile(&plain).map(|program| (program, Some(refusal)))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// Compiles two functions, each with its name, at the same time: much of a compilation runs on one core.
@@ -79,10 +129,10 @@ pub fn compile_both<A: Tree, B: Tree, C: Tree, D: Tree>(
     (first, first_name): (Lowered<A, B>, &str),
     (second, second_name): (Lowered<C, D>, &str),
 ) -> Result<(Jit<A, B>, Jit<C, D>)> {
-    let (module, num_replicas) = (&first.module, first.num_replicas);
+    let source = first.source();
     let (one, other) = std::thread::scope(|scope| {
-        let one = scope.spawn(|| compile(client, first_name, module, num_replicas));
-        let other = compile(client, second_name, &second.module, second.num_replicas);
+        let one = scope.spawn(move || source.compile(client, first_name));
+        let other = second.source().compile(client, second_name);
         (one.join().expect("compiling does not panic"), other)
     });
     Ok((first.with(client, first_name, one?), second.with(client, second_name, other?)))
@@ -99,8 +149,8 @@ pub struct Jit<X, Y> {
 }
 
 impl<X: Tree, Y: Tree> Jit<X, Y> {
-    /// Traces, lowers and compiles `function`, which may call the client's native kernels. `input` only describes the structure
-    /// of what it takes, `name` is for messages.
+    /// Traces, lowers and compiles `function`, with what the client has of kernels and clusters. `input` only describes the
+    /// structure of what it takes, `name` is for messages.
     ///
     /// # Errors
     /// Whatever the compiler says.
@@ -112,7 +162,8 @@ impl<X: Tree, Y: Tree> Jit<X, Y> {
         input: &X,
         function: impl FnOnce(X) -> Y,
     ) -> Result<Jit<X, Y>> {
-        let options = lower::Options { kernels: client.has_kernels(), ..options.clone() };
+        let lower::Options { kernels, clusters, .. } = lowering(client);
+        let options = lower::Options { kernels, clusters, ..options.clone() };
         Lowered::new(client.kind(), &options, input, function).compile(client, name)
     }
 
@@ -345,5 +396,48 @@ impl HostFunction {
             Runner::Device(jit) => jit.call([jit.upload(inputs)?])?.fetch(|output| output)?,
         };
         Ok(Outputs::new(&self.outputs, values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::lang::Float;
+
+    /// How often a compiler was asked that refuses what `refuses` says, and what came of it.
+    fn compiled(clusters: bool, refuses: impl Fn(&str) -> bool) -> (usize, Result<bool, String>) {
+        let options = lower::Options { clusters, ..Default::default() };
+        let input = Float::placeholder(crate::array::DType::F32, [4]);
+        let lowered = Lowered::new(DeviceKind::Cpu, &options, &input, |x: Float| {
+            (0..6).fold(x, |x, _| x.sin() * x.cos())
+        });
+        assert_eq!(lowered.module.contains("@cluster_0"), clusters);
+        let asked = RefCell::new(0);
+        let compile = |module: &str| {
+            *asked.borrow_mut() += 1;
+            match refuses(module) {
+                true => Err(runtime::Error::Compile { message: "no".into() }),
+                false => Ok(module.contains("@cluster_0")),
+            }
+        };
+        let result = lowered.source().try_with(compile);
+        let result = result.map_err(|error| error.to_string()).map(|(has_clusters, refusal)| {
+            assert_eq!(refusal.is_some(), asked.borrow().eq(&2));
+            has_clusters
+        });
+        (asked.take(), result)
+    }
+
+    #[test]
+    fn a_program_that_is_refused_is_tried_without_clusters() {
+        let of_clusters = |module: &str| module.contains("@cluster_0");
+        assert_eq!(compiled(true, |_| false), (1, Ok(true)));
+        assert_eq!(compiled(true, of_clusters), (2, Ok(false)));
+        assert_eq!(compiled(false, of_clusters), (1, Ok(false)));
+        let (asked, refused) = compiled(true, |_| true);
+        assert!(asked == 2 && refused.is_err(), "{refused:?}");
+        assert_eq!(compiled(false, |_| true).0, 1);
     }
 }

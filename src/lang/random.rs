@@ -158,12 +158,10 @@ impl Key {
     #[track_caller]
     fn hash_counts(self, shape: &[usize]) -> [Int; 2] {
         let size: usize = shape.iter().product();
-        assert!(size as u64 <= u32::MAX as u64, "a draw of {size} numbers is too large");
-        let low = match shape {
-            [] => super::int_u32(0),
-            _ => iota(DType::U32, [size], 0).reshape(shape),
+        let [high, low] = match shape {
+            [] => [super::int_u32(0); 2],
+            _ => counters(size, size as u64 > 1 << 32).map(|words| words.reshape(shape)),
         };
-        let high = low.full_like(0);
         self.threefry(high, low)
     }
 
@@ -181,6 +179,17 @@ impl Key {
         let outputs = emit(Op::Threefry, &[key0.handle(), key1.handle(), high.handle(), low.handle()]);
         [Array::from_handle(outputs[0]), Array::from_handle(outputs[1])]
     }
+}
+
+/// The high and low words of the numbers 0, 1, ..., `size` - 1. Those that are not `wide` have no high words.
+#[track_caller]
+fn counters(size: usize, wide: bool) -> [Int; 2] {
+    if wide {
+        let count = iota(DType::U64, [size], 0);
+        return [(count >> 32).as_u32(), count.as_u32()];
+    }
+    let low = iota(DType::U32, [size], 0);
+    [low.full_like(0), low]
 }
 
 /// A number in `0..span` (i32) from 32 uniform bits.
@@ -230,4 +239,22 @@ fn erf_inv(x: Float) -> Float {
         polynomial = polynomial * w + select(in_centre, w.full_like(centre), w.full_like(tail));
     }
     polynomial * x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::trace;
+
+    #[test]
+    fn draws_may_have_more_numbers_than_a_u32_counts() {
+        let counted = trace(&(), |()| (counters(10, true), counters(10, false)));
+        let [high, low, none, short] = interpret(&counted.graph, &[]).try_into().unwrap();
+        assert_eq!((&high, &low), (&none, &short));
+        assert_eq!(low.to_f64(), (0..10).map(f64::from).collect::<Vec<_>>());
+        // As for two trunks of 46,341 x 46,341 weights, traced only.
+        let large = trace(&(), |()| Key::new(1).bits([2, 46_341, 46_341]));
+        assert!(large.graph.to_string().contains("u64["), "{}", large.graph);
+    }
 }

@@ -26,6 +26,8 @@ pub struct Client {
     deterministic: bool,
     /// Whether programs may call native kernels.
     has_kernels: bool,
+    /// Whether programs may have functions that become one kernel.
+    has_clusters: bool,
     observer: Option<Observer>,
 }
 
@@ -75,7 +77,13 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client { inner: Arc::new(inner), deterministic: false, has_kernels, observer: None })
+        Ok(Client {
+            inner: Arc::new(inner),
+            deterministic: false,
+            has_kernels,
+            has_clusters: true,
+            observer: None,
+        })
     }
 
     /// Whether programs that this client compiles from now on must give the same bits in every run. On cuda that
@@ -102,6 +110,16 @@ impl Client {
     /// The client as it is, but its programs call native kernels only if that is `wanted`.
     pub fn with_kernels(self, wanted: bool) -> Client {
         Client { has_kernels: self.has_kernels && wanted, ..self }
+    }
+
+    /// Whether programs for this client may have clusters: functions that XLA's compiler for cpu makes one kernel of.
+    pub fn has_clusters(&self) -> bool {
+        self.has_clusters
+    }
+
+    /// The client as it is, but its programs have clusters only if that is `wanted`.
+    pub fn with_clusters(self, wanted: bool) -> Client {
+        Client { has_clusters: self.has_clusters && wanted, ..self }
     }
 
     /// XLA's name of the platform: `cpu`, `cuda`, `tpu`, ...

@@ -95,6 +95,9 @@ pub struct Settings {
     /// Compute everything with the plugin's own code, nothing with native kernels
     #[arg(long)]
     pub no_kernels: bool,
+    /// Compile every equation on small arrays by itself, none of them together into one kernel (on cpu)
+    #[arg(long)]
+    pub no_clusters: bool,
     /// Scale minibatches and epochs with batches above 32768 steps
     #[arg(long, default_value_t = true)]
     pub auto_scale: bool,

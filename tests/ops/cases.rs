@@ -110,10 +110,16 @@ impl Input {
 }
 
 /// splitmix64
+#[derive(Clone, Default)]
 pub struct Random(pub u64);
 
 impl Random {
-    fn bits(&mut self) -> u64 {
+    /// A number in `0..bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.bits() % bound as u64) as usize
+    }
+
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

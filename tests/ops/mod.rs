@@ -1,6 +1,6 @@
 //! The numeric tests of the compiler: one table of cases ([`cases`]), and what must hold for each.
 
-mod cases;
+pub mod cases;
 mod device;
 mod gradients;
 mod precision;

@@ -91,7 +91,7 @@ impl Algorithm for Reinforce {
             (loss.sum_all() / count as f64, ())
         });
         let gradient = unravel(&gradient, all_reduce(ravel(&gradient)));
-        let (params, adam) = adam.step(&params, &gradient, inputs.hyper.lr, 1e-8);
+        let (params, adam) = adam.step(&params, &gradient, inputs.hyper.lr, float(1e-8));
         let mut m = Recorder::new(float(count as f64));
         m.mean("train/loss", loss, 1).describe("", "loss of policy and baseline");
         totals.record(&mut m, &self.env.spec(), count);

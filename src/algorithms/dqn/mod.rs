@@ -427,6 +427,6 @@ fn descend(
     max_norm: Float,
 ) -> (Float, Adam<Float>, Float) {
     let (gradient, norm) = clip_by_global_norm(gradient, max_norm);
-    let (params, optimizer) = optimizer.step(&params, &gradient, lr, ADAM_EPSILON);
+    let (params, optimizer) = optimizer.step(&params, &gradient, lr, float(ADAM_EPSILON));
     (params, optimizer, norm)
 }

@@ -194,16 +194,26 @@ pub fn modules<A: Algorithm>(
     start: &Start,
     kind: DeviceKind,
 ) -> Result<[(&'static str, String); 2]> {
-    let programs = Programs::new(&Agents::One(algorithm), start, kind, false)?;
+    let programs = Programs::new(&Agents::One(algorithm), start, kind, &lower::Options::default())?;
     Ok([("init", programs.init.module), ("chunk", programs.chunk.module)])
 }
 
 impl<A: Algorithm> Programs<A> {
-    pub fn new(agents: &Agents<A>, start: &Start, kind: DeviceKind, kernels: bool) -> Result<Programs<A>> {
-        traced_for(kind, || Programs::traced(agents, start, kind, kernels))
+    pub fn new(
+        agents: &Agents<A>,
+        start: &Start,
+        kind: DeviceKind,
+        options: &lower::Options,
+    ) -> Result<Programs<A>> {
+        traced_for(kind, || Programs::traced(agents, start, kind, options))
     }
 
-    fn traced(agents: &Agents<A>, start: &Start, kind: DeviceKind, kernels: bool) -> Result<Programs<A>> {
+    fn traced(
+        agents: &Agents<A>,
+        start: &Start,
+        kind: DeviceKind,
+        options: &lower::Options,
+    ) -> Result<Programs<A>> {
         let num_devices = start.num_devices;
         agents.check(num_devices)?;
         let (algorithm, sharers) = (agents.first(), agents.sharers(num_devices));
@@ -212,7 +222,7 @@ impl<A: Algorithm> Programs<A> {
         let given = typed_as(single.duplicate(), &values[0]);
         let one = Functions::<A>::new(algorithm, &single, sharers);
 
-        let exact = lower::Options { num_replicas: num_devices, kernels, ..Default::default() };
+        let exact = lower::Options { num_replicas: num_devices, ..options.clone() };
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let words = Int::from_handle(Handle::placeholder(&seeds));
         let init_input = (words, given.duplicate());

@@ -39,9 +39,6 @@ use crate::nn::{ActorCritic, Categorical, Network};
 
 use losses::{LOSSES, Losses, no_losses, total_loss};
 
-/// Adam's epsilon (HackMatrix trainer, section 12.4).
-const ADAM_EPSILON: f64 = 1e-8;
-
 /// Most environments of the agents of a group that are worked on at once (measured on cartpole).
 const ENVS_AT_ONCE: usize = 64;
 
@@ -237,7 +234,7 @@ impl<N: Network> Ppo<N> {
                 let params = unravel(&params, vector);
                 let (losses, gradient) = self.gradient(inputs, &params, &samples, chosen, (mean, std));
                 let (gradient, norm) = clip_by_global_norm(gradient, inputs.hyper.max_grad_norm);
-                let (vector, optimizer) = optimizer.step(&vector, &gradient, lr, ADAM_EPSILON);
+                let (vector, optimizer) = optimizer.step(&vector, &gradient, lr, inputs.hyper.adam_epsilon);
                 ((vector, optimizer), (losses, norm))
             });
         let optimizer = Adam {

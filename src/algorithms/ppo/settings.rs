@@ -45,6 +45,10 @@ pub struct Settings {
     /// Learning rate of Adam
     #[arg(long, value_name = "X", default_value_t = 2.5e-4)]
     pub lr: f64,
+    /// What Adam adds to the root of the mean squared gradient before it divides by it: weights whose gradients are smaller
+    /// than this move less than others
+    #[arg(long, value_name = "X", default_value_t = 1e-8)]
+    pub adam_epsilon: f64,
     /// Lower the learning rate linearly to zero over the whole run
     #[arg(long)]
     pub anneal_lr: bool,
@@ -110,7 +114,7 @@ pub struct Settings {
 
 crate::traced! {
     /// Settings that are inputs of the programs, f32 scalars; a switch is 0 or 1.
-    Hyper of Settings { lr, anneal_lr, gamma, gae_lambda, clip_eps, vf_coef, ent_coef, max_grad_norm }
+    Hyper of Settings { lr, adam_epsilon, anneal_lr, gamma, gae_lambda, clip_eps, vf_coef, ent_coef, max_grad_norm }
 }
 
 impl Default for Settings {
@@ -168,9 +172,9 @@ impl Settings {
         check_size("num_steps", self.num_steps, 1 << 20)?;
         check_size("num_minibatches", self.num_minibatches, 1 << 20)?;
         check_size("update_epochs", self.update_epochs, 1000)?;
-        check_size("hidden_dim", self.hidden_dim, 1 << 15)?; // a layer's weights have less than 2^31 elements
+        check_size("hidden_dim", self.hidden_dim, 1 << 15)?; // a layer has at most 2^30 weights, 4 GB
         check_size("num_layers", self.num_layers, 64)?;
-        check_size("rnn_dim", self.rnn_dim, 1 << 16)?;
+        check_size("rnn_dim", self.rnn_dim, 1 << 14)?; // so has a cell, of at most four gates
         ensure!(self.conv.len() <= 16, "conv has {} layers; it must have at most 16", self.conv.len());
         ensure!(
             self.reset_pool <= 1 << 20,
@@ -201,6 +205,7 @@ impl Settings {
             "num_envs x num_steps is {batch}; so many steps per update must be a multiple of 64"
         );
         check_positive("lr", self.lr)?;
+        check_positive("adam_epsilon", self.adam_epsilon)?;
         check_unit("gamma", self.gamma)?;
         check_unit("gae_lambda", self.gae_lambda)?;
         check_positive("clip_eps", self.clip_eps)?;
@@ -295,6 +300,7 @@ mod tests {
         assert_eq!((settings.num_minibatches, settings.update_epochs), (4, 4));
         assert_eq!((settings.lr, settings.ent_coef, settings.max_grad_norm), (2.5e-4, 0.15, 0.5));
         assert_eq!((settings.hidden_dim, settings.num_layers), (256, 2));
+        assert_eq!(settings.adam_epsilon, 1e-8);
         assert!(!settings.anneal_lr && !settings.clip_vloss && !settings.separate_trunks);
         settings.check().unwrap();
         settings.check_minibatches().unwrap();
@@ -317,6 +323,7 @@ mod tests {
             complaint(|s| (s.num_envs, s.num_steps) = (1 << 20, 1 << 12)).contains("num_envs x num_steps")
         );
         assert!(complaint(|s| s.lr = 0.0).starts_with("lr is 0;"));
+        assert!(complaint(|s| s.adam_epsilon = 0.0).starts_with("adam_epsilon is 0;"));
         assert!(complaint(|s| s.lr = f64::NAN).starts_with("lr is NaN;"));
         assert!(complaint(|s| s.gamma = 1.01).contains("from 0 to 1"));
         assert!(complaint(|s| s.gae_lambda = f64::NAN).contains("gae_lambda is NaN"));

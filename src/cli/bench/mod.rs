@@ -111,6 +111,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             deterministic: *deterministic,
             plugin: &plugin,
             kernels: !bench.device.no_kernels,
+            clusters: !bench.device.no_clusters,
             stage: &stage,
         };
         for (key, value) in bench.time_training(&training, &plan)? {
@@ -118,9 +119,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         }
     }
     if bench.num_seeds == 1 {
-        let client = Client::open(&plugin, devices)?
-            .deterministic(*deterministic)
-            .with_kernels(!bench.device.no_kernels);
+        let client = bench.device.choose(Client::open(&plugin, devices)?.deterministic(*deterministic));
         let client = client.observed(stage.changer(COMPILING));
         add("platform", json!(client.platform()));
         for (key, steps_per_second) in bench.time_env(&training, &client, &stage)? {

@@ -46,6 +46,7 @@ impl Diagnose {
             deterministic: run.deterministic,
             plugin: &plugin,
             kernels: !run.no_kernels,
+            clusters: !run.no_clusters,
             stage: &stage,
         };
         let (mut learner, _) = build(&config.settings, &plan)?;

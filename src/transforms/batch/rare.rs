@@ -31,8 +31,11 @@ impl Batching {
         if self.placement == Placement::First || shape.len() == 1 {
             return build.gather(x, indices, axis);
         }
-        let (rows, elements) = (shape[axis], shape[..axis].iter().product());
+        let (rows, elements): (usize, usize) = (shape[axis], shape[..axis].iter().product());
         let width = build.array_type(indices).shape[0];
+        if elements == 0 {
+            return build.reshape(x, &[&shape[..axis], &[width]].concat()); // of nothing, nothing is taken
+        }
         let flat = build.reshape(x, &[elements * rows]);
         let element = build.iota(DType::I32, &[elements, width], 0);
         let stride = build.full_like(element, rows as f64);
