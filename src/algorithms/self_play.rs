@@ -49,7 +49,7 @@ pub struct Table<'a> {
 
 /// The games between two moves of one step of the agent.
 struct Moves {
-    /// How many moves there were, i32.
+    /// How many moves there were in the game with the most of them, i32.
     count: Int,
     state: Leaves,
     seats: Seats,
@@ -57,10 +57,12 @@ struct Moves {
     reward: Float,
     /// Whether the game that the step began in is over, bool`[B]`.
     done: Bool,
+    /// How many moves there were in each game, f32`[B]`.
+    moves: Float,
     /// The environment's own metrics, f32`[B]` each: sums or maxima over the moves.
     metrics: Vec<Float>,
 }
-crate::tree!(Moves { count, state, seats, reward, done, metrics });
+crate::tree!(Moves { count, state, seats, reward, done, moves, metrics });
 
 /// Checks that the environment is a game that self-play can learn.
 ///
@@ -98,14 +100,21 @@ impl Table<'_> {
         (begun.state, begun.seats)
     }
 
-    /// One step of the agent with actions i32`[B]`; `keys` is an array of keys `[2, B]`.
+    /// One step of the agent with actions i32`[B]`; `keys` is an array of keys `[2, B]`. Metrics are means or maxima over its moves.
     #[track_caller]
     pub fn step(&self, keys: Key, state: Leaves, seats: Seats, actions: Int) -> (VectorStep, Seats) {
         let words = keys.into_words();
         let games = actions.shape()[0];
         let [seat, _, own] = move_keys(words, int(0));
         let moves = self.play([seat, own], self.no_moves(state, seats, games), actions, None);
-        let Moves { state, seats, reward, done, metrics, .. } = self.until_the_agents_turn(words, moves);
+        let Moves { state, seats, reward, done, moves, metrics, .. } =
+            self.until_the_agents_turn(words, moves);
+        let all = self.env.spec().metrics.into_iter().zip(metrics);
+        let metrics = all.map(|(metric, total)| match metric.aggregate {
+            Aggregate::Mean => total / moves,
+            Aggregate::Max => total,
+        });
+        let metrics = metrics.collect();
         (VectorStep { state, reward, done, truncated: None, metrics }, seats)
     }
 
@@ -139,7 +148,7 @@ impl Table<'_> {
     /// `[2, B]` are for the seats and for the environment.
     #[track_caller]
     fn play(&self, [seat, own]: [Key; 2], now: Moves, actions: Int, moving: Option<Bool>) -> Moves {
-        let Moves { count, state, seats, reward, done, metrics } = now;
+        let Moves { count, state, seats, reward, done, moves, metrics } = now;
         let step = vector::step_where(moving, self.env, self.params, own, state, actions, self.pool);
         assert!(step.truncated.is_none(), "self-play needs a game that ends by its rules");
         let moving = moving.unwrap_or_else(|| Bool::full(done.shape(), true));
@@ -160,6 +169,7 @@ impl Table<'_> {
             seats,
             reward: select(moving & !done, reward + paid, reward),
             done: done | step.done,
+            moves: moves + moving.as_f32(),
             metrics: metrics.collect(),
         }
     }
@@ -172,7 +182,8 @@ impl Table<'_> {
             Aggregate::Max => all(f64::from(f32::MIN)),
         });
         let done = Bool::full([games], false);
-        Moves { count: int(0), state, seats, reward: all(0.0), done, metrics: metrics.collect() }
+        let metrics = metrics.collect();
+        Moves { count: int(0), state, seats, reward: all(0.0), done, moves: all(0.0), metrics }
     }
 }
 
@@ -302,14 +313,15 @@ mod tests {
         agent: i32,
         /// Moves of the opponent.
         moved: i32,
-        /// What was taken and the most at once, by all moves of the step.
+        /// The moves of the step: how many, what they took, and the most at once.
+        moves: i32,
         taken: i32,
         most: i32,
     }
 
     impl Game {
         fn new(agent: i32) -> Game {
-            Game { left: HEAP, mover: 0, agent, moved: 0, taken: 0, most: 0 }
+            Game { left: HEAP, mover: 0, agent, moved: 0, moves: 0, taken: 0, most: 0 }
         }
 
         /// What a move pays the agent.
@@ -318,7 +330,7 @@ mod tests {
             let paid = if self.mover == self.agent { taken } else { -taken };
             self.left -= taken;
             self.mover = if action == 1 { self.mover } else { 1 - self.mover };
-            (self.taken, self.most) = (self.taken + taken, self.most.max(taken));
+            (self.moves, self.taken, self.most) = (self.moves + 1, self.taken + taken, self.most.max(taken));
             paid
         }
 
@@ -349,24 +361,21 @@ mod tests {
             assert_eq!(f64::from(game.left), left);
         }
         for (step, game) in (0..STEPS * GAMES).map(|i| (i, i % GAMES)) {
-            let [left, agent, reward, done, taken, most] =
-                std::array::from_fn(|what| steps[what][step] as i32);
+            let [left, agent, reward, done, _, most] = std::array::from_fn(|what| steps[what][step] as i32);
             let (t, game) = (step / GAMES, &mut games[game]);
-            (game.taken, game.most) = (0, 0);
+            (game.moves, game.taken, game.most) = (0, 0, 0);
             let paid = game.play((step % GAMES + t * 5) as i32 % 3) + game.answer();
             assert_eq!((paid, game.left == 0), (reward, done == 1), "step {t}");
             if game.left == 0 {
-                let Game { taken, most, .. } = *game;
-                *game = Game { taken, most, ..Game::new(agent) };
+                let Game { moves, taken, most, .. } = *game;
+                *game = Game { moves, taken, most, ..Game::new(agent) };
                 ends += 1;
                 openings += agent;
                 game.answer();
             }
-            assert_eq!(
-                (game.left, game.agent, game.taken, game.most),
-                (left, agent, taken, most),
-                "step {t}"
-            );
+            assert_eq!((game.left, game.agent, game.most), (left, agent, most), "step {t}");
+            let taken = f64::from(game.taken) / f64::from(game.moves);
+            assert!((steps[4][step] - taken).abs() < 1e-6, "step {t}");
         }
         assert!(ends > 20 && (ends / 5..ends - ends / 5).contains(&openings), "{openings} of {ends} coins");
     }
