@@ -86,8 +86,7 @@ fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<(NamedArrays, Me
         ("timesteps".into(), progress.timesteps.to_string()),
     ]);
     let config: toml::Table = config.parse().unwrap_or_default();
-    let text = |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-    let settings = config.into_iter().map(|(key, value)| (key, text(value)));
+    let settings = config.into_iter().filter_map(|(key, value)| Some((key, text(value)?)));
     settings.for_each(|(key, value)| _ = metadata.entry(key).or_insert(value));
     if let Some(algorithm) = metadata.remove("algo") {
         metadata.insert("algorithm".into(), algorithm);
@@ -96,6 +95,16 @@ fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<(NamedArrays, Me
         metadata.insert(PROGRAM.into(), program);
     }
     Ok((params, metadata))
+}
+
+/// A setting as the metadata has it: a list with commas, and no entry for an empty one.
+fn text(setting: toml::Value) -> Option<String> {
+    match setting {
+        toml::Value::String(text) => Some(text),
+        toml::Value::Array(list) if list.is_empty() => None,
+        toml::Value::Array(list) => Some(list.into_iter().filter_map(text).collect::<Vec<_>>().join(",")),
+        other => Some(other.to_string()),
+    }
 }
 
 /// The parameters of a run: those of its end, else the newest that were saved on the way, in a file of their own or in a
@@ -227,6 +236,16 @@ mod tests {
         params.push(("params.actor.0.weight".into(), HostArray::new(&[2, 2], vec![1.0f32, 2.0, -3.0, 4.5])));
         params.sort_by(|(a, _), (b, _)| a.cmp(b));
         params
+    }
+
+    #[test]
+    fn a_list_of_settings_is_one_text_with_commas() {
+        let config: toml::Table =
+            "conv = [\"32\", \"64/2\"]\nnone = []\nlr = 0.5\nrnn = \"gru\"".parse().unwrap();
+        let of = |key: &str| text(config[key].clone());
+        assert_eq!(of("conv").as_deref(), Some("32,64/2"));
+        assert_eq!(of("none"), None);
+        assert_eq!((of("lr").as_deref(), of("rnn").as_deref()), (Some("0.5"), Some("gru")));
     }
 
     #[test]
