@@ -4,6 +4,7 @@
 #[doc = "```"]
 #[doc = include_str!("cli/new/template/env.rs")]
 #[doc = "```"]
+#[allow(clippy::test_attr_in_doctest)] // the page shows the template's test, which the crate runs
 pub mod environment {}
 
 #[doc = include_str!("../docs/guide/algorithm.md")]

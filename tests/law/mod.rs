@@ -64,12 +64,15 @@ fn modules_use_only_modules_listed_after_them() {
 /// Graphs hold operations, and some operations hold graphs: one type in five files.
 const ONE_TYPE: [&str; 5] = ["build", "graph", "infer", "kernel", "op"];
 
+/// Of modules beside each other: which one uses which other one, and where.
+type Edges<'a> = BTreeMap<(&'a str, String), Vec<String>>;
+
 /// Modules beside each other, with all that is in them, do not use each other. What they share stands in the module around them or
 /// in one of its own.
 #[test]
 fn no_modules_use_each_other_in_a_circle() {
     let files = files(src());
-    let mut edges: BTreeMap<&[String], BTreeMap<(&str, String), Vec<String>>> = BTreeMap::new();
+    let mut edges: BTreeMap<&[String], Edges> = BTreeMap::new();
     for (user, used, place) in uses(&files) {
         let common = user.iter().zip(&used).take_while(|(a, b)| a == b).count();
         let around = &user[..common];

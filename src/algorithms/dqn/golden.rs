@@ -101,8 +101,8 @@ impl Differences {
 
     /// Compares up to `tolerance`, relative to numbers above 1.
     fn close(&mut self, what: &str, found: f64, expected: f64, tolerance: f64) {
-        // Written so that a NaN is a difference.
-        if !((found - expected).abs() <= tolerance * expected.abs().max(1.0)) {
+        let agree = (found - expected).abs() <= tolerance * expected.abs().max(1.0); // not so for a NaN
+        if !agree {
             self.0.push(format!("{what}: expected {expected}, got {found}"));
         }
     }

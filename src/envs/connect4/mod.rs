@@ -10,6 +10,7 @@ mod painter;
 mod referee;
 pub mod scripted;
 
+use std::iter;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
@@ -205,7 +206,7 @@ impl Env for Connect4 {
         }];
         EnvSpec {
             players: 2,
-            flags: vec![0..2 * rows * cols],
+            flags: iter::once(0..2 * rows * cols).collect(),
             metrics,
             ..EnvSpec::new("connect4", [2, rows, cols], cols)
         }

@@ -408,8 +408,8 @@ impl Program {
             close(&mut found, "potential", potential, step.potential[i]);
         }
         let privileged = lane.all("privileged");
-        for i in 0..2 {
-            close(&mut found, "density", privileged[i], step.density[i]);
+        for (density, known) in privileged.iter().zip(step.density) {
+            close(&mut found, "density", *density, known);
         }
         found.compare("view_before", seen(&lane.all("view_before")), step.view_before.clone());
         found.compare("view", seen(&lane.all("sees_kinds")), step.view.clone());

@@ -45,7 +45,7 @@ impl Known for Record {
             Kind::Shaping { steps } => shaping(&mut found, steps, &self.rewards, game),
             Kind::Session { games: known, total_steps, events } => {
                 let first: Vec<bool> = known.iter().map(|(agent_first, _)| *agent_first).collect();
-                found.compare("events", &self::events(&first, games, *total_steps), events);
+                found.compare("events", self::events(&first, games, *total_steps), events);
             }
             Kind::Illegal { reward, unchanged, invalid_action, obs, .. } => {
                 let after = &games[1][games[1].len() - 1];
