@@ -1,13 +1,9 @@
 //! The five modes: what an agent sees, what it is paid for, and whether it can die.
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use strum::EnumIter;
 
 /// What training optimises. The world is the same in all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumIter, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumIter)]
 pub enum Mode {
     /// Sees what is food and what is poison; is paid for energy.
     #[default]
@@ -23,7 +19,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// As in logs and command lines: `ground_truth`.
+    /// Its name in the documentation: `ground_truth`.
     pub fn name(self) -> &'static str {
         match self {
             Mode::GroundTruth => "ground_truth",

@@ -3,7 +3,6 @@
 //! They see a disc, not the whole window. What they choose is a weight for each action; an action is drawn with a probability in
 //! proportion to it (rules, section on baselines).
 
-use clap::ValueEnum;
 use strum::EnumIter;
 
 use crate::lang::{Array, Bool, Float, Int, arange, constant, float, int, kind, select, stack};
@@ -14,8 +13,7 @@ use super::layout;
 const CELLS: usize = VIEW * VIEW;
 
 /// A player that follows rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, ValueEnum)]
-#[value(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter)]
 pub enum Scripted {
     /// Goes to the nearest food and around poison.
     OmniscientSeeker,
