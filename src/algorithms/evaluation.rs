@@ -41,6 +41,8 @@ pub struct Plan {
 pub struct Episode {
     /// With several players, that of player 0; the policy plays for all of them.
     pub episode_return: f64,
+    /// With several players, the returns of players 1, 2 and so on.
+    pub other_returns: Vec<f64>,
     /// Steps.
     pub episode_length: u64,
     /// Whether it ended by itself, not by the bound on its steps.
@@ -73,7 +75,8 @@ type Inputs = (Leaves, Leaves, Int, Bounds, Progress);
 /// What the episodes have come to, `[N]` each.
 #[derive(Clone)]
 struct Tally {
-    returns: Float,
+    /// Of each player.
+    returns: Vec<Float>,
     lengths: Int,
     finished: Bool,
     metrics: Vec<Float>,
@@ -217,14 +220,15 @@ pub(super) fn step_keys(keys: Int, step: Int) -> [Key; 2] {
 
 /// The episodes of the lanes, from the leaves of a [`Progress`].
 fn episodes(mut progress: Outputs<HostArray>, lanes: usize) -> Vec<Episode> {
-    let [returns, lengths, finished] =
-        ["returns", "lengths", "finished"].map(|name| progress.take(&format!("tally.{name}")).to_f64());
-    let [metrics, actions] = ["tally.metrics", "tally.actions"].map(|name| {
+    let [lengths, finished] =
+        ["lengths", "finished"].map(|name| progress.take(&format!("tally.{name}")).to_f64());
+    let [returns, metrics, actions] = ["tally.returns", "tally.metrics", "tally.actions"].map(|name| {
         progress.take_below(name).iter().map(|(_, column)| column.to_f64()).collect::<Vec<Vec<f64>>>()
     });
     let of_lane = |columns: &[Vec<f64>], lane: usize| columns.iter().map(|column| column[lane]).collect();
     let episode = |lane: usize| Episode {
-        episode_return: returns[lane],
+        episode_return: returns[0][lane],
+        other_returns: of_lane(&returns[1..], lane),
         episode_length: lengths[lane] as u64,
         finished: finished[lane] != 0.0,
         metrics: of_lane(&metrics, lane),
@@ -258,11 +262,12 @@ crate::tree!(Progress { step, state, carry, active, tally });
 /// One step of one environment that stands still unless it is active.
 struct Stepped {
     state: Leaves,
-    reward: Float,
+    /// For each player.
+    rewards: Vec<Float>,
     done: Bool,
     metrics: Vec<Float>,
 }
-crate::tree!(Stepped { state, reward, done, metrics });
+crate::tree!(Stepped { state, rewards, done, metrics });
 
 impl Evaluation<'_> {
     /// All episodes in their first states.
@@ -296,9 +301,9 @@ impl Evaluation<'_> {
         let stepped = vmap_last((step_keys, state, action, active), |(key, state, action, active)| {
             let step = self.env.step(&self.env_params, key, state.clone(), action);
             let done = step.truncated.map_or(step.terminated, |truncated| truncated | step.terminated);
-            let reward = step.reward_of(0);
+            let rewards = (0..self.spec.players).map(|player| step.reward_of(player)).collect();
             let state = select_tree(active, step.state, state);
-            Stepped { state, reward, done, metrics: step.metrics }
+            Stepped { state, rewards, done, metrics: step.metrics }
         });
         Progress {
             step: step + 1,
@@ -314,7 +319,12 @@ impl Evaluation<'_> {
     fn count(&self, tally: Tally, active: Bool, action: Int, stepped: &Stepped) -> Tally {
         let add = |sum: Float, value: Float| sum + select(active, value, 0.0);
         Tally {
-            returns: add(tally.returns, stepped.reward),
+            returns: tally
+                .returns
+                .into_iter()
+                .zip(&stepped.rewards)
+                .map(|(sum, &paid)| add(sum, paid))
+                .collect(),
             lengths: tally.lengths + active.as_i32(),
             finished: tally.finished | (active & stepped.done),
             metrics: (self.spec.metrics.iter().zip(tally.metrics).zip(&stepped.metrics))
@@ -335,7 +345,7 @@ impl Evaluation<'_> {
     fn no_tally(&self) -> Tally {
         let all = |value: f64| Float::full([self.lanes], value);
         Tally {
-            returns: all(0.0),
+            returns: (0..self.spec.players).map(|_| all(0.0)).collect(),
             lengths: Int::full([self.lanes], 0),
             finished: Bool::full([self.lanes], false),
             metrics: (self.spec.metrics.iter())

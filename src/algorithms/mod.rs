@@ -8,6 +8,7 @@ pub mod advantage;
 pub mod count;
 pub mod curriculum;
 pub mod dqn;
+pub mod duel;
 pub mod evaluation;
 pub mod gradient;
 pub mod learner;
@@ -24,6 +25,7 @@ pub mod replay;
 pub mod report;
 pub mod rollout;
 pub mod schedule;
+pub mod scripted;
 pub mod self_play;
 
 use crate::array::{ArrayType, HostArray};

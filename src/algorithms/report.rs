@@ -151,6 +151,7 @@ mod tests {
         };
         let episode = |episode_length, a, b, left| Episode {
             episode_return: 0.5,
+            other_returns: Vec::new(),
             episode_length,
             finished: episode_length < 10,
             metrics: vec![a, b],

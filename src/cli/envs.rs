@@ -70,6 +70,8 @@ struct Facts {
     spec: EnvSpec,
     description: Description,
     params: Vec<(String, HostArray)>,
+    /// Players that follow a script.
+    scripted: Vec<&'static str>,
     /// What learns it if nothing else is asked for, with its settings in this environment and in general.
     algorithm: algorithms::Entry,
     settings: Table,
@@ -85,6 +87,7 @@ impl Facts {
             spec: env.spec(),
             description: entry.description(),
             params: default_params(&*env),
+            scripted: env.players().iter().map(|player| player.name).collect(),
             settings: app.catalog().defaults(&entry, &algorithm)?,
             general: (algorithm.complete)(&Table::new())?,
             algorithm,
@@ -99,6 +102,7 @@ impl Facts {
         object["rewards"] = json!(self.description.rewards);
         object["metrics"] = self.spec.metrics.iter().map(|metric| metric.name.as_str()).collect();
         object["params"] = params.collect();
+        object["scripted"] = json!(self.scripted);
         object["algo"] = json!(self.algorithm.name);
         object["settings"] = json!(self.settings);
         object
@@ -117,6 +121,9 @@ impl Facts {
         }
         if self.spec.players > 1 {
             text += &format!("\nPlayers: {}\n", self.spec.players);
+        }
+        if !self.scripted.is_empty() {
+            text += &format!("\nScripted players: {}\n", self.scripted.join(", "));
         }
         text += &format!("\nActions: {}\n", self.spec.num_actions);
         for (index, action) in self.description.actions.iter().enumerate() {

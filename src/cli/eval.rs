@@ -42,7 +42,7 @@ struct Eval {
 pub fn command(env: &str) -> Command {
     Eval::augment_args(Command::new("eval"))
         .mut_arg("env", |arg| arg.help(env_help(env)))
-        .about("Evaluate trained parameters, or random play")
+        .about("Evaluate trained parameters, a scripted player, or random play")
         .after_help("Each episode counts once, however long it is. The same seed plays the same episodes.")
 }
 
@@ -53,7 +53,7 @@ pub fn command(env: &str) -> Command {
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let eval = Eval::from_arg_matches(matches)?;
     eval.check().map_err(|error| UsageError(error.to_string()))?;
-    let player = eval.player(app)?;
+    let player = Player::named(app, &eval.request.params, &eval.request.place, eval.choice())?;
     let env = (player.env.make)();
     let (client, stage) = eval.device.open(&format!("tracing the evaluation in {}", player.env.name))?;
     let evaluator = Evaluator::new(&client, &*env, &player.policy, eval.episodes)?;
@@ -66,7 +66,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     if eval.json {
         print_line(eval.to_json(&player, &report, started.elapsed().as_secs_f64())?)
     } else {
-        print(&eval.to_text(player.env.name, &report))
+        print(&eval.to_text(&player, &report))
     }
 }
 
@@ -81,34 +81,16 @@ impl Eval {
         Ok(())
     }
 
-    fn player(&self, app: &App) -> Result<Player> {
-        let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
-        Player::named(app, &self.request, choice)
-    }
-
-    /// How actions are chosen, in a word.
-    fn choice(&self) -> &'static str {
-        match (self.request.params.as_str(), self.stochastic) {
-            ("random", _) => "random",
-            (_, true) => "stochastic",
-            (_, false) => "greedy",
-        }
+    fn choice(&self) -> Choice {
+        if self.stochastic { Choice::Sample } else { Choice::Greedy }
     }
 
     fn to_json(&self, player: &Player, report: &Report, seconds: f64) -> Result<String> {
         let mut object = Map::new();
         for (key, value) in [
             ("env", json!(player.env.name)),
-            (
-                "params",
-                json!(
-                    player
-                        .file
-                        .as_ref()
-                        .map_or(self.request.params.clone(), |file| file.display().to_string())
-                ),
-            ),
-            ("choice", json!(self.choice())),
+            ("params", json!(player.name())),
+            ("choice", json!(player.chooses(self.choice()))),
             ("seed", json!(self.seed)),
             ("max_steps", json!(self.max_steps)),
         ] {
@@ -121,9 +103,9 @@ impl Eval {
         Ok(serde_json::to_string(&object)?)
     }
 
-    fn to_text(&self, env: &str, report: &Report) -> String {
+    fn to_text(&self, player: &Player, report: &Report) -> String {
         let Report { episodes, finished, steps, .. } = report;
-        let (choice, seed) = (self.choice(), self.seed);
+        let (env, choice, seed) = (player.env.name, player.chooses(self.choice()), self.seed);
         let mut text =
             format!("{env}, {choice} policy, {episodes} episodes from seed {seed}, {steps} steps\n");
         if finished < episodes {

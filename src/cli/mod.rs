@@ -27,6 +27,7 @@ mod devices;
 mod envs;
 mod eval;
 mod learner;
+mod matches;
 mod metrics;
 mod mistakes;
 mod new;
@@ -61,6 +62,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             train_command(app.catalog()),
             eval::command(env),
             watch::command(env),
+            matches::command(),
             runs::command(),
             envs::command(),
             devices::command(),
@@ -76,6 +78,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "train" => train::run(app, matches),
         "eval" => eval::run(app, matches),
         "watch" => watch::run(app, matches),
+        "match" => matches::run(app, matches),
         "envs" => envs::run(app, matches),
         "devices" => devices::run(matches),
         "metrics" => metrics::run(app, matches),

@@ -1,13 +1,16 @@
-//! From what the command line names to an environment and a policy: what `eval` and `watch` share.
+//! From what the command line names to an environment and a policy: what all commands share that let somebody play.
+//!
+//! A name is that of a player which the environment brings, `random`, or whatever has parameters.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
-use crate::algorithms::NamedArrays;
 use crate::algorithms::policy::{Choice, Policy};
-use crate::envs::Entry;
+use crate::algorithms::{NamedArrays, scripted};
+use crate::config::UsageError;
+use crate::envs::{self, Entry};
 use crate::output::tell;
 use crate::trainer::{find, load_params, status};
 
@@ -17,9 +20,16 @@ use super::App;
 #[derive(Debug, Args)]
 pub struct Request {
     /// What to take the parameters from: a run's name, its directory, "latest", a checkpoint or a file of parameters; or
-    /// "random" for uniformly random valid actions
+    /// "random" for uniformly random valid actions, or another player that the environment brings (`envs NAME` lists them)
     #[arg(value_name = "RUN")]
     pub params: String,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Where players are looked for, and where they play.
+#[derive(Debug, Args)]
+pub struct Place {
     /// Directory that holds the run directories
     #[arg(
         long,
@@ -34,36 +44,76 @@ pub struct Request {
     pub env: Option<String>,
 }
 
+/// The player that every environment has.
+pub const RANDOM: &str = "random";
+
 /// A policy, and the environment it plays in.
 pub struct Player {
     pub env: Entry,
     pub policy: Policy,
-    /// Where the parameters are, if they are any.
-    pub file: Option<PathBuf>,
+    pub origin: Origin,
+}
+
+/// What a player is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Uniformly random valid actions.
+    Random,
+    /// A script of the environment, by name.
+    Script(&'static str),
+    /// What was trained, by its file of parameters.
+    Params(PathBuf),
 }
 
 impl Player {
     /// The policy that chooses at random.
-    pub fn random(app: &App, env: &str) -> Result<Player> {
-        let env = app.catalog().env(env)?;
-        Ok(Player { env, policy: Policy::random(&env.spec()), file: None })
+    pub fn random(env: Entry) -> Player {
+        Player { env, policy: Policy::random(&env.spec()), origin: Origin::Random }
     }
 
-    /// What the user names: `random`, or what [`find::params`] knows.
+    /// What the user names: `random`, a scripted player, or what [`find::params`] knows.
     ///
     /// # Errors
     /// As [`Player::load`]; nothing of that name.
-    pub fn named(app: &App, request: &Request, choice: Choice) -> Result<Player> {
-        let env = request.env.as_deref();
-        if request.params == "random" {
-            return Player::random(app, env.unwrap_or(app.catalog().default_env()));
+    pub fn named(app: &App, name: &str, place: &Place, choice: Choice) -> Result<Player> {
+        let env = place.env.as_deref().map(|name| app.catalog().env(name)).transpose()?; // a misspelt name is told first
+        if name == RANDOM {
+            return Ok(Player::random(
+                env.map_or_else(|| app.catalog().env(app.catalog().default_env()), Ok)?,
+            ));
         }
-        let env = env.map(|name| app.catalog().env(name)).transpose()?.map(|entry| entry.name); // a misspelt name is told first
-        let file = find::params(&request.params, &request.checkpoint_dir)?;
-        if file != Path::new(&request.params) {
+        let envs = env.map_or(app.entries().to_vec(), |env| vec![env]);
+        let scripts = scripts(&envs);
+        if let Some(player) = Player::script(name, &scripts)? {
+            return Ok(player);
+        }
+        let known: Vec<String> =
+            scripts.iter().map(|(_, player)| player.name).chain([RANDOM]).map(str::to_owned).collect();
+        let file = find::params(name, &place.checkpoint_dir, &known)?;
+        if file != Path::new(name) {
             tell(&format!("the parameters are those in {}", file.display()));
         }
-        Player::load(app, &file, env, choice)
+        Player::load(app, &file, env.map(|env| env.name), choice)
+    }
+
+    /// The scripted player of that name, if there is one.
+    ///
+    /// # Errors
+    /// One line: several environments have one.
+    fn script(name: &str, scripts: &[(Entry, envs::Player)]) -> Result<Option<Player>> {
+        let found: Vec<_> = scripts.iter().filter(|(_, player)| player.name == name).collect();
+        match found[..] {
+            [] => Ok(None),
+            [(env, player)] => Ok(Some(Player {
+                env: *env,
+                policy: scripted::policy(player.clone(), &env.spec()),
+                origin: Origin::Script(player.name),
+            })),
+            _ => {
+                let names: Vec<&str> = found.iter().map(|(env, _)| env.name).collect();
+                bail!(UsageError(format!("{name} plays in {}; add --env NAME", names.join(" and "))))
+            }
+        }
     }
 
     /// The policy in a file of parameters. The file says its environment; `env` is what the user says of it.
@@ -97,8 +147,34 @@ impl Player {
         let spec = (env.make)().spec();
         let policy = (algorithm.policy)(params, &metadata, choice, &spec)
             .with_context(|| format!("{file} cannot play {}", env.name))?;
-        Ok(Player { env, policy, file: Some(path.to_path_buf()) })
+        Ok(Player { env, policy, origin: Origin::Params(path.to_path_buf()) })
     }
+
+    /// Its name, or that of its file.
+    pub fn name(&self) -> String {
+        match &self.origin {
+            Origin::Random => RANDOM.to_owned(),
+            Origin::Script(name) => (*name).to_owned(),
+            Origin::Params(file) => file.display().to_string(),
+        }
+    }
+
+    /// How its actions are chosen, in a word, if what was trained is asked for this `choice`.
+    pub fn chooses(&self, choice: Choice) -> &'static str {
+        match (&self.origin, choice) {
+            (Origin::Random, _) => RANDOM,
+            (Origin::Script(_), _) => "scripted",
+            (Origin::Params(_), Choice::Sample) => "stochastic",
+            (Origin::Params(_), Choice::Greedy) => "greedy",
+        }
+    }
+}
+
+/// The scripted players of some environments.
+fn scripts(envs: &[Entry]) -> Vec<(Entry, envs::Player)> {
+    let of =
+        |env: &Entry| (env.make)().players().into_iter().map(|player| (*env, player)).collect::<Vec<_>>();
+    envs.iter().flat_map(of).collect()
 }
 
 /// The help of the flag --env where a file may name the environment; `env` is the default of random play.

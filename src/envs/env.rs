@@ -50,7 +50,8 @@ pub trait Env {
         int(0)
     }
 
-    /// Players of a game for several that follow a script: opponents to learn from and to be measured against.
+    /// Players that follow a script: to be measured against and, in a game for several, to learn from. A policy that plays for all
+    /// players of a game can be made of each.
     fn players(&self) -> Vec<Player> {
         Vec::new()
     }

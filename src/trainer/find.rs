@@ -43,10 +43,10 @@ pub fn run(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<PathBuf> 
         return latest(checkpoint_dir, |run| Some(run.to_path_buf()))
             .with_context(|| format!("there is no run in {}", checkpoint_dir.display()));
     }
-    match look(request, checkpoint_dir, "run")? {
+    match look(request, checkpoint_dir, "run", &[])? {
         Found::Run(run) => Ok(run),
         Found::File(file) if is_run(directory_of(&file)) => Ok(directory_of(&file).to_path_buf()),
-        Found::File(path) | Found::Directory(path) => Err(no_run(&path, checkpoint_dir)),
+        Found::File(path) | Found::Directory(path) => Err(no_run(&path, checkpoint_dir, &[])),
     }
 }
 
@@ -71,7 +71,7 @@ pub fn checkpoint(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<Pa
         return latest(checkpoint_dir, newest)
             .with_context(|| format!("there is no checkpoint in any run of {}", checkpoint_dir.display()));
     }
-    match look(request, checkpoint_dir, "checkpoint")? {
+    match look(request, checkpoint_dir, "checkpoint", &[])? {
         Found::Run(run) | Found::Directory(run) => {
             newest(&run).with_context(|| format!("there is no checkpoint in {}", run.display()))
         }
@@ -88,8 +88,8 @@ pub fn checkpoint(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<Pa
 /// ones, else the newest.
 ///
 /// # Errors
-/// One line; [`Unknown`] if there is nothing of that name.
-pub fn params(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<PathBuf> {
+/// One line; [`Unknown`] if there is nothing of that name. The nearest name may be one of `others`, which the caller knows.
+pub fn params(request: impl AsRef<Path>, checkpoint_dir: &Path, others: &[String]) -> Result<PathBuf> {
     let none = |directory: &Path| {
         format!("there are no parameters in {}; `lockstep train` makes some", directory.display())
     };
@@ -99,7 +99,7 @@ pub fn params(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<PathBu
         let found = latest(checkpoint_dir, params_of_run).or_else(|| newest(checkpoint_dir));
         return found.with_context(|| none(checkpoint_dir));
     }
-    match look(request, checkpoint_dir, "file of parameters")? {
+    match look(request, checkpoint_dir, "file of parameters", others)? {
         Found::Run(run) => params_of_run(&run).with_context(|| none(&run)),
         Found::Directory(directory) => {
             let found = latest(&directory, params_of_run).or_else(|| newest(&directory));
@@ -137,7 +137,7 @@ pub fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
 }
 
 /// What is there under a name or path; `what` is wanted.
-fn look(request: &Path, checkpoint_dir: &Path, what: &str) -> Result<Found> {
+fn look(request: &Path, checkpoint_dir: &Path, what: &str, others: &[String]) -> Result<Found> {
     let named = checkpoint_dir.join(request);
     if is_run(&named) {
         return Ok(Found::Run(named));
@@ -155,7 +155,7 @@ fn look(request: &Path, checkpoint_dir: &Path, what: &str) -> Result<Found> {
     if is_file || request.components().count() > 1 {
         bail!("there is no {what} {}{}", request.display(), what_there_is(request));
     }
-    Err(no_run(request, checkpoint_dir))
+    Err(no_run(request, checkpoint_dir, others))
 }
 
 /// The newest run for which `has` gives something, and what that is.
@@ -171,7 +171,7 @@ fn latest<T>(checkpoint_dir: &Path, has: impl Fn(&Path) -> Option<T>) -> Option<
 }
 
 /// That a name is no run's: with the runs of the group of that name, or the nearest name.
-fn no_run(request: &Path, checkpoint_dir: &Path) -> anyhow::Error {
+fn no_run(request: &Path, checkpoint_dir: &Path, others: &[String]) -> anyhow::Error {
     let named = request.display();
     let members = group(request, checkpoint_dir);
     if !members.is_empty() {
@@ -181,9 +181,11 @@ fn no_run(request: &Path, checkpoint_dir: &Path) -> anyhow::Error {
     }
     let mut known: Vec<String> = run_dir::runs(checkpoint_dir).iter().map(|run| text(run)).collect();
     known.push(LATEST.into());
+    let has_runs = known.len() > 1;
+    known.extend_from_slice(others);
     let hint = match nearest(&request.to_string_lossy(), &known) {
         Some(name) => format!("; did you mean {name}?"),
-        None if known.len() > 1 => "; `lockstep runs list --all` lists them".into(),
+        None if has_runs => "; `lockstep runs list --all` lists them".into(),
         None => String::new(),
     };
     anyhow!(Unknown(format!("there is no run {named} in {}{hint}", checkpoint_dir.display())))
@@ -264,26 +266,29 @@ mod tests {
         assert_eq!(run(text(&old), Path::new("nowhere")).unwrap(), old);
         assert_eq!(run("latest", root).unwrap(), root.join("bare"));
         assert_eq!(checkpoint("latest", root).unwrap(), new.join("checkpoint_3.ckpt"));
-        assert_eq!(params("latest", root).unwrap(), new.join("final_params.safetensors"));
+        assert_eq!(params("latest", root, &[]).unwrap(), new.join("final_params.safetensors"));
         assert_eq!(checkpoint("old", root).unwrap(), old.join("checkpoint_10.ckpt"));
-        assert_eq!(params("old", root).unwrap(), old.join("params_10.safetensors"));
-        assert_eq!(params(text(&new), root).unwrap(), new.join("final_params.safetensors"));
-        assert_eq!(params(text(root), Path::new("nowhere")).unwrap(), new.join("final_params.safetensors"));
+        assert_eq!(params("old", root, &[]).unwrap(), old.join("params_10.safetensors"));
+        assert_eq!(params(text(&new), root, &[]).unwrap(), new.join("final_params.safetensors"));
+        assert_eq!(
+            params(text(root), Path::new("nowhere"), &[]).unwrap(),
+            new.join("final_params.safetensors")
+        );
         for request in ["old/checkpoint_9.ckpt".to_owned(), text(&old.join("checkpoint_9.ckpt"))] {
             assert_eq!(checkpoint(&request, root).unwrap(), old.join("checkpoint_9.ckpt"));
-            assert_eq!(params(&request, root).unwrap(), old.join("checkpoint_9.ckpt"));
+            assert_eq!(params(&request, root, &[]).unwrap(), old.join("checkpoint_9.ckpt"));
         }
         assert_eq!(runs("g", root).unwrap(), [root.join("g-s9"), root.join("g-s10")]);
         assert_eq!(runs("g-s9", root).unwrap(), [root.join("g-s9")]);
         // Whose parameters were removed, or could not be saved.
         fs::write(old.join("checkpoint_11.ckpt"), "").unwrap();
-        assert_eq!(params("old", root).unwrap(), old.join("checkpoint_11.ckpt"));
+        assert_eq!(params("old", root, &[]).unwrap(), old.join("checkpoint_11.ckpt"));
         fs::remove_file(old.join("checkpoint_11.ckpt")).unwrap();
         // A run that was stopped before its first checkpoint but one has only a checkpoint left: it has the parameters.
         fs::remove_file(old.join("params_9.safetensors")).unwrap();
         fs::remove_file(old.join("params_10.safetensors")).unwrap();
         fs::remove_file(old.join("best_params.safetensors")).unwrap();
-        assert_eq!(params("old", root).unwrap(), old.join("checkpoint_10.ckpt"));
+        assert_eq!(params("old", root, &[]).unwrap(), old.join("checkpoint_10.ckpt"));
     }
 
     #[test]
@@ -293,7 +298,7 @@ mod tests {
         for find in [
             |request: &str, root: &Path| run(request, root).map(drop),
             |request: &str, root: &Path| checkpoint(request, root).map(drop),
-            |request: &str, root: &Path| params(request, root).map(drop),
+            |request: &str, root: &Path| params(request, root, &[]).map(drop),
         ] {
             let error = |request: &str| find(request, root).unwrap_err();
             assert!(error("olld").is::<Unknown>());
@@ -308,6 +313,8 @@ mod tests {
                 "{missing}"
             );
         }
+        let other = params("chesss", root, &["chess".into()]).unwrap_err();
+        assert!(other.to_string().ends_with("; did you mean chess?"), "{other}");
         let only_params = checkpoint("old/params_9.safetensors", root).unwrap_err().to_string();
         assert!(
             only_params.contains("holds parameters only") && only_params.contains("its run is"),
@@ -315,6 +322,8 @@ mod tests {
         );
         let error = checkpoint("bare", root).unwrap_err().to_string();
         assert!(error.starts_with("there is no checkpoint in "), "{error}");
-        assert!(params("bare", root).unwrap_err().to_string().starts_with("there are no parameters in "));
+        assert!(
+            params("bare", root, &[]).unwrap_err().to_string().starts_with("there are no parameters in ")
+        );
     }
 }

@@ -92,14 +92,19 @@ fn trained_evaluated_and_watched() {
         assert!(shown.contains(name), "{name}\n{shown}");
 
         let by_itself = ["--episodes", "4", "--max-steps", "40"];
-        let of_env = ["random", "--env", name];
-        for player in [&[params.as_str()][..], &of_env] {
-            let report = json(&[&["eval"], player, &by_itself].concat());
+        let scripted: Vec<&str> = (entry.make)().players().iter().map(|player| player.name).collect();
+        let brought =
+            scripted.iter().filter(|name| **name != "random").map(|player| vec![*player, "--env", name]);
+        let players = [vec![params.as_str()], vec!["random", "--env", name]].into_iter().chain(brought);
+        let shown = run(&["envs", name]).stdout();
+        assert!(scripted.is_empty() || shown.contains(&scripted.join(", ")), "{shown}");
+        for player in &players.collect::<Vec<_>>() {
+            let report = json(&[&["eval"], &player[..], &by_itself].concat());
             assert_eq!((&report["env"], &report["episodes"]), (&name.into(), &4.into()), "{name}");
             let [least, most] = ["min", "max"].map(|key| report["episode_length"][key].as_f64().unwrap());
             assert!(1.0 < least && most <= 40.0, "{name}: {report}");
             let short = ["--episodes", "2", "--max-steps", "12"];
-            check_play(name, &run(&[&["watch"], player, &short].concat()).stdout(), 2);
+            check_play(name, &run(&[&["watch"], &player[..], &short].concat()).stdout(), 2);
         }
     }
 }

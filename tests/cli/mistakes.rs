@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 71] = [
+    let cases: [(&str, &[&str]); 81] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -79,6 +79,30 @@ fn wrong_usage_is_status_2() {
         ("eval random --env cartpole --max-steps 0", &["max_steps is 0"]),
         ("eval random --env cart", &["unknown environment `cart`", "cartpole"]),
         ("eval", &["<RUN>"]),
+        (
+            "eval heuristik --env connect4",
+            &["there is no run heuristik in checkpoints; did you mean heuristic?"],
+        ),
+        ("watch proxy-seeker", &["there is no run proxy-seeker", "did you mean proxy_seeker?"]),
+        ("match heuristic", &["a match needs two players; add the name of another one"]),
+        ("match heuristic random smart_heuristic", &["a match has two players, not 3; add --round-robin"]),
+        (
+            "match random random",
+            &["random players play everywhere; add --env NAME, a game for two (connect4)"],
+        ),
+        (
+            "match random random --env cartpole",
+            &["cartpole is for one player; a match needs a game for two (connect4)"],
+        ),
+        ("match heuristic smart --env connect4", &["there is no run smart", "did you mean smart_heuristic?"]),
+        (
+            "match heuristic proxy_seeker",
+            &[
+                "heuristic plays connect4 and proxy_seeker plays goodharts; a match is played in one environment",
+            ],
+        ),
+        ("match heuristic random --games 0", &["games is 0; it must be from 1 to 1048576"]),
+        ("match heuristic random --random-opening 1000", &["random_opening is 1000; it must be less than"]),
         ("watch", &["<RUN>"]),
         ("watch random --env cartpole --speed 0", &["speed is 0"]),
         ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),

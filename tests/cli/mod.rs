@@ -3,6 +3,7 @@
 mod dashboard;
 mod every_environment;
 mod help;
+mod matching;
 mod mistakes;
 mod operating;
 mod playing;

@@ -107,6 +107,6 @@ impl Watch {
 
     fn player(&self, app: &App) -> Result<Player> {
         let choice = if self.stochastic { Choice::Sample } else { Choice::Greedy };
-        Player::named(app, &self.request, choice)
+        Player::named(app, &self.request.params, &self.request.place, choice)
     }
 }

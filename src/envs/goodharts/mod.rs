@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::lang::{Bool, Float, Int, Key, boolean, cond, constant, float, int, rare, select, stack};
 
 use super::description::{Action, Description, Feature, Group, Reward};
-use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Step};
+use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
 use grid::{Grid, Items, RADIUS, VIEW, spread};
 
 pub use mode::Mode;
@@ -375,6 +375,10 @@ impl Env for Goodharts {
     fn step(&self, p: &Params, key: Key, s: State, action: Int) -> Step<State> {
         let (moved, eaten) = self.walk(p, key, s, action);
         self.judge(p, &s, moved, eaten)
+    }
+
+    fn players(&self) -> Vec<Player> {
+        scripted::players(self.mode)
     }
 
     fn observe(&self, p: &Params, s: &State) -> Observation {

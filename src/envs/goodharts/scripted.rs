@@ -1,14 +1,17 @@
 //! Two players that follow rules: one that knows what is food, and one that goes for what is interesting.
 //!
-//! They see a disc, not the whole window. What they choose is a weight for each action; an action is drawn with a probability in
+//! They see a disc, not the whole window. What they choose is a weight for each action, 0 or 1; an action is drawn with a probability in
 //! proportion to it (rules, section on baselines).
 
-use strum::EnumIter;
+use std::rc::Rc;
 
+use strum::{EnumIter, IntoEnumIterator};
+
+use crate::envs::{Player, random_action};
 use crate::lang::{Array, Bool, Float, Int, arange, constant, float, int, kind, select, stack};
 
 use super::grid::{RADIUS, VIEW};
-use super::layout;
+use super::{Mode, layout};
 
 const CELLS: usize = VIEW * VIEW;
 
@@ -21,13 +24,40 @@ pub enum Scripted {
     ProxySeeker,
 }
 
+/// The players of a mode: who sees how interesting cells are does not see what is there.
+pub fn players(mode: Mode) -> Vec<Player> {
+    let knows_enough = |player: &Scripted| !mode.sees_interest() || *player == Scripted::ProxySeeker;
+    let player = |player: Scripted| Player {
+        name: player.name(),
+        act: Rc::new(move |obs, key| {
+            let channels = [0, 1].map(|channel: usize| obs.reshape([2, CELLS]).index(0, channel));
+            let weights = match mode.sees_interest() {
+                true => proxy(channels[0]),
+                false => player.weights(channels[0], channels[1]),
+            };
+            random_action(key, Some(weights.gt(0.0)), layout().actions.len())
+        }),
+    };
+    Scripted::iter().filter(knows_enough).map(player).collect()
+}
+
 impl Scripted {
+    pub fn name(self) -> &'static str {
+        match self {
+            Scripted::OmniscientSeeker => "omniscient_seeker",
+            Scripted::ProxySeeker => "proxy_seeker",
+        }
+    }
+
     /// The weights of the actions, f32\[actions\], for food and poison around the agent, f32\[VIEW, VIEW\] of 0 and 1.
     pub fn weights(self, food: Float, poison: Float) -> Float {
         let (food, poison) = (food.flatten(), poison.flatten());
         match self {
             Scripted::OmniscientSeeker => omniscient(food, poison),
-            Scripted::ProxySeeker => proxy(food, poison),
+            Scripted::ProxySeeker => {
+                let interest = &layout().interest;
+                proxy(food * float(interest.food) + poison * float(interest.poison))
+            }
         }
     }
 }
@@ -52,10 +82,9 @@ fn omniscient(food: Float, poison: Float) -> Float {
     choose(visible.any_all(), seeks, strays)
 }
 
-fn proxy(food: Float, poison: Float) -> Float {
-    let interest = &layout().interest;
-    let value = food * float(interest.food) + poison * float(interest.poison);
-    let value = select(in_disc(), value, -1.0);
+/// By how interesting each cell is, f32\[CELLS\].
+fn proxy(interest: Float) -> Float {
+    let value = select(in_disc(), interest, -1.0);
     let (dx, dy) = towards(value.argmax(0));
     choose(value.max_all().gt(0.01), one(action_of(dx, dy)), float(1.0).fill(&[layout().actions.len()]))
 }

@@ -18,7 +18,8 @@ pub fn header(spec: &EnvSpec) -> Vec<u8> {
 pub fn encode(update: u64, timesteps: u64, time: jiff::Timestamp, episodes: &[Episode]) -> Vec<u8> {
     let mut lines = String::new();
     for (number, episode) in episodes.iter().enumerate() {
-        let Episode { episode_return, episode_length, finished, metrics, actions } = episode;
+        let Episode { episode_return, other_returns: _, episode_length, finished, metrics, actions } =
+            episode;
         let truncated = !finished;
         write!(lines, "{update},{timesteps},{number},{episode_return},{episode_length},{truncated}")
             .and_then(|()| metrics.iter().chain(actions).try_for_each(|value| write!(lines, ",{value}")))
@@ -42,6 +43,7 @@ mod tests {
         };
         let episode = Episode {
             episode_return: -0.5,
+            other_returns: Vec::new(),
             episode_length: 7,
             finished: false,
             metrics: vec![2.0],

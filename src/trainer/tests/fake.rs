@@ -169,6 +169,7 @@ impl Learner for Fake {
         }
         let episode = |number: usize| Episode {
             episode_return: f64::from(self.weights[0]) + (plan.seed % 1000 + number as u64) as f64 / 1e6,
+            other_returns: Vec::new(),
             episode_length: (number as u64 + 1).min(plan.max_steps as u64),
             finished: number < plan.max_steps,
             metrics: Vec::new(),
