@@ -8,6 +8,9 @@ use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::interpret::interpret;
 use lockstep::ir::{Build, Graph, Op, Unary, Var, check};
 use lockstep::lower::{Options, lower};
+use lockstep::runtime::{DeviceKind, Target};
+
+const CPU: Target = Target::plain(DeviceKind::Cpu);
 use lockstep::transforms::cluster::{Rule, cluster, without_broken_calls, without_calls};
 use lockstep::transforms::simplify::without_dead_equations;
 
@@ -78,7 +81,7 @@ fn a_function_that_breaks_a_rule_is_written_without_its_call() {
         let (mended, rules) = without_broken_calls(&graph);
         assert_eq!(rules, [rule]);
         assert!(!mended.to_string().contains("call("), "{rule:?}:\n{mended}");
-        assert!(!lower(&graph, &Options::default()).contains("xla_cpu_small_call"), "{rule:?}");
+        assert!(!lower(&graph, &Options::default(), CPU).contains("xla_cpu_small_call"), "{rule:?}");
         let (found, expected) = (run_on_device(&graph, from_ref(&x)), interpret(&graph, from_ref(&x)));
         for (found, expected) in found.iter().zip(&expected) {
             crate::ops::compare(&format!("{rule:?}"), found, expected, 1e-6);
@@ -136,7 +139,7 @@ fn a_graph_means_the_same_with_and_without_clusters() {
 #[test]
 fn clusters_can_be_switched_off() {
     let graph = function(&[vector(4)], |b, x| vec![sines(b, x[0])]);
-    assert!(lower(&graph, &Options::default()).contains("xla_cpu_small_call"));
-    let off = lower(&graph, &Options { clusters: false, ..Options::default() });
+    assert!(lower(&graph, &Options::default(), CPU).contains("xla_cpu_small_call"));
+    let off = lower(&graph, &Options::default(), Target { clusters: false, ..CPU });
     assert!(!off.contains("func.call"), "{off}");
 }

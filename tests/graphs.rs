@@ -8,8 +8,11 @@ use lockstep::lang::{
     vmap_last, while_loop,
 };
 use lockstep::lower::{Options, lower};
+use lockstep::runtime::{DeviceKind, Target};
 
 use crate::common::golden;
+
+const CPU: Target = Target::plain(DeviceKind::Cpu);
 
 fn float(shape: &[usize]) -> Float {
     Float::from_handle(Handle::placeholder(&ArrayType::new(DType::F32, shape)))
@@ -20,10 +23,10 @@ fn int(dtype: DType, shape: &[usize]) -> Int {
 }
 
 /// Compares the graph and its module, whose lines are written without the places in this file.
-fn compare(name: &str, graph: &Graph, options: &Options) {
+fn compare(name: &str, graph: &Graph, options: &Options, target: Target) {
     check(graph).unwrap();
     golden(&format!("graphs/{name}.txt"), &graph.to_string());
-    let module = lower(graph, options);
+    let module = lower(graph, options, target);
     let without_location = |line: &str| format!("{}\n", line.split(" loc(").next().unwrap_or(line));
     golden(&format!("modules/{name}.mlir"), &module.lines().map(without_location).collect::<String>());
 }
@@ -40,7 +43,7 @@ fn a_step_for_a_batch() {
             (select(out, back, moved), back.sum_all(), out)
         })
     });
-    compare("step", &traced.graph, &Options { kernels: true, ..Options::default() });
+    compare("step", &traced.graph, &Options::default(), Target { kernels: true, ..CPU });
 }
 
 /// A loop, a scan over rows and a branch of the end of the batch.
@@ -52,7 +55,7 @@ fn loops() {
         let (grown, _) = while_loop((start, limit.full_like(0)), more, |(x, count)| (x * 1.5, count + 1));
         scan(grown, rows, |carry, row| ((carry + row).tanh(), carry.max_all()))
     });
-    compare("loops", &traced.graph, &Options::default());
+    compare("loops", &traced.graph, &Options::default(), CPU);
 }
 
 /// The gradient of a convolution and a matrix product, summed over two devices.
@@ -70,5 +73,6 @@ fn a_gradient() {
         "gradient",
         &traced.graph,
         &Options { num_replicas: 2, donated: vec![(0, 1)], ..Options::default() },
+        CPU,
     );
 }

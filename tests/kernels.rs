@@ -9,7 +9,9 @@ use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::registry;
 use lockstep::ir::{Activation, Build, Graph, Kernel, Op};
 use lockstep::lower::{Options, lower};
-use lockstep::runtime::{Arg, CacheOutcome, Client, CompileOptions, DeviceKind, ProgramCache, plugin};
+use lockstep::runtime::{
+    Arg, CacheOutcome, Client, CompileOptions, DeviceKind, ProgramCache, Target, plugin,
+};
 
 use lockstep::transforms::batch::{Batched, Batching, Placement};
 
@@ -58,7 +60,7 @@ fn numbers(shape: &[usize], one_in: u32, seed: u32) -> HostArray {
 
 /// All results of a graph.
 fn results(client: &Client, graph: &Graph, inputs: &[HostArray], kernels: bool) -> Vec<HostArray> {
-    let module = lower(graph, &Options { num_replicas: 1, kernels, ..Options::default() });
+    let module = lower(graph, &Options::default(), Target { kernels, ..client.target() });
     assert_eq!(module.contains("custom_call"), kernels);
     let program = client.compile(&module, &CompileOptions::default()).unwrap();
     let args: Vec<Arg> = inputs.iter().map(|array| client.to_device(array, 0).unwrap().into()).collect();
@@ -66,7 +68,7 @@ fn results(client: &Client, graph: &Graph, inputs: &[HostArray], kernels: bool) 
 }
 
 fn run(client: &Client, graph: &Graph, inputs: &[HostArray], kernels: bool) -> (Vec<f64>, CacheOutcome) {
-    let module = lower(graph, &Options { num_replicas: 1, kernels, ..Options::default() });
+    let module = lower(graph, &Options::default(), Target { kernels, ..client.target() });
     assert_eq!(module.contains("custom_call"), kernels);
     let program = client.compile(&module, &CompileOptions::default()).unwrap();
     let args: Vec<Arg> = inputs.iter().map(|array| client.to_device(array, 0).unwrap().into()).collect();
@@ -98,7 +100,7 @@ fn absolute(x: &HostArray) -> HostArray {
 
 #[test]
 fn kernels_are_their_twins_whatever_the_shape_and_the_density() {
-    assert!(client().has_kernels() && !client().clone().with_kernels(false).has_kernels());
+    assert!(client().target().kernels && !client().clone().with_kernels(false).target().kernels);
     for (rows, inputs, width) in
         [(256, 1545, 256), (70, 33, 300), (1100, 40, 17), (1, 1, 1), (3, 7, 0), (0, 5, 4)]
     {
@@ -209,7 +211,7 @@ fn mlps_are_their_twins_whatever_the_widths() {
             };
             let values: Vec<HostArray> = graph.input_types().iter().zip(1..).map(value).collect();
             let [native, plain] = [true, false].map(|kernels| {
-                let module = lower(&graph, &Options { num_replicas: 1, kernels, ..Options::default() });
+                let module = lower(&graph, &Options::default(), Target { kernels, ..client().target() });
                 assert_eq!(module.contains("custom_call"), kernels);
                 let program = client().compile(&module, &CompileOptions::default()).unwrap();
                 let args = values.iter().map(|array| client().to_device(array, 0).unwrap().into()).collect();

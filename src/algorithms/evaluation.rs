@@ -14,10 +14,10 @@ use crate::envs::vector;
 use crate::envs::{Aggregate, AnyEnv, EnvSpec, default_params};
 use crate::lang::{
     Bool, Float, Input, Int, Jit, Key, Leaves, Lowered, OnDevice, Outputs, Tree, arange, compile_both, int,
-    lowering, select, select_tree, vmap_last, while_loop,
+    select, select_tree, vmap_last, while_loop,
 };
 use crate::lower;
-use crate::runtime::{Client, DeviceKind};
+use crate::runtime::{Client, Target};
 
 use super::policy::Policy;
 
@@ -106,7 +106,7 @@ impl Evaluator {
     }
 
     fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
-        let (begin, play) = lowered(env, policy, lanes, client.kind(), &lowering(client));
+        let (begin, play) = lowered(env, policy, lanes, client.target());
         let (structure, values) = params_of(env);
         let (begin, play) = compile_both(client, (begin, "start of episodes"), (play, "evaluation"))?;
         Ok(Evaluator {
@@ -183,25 +183,25 @@ pub(super) fn params_of(env: &dyn AnyEnv) -> (Leaves, Vec<HostArray>) {
     (Leaves::placeholders(&params), params.into_iter().map(|(_, value)| value).collect())
 }
 
-/// The programs for devices of that kind: the start of the episodes, and a slice of their steps.
+/// The programs for that target: the start of the episodes, and a slice of their steps.
 fn lowered(
     env: &dyn AnyEnv,
     policy: &Policy,
     lanes: usize,
-    kind: DeviceKind,
-    options: &lower::Options,
+    target: Target,
 ) -> (Lowered<Start, Progress>, Lowered<Inputs, Progress>) {
     let scalar = || Int::placeholder(DType::I32, []);
     let bounds = Bounds { first: scalar(), episodes: scalar(), until: scalar() };
     let seed = Int::placeholder(DType::U32, [2]);
     let evaluation =
         |params, env_params| Evaluation { env, spec: env.spec(), env_params, policy, params, lanes };
+    let options = lower::Options::default();
     let input = (params_of(env).0, seed, bounds);
-    let begin = Lowered::new(kind, options, &input, |(env_params, seed, bounds)| {
+    let begin = Lowered::new(target, &options, &input, |(env_params, seed, bounds)| {
         evaluation(Leaves::default(), env_params).begin(Key::from_words(seed), bounds)
     });
     let input = (policy.structure(), params_of(env).0, seed, bounds, begin.output.duplicate());
-    let play = Lowered::new(kind, options, &input, |(params, env_params, seed, bounds, now)| {
+    let play = Lowered::new(target, &options, &input, |(params, env_params, seed, bounds, now)| {
         evaluation(params, env_params).play(Key::from_words(seed), bounds, now)
     });
     (begin, play)
@@ -365,7 +365,7 @@ mod tests {
     use crate::algorithms::policy::Choice;
     use crate::envs::hackmatrix::HackMatrix;
     use crate::envs::{CartPole, Erased};
-    use crate::runtime::plugin;
+    use crate::runtime::{DeviceKind, plugin};
 
     /// Pushes towards the side to which the pole falls: much better than chance.
     fn reflex(choice: Choice, env: &dyn AnyEnv) -> Policy {
@@ -395,7 +395,7 @@ mod tests {
     fn the_program_has_the_form_for_its_kind_of_device() {
         let loops = |kind| {
             let env = Erased::new(HackMatrix);
-            let lowered = lowered(&env, &Policy::random(&env.spec()), 8, kind, &lower::Options::default());
+            let lowered = lowered(&env, &Policy::random(&env.spec()), 8, Target::plain(kind));
             lowered.1.module.matches("stablehlo.while").count()
         };
         assert!(loops(DeviceKind::Cuda) < loops(DeviceKind::Cpu));

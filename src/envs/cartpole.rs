@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::array::HostArray;
     use crate::lang::{trace, vmap_last};
-    use crate::runtime::{Arg, Client, CompileOptions, plugin};
+    use crate::runtime::{Arg, Client, CompileOptions, DeviceKind, Target, plugin};
 
     #[test]
     fn the_device_and_the_oracle_agree_on_a_rollout() {
@@ -213,7 +213,7 @@ mod tests {
             (obs, dones)
         });
         crate::ir::check(&traced.graph).unwrap();
-        let module = crate::lower::lower(&traced.graph, &Default::default());
+        let module = crate::lower::lower(&traced.graph, &Default::default(), Target::plain(DeviceKind::Cpu));
         let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
         let program = client.compile(&module, &CompileOptions::default()).unwrap();
         let on_device: Vec<HostArray> =

@@ -7,10 +7,10 @@ use anyhow::{Result, ensure};
 
 use crate::array::{ArrayType, DType, HostArray};
 use crate::lang::{
-    Bool, Float, Handle, Int, Key, Leaves, Outputs, Tree, boolean, leaf_types, lowering, scan_range, trace,
-    traced_for, vmap_last,
+    Bool, Float, Handle, Int, Key, Leaves, Outputs, Tree, boolean, leaf_types, scan_range, trace, traced_for,
+    vmap_last,
 };
-use crate::lower::lower;
+use crate::lower::{Options, lower};
 use crate::runtime::{Arg, Client, CompileOptions, DeviceKind, plugin};
 
 use super::{AnyEnv, EnvSpec, default_params, phases, random_action, vector};
@@ -48,7 +48,7 @@ pub fn conformance(env: &dyn AnyEnv) -> Result<()> {
     ensure!(found != plain.play(env, 2)?, "{name}: another key gives the same episode");
     let used = Circumstances { used: true, ..plain.clone() };
     ensure!(found == used.play(env, 1)?, "{name}: an episode depends on the one before");
-    if client.has_kernels() {
+    if client.target().kernels {
         let native = Circumstances { client, ..plain.clone() };
         ensure!(found == native.play(env, 1)?, "{name}: with native kernels another episode is played");
     }
@@ -126,9 +126,10 @@ impl Circumstances {
             };
             self.episodes(env, &params, state, key).1
         });
-        let program = self
-            .client
-            .compile(&lower(&traced.graph, &lowering(&self.client)), &CompileOptions::default())?;
+        let program = self.client.compile(
+            &lower(&traced.graph, &Options::default(), self.client.target()),
+            &CompileOptions::default(),
+        )?;
         let words = self.client.to_device(&HostArray::new(&[2], vec![0u32, seed]), 0)?;
         let outputs = program.run(vec![Arg::Donate(words)])?;
         let arrays = outputs.iter().map(|buffer| buffer.to_host()).collect::<Result<Vec<_>, _>>()?;

@@ -1,6 +1,6 @@
 //! Compiled functions: the way from a Rust function over trees to a program, and what it takes and gives.
 //!
-//! There is one such way. A function is traced for a kind of device, the graph is checked and lowered ([`Lowered`]), and
+//! There is one such way. A function is traced for a target, the graph is checked and lowered ([`Lowered`]), and
 //! the text is compiled for the devices of a client ([`Jit`]). Calling it turns the leaves of trees that lie on devices
 //! ([`OnDevice`]) into those of another tree. Clusters are only there for speed, so a program that XLA refuses is tried once
 //! more without them. What only has host arrays to offer, such as a test or a game's referee, asks for a
@@ -15,7 +15,7 @@ use crate::interpret::interpret;
 use crate::ir::{Graph, check};
 use crate::lower::{self, lower};
 use crate::output::tell;
-use crate::runtime::{self, Arg, Buffer, CacheOutcome, Client, CompileOptions, DeviceKind, Program};
+use crate::runtime::{self, Arg, Buffer, CacheOutcome, Client, CompileOptions, Program, Target};
 
 use super::outputs::Outputs;
 use super::program::{Signature, trace};
@@ -32,26 +32,28 @@ pub struct Lowered<X, Y> {
     /// What it was lowered from, and how.
     graph: Graph,
     options: lower::Options,
+    target: Target,
     takes: PhantomData<fn(X)>,
 }
 
 impl<X: Tree, Y: Tree> Lowered<X, Y> {
-    /// Traces `function` for devices of that kind. `input` only describes the structure of what it takes.
+    /// Traces `function` and lowers it for that target. `input` only describes the structure of what it takes.
     ///
     /// Panics where the function makes a mistake, at its line.
     #[track_caller]
     pub fn new(
-        kind: DeviceKind,
+        target: Target,
         options: &lower::Options,
         input: &X,
         function: impl FnOnce(X) -> Y,
     ) -> Lowered<X, Y> {
-        let Signature { graph, output, input_names, .. } = traced_for(kind, || trace(input, function));
+        let Signature { graph, output, input_names, .. } = traced_for(target.kind, || trace(input, function));
         if cfg!(debug_assertions) {
             check(&graph).expect("tracing gives a graph that is sound");
         }
         let options = options.clone();
-        Lowered { module: lower(&graph, &options), output, input_names, graph, options, takes: PhantomData }
+        let module = lower(&graph, &options, target);
+        Lowered { module, output, input_names, graph, options, target, takes: PhantomData }
     }
 
     /// Compiles it, or loads the program from the cache. `name` is for messages.
@@ -64,7 +66,7 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
     }
 
     fn source(&self) -> Source<'_> {
-        Source { module: &self.module, graph: &self.graph, options: &self.options }
+        Source { module: &self.module, graph: &self.graph, options: &self.options, target: self.target }
     }
 
     fn with(self, client: &Client, name: &str, program: Program) -> Jit<X, Y> {
@@ -73,17 +75,13 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
     }
 }
 
-/// How functions are lowered for a client.
-pub fn lowering(client: &Client) -> lower::Options {
-    lower::Options { kernels: client.has_kernels(), clusters: client.has_clusters(), ..Default::default() }
-}
-
 /// What is compiled.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     module: &'a str,
     graph: &'a Graph,
     options: &'a lower::Options,
+    target: Target,
 }
 
 impl Source<'_> {
@@ -108,8 +106,8 @@ impl Source<'_> {
     ) -> runtime::Result<(T, Option<runtime::Error>)> {
         match compile(self.module) {
             Ok(program) => Ok((program, None)),
-            Err(refusal @ runtime::Error::Compile { .. }) if self.options.clusters => {
-                let plain = lower(self.graph, &lower::Options { clusters: false, ..self.options.clone() });
+            Err(refusal @ runtime::Error::Compile { .. }) if self.target.clusters => {
+                let plain = lower(self.graph, self.options, Target { clusters: false, ..self.target });
                 if plain == self.module {
                     return Err(refusal);
                 }
@@ -149,8 +147,8 @@ pub struct Jit<X, Y> {
 }
 
 impl<X: Tree, Y: Tree> Jit<X, Y> {
-    /// Traces, lowers and compiles `function`, with what the client has of kernels and clusters. `input` only describes the
-    /// structure of what it takes, `name` is for messages.
+    /// Traces, lowers and compiles `function` for the client's target. `input` only describes the structure of what it takes,
+    /// `name` is for messages.
     ///
     /// # Errors
     /// Whatever the compiler says.
@@ -162,9 +160,7 @@ impl<X: Tree, Y: Tree> Jit<X, Y> {
         input: &X,
         function: impl FnOnce(X) -> Y,
     ) -> Result<Jit<X, Y>> {
-        let lower::Options { kernels, clusters, .. } = lowering(client);
-        let options = lower::Options { kernels, clusters, ..options.clone() };
-        Lowered::new(client.kind(), &options, input, function).compile(client, name)
+        Lowered::new(client.target(), options, input, function).compile(client, name)
     }
 
     /// The structure of the result.
@@ -405,12 +401,13 @@ mod tests {
 
     use super::*;
     use crate::lang::Float;
+    use crate::runtime::DeviceKind;
 
     /// How often a compiler was asked that refuses what `refuses` says, and what came of it.
     fn compiled(clusters: bool, refuses: impl Fn(&str) -> bool) -> (usize, Result<bool, String>) {
-        let options = lower::Options { clusters, ..Default::default() };
+        let target = Target { clusters, ..Target::plain(DeviceKind::Cpu) };
         let input = Float::placeholder(crate::array::DType::F32, [4]);
-        let lowered = Lowered::new(DeviceKind::Cpu, &options, &input, |x: Float| {
+        let lowered = Lowered::new(target, &lower::Options::default(), &input, |x: Float| {
             (0..6).fold(x, |x, _| x.sin() * x.cos())
         });
         assert_eq!(lowered.module.contains("@cluster_0"), clusters);

@@ -109,6 +109,18 @@ impl Lowering<'_> {
         self.line(&text, at)
     }
 
+    pub(super) fn reverse(
+        &mut self,
+        axes: &[usize],
+        inputs: &[Value],
+        output: &ArrayType,
+        at: Location,
+    ) -> String {
+        let text =
+            format!("stablehlo.reverse {}, dims = {} : {}", inputs[0].name, list(axes), tensor(output));
+        self.line(&text, at)
+    }
+
     pub(super) fn gather(
         &mut self,
         axis: usize,
@@ -130,7 +142,11 @@ impl Lowering<'_> {
             sizes.join(", "),
             signature(inputs, outputs)
         );
-        self.line(&text, at)
+        let name = self.line(&text, at);
+        if axis == 0 && x.rank() == 2 && indices.rank() == 1 {
+            self.gathered.insert(name.clone(), [inputs[0].clone(), inputs[1].clone()]);
+        }
+        name
     }
 
     pub(super) fn scatter(

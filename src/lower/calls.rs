@@ -8,7 +8,14 @@ use super::writer::{operands, signature};
 use super::{Lowering, Value, threefry};
 use crate::array::{ArrayType, DType};
 use crate::ir::{Activation, Graph, Kernel, Location};
-use crate::runtime::{NOT_INLINED, ONE_KERNEL, kernels};
+use crate::runtime::{DeviceKind, kernels};
+
+/// Keeps the compiler for cpu from inlining a function.
+const NOT_INLINED: &str = " {mhlo.frontend_attributes = {inlineable = \"false\"}}";
+
+/// Makes the compiler for cpu compile a function into one kernel.
+const ONE_KERNEL: &str =
+    " {mhlo.frontend_attributes = {inlineable = \"false\", xla_cpu_small_call = \"true\"}}";
 
 impl Lowering<'_> {
     /// Writes a function that XLA's compiler for cpu compiles into one kernel, and its call.
@@ -39,8 +46,16 @@ impl Lowering<'_> {
         );
         self.functions.insert(name.clone(), function);
         let signature = signature(inputs, outputs);
-        let call = format!("func.call @{name}({}) {{{ONE_KERNEL}}} : {signature}", operands(inputs));
+        let attribute = self.only_on_cpu(ONE_KERNEL);
+        let call = format!("func.call @{name}({}){attribute} : {signature}", operands(inputs));
         self.lines(&call, outputs.len(), at)
+    }
+
+    /// Nothing moves across a barrier.
+    pub(super) fn barrier(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> Vec<String> {
+        let types: Vec<String> = outputs.iter().map(tensor).collect();
+        let text = format!("stablehlo.optimization_barrier {} : {}", operands(inputs), types.join(", "));
+        self.lines(&text, outputs.len(), at)
     }
 
     pub(super) fn threefry(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> Vec<String> {
@@ -111,7 +126,7 @@ impl Lowering<'_> {
         const LARGE: usize = 1 << 15;
         let x = &inputs[0].array_type;
         let matrix = permutation == [1, 0] && x.dtype == DType::F32;
-        if self.options.kernels && matrix && x.size() >= LARGE {
+        if self.target.kernels && matrix && x.size() >= LARGE {
             return self.call_kernel(kernels::TRANSPOSE, None, inputs, &[], outputs, at);
         }
         let attributes = format!(", dims = {}", list(permutation));
@@ -200,6 +215,12 @@ impl Lowering<'_> {
         );
         self.functions.insert(name.clone(), function);
         let signature = signature(inputs, std::slice::from_ref(output));
-        self.line(&format!("func.call @{name}({}) {{{NOT_INLINED}}} : {signature}", operands(inputs)), at)
+        let attribute = self.only_on_cpu(NOT_INLINED);
+        self.line(&format!("func.call @{name}({}){attribute} : {signature}", operands(inputs)), at)
+    }
+
+    /// The attribute of a call where the compiler knows it.
+    fn only_on_cpu(&self, attribute: &'static str) -> &'static str {
+        if self.target.kind == DeviceKind::Cpu { attribute } else { "" }
     }
 }

@@ -1,6 +1,7 @@
 //! Ops that compute each element by itself: what StableHLO calls them.
 
-use super::writer::signature;
+use super::text::tensor;
+use super::writer::{operands, signature};
 use super::{Lowering, Value};
 use crate::array::{ArrayType, DType};
 use crate::ir::{Binary, Comparison, Location, Unary};
@@ -40,6 +41,22 @@ impl Lowering<'_> {
         self.plain(name, inputs, at)
     }
 
+    pub(super) fn binary(
+        &mut self,
+        binary: Binary,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> String {
+        let in_place = if binary == Binary::Add { self.add_in_place(inputs, outputs, at) } else { None };
+        in_place.unwrap_or_else(|| self.plain(binary_name(binary), inputs, at))
+    }
+
+    pub(super) fn select(&mut self, inputs: &[Value], output: &ArrayType, at: Location) -> String {
+        let [condition, result] = [&inputs[0].array_type, output].map(tensor);
+        self.line(&format!("stablehlo.select {} : {condition}, {result}", operands(inputs)), at)
+    }
+
     pub(super) fn compare(
         &mut self,
         comparison: Comparison,
@@ -59,7 +76,7 @@ impl Lowering<'_> {
     }
 }
 
-pub(super) fn binary_name(binary: Binary) -> &'static str {
+fn binary_name(binary: Binary) -> &'static str {
     match binary {
         Binary::Add => "add",
         Binary::Sub => "subtract",

@@ -26,14 +26,13 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::array::ArrayType;
-use crate::ir::{Binary, Equation, Graph, Kernel, Op, Var, checked};
+use crate::ir::{Equation, Graph, Op, Var, checked};
+use crate::runtime::Target;
 use crate::transforms::cluster::{cluster, without_broken_calls, without_calls};
 use crate::transforms::loops::scans_as_loops;
 use crate::transforms::simplify::{with_twins, without_dead_equations};
 
-use elementwise::binary_name;
-use text::{list, tensor};
-use writer::operands;
+use text::{list, ranges, tensor};
 
 /// How to lower a graph.
 #[derive(Clone, Debug)]
@@ -44,21 +43,11 @@ pub struct Options {
     pub num_replicas: usize,
     /// How matrix products of f32 are computed.
     pub precision: Precision,
-    /// Call native kernels; otherwise their plain twins are written.
-    pub kernels: bool,
-    /// Gather small equations into clusters (see [`crate::transforms::cluster`]); only the compiler for cpu knows them.
-    pub clusters: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            donated: Vec::new(),
-            num_replicas: 1,
-            precision: Precision::default(),
-            kernels: false,
-            clusters: true,
-        }
+        Options { donated: Vec::new(), num_replicas: 1, precision: Precision::default() }
     }
 }
 
@@ -89,15 +78,16 @@ impl Precision {
 }
 
 /// The StableHLO module of `graph`, with its entry function `@main`.
-pub fn lower(graph: &Graph, options: &Options) -> String {
-    write(&prepared(graph, options), options)
+pub fn lower(graph: &Graph, options: &Options, target: Target) -> String {
+    write(&prepared(graph, options, target), options, target)
 }
 
 /// The graph as it is written: without dead equations, scans and kernels that are not native, and with its clusters.
-fn prepared(graph: &Graph, options: &Options) -> Graph {
-    let graph = with_twins(graph, &|kernel, types| options.is_native(kernel, types));
+fn prepared(graph: &Graph, options: &Options, target: Target) -> Graph {
+    let native = target.kernels && options.precision != Precision::Bf16;
+    let graph = with_twins(graph, &|kernel, types| native && kernel.is_native_for(types));
     let graph = without_dead_equations(&graph);
-    if !options.clusters {
+    if !target.clusters {
         return checked("lowering without clusters", scans_as_loops(&without_calls(&graph)));
     }
     let graph = checked("clustering", cluster(&graph));
@@ -108,14 +98,7 @@ fn prepared(graph: &Graph, options: &Options) -> Graph {
     checked("lowering", graph)
 }
 
-impl Options {
-    /// Whether a kernel on inputs of these types is a call of its native function.
-    fn is_native(&self, kernel: Kernel, types: &[ArrayType]) -> bool {
-        self.kernels && self.precision != Precision::Bf16 && kernel.is_native_for(types)
-    }
-}
-
-fn write(graph: &Graph, options: &Options) -> String {
+fn write(graph: &Graph, options: &Options, target: Target) -> String {
     let mut lowering = Lowering {
         out: String::new(),
         indent: 2,
@@ -124,6 +107,7 @@ fn write(graph: &Graph, options: &Options) -> String {
         gathered: BTreeMap::new(),
         transposed: BTreeMap::new(),
         options,
+        target,
     };
     let mut parameters = Vec::new();
     let mut names = Names::new(graph);
@@ -178,6 +162,7 @@ struct Lowering<'a> {
     /// The operands of native products with a transposed sparse matrix, by the name of the result.
     transposed: BTreeMap<String, Vec<Value>>,
     options: &'a Options,
+    target: Target,
 }
 
 /// A value in the text: its SSA name and type.
@@ -210,21 +195,9 @@ impl Lowering<'_> {
                 vec![self.line(&format!("stablehlo.iota dim = {axis} : {}", tensor(&outputs[0])), at)]
             }
             Op::Unary(unary) => vec![self.unary(*unary, inputs, &outputs[0], at)],
-            Op::Binary(binary) => {
-                let in_place =
-                    if *binary == Binary::Add { self.add_in_place(inputs, outputs, at) } else { None };
-                vec![in_place.unwrap_or_else(|| self.plain(binary_name(*binary), inputs, at))]
-            }
+            Op::Binary(binary) => vec![self.binary(*binary, inputs, outputs, at)],
             Op::Compare(comparison) => vec![self.compare(*comparison, inputs, outputs, at)],
-            Op::Select => {
-                let text = format!(
-                    "stablehlo.select {} : {}, {}",
-                    operands(inputs),
-                    tensor(&inputs[0].array_type),
-                    tensor(&outputs[0])
-                );
-                vec![self.line(&text, at)]
-            }
+            Op::Select => vec![self.select(inputs, &outputs[0], at)],
             Op::Convert(_) => vec![self.simple("convert", "", inputs, outputs, at)],
             Op::Bitcast(_) => vec![self.simple("bitcast_convert", "", inputs, outputs, at)],
             Op::StopGradient => vec![inputs[0].name.clone()],
@@ -236,28 +209,17 @@ impl Lowering<'_> {
             Op::Reshape { .. } => vec![self.simple("reshape", "", inputs, outputs, at)],
             Op::Transpose { permutation } => self.transpose(permutation, inputs, outputs, at),
             Op::Slice { start, limit, stride } => {
-                let ranges: Vec<String> =
-                    (0..start.len()).map(|i| format!("{}:{}:{}", start[i], limit[i], stride[i])).collect();
-                let attributes = format!(" [{}]", ranges.join(", "));
-                vec![self.simple("slice", &attributes, inputs, outputs, at)]
+                vec![self.simple("slice", &format!(" {}", ranges(start, limit, stride)), inputs, outputs, at)]
             }
             Op::Pad { low, high, interior } => {
-                let attributes =
-                    format!(", low = {}, high = {}, interior = {}", list(low), list(high), list(interior));
+                let [low, high, interior] = [list(low), list(high), list(interior)];
+                let attributes = format!(", low = {low}, high = {high}, interior = {interior}");
                 vec![self.simple("pad", &attributes, inputs, outputs, at)]
             }
             Op::Concatenate { axis } => {
                 vec![self.simple("concatenate", &format!(", dim = {axis}"), inputs, outputs, at)]
             }
-            Op::Reverse { axes } => {
-                let text = format!(
-                    "stablehlo.reverse {}, dims = {} : {}",
-                    inputs[0].name,
-                    list(axes),
-                    tensor(&outputs[0])
-                );
-                vec![self.line(&text, at)]
-            }
+            Op::Reverse { axes } => vec![self.reverse(axes, inputs, &outputs[0], at)],
             Op::Dot { batch, contract } => vec![self.dot(batch, contract, inputs, outputs, at)],
             Op::Conv { windows } => vec![self.conv(windows, inputs, outputs, at)],
             Op::Kernel(kernel) => self.kernel(*kernel, inputs, outputs, at),
@@ -269,39 +231,16 @@ impl Lowering<'_> {
             Op::DynamicUpdateSlice => {
                 vec![self.simple("dynamic_update_slice", "", inputs, outputs, at)]
             }
-            Op::Gather { axis } => {
-                let name = self.gather(*axis, inputs, outputs, at);
-                if *axis == 0 && inputs[0].array_type.rank() == 2 && inputs[1].array_type.rank() == 1 {
-                    self.gathered.insert(name.clone(), [inputs[0].clone(), inputs[1].clone()]);
-                }
-                vec![name]
-            }
+            Op::Gather { axis } => vec![self.gather(*axis, inputs, outputs, at)],
             Op::Scatter { axis, kind } => vec![self.scatter(*axis, *kind, inputs, outputs, at)],
             Op::While { cond, body, cond_captures, body_captures } => {
                 self.while_loop(cond, body, *cond_captures, *body_captures, inputs, at)
             }
-            Op::Cond { on_true, on_false } => {
-                let (yes, no) = inputs[1..].split_at(on_true.inputs.len());
-                self.branches(&inputs[0], outputs, at, |lowering, branch| match branch {
-                    true => lowering.body(on_true, yes),
-                    false => lowering.body(on_false, no),
-                })
-            }
+            Op::Cond { on_true, on_false } => self.cond(on_true, on_false, inputs, outputs, at),
             Op::Scan { .. } => unreachable!("a pass has made a loop of it"),
-            Op::Rare { body, captures } => {
-                let operand: Vec<String> = inputs[1 + captures..].iter().map(|v| v.name.clone()).collect();
-                self.branches(&inputs[0], outputs, at, |lowering, branch| match branch {
-                    true => lowering.body(body, &inputs[1..]),
-                    false => operand.clone(),
-                })
-            }
+            Op::Rare { body, captures } => self.rare(body, *captures, inputs, outputs, at),
             Op::Call { graph } => self.call(graph, inputs, outputs, at),
-            Op::Barrier => {
-                let types: Vec<String> = outputs.iter().map(tensor).collect();
-                let text =
-                    format!("stablehlo.optimization_barrier {} : {}", operands(inputs), types.join(", "));
-                self.lines(&text, outputs.len(), at)
-            }
+            Op::Barrier => self.barrier(inputs, outputs, at),
             Op::AllReduce => vec![self.all_reduce(inputs, outputs, at)],
             Op::ReplicaId => vec![self.line("stablehlo.replica_id : tensor<ui32>", at)],
         }

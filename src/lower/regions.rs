@@ -66,8 +66,40 @@ impl Lowering<'_> {
         results(&result, count)
     }
 
+    /// A branch: the captures of both sides follow the condition.
+    pub(super) fn cond(
+        &mut self,
+        on_true: &Graph,
+        on_false: &Graph,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        let (yes, no) = inputs[1..].split_at(on_true.inputs.len());
+        self.branches(&inputs[0], outputs, at, |lowering, branch| match branch {
+            true => lowering.body(on_true, yes),
+            false => lowering.body(on_false, no),
+        })
+    }
+
+    /// A branch that leaves its operands as they are where the condition is false.
+    pub(super) fn rare(
+        &mut self,
+        body: &Graph,
+        captures: usize,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        let operands: Vec<String> = inputs[1 + captures..].iter().map(|v| v.name.clone()).collect();
+        self.branches(&inputs[0], outputs, at, |lowering, branch| match branch {
+            true => lowering.body(body, &inputs[1..]),
+            false => operands.clone(),
+        })
+    }
+
     /// Writes an `if` whose two regions are written by `branch(true)` and `branch(false)`.
-    pub(super) fn branches(
+    fn branches(
         &mut self,
         pred: &Value,
         outputs: &[ArrayType],

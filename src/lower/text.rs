@@ -30,6 +30,13 @@ pub(super) fn list(values: &[usize]) -> String {
     format!("{values:?}")
 }
 
+/// `[0:4:1, 2:3:1]`: where slices begin and end, and their steps.
+pub(super) fn ranges(start: &[usize], limit: &[usize], stride: &[usize]) -> String {
+    let ranges: Vec<String> =
+        (0..start.len()).map(|i| format!("{}:{}:{}", start[i], limit[i], stride[i])).collect();
+    format!("[{}]", ranges.join(", "))
+}
+
 /// `loc("src/envs/cartpole.rs":12:3)`.
 pub(super) fn location(location: Location) -> String {
     format!("loc(\"{}\":{}:{})", location.file().escape_default(), location.line(), location.column())

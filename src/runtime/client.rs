@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use super::buffer::Buffer;
 use super::cache::{CacheOutcome, Key, ProgramCache};
-use super::device_kind::DeviceKind;
+use super::device_kind::{DeviceKind, Target};
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle};
 use super::options::{CompileOptions, OptionValue};
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
-use super::{module_for, signature};
+use super::signature;
 use crate::array::HostArray;
 
 /// XLA's CPU backend computes minima and maxima that may lose a NaN, unless this is off: then a ReLU does not hide that
@@ -24,10 +24,7 @@ const FAST_MIN_MAX: &str = "xla_cpu_enable_fast_min_max";
 pub struct Client {
     inner: Arc<Inner>,
     deterministic: bool,
-    /// Whether programs may call native kernels.
-    has_kernels: bool,
-    /// Whether programs may have functions that become one kernel.
-    has_clusters: bool,
+    target: Target,
     observer: Option<Observer>,
 }
 
@@ -67,7 +64,8 @@ impl Client {
             let (requested, present) = (device_count, handle.num_devices());
             return Err(Error::TooFewDevices { path: file.path.clone(), requested, present });
         }
-        let has_kernels = file.kind == DeviceKind::Cpu && handle.api().register_kernels();
+        let kernels = file.kind == DeviceKind::Cpu && handle.api().register_kernels();
+        let target = Target { kernels, ..Target::plain(file.kind) };
         let inner = Inner {
             platform,
             platform_version: handle.platform_version()?,
@@ -77,13 +75,7 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client {
-            inner: Arc::new(inner),
-            deterministic: false,
-            has_kernels,
-            has_clusters: true,
-            observer: None,
-        })
+        Ok(Client { inner: Arc::new(inner), deterministic: false, target, observer: None })
     }
 
     /// Whether programs that this client compiles from now on must give the same bits in every run. On cuda that
@@ -102,24 +94,21 @@ impl Client {
         self.inner.handle.num_devices()
     }
 
-    /// Whether programs for this client may call the native kernels ([`kernels`](super::kernels)).
-    pub fn has_kernels(&self) -> bool {
-        self.has_kernels
+    /// What programs for this client are traced and lowered for.
+    pub fn target(&self) -> Target {
+        self.target
     }
 
     /// The client as it is, but its programs call native kernels only if that is `wanted`.
     pub fn with_kernels(self, wanted: bool) -> Client {
-        Client { has_kernels: self.has_kernels && wanted, ..self }
-    }
-
-    /// Whether programs for this client may have clusters: functions that XLA's compiler for cpu makes one kernel of.
-    pub fn has_clusters(&self) -> bool {
-        self.has_clusters
+        let target = Target { kernels: self.target.kernels && wanted, ..self.target };
+        Client { target, ..self }
     }
 
     /// The client as it is, but its programs have clusters only if that is `wanted`.
     pub fn with_clusters(self, wanted: bool) -> Client {
-        Client { has_clusters: self.has_clusters && wanted, ..self }
+        let target = Target { clusters: self.target.clusters && wanted, ..self.target };
+        Client { target, ..self }
     }
 
     /// XLA's name of the platform: `cpu`, `cuda`, `tpu`, ...
@@ -167,7 +156,6 @@ impl Client {
         }
         let inputs = signature::input_types(module)?;
         let kind = self.plugin().kind;
-        let module = module_for(kind, module);
         let mut options = match self.deterministic {
             true => options.clone().deterministic(kind),
             false => options.clone(),
@@ -176,7 +164,7 @@ impl Client {
             options.overrides.insert(0, (FAST_MIN_MAX.into(), OptionValue::Bool(false)));
         }
         let started = Instant::now();
-        let (executable, cache) = self.load_or_compile(&module, &options.to_proto())?;
+        let (executable, cache) = self.load_or_compile(module, &options.to_proto())?;
         let seconds = started.elapsed().as_secs_f64();
         Program::new(executable, options.num_replicas, inputs, cache, seconds)
     }

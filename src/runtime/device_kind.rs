@@ -22,6 +22,23 @@ pub enum DeviceKind {
     Tpu,
 }
 
+/// What programs are traced and lowered for: a kind of device, and what its compiler may be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub kind: DeviceKind,
+    /// Programs may call the native kernels ([`kernels`](super::kernels)); otherwise their plain twins are written.
+    pub kernels: bool,
+    /// Small equations are gathered into functions that XLA's compiler for cpu makes one kernel of; others do not know them.
+    pub clusters: bool,
+}
+
+impl Target {
+    /// Devices of that kind, with nothing of lockstep's own in the process that compiles: no native kernels.
+    pub const fn plain(kind: DeviceKind) -> Target {
+        Target { kind, kernels: false, clusters: true }
+    }
+}
+
 impl DeviceKind {
     /// The fastest first.
     pub const BEST_FIRST: [DeviceKind; 3] = [DeviceKind::Tpu, DeviceKind::Cuda, DeviceKind::Cpu];

@@ -47,36 +47,16 @@ mod tests;
 pub use buffer::Buffer;
 pub use cache::{CacheOutcome, ProgramCache};
 pub use client::Client;
-pub use device_kind::DeviceKind;
+pub use device_kind::{DeviceKind, Target};
 pub use error::{Error, Result};
 pub use ffi::MemoryUse;
 pub use options::{CompileOptions, OptionValue};
 pub use program::{Arg, Program};
 pub use topology::Topology;
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The attribute of a call in a module's text that keeps XLA's compiler for cpu from inlining the function.
-/// Other devices know no such attribute, and their programs are compiled without it.
-pub const NOT_INLINED: &str = "mhlo.frontend_attributes = {inlineable = \"false\"}";
-
-/// The attribute of a call in a module's text that makes XLA's compiler for cpu compile the function into one kernel.
-/// Left out for other devices, too.
-pub const ONE_KERNEL: &str =
-    "mhlo.frontend_attributes = {inlineable = \"false\", xla_cpu_small_call = \"true\"}";
-
-/// The module as the compiler for `kind` takes it.
-fn module_for(kind: DeviceKind, module: &str) -> Cow<'_, str> {
-    match kind {
-        DeviceKind::Cpu => Cow::Borrowed(module),
-        DeviceKind::Cuda | DeviceKind::Tpu => {
-            Cow::Owned(module.replace(NOT_INLINED, "").replace(ONE_KERNEL, ""))
-        }
-    }
-}
 
 /// lockstep's cache folder: `LOCKSTEP_CACHE_DIR`, or `lockstep` in the system's folder for caches.
 pub fn cache_folder() -> Option<PathBuf> {

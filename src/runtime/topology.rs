@@ -5,13 +5,13 @@
 //! for them, so that a program that a device would refuse, or that would not fit into its memory, is known before one is
 //! rented. (Only choosing among kernels by timing them has to wait for the device.)
 
+use super::DeviceKind;
 use super::error::{Error, Result};
 use super::ffi::{Api, MemoryUse, TopologyHandle};
 use super::gpu::{GPUS, Gpu};
 use super::options::CompileOptions;
 use super::plugin::PluginFile;
 use super::signature;
-use super::{DeviceKind, module_for};
 
 /// Devices known by name.
 pub struct Topology {
@@ -85,11 +85,10 @@ impl Topology {
             return Err(Error::TopologyTooSmall { name: self.name.clone(), requested, present });
         }
         signature::input_types(module)?;
-        let kind = self.plugin.kind;
         let options = match self.deterministic {
-            true => options.clone().deterministic(kind),
+            true => options.clone().deterministic(self.plugin.kind),
             false => options.clone(),
         };
-        self.handle.compile(&module_for(kind, module), &options.to_proto())
+        self.handle.compile(module, &options.to_proto())
     }
 }

@@ -225,6 +225,9 @@ fn names_that_are_no_run_get_the_nearest_one() {
         done.fails_in_one_line(2, &["there is no run cpy in ", "did you mean copy?"]);
     }
     run(&["train", "--resume", parent]).fails_in_one_line(1, &["there is no checkpoint in "]);
+    let file = trained_file("config.toml");
+    run(&["runs", "list", "--checkpoint-dir", &file])
+        .fails_in_one_line(1, &["is a file; --checkpoint-dir takes"]);
     let empty = run(&["train", "--resume", "latest", "--checkpoint-dir", "nowhere"]);
     empty.fails_in_one_line(1, &["there is no checkpoint in any run of nowhere"]);
     let metric = runs(&directory, "plot copy --metric entropi");

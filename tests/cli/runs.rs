@@ -169,6 +169,19 @@ fn a_total_is_kept_and_what_is_done_is_said() {
 }
 
 #[test]
+fn programs_have_neither_kernels_nor_clusters_if_they_are_not_wanted() {
+    let folder = TempDir::new().unwrap();
+    let off = ["--no-kernels", "--no-clusters"];
+    run(&[&small_run(folder.path().to_str().unwrap(), "plain")[..], &off].concat()).stdout();
+    let config = fs::read_to_string(folder.path().join("plain/config.toml")).unwrap();
+    assert!(config.contains("no_kernels = true") && config.contains("no_clusters = true"), "{config}");
+    let params = folder.path().join("plain/final_params.safetensors");
+    run(&[&["eval", params.to_str().unwrap(), "--episodes", "4"], &off[..]].concat()).stdout();
+    let told = json(&folder.path().join("plain/meta.json"));
+    assert_eq!((&told["kernels"], &told["clusters"]), (&Value::Bool(false), &Value::Bool(false)), "{told}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run_and_another_one_does_not() {
     let folder = TempDir::new().unwrap();
     let parent = folder.path().to_str().unwrap();

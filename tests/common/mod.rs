@@ -21,7 +21,7 @@ pub fn plain_client() -> Client {
 
 /// Compiles and runs a graph.
 pub fn run_on_device(graph: &Graph, inputs: &[HostArray]) -> Vec<HostArray> {
-    let module = lower(graph, &Options { num_replicas: 1, ..Options::default() });
+    let module = lower(graph, &Options::default(), client().target());
     let program = client().compile(&module, &CompileOptions::default()).unwrap();
     let args = inputs.iter().map(|array| client().to_device(array, 0).unwrap().into()).collect();
     program.run(args).unwrap().iter().map(|buffer| buffer.to_host().unwrap()).collect()

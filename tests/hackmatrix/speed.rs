@@ -83,13 +83,13 @@ fn measure(client: &Client, envs: usize, observes: bool) {
         },
     );
     let traced = started.elapsed();
-    let module = lockstep::lower::lower(&run.graph, &Default::default());
+    let module = lockstep::lower::lower(&run.graph, &Default::default(), client.target());
     let lowered = started.elapsed() - traced;
     if let Ok(path) = std::env::var("DUMP") {
         std::fs::write(path, &module).unwrap();
     }
     let compile = |module: &str| client.compile(module, &CompileOptions::default()).unwrap();
-    let first = compile(&lockstep::lower::lower(&init.graph, &Default::default()));
+    let first = compile(&lockstep::lower::lower(&init.graph, &Default::default(), client.target()));
     let program = compile(&module);
     println!(
         "{envs} envs: trace {traced:.2?}, lower {lowered:.2?}, compile {:.1} s ({:?}), {} equations",

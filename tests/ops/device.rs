@@ -46,7 +46,7 @@ fn run_together<'a>(client: &Client, cases: &'a [Case]) -> BTreeMap<&'a str, Vec
         arrays.extend(case.sample(0));
     }
     check(&graph).unwrap();
-    let module = lower(&graph, &Options { num_replicas: 1, kernels: true, ..Options::default() });
+    let module = lower(&graph, &Options::default(), client.target());
     let program = client.compile(&module, &CompileOptions::default()).unwrap();
     let args = arrays.iter().map(|array| client.to_device(array, 0).unwrap().into()).collect();
     let results = program.run(args).unwrap();
@@ -69,7 +69,8 @@ fn small_equations_can_read_what_xla_computes_early() {
         (look(start + 3), seen)
     });
     let inputs = [HostArray::scalar(2i32)];
-    let program = client().compile(&lower(&traced.graph, &Options::default()), &CompileOptions::default());
+    let program = client()
+        .compile(&lower(&traced.graph, &Options::default(), client().target()), &CompileOptions::default());
     let args = inputs.iter().map(|array| client().to_device(array, 0).unwrap().into()).collect();
     let found = program.unwrap().run(args).unwrap();
     for (found, expected) in found.iter().zip(interpret(&traced.graph, &inputs)) {
@@ -86,7 +87,7 @@ fn every_device_gathers_what_all_have() {
     });
     let options = Options { num_replicas: DEVICES, ..Options::default() };
     let compile = CompileOptions { num_replicas: DEVICES, ..CompileOptions::default() };
-    let program = client().compile(&lower(&traced.graph, &options), &compile).unwrap();
+    let program = client().compile(&lower(&traced.graph, &options, client().target()), &compile).unwrap();
     for results in program.run_replicas((0..DEVICES).map(|_| Vec::new()).collect()).unwrap() {
         assert_eq!(results[0].to_host().unwrap(), HostArray::new(&[2, 2], vec![1f32, 10.0, 2.0, 40.0]));
     }

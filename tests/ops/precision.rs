@@ -23,7 +23,7 @@ fn normal(seed: u64, shape: [usize; 2]) -> HostArray {
 fn product(precision: Precision, a: &HostArray, b: &HostArray) -> Vec<f64> {
     let placeholder = |x: &HostArray| Float::from_handle(Handle::placeholder(&x.array_type()));
     let traced = trace(&(placeholder(a), placeholder(b)), |(a, b): (Float, Float)| a.matmul(b));
-    let module = lower(&traced.graph, &Options { precision, ..Options::default() });
+    let module = lower(&traced.graph, &Options { precision, ..Options::default() }, client().target());
     let program = client().compile(&module, &CompileOptions::default()).unwrap();
     let args = [a, b].map(|x| client().to_device(x, 0).unwrap().into()).into();
     program.run(args).unwrap()[0].to_host().unwrap().to_f64()
@@ -66,7 +66,7 @@ fn only_products_of_f32_are_rounded() {
     let square = |dtype| Float::from_handle(Handle::placeholder(&ArrayType::new(dtype, [2, 2])));
     let text = |dtype| {
         let traced = trace(&square(dtype), |x: Float| x.matmul(x));
-        lower(&traced.graph, &Options { precision: Precision::Bf16, ..Options::default() })
+        lower(&traced.graph, &Options { precision: Precision::Bf16, ..Options::default() }, client().target())
     };
     assert!(text(DType::F32).contains("reduce_precision"));
     assert!(!text(DType::F64).contains("bf16"));

@@ -12,7 +12,7 @@ use crate::algorithms::metrics::Metric;
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 use crate::lang::{
-    Handle, Int, Jit, OnDevice, Tree, compile_both, leaf_paths, lowering, numbered, positions, structure,
+    Handle, Int, Jit, OnDevice, Tree, compile_both, leaf_paths, numbered, positions, structure,
 };
 use crate::lower;
 use crate::runtime::{CacheOutcome, Client};
@@ -110,7 +110,7 @@ impl<A: Algorithm> Engine<A> {
     pub fn new(client: &Client, agents: &Agents<A>, start: &Start) -> Result<(Engine<A>, LearnerInfo)> {
         let tracing = Instant::now();
         let Programs { init, chunk, state: structure, leaves, metrics, given, values } =
-            Programs::new(agents, start, client.kind(), &lowering(client))?;
+            Programs::new(agents, start, client.target())?;
         let trace_seconds = tracing.elapsed().as_secs_f64();
 
         let compiling = Instant::now();

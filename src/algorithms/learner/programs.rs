@@ -11,7 +11,7 @@ use crate::lang::{
     merge_first_axes, numbered, scan, split_first_axis, trace, traced_for, vmap, while_loop,
 };
 use crate::lower;
-use crate::runtime::DeviceKind;
+use crate::runtime::{DeviceKind, Target};
 
 use super::agents::{Agents, Given, for_devices, given, part, typed_as, with_part};
 use super::{Algorithm, Along, Inputs, Shared, UpdateTrace, Updated};
@@ -194,26 +194,16 @@ pub fn modules<A: Algorithm>(
     start: &Start,
     kind: DeviceKind,
 ) -> Result<[(&'static str, String); 2]> {
-    let programs = Programs::new(&Agents::One(algorithm), start, kind, &lower::Options::default())?;
+    let programs = Programs::new(&Agents::One(algorithm), start, Target::plain(kind))?;
     Ok([("init", programs.init.module), ("chunk", programs.chunk.module)])
 }
 
 impl<A: Algorithm> Programs<A> {
-    pub fn new(
-        agents: &Agents<A>,
-        start: &Start,
-        kind: DeviceKind,
-        options: &lower::Options,
-    ) -> Result<Programs<A>> {
-        traced_for(kind, || Programs::traced(agents, start, kind, options))
+    pub fn new(agents: &Agents<A>, start: &Start, target: Target) -> Result<Programs<A>> {
+        traced_for(target.kind, || Programs::traced(agents, start, target))
     }
 
-    fn traced(
-        agents: &Agents<A>,
-        start: &Start,
-        kind: DeviceKind,
-        options: &lower::Options,
-    ) -> Result<Programs<A>> {
+    fn traced(agents: &Agents<A>, start: &Start, target: Target) -> Result<Programs<A>> {
         let num_devices = start.num_devices;
         agents.check(num_devices)?;
         let (algorithm, sharers) = (agents.first(), agents.sharers(num_devices));
@@ -222,11 +212,11 @@ impl<A: Algorithm> Programs<A> {
         let given = typed_as(single.duplicate(), &values[0]);
         let one = Functions::<A>::new(algorithm, &single, sharers);
 
-        let exact = lower::Options { num_replicas: num_devices, ..options.clone() };
+        let exact = lower::Options { num_replicas: num_devices, ..Default::default() };
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let words = Int::from_handle(Handle::placeholder(&seeds));
         let init_input = (words, given.duplicate());
-        let init = Lowered::new(kind, &exact, &init_input, |(seeds, given)| {
+        let init = Lowered::new(target, &exact, &init_input, |(seeds, given)| {
             let init = |words, given: &Given<A::Hyper>| init(algorithm, sharers, given, words);
             match agents {
                 Agents::One(_) => init(seeds, &given),
@@ -243,7 +233,7 @@ impl<A: Algorithm> Programs<A> {
         let as_set = lower::Options { donated, precision: algorithm.precision(), ..exact };
         let count = Int::placeholder(DType::I32, []);
         let input = (state.duplicate(), given.duplicate(), count);
-        let chunk = Lowered::new(kind, &as_set, &input, |(state, given, count)| {
+        let chunk = Lowered::new(target, &as_set, &input, |(state, given, count)| {
             let update = |state, given: &Given<A::Hyper>| {
                 let (state, row, _) = inline(&one.update, &(state, given.duplicate()));
                 (state, row)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::output::tell;
@@ -27,19 +27,18 @@ pub struct List {
 
 impl List {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
+        let named = checkpoint_dir.display();
+        ensure!(!checkpoint_dir.is_file(), "{named} is a file; --checkpoint-dir takes the directory of runs");
         let runs = if checkpoint_dir.is_dir() { Overview::all(checkpoint_dir)? } else { Vec::new() };
         let shown: Vec<_> = runs.iter().filter(|run| self.all || run.life.is_live()).collect();
         if self.json {
             print_line(serde_json::to_string(&shown)?)?;
         } else if !checkpoint_dir.is_dir() {
-            tell(&format!(
-                "there is no directory {}; --checkpoint-dir names another",
-                checkpoint_dir.display()
-            ));
+            tell(&format!("there is no directory {named}; --checkpoint-dir names another"));
         } else if shown.is_empty() && !runs.is_empty() {
             tell(&format!("no run is running; --all lists the {} others", runs.len()));
         } else if shown.is_empty() {
-            tell(&format!("there is no run in {}", checkpoint_dir.display()));
+            tell(&format!("there is no run in {named}"));
         }
         for line in unreadable(checkpoint_dir) {
             tell(&format!("warning: {line}"));
