@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Runs `lockstep bench` and the same CartPole PPO in JAX in turn and prints the ratio of steps per second, pair by
-# pair. JAX is installed from PyPI into a virtual environment. Arguments: [pairs] [extra flags of lockstep bench].
+# Runs `lockstep bench` and the same training of CartPole in JAX in turn and prints the ratio of steps per second, pair by
+# pair. JAX is installed from PyPI into a virtual environment. Arguments: [ppo|dqn] [pairs] [extra flags of lockstep bench].
 set -euo pipefail
 cd "$(dirname "$0")/.."
+algo=ppo
+case "${1:-}" in ppo | dqn) algo=$1; shift ;; esac
 pairs=${1:-5}
 shift || true
 
@@ -13,13 +15,14 @@ if ! "$venv/bin/python" -c 'import jax' 2>/dev/null; then
 fi
 cargo build --release --quiet
 
-field() { python3 -c 'import json,sys; print(json.loads(sys.stdin.read())[sys.argv[1]])' "$1"; }
-
-for envs in 64 512; do
-  printf 'cartpole, %s environments x 128 steps\n' "$envs"
+# Prints the heading of a size and its pairs. Arguments: heading, script of the JAX side, sizes, which both sides take.
+compare() {
+  local heading=$1 script=$2
+  shift 2
+  printf '%s\n' "$heading"
   for pair in $(seq "$pairs"); do
-    ours=$(target/release/lockstep bench --env cartpole --num-envs "$envs" --num-steps 128 --updates 9 --json "$@")
-    jax=$("$venv/bin/python" scripts/bench_jax.py --num-envs "$envs")
+    ours=$(target/release/lockstep bench --env cartpole --algo "$algo" "$@" --updates 9 --json "${flags[@]}")
+    jax=$("$venv/bin/python" "scripts/$script" "$@")
     python3 - "$pair" "$ours" "$jax" <<'PY'
 import json, sys
 pair, ours, jax = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -29,4 +32,15 @@ print(f"  pair {pair}: lockstep {a:>9,.0f} steps/s, jax {b:>9,.0f}, ratio {a / b
       f"trace and compile {start:.2f} s ({ours['cache']}), jax {jax['trace_seconds'] + jax['compile_seconds']:.2f} s")
 PY
   done
-done
+}
+
+flags=("$@")
+case $algo in
+  ppo)
+    for envs in 64 512; do
+      compare "cartpole, $envs environments x 128 steps" bench_jax.py --num-envs "$envs" --num-steps 128
+    done ;;
+  dqn)
+    compare "cartpole by DQN, 10 environments, a gradient step on 128 transitions after each of their steps" \
+      bench_jax_dqn.py --num-envs 10 --num-steps 500 ;;
+esac
