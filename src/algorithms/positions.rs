@@ -59,6 +59,7 @@ impl Examiner {
         let remembers = !leaf_types(&structure_of(|| policy.begin(1))).is_empty();
         ensure!(!remembers, "this player remembers what it has seen, which a single position does not tell");
         ensure!(longest <= MOST_MOVES, "a position has {longest} moves; {MOST_MOVES} are the most");
+        let longest = longest.max(1); // a program has no arrays without moves
         let (structure, values) = params_of(env);
         let moves = Int::placeholder(DType::I32, [longest, LANES]);
         let input = (policy.structure(), structure.clone(), moves, Int::placeholder(DType::U32, [2]));

@@ -90,6 +90,7 @@ fn files_that_are_no_positions_are_refused_in_one_line() {
             .fails(1, &["the moves of position 1 are not those of a game that goes on"]);
     }
     with(&format!(r#"{{"id":0,"set":"a","moves":"010101","score":0,{columns}}}"#)).stdout();
+    with(&format!(r#"{{"id":0,"set":"a","moves":"","score":0,{columns}}}"#)).stdout();
     let other = [trained_file("final_params.safetensors"), solved()];
     run(&["eval", &other[0], "--positions", &other[1]])
         .fails_in_one_line(2, &["cartpole has no positions whose results are known; leave out --positions"]);
