@@ -208,7 +208,7 @@ impl Actor for Pair {
         }
         let carry: Carry = (moves.map(|moves| moves + 1), first_carry, second_carry);
         let (action, probs) = chosen;
-        (Leaves::of(&carry), Decision { action, probs, value: None })
+        (Leaves::of(&carry), Decision { action, probs, value: None, action_values: None })
     }
 }
 

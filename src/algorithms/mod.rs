@@ -17,6 +17,7 @@ pub mod minibatch;
 pub mod optimizer;
 pub mod playback;
 pub mod policy;
+pub mod positions;
 pub mod ppo;
 pub mod random;
 pub mod recipe;

@@ -31,6 +31,8 @@ pub struct Playback {
     keys: Option<OnDevice<Key>>,
     steps: usize,
     action: usize,
+    /// The player that the policy is, if it is not all of them.
+    seat: Option<usize>,
 }
 
 /// What there is to see before a step.
@@ -45,8 +47,12 @@ pub struct Moment {
     pub probs: Vec<f32>,
     /// What the policy expects of the rest of the episode, if it has a value function.
     pub value: Option<f32>,
-    /// The action that the next step will take.
+    /// What each action is worth, if the policy tells it.
+    pub action_values: Option<Vec<f32>>,
+    /// The action that the policy takes.
     pub action: usize,
+    /// The number of the player to move.
+    pub to_move: usize,
 }
 
 impl Moment {
@@ -61,6 +67,8 @@ impl Moment {
 pub struct Outcome {
     /// With several players, that of player 0.
     pub reward: f32,
+    /// With several players, those of players 1, 2 and so on.
+    pub other_rewards: Vec<f32>,
     pub terminated: bool,
     pub truncated: bool,
     /// In the order of the spec.
@@ -78,20 +86,22 @@ struct Look {
     /// f32`[O, 1]`: as the environment shows it, whatever the network reads.
     obs: Float,
     mask: Option<Bool>,
+    to_move: Option<Int>,
     decision: Decision,
 }
-crate::tree!(Look { obs, mask, decision });
+crate::tree!(Look { obs, mask, to_move, decision });
 
 /// What the program `step` gives, one environment on the last axis: its state, and what came of the step.
 type Stepped = (Leaves, Came);
 
 struct Came {
-    reward: Float,
+    /// For each player.
+    rewards: Vec<Float>,
     terminated: Bool,
     truncated: Bool,
     metrics: Vec<Float>,
 }
-crate::tree!(Came { reward, terminated, truncated, metrics });
+crate::tree!(Came { rewards, terminated, truncated, metrics });
 
 impl Playback {
     /// Compiles the programs.
@@ -115,7 +125,7 @@ impl Playback {
             let [action_keys, _] = step_keys(keys.into_words(), step);
             let obs = vmap_last(state, |state| env.observe(&params, &state).actor.flatten());
             let (carry, decision) = policy.act(&weights, carry, &view, action_keys);
-            (carry, Look { obs, mask: view.mask, decision })
+            (carry, Look { obs, mask: view.mask, to_move: view.to_move, decision })
         })?;
         let input = (structure.clone(), state, keys, number, Int::placeholder(DType::I32, [1]));
         let step = Jit::new(client, "step", &options, &input, |(params, state, keys, number, action)| {
@@ -135,7 +145,14 @@ impl Playback {
             keys: None,
             steps: 0,
             action: 0,
+            seat: None,
         })
+    }
+
+    /// The policy is this one of several players from now on: what the others see, it does not remember.
+    #[must_use]
+    pub fn in_seat(self, player: usize) -> Playback {
+        Playback { seat: Some(player), ..self }
     }
 
     /// Begins episode `number` of a seed.
@@ -152,34 +169,47 @@ impl Playback {
         self.moment()
     }
 
-    /// Takes the action of the last moment.
+    /// Takes the policy's action of the last moment.
     ///
     /// # Errors
     /// Whatever the device reports.
     pub fn step(&mut self) -> Result<(Outcome, Moment)> {
+        self.take(self.action)
+    }
+
+    /// Takes this action.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn take(&mut self, action: usize) -> Result<(Outcome, Moment)> {
         let (state, keys) = (self.state.take().expect(BEGUN), self.keys.as_ref().expect(BEGUN));
         let number = HostArray::scalar(self.steps as i32);
-        let rest = self.step.upload([&number, &HostArray::new(&[1], vec![self.action as i32])])?;
+        let rest = self.step.upload([&number, &HostArray::new(&[1], vec![action as i32])])?;
         let stepped = self.step.call([self.env_params.lend(), state.lend(), keys.lend(), rest])?;
         let (state, came) = stepped.unzip();
         self.state = Some(state);
         self.steps += 1;
         let mut came = came.fetch_all()?;
+        let mut numbers = |name: &str| -> Vec<f32> {
+            came.take_below(name).iter().map(|(_, value)| number_in(value) as f32).collect()
+        };
+        let (mut rewards, metrics) = (numbers("rewards"), numbers("metrics"));
         let outcome = Outcome {
-            reward: number_in(&came.take("reward")) as f32,
+            reward: rewards.remove(0),
+            other_rewards: rewards,
             terminated: number_in(&came.take("terminated")) != 0.0,
             truncated: number_in(&came.take("truncated")) != 0.0,
-            metrics: came.take_below("metrics").iter().map(|(_, value)| number_in(value) as f32).collect(),
+            metrics,
         };
         Ok((outcome, self.moment()?))
     }
 
     fn moment(&mut self) -> Result<Moment> {
         let (state, keys) = (self.state.as_ref().expect(BEGUN), self.keys.as_ref().expect(BEGUN));
-        let carry = self.carry.take().expect(BEGUN);
+        let before = self.carry.take().expect(BEGUN);
         let step = self.look.upload([&HostArray::scalar(self.steps as i32)])?;
         let params = [self.policy_params.lend(), self.env_params.lend()];
-        let inputs = params.into_iter().chain([state.lend(), carry.lend(), keys.lend(), step]);
+        let inputs = params.into_iter().chain([state.lend(), before.lend(), keys.lend(), step]);
         let (carry, look) = self.look.call(inputs)?.unzip();
         let mut look = look.fetch_all()?;
         let floats = |array: HostArray| array.as_slice::<f32>().to_vec();
@@ -190,9 +220,12 @@ impl Playback {
             mask: look.take_if_any("mask").map(|mask| mask.as_slice::<bool>().to_vec()),
             probs: floats(look.take("decision.probs")),
             value: look.take_if_any("decision.value").map(|value| number_in(&value) as f32),
+            action_values: look.take_if_any("decision.action_values").map(floats),
             action: self.action,
+            to_move: look.take_if_any("to_move").map_or(0, |player| number_in(&player) as usize),
         };
-        self.carry = Some(carry);
+        let is_own = self.seat.is_none_or(|seat| seat == moment.to_move);
+        self.carry = Some(if is_own { carry } else { before });
         Ok(moment)
     }
 }
@@ -203,7 +236,7 @@ fn one_step(env: &dyn AnyEnv, params: &Leaves, key: Key, state: Leaves, action: 
     let step = env.step(params, key, state, action);
     let truncated = step.truncated.unwrap_or_else(|| step.terminated.full_like(false));
     let came = Came {
-        reward: step.reward_of(0),
+        rewards: (0..env.spec().players).map(|player| step.reward_of(player)).collect(),
         terminated: step.terminated,
         truncated: truncated & !step.terminated,
         metrics: step.metrics,

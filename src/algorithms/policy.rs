@@ -37,8 +37,10 @@ pub struct Decision {
     pub probs: Float,
     /// f32`[N]`, if the policy has a value function and the view what it reads.
     pub value: Option<Float>,
+    /// What each action is worth, f32`[N, A]`, if the policy tells it.
+    pub action_values: Option<Float>,
 }
-crate::tree!(Decision { action, probs, value });
+crate::tree!(Decision { action, probs, value, action_values });
 
 impl Decision {
     /// An action of a distribution; `keys` is an array of keys `[2, N]`.
@@ -48,7 +50,7 @@ impl Decision {
             Choice::Greedy => distribution.mode(),
             Choice::Sample => distribution.sample(Key::from_words(keys.into_words().transpose([1, 0]))),
         };
-        Decision { action, probs: distribution.probs(), value }
+        Decision { action, probs: distribution.probs(), value, action_values: None }
     }
 }
 

@@ -34,7 +34,7 @@ impl Actor for ScriptedActor {
         let action = vmap_last((obs, keys), |(obs, key)| (self.player.act)(obs, key));
         let (rows, actions) = (action.size(), self.num_actions);
         let chosen = arange(actions).broadcast(0, rows).eq(action.broadcast(1, actions));
-        (carry, Decision { action, probs: chosen.as_f32(), value: None })
+        (carry, Decision { action, probs: chosen.as_f32(), value: None, action_values: None })
     }
 }
 

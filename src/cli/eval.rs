@@ -1,5 +1,6 @@
 //! `lockstep eval`: what a policy achieves, in numbers.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -13,6 +14,7 @@ use crate::config::UsageError;
 
 use super::device::Device;
 use super::player::{Player, Request, env_help};
+use super::positions::Exam;
 use super::{App, print, print_line};
 
 /// What to evaluate, and how.
@@ -29,6 +31,10 @@ struct Eval {
     /// Steps after which an episode is cut off
     #[arg(long, value_name = "N", default_value_t = 1000)]
     max_steps: usize,
+    /// Positions whose results are known, in the place of episodes: how often a move keeps the result, and how often it is one of
+    /// the best
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["episodes", "max_steps"])]
+    positions: Option<PathBuf>,
     /// Seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -54,6 +60,11 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let eval = Eval::from_arg_matches(matches)?;
     eval.check().map_err(|error| UsageError(error.to_string()))?;
     let player = Player::named(app, &eval.request.params, &eval.request.place, eval.choice())?;
+    if let Some(file) = &eval.positions {
+        let Eval { seed, device, json, .. } = &eval;
+        let exam = Exam { player: &player, choice: eval.choice(), file, seed: *seed, device, json: *json };
+        return exam.run();
+    }
     let env = (player.env.make)();
     let (client, stage) = eval.device.open(&format!("tracing the evaluation in {}", player.env.name))?;
     let evaluator = Evaluator::new(&client, &*env, &player.policy, eval.episodes)?;

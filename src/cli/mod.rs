@@ -31,8 +31,10 @@ mod matches;
 mod metrics;
 mod mistakes;
 mod new;
+mod play;
 mod player;
 mod plugin;
+mod positions;
 mod runs;
 mod serve;
 mod table;
@@ -63,6 +65,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             eval::command(env),
             watch::command(env),
             matches::command(),
+            play::command(),
             runs::command(),
             envs::command(),
             devices::command(),
@@ -79,6 +82,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "eval" => eval::run(app, matches),
         "watch" => watch::run(app, matches),
         "match" => matches::run(app, matches),
+        "play" => play::run(app, matches),
         "envs" => envs::run(app, matches),
         "devices" => devices::run(matches),
         "metrics" => metrics::run(app, matches),

@@ -29,7 +29,11 @@ pub struct Terminal {
 pub enum Key {
     Char(char),
     Escape,
+    Enter,
+    Left,
     Right,
+    Up,
+    Down,
     /// Ctrl-C, which is no signal while the terminal is a screen.
     Interrupt,
     /// The window has another size.
@@ -83,7 +87,11 @@ impl Terminal {
                 KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Interrupt),
                 KeyCode::Char(letter) => Some(Key::Char(letter)),
                 KeyCode::Esc => Some(Key::Escape),
+                KeyCode::Enter => Some(Key::Enter),
+                KeyCode::Left => Some(Key::Left),
                 KeyCode::Right => Some(Key::Right),
+                KeyCode::Up => Some(Key::Up),
+                KeyCode::Down => Some(Key::Down),
                 _ => None,
             },
             Event::Resize(..) => Some(Key::Resize),
@@ -110,5 +118,30 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = ratatui::try_restore(); // where the terminal is gone, there is nothing to restore and nobody to tell
+    }
+}
+
+/// A bar of `width` columns that is filled to the share `p`, in eighths of a column.
+pub fn bar(p: f32, width: usize) -> String {
+    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    let eighths = (p.clamp(0.0, 1.0) * 8.0 * width as f32).round() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    if !eighths.is_multiple_of(8) {
+        bar.push(EIGHTHS[eighths % 8]);
+    }
+    let filled = bar.chars().count();
+    bar + &" ".repeat(width - filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_fill_in_eighths() {
+        assert_eq!(bar(0.0, 4), "    ");
+        assert_eq!(bar(0.5, 4), "██  ");
+        assert_eq!(bar(0.53125, 4), "██▏ ");
+        assert_eq!(bar(1.0, 4), "████");
     }
 }

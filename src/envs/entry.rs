@@ -27,6 +27,8 @@ pub struct Entry {
     pub wandb: Option<(&'static str, &'static str)>,
     /// What `verify` plays.
     pub golden: Option<Golden>,
+    /// What `eval --positions` reads.
+    pub positions: Option<fn(file: &Path) -> Result<Vec<Position>>>,
     /// What `serve` speaks.
     pub protocol: Option<Protocol>,
     describe: Option<fn() -> Description>,
@@ -47,6 +49,18 @@ pub struct Golden {
 
 /// Plays each transition with so many seeds, prints what differs, and gives the number of transitions that failed.
 pub type Replay = Box<dyn FnOnce(usize, &mut dyn Write) -> Result<usize>>;
+
+/// A position of a game, and what is known of its moves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Position {
+    /// Which of several collections it belongs to.
+    pub set: String,
+    /// The actions that lead there from the first state.
+    pub moves: Vec<i32>,
+    /// If it is known: for each action what perfect play makes of it for the player to move, above 0 for a win, below 0 for a loss;
+    /// `None` for an invalid action.
+    pub values: Option<Vec<Option<f64>>>,
+}
 
 /// A protocol on standard input and output, by which other programs play an environment.
 #[derive(Clone, Copy)]
@@ -74,6 +88,7 @@ impl Entry {
             wandb: None,
             health: Health::UNKNOWN,
             golden: None,
+            positions: None,
             protocol: None,
             describe: None,
             painter: None,
@@ -115,6 +130,11 @@ impl Entry {
     /// Golden transitions, which `verify` plays.
     pub const fn golden(self, golden: Golden) -> Entry {
         Entry { golden: Some(golden), ..self }
+    }
+
+    /// Reads a file of positions whose results are known, by which `eval --positions` measures a player.
+    pub const fn positions(self, read: fn(file: &Path) -> Result<Vec<Position>>) -> Entry {
+        Entry { positions: Some(read), ..self }
     }
 
     /// The protocol that `serve` speaks.

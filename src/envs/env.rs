@@ -51,7 +51,7 @@ pub trait Env {
     }
 
     /// Players that follow a script: to be measured against and, in a game for several, to learn from. A policy that plays for all
-    /// players of a game can be made of each.
+    /// players of a game can be made of each. The strongest one comes last.
     fn players(&self) -> Vec<Player> {
         Vec::new()
     }

@@ -23,7 +23,7 @@ pub use cartpole::CartPole;
 pub use conformance::conformance;
 pub use connect4::Connect4;
 pub use description::Description;
-pub use entry::{Entry, Golden, Open, Protocol, Replay, boxed};
+pub use entry::{Entry, Golden, Open, Position, Protocol, Replay, boxed};
 pub use env::{Aggregate, Env, EnvSpec, Metric, Observation, Player, Step};
 pub use erased::{AnyEnv, Erased};
 pub use health::Health;

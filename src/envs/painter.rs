@@ -62,6 +62,12 @@ pub struct Picture {
 pub trait Painter {
     fn paint(&self, frame: &Frame) -> Picture;
 
+    /// The column of the picture above which an action is shown, in games where actions are places on top of the board.
+    fn column_of(&self, action: usize) -> Option<u16> {
+        let _ = action;
+        None
+    }
+
     /// Steps per second at speed 1.
     fn pace(&self) -> f64 {
         10.0

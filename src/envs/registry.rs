@@ -36,7 +36,8 @@ pub const fn builtin() -> [Entry; 4] {
         .painted(connect4::painter)
         .defaults(include_str!("../../jax_env_spec/connect4/defaults.toml"))
         .health(connect4::HEALTH)
-        .golden(connect4::GOLDEN),
+        .golden(connect4::GOLDEN)
+        .positions(connect4::golden::positions),
         Entry::new(
             "goodharts",
             "a torus with food and poison, where what is paid may not be what feeds (Goodhart's law)",

@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use super::{Done, lockstep, run, small_run, trained};
 
-const ENTER: &str = "\x1b[?1049h";
-const LEAVE: &str = "\x1b[?1049l";
+pub const ENTER: &str = "\x1b[?1049h";
+pub const LEAVE: &str = "\x1b[?1049l";
 
 /// The command on a terminal of 80 x 24 characters; nothing where there is no such `script`.
-fn on_terminal(args: &[&str]) -> Option<Command> {
+pub fn on_terminal(args: &[&str]) -> Option<Command> {
     let version = Command::new("script").arg("--version").output();
     if !version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {
         crate::common::skip("the dashboard: there is no `script` of util-linux");
@@ -36,7 +36,7 @@ fn on_terminal(args: &[&str]) -> Option<Command> {
     Some(script)
 }
 
-fn press(process: &mut Child, key: &[u8]) {
+pub fn press(process: &mut Child, key: &[u8]) {
     process.stdin.as_mut().unwrap().write_all(key).unwrap();
 }
 

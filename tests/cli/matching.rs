@@ -103,6 +103,13 @@ fn trained_players_of_every_game_for_two() {
             assert_eq!(own["players"], serde_json::json!([file, other]));
             assert_eq!(turned["players"][0], other);
         }
+        if entry.positions.is_some() {
+            let solved =
+                format!("{}/jax_env_spec/{}/solved.jsonl.gz", env!("CARGO_MANIFEST_DIR"), entry.name);
+            let marks = json(&format!("eval {file} --positions {solved}"));
+            let shares = ["keeps_class", "best"].map(|key| number(&marks, key));
+            assert!(shares.into_iter().all(|share| share > 0.0 && share < 1.0), "{marks}");
+        }
         let twins = run(&["match", file, file, "--games", "4"]);
         assert!(
             twins.stderr.contains("nothing that") && twins.stderr.contains("left to chance"),

@@ -6,7 +6,9 @@ mod help;
 mod matching;
 mod mistakes;
 mod operating;
+mod play;
 mod playing;
+mod positions;
 mod runs;
 
 use std::path::{Path, PathBuf};

@@ -49,6 +49,7 @@ impl Actor for QActor {
         let chosen = arange(actions).broadcast(0, values.shape()[0]).eq(best.broadcast(1, actions));
         let certain = Categorical::new(select(chosen, Float::full(values.shape(), 0.0), -1e9), view.mask);
         let value = select(chosen, values, 0.0).sum([1]);
-        (carry, Decision::of(&certain, Some(value), keys, choice))
+        let decision = Decision::of(&certain, Some(value), keys, choice);
+        (carry, Decision { action_values: Some(values), ..decision })
     }
 }

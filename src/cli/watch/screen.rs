@@ -13,7 +13,7 @@ use ratatui::widgets::{Block, Paragraph};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::session::{Paid, Scene, Session};
-use crate::cli::terminal::{Key, Terminal};
+use crate::cli::terminal::{Key, Terminal, bar};
 use crate::envs::painter::{Painter, Picture};
 
 /// Longest time between two looks at the keys.
@@ -206,18 +206,6 @@ fn draw_choices(frame: &mut Frame, scene: &Scene, area: Rect) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-/// A bar of `width` columns that is filled to the share `p`, in eighths of a column.
-fn bar(p: f32, width: usize) -> String {
-    const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-    let eighths = (p.clamp(0.0, 1.0) * 8.0 * width as f32).round() as usize;
-    let mut bar = "█".repeat(eighths / 8);
-    if !eighths.is_multiple_of(8) {
-        bar.push(EIGHTHS[eighths % 8]);
-    }
-    let filled = bar.chars().count();
-    bar + &" ".repeat(width - filled)
-}
-
 #[cfg(test)]
 mod tests {
     use ratatui::Terminal;
@@ -244,9 +232,20 @@ mod tests {
                 mask: None,
                 probs: vec![0.75, 0.25],
                 value: Some(42.125),
+                action_values: None,
                 action: 0,
+                to_move: 0,
             },
-            last: Some((1, Outcome { reward: 1.0, terminated: false, truncated: false, metrics: vec![] })),
+            last: Some((
+                1,
+                Outcome {
+                    reward: 1.0,
+                    other_rewards: vec![],
+                    terminated: false,
+                    truncated: false,
+                    metrics: vec![],
+                },
+            )),
             episode_return: 12.0,
             totals: vec![],
             end: None,
@@ -310,13 +309,5 @@ mod tests {
         assert_eq!(control.speed, 1.0);
         assert_eq!(control.press(Key::Char('q')), Wish::Quit);
         assert_eq!(control.press(Key::Interrupt), Wish::Quit);
-    }
-
-    #[test]
-    fn bars_fill_in_eighths() {
-        assert_eq!(bar(0.0, 4), "    ");
-        assert_eq!(bar(0.5, 4), "██  ");
-        assert_eq!(bar(0.53125, 4), "██▏ ");
-        assert_eq!(bar(1.0, 4), "████");
     }
 }

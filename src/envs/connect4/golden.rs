@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::envs::entry::{Open, Replay};
+use crate::envs::entry::{self, Open, Replay};
 use crate::envs::golden::{Tally, lines, read_text};
 use crate::lang::Backend;
 
@@ -78,6 +78,29 @@ pub fn open(path: &Path, open: Open) -> Result<Replay> {
     }
     let backend = open()?;
     Ok(Box::new(move |_seeds, out| file.verify(&backend, out)))
+}
+
+/// The solved positions of a file, those of the usual board.
+///
+/// # Errors
+/// One line: a malformed file, or one of something else.
+pub fn positions(path: &Path) -> Result<Vec<entry::Position>> {
+    let File::Solved(solved) = File::read(path)? else {
+        bail!("{}: these are no solved positions", path.display())
+    };
+    let columns = Connect4::default().board.cols;
+    let position = |Solved { id, set, moves, columns: values, .. }: Solved| {
+        let values =
+            values.map(|values| values.into_iter().map(|value| value.map(f64::from)).collect::<Vec<_>>());
+        let count = values.as_ref().map_or(columns, Vec::len);
+        ensure!(
+            count == columns,
+            "{}: position {id} tells of {count} columns, not {columns}",
+            path.display()
+        );
+        Ok(entry::Position { set, moves: moves.0, values })
+    };
+    solved.into_iter().map(position).collect()
 }
 
 impl File {

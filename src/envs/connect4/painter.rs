@@ -22,6 +22,10 @@ impl Painter for Connect4Painter {
         }
     }
 
+    fn column_of(&self, action: usize) -> Option<u16> {
+        Some(1 + 2 * action as u16)
+    }
+
     fn pace(&self) -> f64 {
         2.0
     }

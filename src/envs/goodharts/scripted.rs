@@ -38,7 +38,7 @@ pub fn players(mode: Mode) -> Vec<Player> {
             random_action(key, Some(weights.gt(0.0)), layout().actions.len())
         }),
     };
-    Scripted::iter().filter(knows_enough).map(player).collect()
+    Scripted::iter().rev().filter(knows_enough).map(player).collect()
 }
 
 impl Scripted {
