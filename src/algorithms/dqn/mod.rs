@@ -36,7 +36,7 @@ use crate::nn::{QNetwork, QParams};
 
 use actor::{QActor, greedy};
 use experience::{Experience, Pending, Seen, Step, Steps};
-use loss::{Estimator, Losses, follow};
+use loss::{Estimator, Losses, Scale, follow};
 
 /// Adam's epsilon.
 const ADAM_EPSILON: f64 = 1e-8;
@@ -293,7 +293,7 @@ impl Dqn {
             .priorities
             .map(|priorities| priorities.with(places, priorities.of_new().fill(&places.shape()), alpha));
 
-        let lr = self.settings.lr_after(&inputs.hyper, steps);
+        let lr = self.lr(inputs, steps);
         let enough = replay.size.ge(self.settings.batch_size.max(self.settings.learning_starts));
         let (learning, losses) = scan_range(self.settings.updates_per_step, learning, |learning, i| {
             self.learn(inputs, like, lr, enough, learning, &replay, learn_key.fold_in(i))
@@ -349,8 +349,9 @@ impl Dqn {
             (online, optimizer),
             |(online, optimizer)| {
                 let networks = [online, target].map(|vector| unravel(like, vector));
+                let scale = Scale { gamma: hyper.gamma, huber_delta: hyper.huber_delta };
                 let (gradient, losses, error) =
-                    self.estimator.gradient(hyper.gamma, &networks[0], &networks[1], &batch, weights);
+                    self.estimator.gradient(scale, &networks[0], &networks[1], &batch, weights);
                 let (online, optimizer, grad_norm) =
                     descend(online, optimizer, gradient, lr, hyper.max_grad_norm);
                 ((online, optimizer), (Losses { grad_norm, ..losses }, error))
@@ -383,6 +384,12 @@ impl Dqn {
         repeat_tree(&one, self.settings.capacity())
     }
 
+    /// The learning rate after so many steps (u64).
+    fn lr(&self, inputs: &Inputs<Hyper>, steps: Int) -> Float {
+        let left = 1.0 - inputs.hyper.anneal_lr * inputs.done_share();
+        self.settings.lr_after(&inputs.hyper, steps) * left
+    }
+
     fn steps<'a>(&'a self, hyper: &Hyper) -> Steps<'a> {
         Steps { n: self.settings.n_step, gamma: hyper.gamma, spec: &self.spec }
     }
@@ -409,7 +416,7 @@ impl Dqn {
             .describe("", "how often the target network took over from the online one");
         m.value("train/epsilon", self.settings.epsilon_after(&inputs.hyper, steps, episodes))
             .describe("share", "probability of a random action, at the end");
-        m.value("train/lr", self.settings.lr_after(&inputs.hyper, steps)).describe("", "learning rate");
+        m.value("train/lr", self.lr(inputs, steps)).describe("", "learning rate");
         m.value("replay/size", replay.size.as_f32()).describe("transitions", "transitions in the replay");
         m.value("replay/fill", replay.size.as_f32() / self.settings.capacity() as f64)
             .describe("share", "how full the replay is");

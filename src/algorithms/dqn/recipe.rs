@@ -58,6 +58,10 @@ impl algorithms::Recipe for Recipe {
         Ok(())
     }
 
+    fn depends_on_length(settings: &Settings) -> bool {
+        settings.anneal_lr
+    }
+
     fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Dqn> {
         Dqn::new(settings, env)
     }
