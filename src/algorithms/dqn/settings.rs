@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::algorithms::opponents;
 use crate::algorithms::schedule::{crossed, exponential};
 use crate::lang::{Float, Int, float, int_u64};
 use crate::lower::Precision;
@@ -152,6 +153,9 @@ pub struct Settings {
     /// How the network's matrix products are computed while training; play is always in f32
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub precision: Precision,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub opponents: opponents::Settings,
 }
 
 /// Settings that are inputs of the programs, f32 scalars.
@@ -283,6 +287,7 @@ impl Settings {
     /// # Errors
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
+        self.opponents.check()?;
         for (name, value, least, most) in [
             ("num_envs", self.num_envs, 1, 1 << 20),
             ("num_steps", self.num_steps, 1, 1 << 20),
