@@ -28,19 +28,64 @@ const ALL: &str = "num_envs = 4\nnum_steps = 16\nbatch_size = 8\nreplay_size = 1
                    updates_per_step = 2\nlr_decay_interval = 40\nepsilon_every = \"episode\"\n";
 const PLAIN: &str = "num_envs = 1\nnum_steps = 16\nbatch_size = 8\nreplay_size = 40\nhidden_dim = 16\n";
 
+/// Against a pool whose two places change hands often.
+const POOL: &str = "num_envs = 8\nnum_steps = 8\nbatch_size = 8\nreplay_size = 800\nhidden_dim = 16\nopponent = \"pool\"\n\
+                    max_frozen_agents = 2\nfreeze_every = 100\npast_self_fraction = 0.6\n";
+
 #[test]
 fn a_run_that_is_taken_up_again_goes_on_bit_for_bit() {
-    for settings in [ALL, PLAIN] {
-        let mut whole = learner("cartpole", settings, 5, 8);
+    for (env, settings) in [("cartpole", ALL), ("cartpole", PLAIN), ("connect4", POOL)] {
+        let mut whole = learner(env, settings, 5, 8);
         let rows = whole.run(8).unwrap();
-        let mut first = learner("cartpole", settings, 5, 8);
+        let mut first = learner(env, settings, 5, 8);
         assert_eq!(first.run(3).unwrap(), rows[..3]);
         let saved: NamedArrays = first.state().unwrap();
-        let mut second = learner("cartpole", settings, 99, 8);
+        let mut second = learner(env, settings, 99, 8);
         second.load_state(&saved).unwrap();
         assert_eq!(second.run(5).unwrap(), rows[3..]);
         assert_eq!(second.state().unwrap(), whole.state().unwrap());
     }
+}
+
+#[test]
+fn frozen_agents_are_met_and_their_games_are_counted() {
+    let mut learner = learner("connect4", POOL, 3, 40);
+    let rows = learner.run(40).unwrap();
+    let sum = |name: &str| -> f64 {
+        rows.iter().map(|row| metrics::value(learner.metrics(), row, name).unwrap()).sum()
+    };
+    let games = |name: &str| -> f64 {
+        ["wins", "draws", "losses"].iter().map(|what| sum(&format!("opponents/{name}/{what}"))).sum()
+    };
+    let names = ["random", "heuristic", "smart_heuristic", "self", "frozen"].map(games);
+    assert!(names.iter().all(|&games| games > 0.0), "{names:?}");
+    assert!(names[4] > 0.4 * names.iter().sum::<f64>(), "{names:?}");
+    let episodes = sum(metrics::EPISODES);
+    assert_eq!(names.iter().sum::<f64>(), episodes);
+    let state = learner.state().unwrap();
+    let array = |name: &str| state.iter().find(|(known, _)| known == name).unwrap().1.to_f64();
+    assert_eq!(array("standing.episodes"), [episodes]);
+    // Of the multiples of 100 steps, both places hold the newest or nearly so.
+    assert!(array("standing.frozen.since").iter().all(|&since| since > 1500.0));
+}
+
+/// After 20,000 moves, each agent wins far more often than the half of the games that random play wins.
+#[test]
+fn a_random_player_is_beaten() {
+    const SETTINGS: &str = "num_envs = 32\nnum_steps = 16\nbatch_size = 64\nreplay_size = 16384\nlearning_starts = 1000\n\
+                            hidden_dim = 64\nupdates_per_step = 2\ntarget_update_freq = 1000\nepsilon_decay = 0.9995\n\
+                            epsilon_min = 0.05\nopponent = \"random\"\n";
+    let mut learner = learner("connect4", SETTINGS, 1, 40);
+    let rows = learner.run(40).unwrap();
+    let rate = |rows: &[Vec<f32>]| {
+        let value = |row: &Vec<f32>, name: &str| metrics::value(learner.metrics(), row, name).unwrap_or(0.0);
+        let wins: f64 = rows.iter().map(|row| value(row, "opponents/random/wins")).sum();
+        wins / rows.iter().map(|row| value(row, metrics::EPISODES)).sum::<f64>()
+    };
+    let (first, last) = (rate(&rows[..2]), rate(&rows[32..]));
+    println!("{first:.3} {last:.3}");
+    assert!((0.35..0.65).contains(&first), "{first} of the first games are won");
+    assert!(last > 0.75, "only {last} of the last games are won");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod gradient;
 pub mod learner;
 pub mod metrics;
 pub mod minibatch;
+pub mod opponents;
 pub mod optimizer;
 pub mod playback;
 pub mod policy;

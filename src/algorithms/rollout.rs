@@ -7,6 +7,7 @@ use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::{Categorical, Network};
 
 use super::learner::{Inputs, Shared};
+use super::opponents::Met;
 use super::self_play::{Opponent, Seats, Table};
 
 /// The environments between two updates. `B` is their number on this device.
@@ -83,8 +84,10 @@ pub struct Totals {
     pub metrics: Vec<Float>,
     /// How often each group of actions was chosen.
     pub action_groups: Vec<Float>,
+    /// What came of the games against each opponent, where there are any.
+    pub met: Option<Met>,
 }
-crate::tree!(Totals { reward, episodes, episode_returns, episode_lengths, metrics, action_groups });
+crate::tree!(Totals { reward, episodes, episode_returns, episode_lengths, metrics, action_groups, met });
 
 /// What collects experience: a policy with its value function. Where it remembers something, `carry` is what it remembers of each
 /// environment, and `starts` says where an episode begins.
@@ -121,22 +124,6 @@ impl<N: Network> Behavior for Acting<'_, N> {
     #[track_caller]
     fn value(&self, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
         self.network.value(self.params, carry, view, starts)
-    }
-}
-
-/// An opponent that plays as a policy does.
-pub struct Playing<'a>(pub &'a dyn Behavior);
-
-impl Opponent for Playing<'_> {
-    #[track_caller]
-    fn begin(&self, rows: usize) -> Leaves {
-        self.0.begin(rows)
-    }
-
-    #[track_caller]
-    fn choose(&self, carry: Leaves, view: &View, starts: Bool, keys: Key) -> (Leaves, Int) {
-        let (carry, distribution, _) = self.0.decide(carry, view, Some(starts));
-        (carry, distribution.sample(Key::from_words(keys.into_words().transpose([1, 0]))))
     }
 }
 
@@ -200,7 +187,7 @@ impl<'a> World<'a> {
         let pool_key = |size| (key.fold_in(num_steps as i32).fold_in(self.device), size);
         let pool = self.reset_pool.map(pool_key);
         let pool = pool.map(|(key, size)| vector::pool(self.env, self.params, key, size));
-        let start = (envs, Totals::none(&self.env.spec(), self.num_envs));
+        let start = (envs, self.no_totals());
         let ((envs, totals), transitions) = scan(start, key.split_many(num_steps), |(envs, totals), key| {
             let (envs, transition, totals) = self.step(policy, envs, key, totals, pool.as_ref());
             ((envs, totals), transition)
@@ -250,12 +237,14 @@ impl<'a> World<'a> {
         pool: Option<&Leaves>,
     ) -> (Envs, Outcome, Totals) {
         let keys = self.env_keys(key);
-        let (step, seats) = match (self.table(pool), envs.seats) {
+        let (step, seats, met) = match (self.table(pool), envs.seats) {
             (Some(table), Some(seats)) => {
-                let (step, seats) = table.step(keys, envs.state, seats, action);
-                (step, Some(seats))
+                let opponent = seats.opponent;
+                let (step, seats, margin) = table.step(keys, envs.state, seats, action);
+                let met = totals.met.map(|met| met.with(opponent, step.done, margin));
+                (step, Some(seats), met)
             }
-            _ => (vector::step(self.env, self.params, keys, envs.state, action, pool), None),
+            _ => (vector::step(self.env, self.params, keys, envs.state, action, pool), None, None),
         };
         let (returns, lengths) = (envs.returns + step.reward, envs.lengths + 1);
         let spec = self.env.spec();
@@ -273,6 +262,7 @@ impl<'a> World<'a> {
             action_groups: (spec.action_groups.iter().zip(totals.action_groups))
                 .map(|((_, range), total)| total + (action.ge(range.start) & action.lt(range.end)).as_f32())
                 .collect(),
+            met,
         };
         let envs = Envs {
             view: vector::view(self.env, self.params, &step.state),
@@ -285,6 +275,12 @@ impl<'a> World<'a> {
         (envs, Outcome { reward: step.reward, done: step.done, truncated: step.truncated }, totals)
     }
 
+    /// The sums over no steps.
+    #[track_caller]
+    pub fn no_totals(&self) -> Totals {
+        Totals::none(&self.env.spec(), self.num_envs, self.opponent.map(|opponent| opponent.count()))
+    }
+
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.
     #[track_caller]
     pub fn env_keys(&self, key: Key) -> Key {
@@ -293,9 +289,9 @@ impl<'a> World<'a> {
 }
 
 impl Totals {
-    /// Those of no steps of `num_envs` environments.
+    /// Those of no steps of `num_envs` environments, with so many opponents.
     #[track_caller]
-    pub fn none(spec: &EnvSpec, num_envs: usize) -> Totals {
+    fn none(spec: &EnvSpec, num_envs: usize, opponents: Option<usize>) -> Totals {
         let zeros = || Float::full([num_envs], 0.0);
         Totals {
             reward: zeros(),
@@ -309,6 +305,7 @@ impl Totals {
                 })
                 .collect(),
             action_groups: spec.action_groups.iter().map(|_| zeros()).collect(),
+            met: opponents.map(Met::nobody),
         }
     }
 

@@ -19,24 +19,32 @@ use crate::lang::{
 
 /// What plays the other seat.
 pub trait Opponent {
+    /// How many there are that may be met in a game; they are numbered from 0.
+    fn count(&self) -> usize;
+
+    /// The number of the one that is met in each of `N` games that begin, i32`[N]`; `keys` is an array of keys `[2, N]`.
+    fn draw(&self, keys: Key) -> Int;
+
     /// What it remembers before the first step of `rows` games, `[N, ...]` each.
     fn begin(&self, rows: usize) -> Leaves;
 
-    /// Actions i32`[N]` for a view of the player to move, and what is remembered of it. Where a game begins for it (`starts`,
+    /// Actions i32`[N]` of the opponents of these numbers for a view of the player to move, and what is remembered of it. Where a game begins for it (`starts`,
     /// bool`[N]`), nothing of `carry` is remembered. `keys` is an array of keys `[2, N]`.
-    fn choose(&self, carry: Leaves, view: &View, starts: Bool, keys: Key) -> (Leaves, Int);
+    fn choose(&self, number: Int, carry: Leaves, view: &View, starts: Bool, keys: Key) -> (Leaves, Int);
 }
 
 /// Who plays in the games between two steps, `[B, ...]`.
 pub struct Seats {
     /// The number of the player that the agent is, i32`[B]`.
     pub agent: Int,
+    /// The number of the opponent, i32`[B]`.
+    pub opponent: Int,
     /// What the opponent remembers.
     pub carry: Leaves,
     /// Whether the opponent has not moved yet, bool`[B]`.
     pub starts: Bool,
 }
-crate::tree!(Seats { agent, carry, starts });
+crate::tree!(Seats { agent, opponent, carry, starts });
 
 /// Games for two with the agent in one seat.
 pub struct Table<'a> {
@@ -57,12 +65,14 @@ struct Moves {
     reward: Float,
     /// Whether the game that the step began in is over, bool`[B]`.
     done: Bool,
+    /// How much more its last move paid the agent than the opponent, f32`[B]`.
+    margin: Float,
     /// How many moves there were in each game, f32`[B]`.
     moves: Float,
     /// The environment's own metrics, f32`[B]` each: sums or maxima over the moves.
     metrics: Vec<Float>,
 }
-crate::tree!(Moves { count, state, seats, reward, done, moves, metrics });
+crate::tree!(Moves { count, state, seats, reward, done, margin, moves, metrics });
 
 /// Checks that the environment is a game that self-play can learn.
 ///
@@ -71,7 +81,7 @@ crate::tree!(Moves { count, state, seats, reward, done, moves, metrics });
 pub fn check(env: &dyn AnyEnv) -> Result<()> {
     let EnvSpec { name, players, .. } = env.spec();
     let count = if players == 1 { "one player".to_owned() } else { format!("{players} players") };
-    ensure!(players == 2, "{name} is for {count}, and self-play needs a game for two; leave out --self-play");
+    ensure!(players == 2, "{name} is for {count}, and self-play needs a game for two");
     // What a game that is cut off would have been worth to the agent is not known where the other player is to move.
     let cut_off = Cell::new(false);
     structure_of(|| {
@@ -90,9 +100,10 @@ impl Table<'_> {
     pub fn begin(&self, keys: Key, state: Leaves) -> (Leaves, Seats) {
         let words = keys.into_words();
         let games = words.shape()[1];
-        let [seat, _, _] = move_keys(words, int(0));
+        let [seat, met, _, _] = move_keys(words, int(0));
         let seats = Seats {
             agent: draw_seats(seat),
+            opponent: self.opponent.draw(met),
             carry: self.opponent.begin(games),
             starts: Bool::full([games], true),
         };
@@ -100,14 +111,15 @@ impl Table<'_> {
         (begun.state, begun.seats)
     }
 
-    /// One step of the agent with actions i32`[B]`; `keys` is an array of keys `[2, B]`. Metrics are means or maxima over its moves.
+    /// One step of the agent with actions i32`[B]`; `keys` is an array of keys `[2, B]`. Metrics are means or maxima over its moves. At
+    /// the end stands how much more the last move paid the agent than the opponent in games that are over, f32`[B]`.
     #[track_caller]
-    pub fn step(&self, keys: Key, state: Leaves, seats: Seats, actions: Int) -> (VectorStep, Seats) {
+    pub fn step(&self, keys: Key, state: Leaves, seats: Seats, actions: Int) -> (VectorStep, Seats, Float) {
         let words = keys.into_words();
         let games = actions.shape()[0];
-        let [seat, _, own] = move_keys(words, int(0));
-        let moves = self.play([seat, own], self.no_moves(state, seats, games), actions, None);
-        let Moves { state, seats, reward, done, moves, metrics, .. } =
+        let [seat, met, _, own] = move_keys(words, int(0));
+        let moves = self.play([seat, met, own], self.no_moves(state, seats, games), actions, None);
+        let Moves { state, seats, reward, done, margin, moves, metrics, .. } =
             self.until_the_agents_turn(words, moves);
         let all = self.env.spec().metrics.into_iter().zip(metrics);
         let metrics = all.map(|(metric, total)| match metric.aggregate {
@@ -115,7 +127,7 @@ impl Table<'_> {
             Aggregate::Max => total,
         });
         let metrics = metrics.collect();
-        (VectorStep { state, reward, done, truncated: None, metrics }, seats)
+        (VectorStep { state, reward, done, truncated: None, metrics }, seats, margin)
     }
 
     /// The opponent's moves in all games where it is its turn. A game that it ends is followed by the next one.
@@ -127,13 +139,13 @@ impl Table<'_> {
             |now| self.opponents_turn(now).any_all(),
             |now| {
                 let moving = self.opponents_turn(&now);
-                let [seat, choice, own] = move_keys(words, now.count);
+                let [seat, met, choice, own] = move_keys(words, now.count);
                 let view = vector::view(self.env, self.params, &now.state);
-                let Seats { agent, carry, starts } = now.seats;
-                let (after, actions) = self.opponent.choose(carry.clone(), &view, starts, choice);
-                let seats =
-                    Seats { agent, carry: select_tree(moving, after, carry), starts: starts & !moving };
-                self.play([seat, own], Moves { seats, ..now }, actions, Some(moving))
+                let Seats { agent, opponent, carry, starts } = now.seats;
+                let (after, actions) = self.opponent.choose(opponent, carry.clone(), &view, starts, choice);
+                let carry = select_tree(moving, after, carry);
+                let seats = Seats { agent, opponent, carry, starts: starts & !moving };
+                self.play([seat, met, own], Moves { seats, ..now }, actions, Some(moving))
             },
         )
     }
@@ -144,15 +156,17 @@ impl Table<'_> {
         to_move.ne(now.seats.agent)
     }
 
-    /// One move where `moving`, everywhere if it is `None`. Where it ends a game, the next one begins, with seats drawn anew. The keys
-    /// `[2, B]` are for the seats and for the environment.
+    /// One move where `moving`, everywhere if it is `None`. Where it ends a game, the next one begins, with seats and opponents drawn anew. The
+    /// keys `[2, B]` are for the seats, for the opponents and for the environment.
     #[track_caller]
-    fn play(&self, [seat, own]: [Key; 2], now: Moves, actions: Int, moving: Option<Bool>) -> Moves {
-        let Moves { count, state, seats, reward, done, moves, metrics } = now;
+    fn play(&self, [seat, met, own]: [Key; 3], now: Moves, actions: Int, moving: Option<Bool>) -> Moves {
+        let Moves { count, state, seats, reward, done, margin, moves, metrics } = now;
         let step = vector::step_where(moving, self.env, self.params, own, state, actions, self.pool);
         assert!(step.truncated.is_none(), "self-play needs a game that ends by its rules");
         let moving = moving.unwrap_or_else(|| Bool::full(done.shape(), true));
-        let paid = select(seats.agent.eq(0), step.reward_of(0), step.reward_of(1));
+        let [first, second] = [0, 1].map(|player| step.reward_of(player));
+        let paid = select(seats.agent.eq(0), first, second);
+        let more = select(seats.agent.eq(0), first - second, second - first);
         let all = self.env.spec().metrics.into_iter().zip(metrics).zip(&step.metrics);
         let metrics = all.map(|((metric, total), &value)| match metric.aggregate {
             Aggregate::Mean => select(moving, total + value, total),
@@ -160,6 +174,7 @@ impl Table<'_> {
         });
         let seats = Seats {
             agent: select(step.done, draw_seats(seat), seats.agent),
+            opponent: select(step.done, self.opponent.draw(met), seats.opponent),
             starts: seats.starts | step.done,
             ..seats
         };
@@ -169,6 +184,7 @@ impl Table<'_> {
             seats,
             reward: select(moving & !done, reward + paid, reward),
             done: done | step.done,
+            margin: select(step.done & !done, more, margin),
             moves: moves + moving.as_f32(),
             metrics: metrics.collect(),
         }
@@ -183,14 +199,15 @@ impl Table<'_> {
         });
         let done = Bool::full([games], false);
         let metrics = metrics.collect();
-        Moves { count: int(0), state, seats, reward: all(0.0), done, moves: all(0.0), metrics }
+        let none = all(0.0);
+        Moves { count: int(0), state, seats, reward: none, done, margin: none, moves: none, metrics }
     }
 }
 
-/// Keys `[2, B]` of the move of that number in a step with the keys of these words `[2, B]`: for the seats of the next game, for the
-/// opponent's choice, and for the environment.
+/// Keys `[2, B]` of the move of that number in a step with the keys of these words `[2, B]`: for the seats and the opponent of the next
+/// game, for the opponent's choice, and for the environment.
 #[track_caller]
-fn move_keys(words: Int, number: Int) -> [Key; 3] {
+fn move_keys(words: Int, number: Int) -> [Key; 4] {
     vmap_last(words, |words| Key::from_words(words).fold_in(number).split())
 }
 
@@ -265,10 +282,16 @@ mod tests {
     struct Counting;
 
     impl Opponent for Counting {
+        fn count(&self) -> usize {
+            1
+        }
+        fn draw(&self, keys: Key) -> Int {
+            Int::full([keys.into_words().shape()[1]], 0)
+        }
         fn begin(&self, rows: usize) -> Leaves {
             Leaves(vec![("moved".to_owned(), Int::full([rows], 0).handle())])
         }
-        fn choose(&self, carry: Leaves, view: &View, starts: Bool, _keys: Key) -> (Leaves, Int) {
+        fn choose(&self, _: Int, carry: Leaves, view: &View, starts: Bool, _keys: Key) -> (Leaves, Int) {
             let moved = select(starts, 0, Int::from_handle(carry.0[0].1));
             let left = view.obs.numbers().slice(1, 0..1).squeeze(1).as_i32();
             (Leaves(vec![("moved".to_owned(), (moved + 1).handle())]), (left + moved) % 3)
@@ -281,9 +304,10 @@ mod tests {
         agent: Int,
         reward: Float,
         done: Bool,
+        margin: Float,
         metrics: Vec<Float>,
     }
-    crate::tree!(Told { left, agent, reward, done, metrics });
+    crate::tree!(Told { left, agent, reward, done, margin, metrics });
 
     /// What is left at the start, the seats then, and what is told of the steps.
     fn play(key: Key) -> (Int, Int, Told) {
@@ -297,9 +321,9 @@ mod tests {
         let start = (left(&state), seats.agent);
         let (_, told) = scan_range(STEPS, (state, seats), |(state, seats), t| {
             let actions = (arange(GAMES) + t * 5) % 3;
-            let (step, seats) = table.step(key.fold_in(t).split_last(GAMES), state, seats, actions);
+            let (step, seats, margin) = table.step(key.fold_in(t).split_last(GAMES), state, seats, actions);
             let VectorStep { state, reward, done, metrics, .. } = step;
-            let told = Told { left: left(&state), agent: seats.agent, reward, done, metrics };
+            let told = Told { left: left(&state), agent: seats.agent, reward, done, margin, metrics };
             ((state, seats), told)
         });
         (start.0, start.1, told)
@@ -317,11 +341,13 @@ mod tests {
         moves: i32,
         taken: i32,
         most: i32,
+        /// What the last move paid the agent.
+        last: i32,
     }
 
     impl Game {
         fn new(agent: i32) -> Game {
-            Game { left: HEAP, mover: 0, agent, moved: 0, moves: 0, taken: 0, most: 0 }
+            Game { left: HEAP, mover: 0, agent, moved: 0, moves: 0, taken: 0, most: 0, last: 0 }
         }
 
         /// What a move pays the agent.
@@ -331,6 +357,7 @@ mod tests {
             self.left -= taken;
             self.mover = if action == 1 { self.mover } else { 1 - self.mover };
             (self.moves, self.taken, self.most) = (self.moves + 1, self.taken + taken, self.most.max(taken));
+            self.last = paid;
             paid
         }
 
@@ -352,7 +379,7 @@ mod tests {
         let values = interpret(&traced.graph, &[]).into_iter().map(|array| array.to_f64());
         let mut told = Outputs::new(&traced.output_names, values);
         let [left, agents] = ["0", "1"].map(|name| told.take(name));
-        let names = ["left", "agent", "reward", "done", "metrics.0", "metrics.1"];
+        let names = ["left", "agent", "reward", "done", "metrics.0", "metrics.1", "margin"];
         let steps = names.map(|name| told.take(&format!("2.{name}")));
         let mut games: Vec<Game> = agents.iter().map(|&agent| Game::new(agent as i32)).collect();
         let (mut ends, mut openings) = (0, 0);
@@ -361,12 +388,14 @@ mod tests {
             assert_eq!(f64::from(game.left), left);
         }
         for (step, game) in (0..STEPS * GAMES).map(|i| (i, i % GAMES)) {
-            let [left, agent, reward, done, _, most] = std::array::from_fn(|what| steps[what][step] as i32);
+            let [left, agent, reward, done, _, most, _] =
+                std::array::from_fn(|what| steps[what][step] as i32);
             let (t, game) = (step / GAMES, &mut games[game]);
             (game.moves, game.taken, game.most) = (0, 0, 0);
             let paid = game.play((step % GAMES + t * 5) as i32 % 3) + game.answer();
             assert_eq!((paid, game.left == 0), (reward, done == 1), "step {t}");
             if game.left == 0 {
+                assert_eq!(steps[6][step], f64::from(2 * game.last), "step {t}");
                 let Game { moves, taken, most, .. } = *game;
                 *game = Game { moves, taken, most, ..Game::new(agent) };
                 ends += 1;
@@ -402,7 +431,7 @@ mod tests {
         let message = |env: &dyn AnyEnv| check(env).unwrap_err().to_string();
         assert_eq!(
             message(&Erased::new(crate::envs::CartPole)),
-            "cartpole is for one player, and self-play needs a game for two; leave out --self-play"
+            "cartpole is for one player, and self-play needs a game for two"
         );
         assert_eq!(
             message(&Erased::new(Heap { cut_off: true })),

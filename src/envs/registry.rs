@@ -36,6 +36,7 @@ pub const fn builtin() -> [Entry; 4] {
         .painted(connect4::painter)
         .defaults(include_str!("../../jax_env_spec/connect4/defaults.toml"))
         .health(connect4::HEALTH)
+        .algorithm("dqn")
         .golden(connect4::GOLDEN)
         .positions(connect4::golden::positions),
         Entry::new(

@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 81] = [
+    let cases: [(&str, &[&str]); 83] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -44,8 +44,28 @@ fn wrong_usage_is_status_2() {
         ("train --env cartpole --num-envs 3 --devices 2", &["cannot be split evenly", "num_envs = 4"]),
         ("train --env cartpole --conv 8", &["conv needs observations that are images", "cartpole", "[4]"]),
         ("train --env cartpole --conv 8/0", &["`8/0` is no convolution; write its filters"]),
-        ("train --env cartpole --self-play", &["self-play needs a game for two; leave out --self-play"]),
-        ("train --env connect4 --self-play no", &["connect4 is a game for 2 players; add --self-play"]),
+        (
+            "train --env cartpole --opponent self",
+            &["cartpole is for one player, and an opponent needs a game for two; leave out --opponent"],
+        ),
+        (
+            "train --env connect4 --opponent smart",
+            &[
+                "connect4 has no player smart; --opponent may be random, heuristic, smart_heuristic, self, pool",
+            ],
+        ),
+        (
+            "train --env connect4 --heuristic-distribution random=1,minimax=2",
+            &[
+                "heuristic_distribution names minimax, which connect4 does not have; it has random, heuristic,",
+            ],
+        ),
+        (
+            "train --env connect4 --current-self-fraction 0.8",
+            &[
+                "current_self_fraction and past_self_fraction are 0.8 and 0.3; together they must be at most 1",
+            ],
+        ),
         ("train --env cartpole --num-seeds 0", &["num_seeds is 0; it must be from 1 to 4096"]),
         (
             "train --env cartpole --num-seeds 3 --devices 2",

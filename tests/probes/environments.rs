@@ -249,5 +249,5 @@ fn players_move_in_turn_and_each_is_paid() {
     assert!((20..80).contains(&won), "{won} of 100 fair games");
     let settings = Settings { num_envs: 4, num_steps: 4, ..Settings::default() };
     let error = Ppo::new(settings, Rc::new(env)).err().unwrap().to_string();
-    assert_eq!(error, "matching_pennies is a game for 2 players; add --self-play");
+    assert_eq!(error, "matching_pennies is a game for 2 players; add --opponent NAME, one of self, pool");
 }

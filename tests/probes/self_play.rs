@@ -5,7 +5,7 @@ use std::rc::Rc;
 use lockstep::algorithms::learner::{Group as Agents, One, Start};
 use lockstep::algorithms::policy::{Choice, Policy};
 use lockstep::algorithms::ppo::{Ppo, Settings};
-use lockstep::algorithms::{Group, Learner, NamedArrays};
+use lockstep::algorithms::{Group, Learner, NamedArrays, opponents};
 use lockstep::array::{DType, HostArray};
 use lockstep::envs::vector::View;
 use lockstep::envs::{AnyEnv, Erased};
@@ -20,7 +20,7 @@ const AGENTS: usize = 8;
 
 fn settings() -> Settings {
     Settings {
-        self_play: true,
+        opponents: opponents::Settings::of(opponents::SELF),
         num_envs: 64,
         num_steps: 16,
         num_minibatches: 2,

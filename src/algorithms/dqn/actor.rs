@@ -2,7 +2,7 @@
 
 use crate::algorithms::policy::{Actor, Choice, Decision};
 use crate::envs::vector::View;
-use crate::lang::{Bool, Float, Int, Key, Leaves, Tree, arange, leaves, rebuild, select};
+use crate::lang::{Bool, Float, Int, Key, Leaves, Tree, arange, leaves, rebuild, select, structure_of};
 use crate::nn::{Categorical, QNetwork, QParams};
 
 /// The valid action i32`[N]` of the highest value `[N, A]`, the first of equals. A mask that allows nothing is read as one that allows
@@ -22,9 +22,8 @@ pub struct QActor {
 }
 
 impl QActor {
-    /// `structure` is that of the network's parameters.
-    pub fn new(network: QNetwork, structure: QParams) -> QActor {
-        QActor { network, structure }
+    pub fn new(network: QNetwork) -> QActor {
+        QActor { structure: structure_of(|| network.init(Key::new(0))), network }
     }
 }
 

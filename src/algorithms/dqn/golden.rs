@@ -23,7 +23,7 @@ use crate::nn::{Activation, Channels, ConvSpec, Init, QNetwork, QParams, QSettin
 
 use super::actor::greedy;
 use super::experience::{Experience, Seen, Step, Steps};
-use super::loss::{Estimator, follow};
+use super::loss::{Estimator, Scale, follow};
 use super::{Networks, Settings};
 
 mod networks;

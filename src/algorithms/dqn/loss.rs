@@ -32,6 +32,14 @@ pub struct Estimator {
     pub target_q_clip: Option<f64>,
 }
 
+/// The numbers of the loss that may change without compiling again, f32 scalars.
+#[derive(Clone, Copy)]
+pub struct Scale {
+    pub gamma: Float,
+    /// Errors above it count in proportion, not by their square.
+    pub huber_delta: Float,
+}
+
 impl Estimator {
     fn values(&self, params: &QParams, seen: &Seen) -> Float {
         self.network.values(params, seen.obs, seen.mask(self.num_actions))
@@ -41,15 +49,15 @@ impl Estimator {
     /// the first network. `weights` are those of the transitions, f32`[N]`, all 1 if there are none.
     pub fn gradient(
         &self,
-        gamma: Float,
+        scale: Scale,
         online: &Networks,
         target: &Networks,
         batch: &Experience,
         weights: Option<Float>,
     ) -> (Float, Losses, Float) {
-        let targets = self.targets(gamma, online, target, batch);
+        let targets = self.targets(scale.gamma, online, target, batch);
         let (_, (losses, error), gradient) =
-            value_and_grad(online, |online| self.loss(&online, batch, targets, weights));
+            value_and_grad(online, |online| self.loss(scale.huber_delta, &online, batch, targets, weights));
         (ravel(&gradient), losses, error)
     }
 
@@ -76,6 +84,7 @@ impl Estimator {
     /// The loss, with what is told of it, and the errors f32`[N]` of the first network. Each network has its own mean over the batch.
     fn loss(
         &self,
+        huber_delta: Float,
         online: &Networks,
         batch: &Experience,
         targets: Float,
@@ -84,7 +93,7 @@ impl Estimator {
         let loss = |params: &QParams| {
             let worth = of(self.values(params, &batch.seen), batch.action.as_i32());
             let error = worth - targets;
-            let each = huber(error);
+            let each = huber(error, huber_delta);
             (weights.map_or(each, |weights| each * weights).mean_all(), worth, error.abs())
         };
         let (first, worth, error) = loss(&online.first);
@@ -118,10 +127,11 @@ fn of(values: Float, action: Int) -> Float {
     select(chosen, values, 0.0).sum([1])
 }
 
-/// Half the square of small errors, the distance of large ones (Huber 1964).
-fn huber(error: Float) -> Float {
+/// Half the square of errors up to `delta`, on from there a line (Huber 1964). An infinite `delta` leaves half the square.
+fn huber(error: Float, delta: Float) -> Float {
     let distance = error.abs();
-    select(distance.lt(1.0), error.square() * 0.5, distance - 0.5)
+    let curved = distance.minimum(delta.fill(&distance.shape()));
+    curved * (distance - curved * 0.5)
 }
 
 impl Losses {
@@ -144,7 +154,7 @@ impl Losses {
         let updates = self.loss.shape()[1];
         let count = (learned.sum_all() * updates as f64).maximum(1.0);
         for (name, x, about) in [
-            ("train/loss", self.loss, "the Huber loss of what actions are worth, which is minimized"),
+            ("train/loss", self.loss, "the loss of what actions are worth, which is minimized"),
             ("train/grad_norm", self.grad_norm, "norm of the gradient before it is clipped"),
             ("train/q_mean", self.q_mean, "mean of what the actions of a batch are worth by the network"),
             ("train/q_max", self.q_max, "the largest of these in a batch"),

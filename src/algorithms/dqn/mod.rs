@@ -17,26 +17,28 @@ pub use settings::{Every, Hyper, Settings};
 
 use std::rc::Rc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::algorithms::learner::{Algorithm, Inputs, Shared, UpdateTrace, Updated};
 use crate::algorithms::metrics::Recorder;
+use crate::algorithms::opponents::{Opponents, Standing};
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
-use crate::algorithms::policy::Actor;
+use crate::algorithms::policy::{Actor, Choice};
 use crate::algorithms::replay::{Priorities, Ring, importance_weights};
 use crate::algorithms::rollout::{Envs, Totals, World};
 use crate::algorithms::schedule::crossed;
+use crate::algorithms::self_play::Opponent;
 use crate::envs::{AnyEnv, EnvSpec, random_action};
 use crate::lang::{
     Bool, Float, Int, Key, Leaves, cond, float, int, int_u64, ravel, repeat_tree, scan, scan_range, select,
-    select_tree, structure_of, take_tree, unravel, vmap,
+    select_tree, take_tree, unravel, vmap,
 };
 use crate::lower::Precision;
 use crate::nn::{QNetwork, QParams};
 
 use actor::{QActor, greedy};
 use experience::{Experience, Pending, Seen, Step, Steps};
-use loss::{Estimator, Losses, follow};
+use loss::{Estimator, Losses, Scale, follow};
 
 /// Adam's epsilon.
 const ADAM_EPSILON: f64 = 1e-8;
@@ -61,10 +63,12 @@ pub struct State {
     pub priorities: Option<Priorities>,
     pub pending: Option<Pending>,
     pub envs: Envs,
+    /// In a game for two.
+    pub standing: Option<Standing>,
     pub count: Count,
     pub key: Key,
 }
-crate::tree!(State { online, target, optimizer, replay, priorities, pending, envs, count, key });
+crate::tree!(State { online, target, optimizer, replay, priorities, pending, envs, standing, count, key });
 
 /// How much has happened, u64.
 #[derive(Clone, Copy)]
@@ -83,6 +87,7 @@ pub struct Dqn {
     env: Rc<dyn AnyEnv>,
     spec: EnvSpec,
     estimator: Estimator,
+    opponents: Opponents,
 }
 
 /// What gradient steps change, all parameters as one vector, so that a step of the optimizer is a few operations.
@@ -121,17 +126,17 @@ crate::tree!(Told { reward, losses, learned, synced });
 
 impl Dqn {
     /// # Errors
-    /// One line: a game for several players; convolutions over observations that are no images.
+    /// One line: convolutions over observations that are no images; opponents that the environment cannot have.
     pub fn new(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Dqn> {
         let spec = env.spec();
-        let EnvSpec { name, players, .. } = spec;
-        ensure!(players == 1, "{name} is a game for {players} players; dqn learns environments for one");
         let estimator = Estimator {
             network: QNetwork::new(settings.network(), &spec)?,
             num_actions: spec.num_actions,
             target_q_clip: settings.target_q_clip,
         };
-        Ok(Dqn { settings, env, spec, estimator })
+        let actor = Rc::new(QActor::new(estimator.network.clone()));
+        let opponents = Opponents::new(&settings.opponents, &*env, actor, Choice::Greedy)?;
+        Ok(Dqn { settings, env, spec, estimator, opponents })
     }
 }
 
@@ -168,7 +173,10 @@ impl Algorithm for Dqn {
         let [first, second, envs, key] = key.split();
         let second = self.settings.twin_q.then(|| self.estimator.network.init(second));
         let online = Networks { first: self.estimator.network.init(first), second };
-        let world = self.world(inputs);
+        let agent = Leaves::of(&online.first);
+        let standing = self.opponents.begin(&agent);
+        let opponent = self.opponents.playing(&standing, &agent);
+        let world = self.world(inputs, opponent.as_ref().map(|opponent| opponent as _));
         let envs = world.reset(envs, Leaves::default());
         let seen = Seen::of(&envs.view);
         let priorities = self.settings.prioritized.then(|| Priorities::new(self.settings.capacity()));
@@ -181,6 +189,7 @@ impl Algorithm for Dqn {
             priorities,
             pending: self.steps(&inputs.hyper).begin(&self.remembered(seen)),
             envs,
+            standing,
             count: Count { steps: none, episodes: none, draws: none },
             key,
         }
@@ -189,7 +198,8 @@ impl Algorithm for Dqn {
     /// Many steps of the environments, each followed by gradient steps.
     fn update(&self, inputs: &Inputs<Hyper>, state: State) -> Updated<State> {
         let Settings { num_envs, num_steps, .. } = self.settings;
-        let State { online, target, optimizer, replay, priorities, pending, envs, count, key } = state;
+        let State { online, target, optimizer, replay, priorities, pending, envs, standing, count, key } =
+            state;
         let [steps_key, key] = key.split();
         let flat = |networks: &Networks| ravel(networks);
         let learning = Learning {
@@ -203,19 +213,25 @@ impl Algorithm for Dqn {
             priorities,
             draws: count.draws,
         };
-        let totals = Totals::none(&self.spec, num_envs);
+        let totals = {
+            let opponent = self.opponents.playing(&standing, &Leaves::of(&online.first));
+            self.world(inputs, opponent.as_ref().map(|opponent| opponent as _)).no_totals()
+        };
         let Count { steps, episodes, .. } = count;
         let running = Running { learning, replay, pending, envs, totals, steps, episodes };
         let (running, told) = scan(running, steps_key.split_many(num_steps), |running, key| {
-            self.step(inputs, &online, running, key)
+            self.step(inputs, &online, &standing, running, key)
         });
-        let Running { learning, replay, pending, envs, totals, steps, episodes } = running;
+        let Running { learning, replay, pending, mut envs, totals, steps, episodes } = running;
         let metrics = self.record(inputs, &told, &totals, &replay, steps, episodes);
         let Losses { loss, grad_norm, .. } = told.losses;
         let trace = UpdateTrace::new()
             .rollout(&[("reward", told.reward)])
             .gradient(&[(&["loss"], loss.flatten()), (&["grad_norm"], grad_norm.flatten())]);
         let tree = |vector: Float| unravel(&online, vector);
+        let (agent, timesteps) = (Leaves::of(&tree(learning.online).first), num_envs * num_steps);
+        let standing =
+            self.opponents.after(standing, &totals, inputs.num_devices, timesteps, &agent, &mut envs);
         let state = State {
             optimizer: Adam {
                 mean: tree(learning.optimizer.mean),
@@ -228,6 +244,7 @@ impl Algorithm for Dqn {
             priorities: learning.priorities,
             pending,
             envs,
+            standing,
             count: Count { steps, episodes, draws: learning.draws },
             key,
         };
@@ -247,8 +264,7 @@ impl Algorithm for Dqn {
     }
 
     fn actor(&self) -> Rc<dyn Actor> {
-        let structure = structure_of(|| self.estimator.network.init(Key::new(0)));
-        Rc::new(QActor::new(self.estimator.network.clone(), structure))
+        Rc::new(QActor::new(self.estimator.network.clone()))
     }
 
     fn metadata(&self) -> Vec<(String, String)> {
@@ -258,14 +274,22 @@ impl Algorithm for Dqn {
 
 impl Dqn {
     /// One step of all environments, then gradient steps if the replay holds enough. `like` has the structure of the networks.
-    fn step(&self, inputs: &Inputs<Hyper>, like: &Networks, running: Running, key: Key) -> (Running, Told) {
+    fn step(
+        &self,
+        inputs: &Inputs<Hyper>,
+        like: &Networks,
+        standing: &Option<Standing>,
+        running: Running,
+        key: Key,
+    ) -> (Running, Told) {
         let [act_key, env_key, learn_key] = key.split();
         let Running { mut learning, replay, pending, envs, totals, steps, episodes } = running;
-        let world = self.world(inputs);
+        let agent = unravel(like, learning.online).first;
+        let opponent = self.opponents.playing(standing, &Leaves::of(&agent));
+        let world = self.world(inputs, opponent.as_ref().map(|opponent| opponent as _));
         let before = Seen::of(&envs.view);
         let mask = envs.view.mask;
-        let values =
-            self.estimator.network.values(&unravel(like, learning.online).first, envs.view.obs, mask);
+        let values = self.estimator.network.values(&agent, envs.view.obs, mask);
         let epsilon = self.settings.epsilon_after(&inputs.hyper, steps, episodes);
         let action = self.explore(epsilon, greedy(values, mask), mask, world.env_keys(act_key));
 
@@ -293,7 +317,7 @@ impl Dqn {
             .priorities
             .map(|priorities| priorities.with(places, priorities.of_new().fill(&places.shape()), alpha));
 
-        let lr = self.settings.lr_after(&inputs.hyper, steps);
+        let lr = self.lr(inputs, steps);
         let enough = replay.size.ge(self.settings.batch_size.max(self.settings.learning_starts));
         let (learning, losses) = scan_range(self.settings.updates_per_step, learning, |learning, i| {
             self.learn(inputs, like, lr, enough, learning, &replay, learn_key.fold_in(i))
@@ -349,8 +373,9 @@ impl Dqn {
             (online, optimizer),
             |(online, optimizer)| {
                 let networks = [online, target].map(|vector| unravel(like, vector));
+                let scale = Scale { gamma: hyper.gamma, huber_delta: hyper.huber_delta };
                 let (gradient, losses, error) =
-                    self.estimator.gradient(hyper.gamma, &networks[0], &networks[1], &batch, weights);
+                    self.estimator.gradient(scale, &networks[0], &networks[1], &batch, weights);
                 let (online, optimizer, grad_norm) =
                     descend(online, optimizer, gradient, lr, hyper.max_grad_norm);
                 ((online, optimizer), (Losses { grad_norm, ..losses }, error))
@@ -383,12 +408,18 @@ impl Dqn {
         repeat_tree(&one, self.settings.capacity())
     }
 
+    /// The learning rate after so many steps (u64).
+    fn lr(&self, inputs: &Inputs<Hyper>, steps: Int) -> Float {
+        let left = 1.0 - inputs.hyper.anneal_lr * inputs.done_share();
+        self.settings.lr_after(&inputs.hyper, steps) * left
+    }
+
     fn steps<'a>(&'a self, hyper: &Hyper) -> Steps<'a> {
         Steps { n: self.settings.n_step, gamma: hyper.gamma, spec: &self.spec }
     }
 
-    fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>) -> World<'a> {
-        World::of(inputs, &*self.env, self.settings.num_envs, inputs.hyper.gamma)
+    fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>, opponent: Option<&'a dyn Opponent>) -> World<'a> {
+        World { opponent, ..World::of(inputs, &*self.env, self.settings.num_envs, inputs.hyper.gamma) }
     }
 
     fn record(
@@ -409,11 +440,12 @@ impl Dqn {
             .describe("", "how often the target network took over from the online one");
         m.value("train/epsilon", self.settings.epsilon_after(&inputs.hyper, steps, episodes))
             .describe("share", "probability of a random action, at the end");
-        m.value("train/lr", self.settings.lr_after(&inputs.hyper, steps)).describe("", "learning rate");
+        m.value("train/lr", self.lr(inputs, steps)).describe("", "learning rate");
         m.value("replay/size", replay.size.as_f32()).describe("transitions", "transitions in the replay");
         m.value("replay/fill", replay.size.as_f32() / self.settings.capacity() as f64)
             .describe("share", "how full the replay is");
         totals.record(&mut m, &self.spec, count);
+        self.opponents.record(&mut m, totals);
         m
     }
 }

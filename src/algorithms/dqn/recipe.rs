@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use anyhow::{Result, ensure};
 
-use crate::algorithms::policy::{Choice, Metadata, Policy, check_sizes, in_order};
-use crate::algorithms::{self, NamedArrays};
+use crate::algorithms::metrics::Metric;
+use crate::algorithms::policy::{Actor, Choice, Metadata, Policy, check_sizes, in_order};
+use crate::algorithms::{self, NamedArrays, learner, opponents};
 use crate::envs::{AnyEnv, EnvSpec, Open, Replay};
-use crate::lang::{Key, structure_of};
 use crate::nn::{QNetwork, QSettings};
 
 use super::actor::QActor;
@@ -38,6 +38,8 @@ impl algorithms::Recipe for Recipe {
         "num_layers",
         "activation",
         "init",
+        "opponent",
+        "max_frozen_agents",
     ];
     const TRACED: &'static [&'static str] = Settings::TRACED;
 
@@ -58,8 +60,18 @@ impl algorithms::Recipe for Recipe {
         Ok(())
     }
 
+    fn depends_on_length(settings: &Settings) -> bool {
+        settings.anneal_lr
+    }
+
     fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Dqn> {
         Dqn::new(settings, env)
+    }
+
+    /// Those of opponents are among them where an environment can have some.
+    fn metrics(env: Rc<dyn AnyEnv>) -> Result<Vec<Metric>> {
+        let opponents = opponents::Settings::with_all_metrics(&*env);
+        learner::metrics(&Dqn::new(Settings { opponents, ..Settings::default() }, env)?)
     }
 
     fn golden(file: &Path, open: Open) -> Result<Option<Replay>> {
@@ -69,8 +81,8 @@ impl algorithms::Recipe for Recipe {
     fn policy(params: NamedArrays, metadata: &Metadata, choice: Choice, spec: &EnvSpec) -> Result<Policy> {
         check_sizes(metadata, spec)?;
         let network = QNetwork::new(QSettings::from_metadata(metadata)?, spec)?;
-        let structure = structure_of(|| network.init(Key::new(0)));
-        let params = in_order(&structure, params)?;
-        Ok(Policy::new(Rc::new(QActor::new(network, structure)), params, choice))
+        let actor = QActor::new(network);
+        let params = in_order(&actor.params(), params)?;
+        Ok(Policy::new(Rc::new(actor), params, choice))
     }
 }

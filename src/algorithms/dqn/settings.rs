@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::algorithms::opponents;
 use crate::algorithms::schedule::{crossed, exponential};
 use crate::lang::{Float, Int, float, int_u64};
 use crate::lower::Precision;
@@ -66,6 +67,9 @@ pub struct Settings {
     /// The lowest learning rate
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub lr_min: f64,
+    /// Lower the learning rate linearly to zero over the whole run as well
+    #[arg(long)]
+    pub anneal_lr: bool,
     /// Discount per step
     #[arg(long, value_name = "X", default_value_t = 0.99)]
     pub gamma: f64,
@@ -94,6 +98,10 @@ pub struct Settings {
     #[arg(long, value_name = "X")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_q_clip: Option<f64>,
+    /// Errors above this count in proportion, not by their square, so that a few large ones do not decide; inf squares all. Where
+    /// actions are worth much more than this, the rare transitions that end an episode count too little
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub huber_delta: f64,
     /// Largest global norm of the gradient; inf turns clipping off
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     pub max_grad_norm: f64,
@@ -145,6 +153,9 @@ pub struct Settings {
     /// How the network's matrix products are computed while training; play is always in f32
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub precision: Precision,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub opponents: opponents::Settings,
 }
 
 /// Settings that are inputs of the programs, f32 scalars.
@@ -154,11 +165,14 @@ pub struct Hyper {
     /// The logarithms of factors, in which those next to 1 keep their digits.
     pub ln_lr_decay: Float,
     pub lr_min: Float,
+    /// 0 or 1
+    pub anneal_lr: Float,
     pub gamma: Float,
     pub epsilon: Float,
     pub ln_epsilon_decay: Float,
     pub epsilon_min: Float,
     pub tau: Float,
+    pub huber_delta: Float,
     pub max_grad_norm: Float,
     pub per_alpha: Float,
     pub per_beta_start: Float,
@@ -167,11 +181,13 @@ crate::tree!(Hyper {
     lr,
     ln_lr_decay,
     lr_min,
+    anneal_lr,
     gamma,
     epsilon,
     ln_epsilon_decay,
     epsilon_min,
     tau,
+    huber_delta,
     max_grad_norm,
     per_alpha,
     per_beta_start
@@ -191,11 +207,13 @@ impl Settings {
         "lr",
         "lr_decay",
         "lr_min",
+        "anneal_lr",
         "gamma",
         "epsilon",
         "epsilon_decay",
         "epsilon_min",
         "tau",
+        "huber_delta",
         "max_grad_norm",
         "per_alpha",
         "per_beta_start",
@@ -208,11 +226,13 @@ impl Settings {
             lr: float(self.lr),
             ln_lr_decay: float(self.lr_decay.ln()),
             lr_min: float(self.lr_min),
+            anneal_lr: float(f64::from(self.anneal_lr)),
             gamma: float(self.gamma),
             epsilon: float(self.epsilon),
             ln_epsilon_decay: float(self.epsilon_decay.ln()),
             epsilon_min: float(self.epsilon_min),
             tau: float(self.tau),
+            huber_delta: float(self.huber_delta),
             max_grad_norm: float(self.max_grad_norm),
             per_alpha: float(self.per_alpha),
             per_beta_start: float(self.per_beta_start),
@@ -267,6 +287,7 @@ impl Settings {
     /// # Errors
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
+        self.opponents.check()?;
         for (name, value, least, most) in [
             ("num_envs", self.num_envs, 1, 1 << 20),
             ("num_steps", self.num_steps, 1, 1 << 20),
@@ -281,7 +302,9 @@ impl Settings {
         ] {
             ensure!((least..=most).contains(&value), "{name} is {value}; it must be from {least} to {most}");
         }
-        for (name, value) in [("lr", self.lr), ("max_grad_norm", self.max_grad_norm)] {
+        for (name, value) in
+            [("lr", self.lr), ("huber_delta", self.huber_delta), ("max_grad_norm", self.max_grad_norm)]
+        {
             ensure!(value > 0.0, "{name} is {value}; it must be above 0");
         }
         ensure!(self.lr.is_finite(), "lr is {}; it must be a finite number above 0", self.lr);

@@ -16,7 +16,7 @@ pub use settings::{Hyper, Settings};
 
 use std::rc::Rc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::algorithms::advantage::{gae, mean_and_std};
 use crate::algorithms::curriculum::Schedule;
@@ -24,12 +24,13 @@ use crate::algorithms::gradient::{self, micro_batch_rows};
 use crate::algorithms::learner::{Algorithm, Inputs, Shared, UpdateTrace, Updated};
 use crate::algorithms::metrics::Recorder;
 use crate::algorithms::minibatch::Permutation;
+use crate::algorithms::opponents::{Opponents, Standing};
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
-use crate::algorithms::policy::{Actor, NetworkActor};
-use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Playing, Totals, Transition, World};
-use crate::algorithms::self_play::{self, Opponent};
+use crate::algorithms::policy::{Actor, Choice, NetworkActor};
+use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transition, World};
+use crate::algorithms::self_play::Opponent;
+use crate::envs::AnyEnv;
 use crate::envs::vector::View;
-use crate::envs::{AnyEnv, EnvSpec};
 use crate::lang::{
     Bool, Float, Int, Key, Leaves, arange, float, merge_first_axes, ravel, scan, select, swap_first_axes,
     take_tree, unravel, vmap,
@@ -47,15 +48,18 @@ pub struct State<P> {
     pub params: P,
     pub optimizer: Adam<P>,
     pub envs: Envs,
+    /// In a game for two.
+    pub standing: Option<Standing>,
     pub key: Key,
 }
-crate::tree!(State<P> { params, optimizer, envs, key });
+crate::tree!(State<P> { params, optimizer, envs, standing, key });
 
 /// PPO with some network on one environment: what is fixed when the programs are compiled.
 pub struct Ppo<N = ActorCritic> {
     settings: Settings,
     env: Rc<dyn AnyEnv>,
     network: N,
+    opponents: Opponents,
 }
 
 /// What the loss needs, `[N, ...]`: of `N` transitions, or of the `T` transitions of `N` environments, `[N, T, ...]`.
@@ -75,8 +79,7 @@ impl Ppo {
     /// With lockstep's own network.
     ///
     /// # Errors
-    /// One line: a network that cannot read the environment's observations; a game for several players without self-play, or
-    /// self-play without one.
+    /// One line: a network that cannot read the environment's observations; opponents that the environment cannot have.
     pub fn new(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
         let network = ActorCritic::new(settings.network(), &env.spec())?;
         Ppo::with_network(settings, env, network)
@@ -123,21 +126,23 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
     fn init(&self, inputs: &Inputs<Hyper>, key: Key) -> State<N::Params> {
         let [params_key, envs_key, key] = key.split();
         let params = self.network.init(params_key);
-        let policy = Acting { network: &self.network, params: &params };
-        let opponent = Playing(&policy);
-        let world = self.world(inputs, float(0.0), &opponent);
+        let agent = Leaves::of(&params);
+        let standing = self.opponents.begin(&agent);
+        let opponent = self.opponents.playing(&standing, &agent);
+        let world = self.world(inputs, float(0.0), opponent.as_ref().map(|opponent| opponent as _));
         let envs = world.reset(envs_key, self.network.begin(world.num_envs));
-        State { optimizer: Adam::new(&params), params, envs, key }
+        State { optimizer: Adam::new(&params), params, envs, standing, key }
     }
 
     /// Collect experience, estimate advantages, improve policy and value function.
     fn update(&self, inputs: &Inputs<Hyper>, state: State<N::Params>) -> Updated<State<N::Params>> {
         let [rollout_key, shuffle_key, key] = state.key.split();
         let policy = Acting { network: &self.network, params: &state.params };
-        let opponent = Playing(&policy);
-        let world = self.world(inputs, inputs.hyper.gamma, &opponent);
+        let (agent, standing) = (Leaves::of(&state.params), state.standing);
+        let opponent = self.opponents.playing(&standing, &agent);
+        let world = self.world(inputs, inputs.hyper.gamma, opponent.as_ref().map(|opponent| opponent as _));
         let memory = state.envs.memory.clone();
-        let (envs, transitions, totals) =
+        let (mut envs, transitions, totals) =
             world.rollout(&policy, state.envs, rollout_key, self.settings.num_steps);
         let last_value = last_value(&policy, &envs);
         let Hyper { gamma, gae_lambda, .. } = inputs.hyper;
@@ -162,7 +167,10 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
             .rollout(&[("advantage", advantage)])
             .rollout(&[("target", target)])
             .gradient(&[(&LOSSES, losses), (&["grad_norm"], grad_norm)]);
-        Updated { state: State { params, optimizer, envs, key }, metrics, trace }
+        let (agent, timesteps) = (Leaves::of(&params), self.settings.batch_size());
+        let standing =
+            self.opponents.after(standing, &totals, inputs.num_devices, timesteps, &agent, &mut envs);
+        Updated { state: State { params, optimizer, envs, standing, key }, metrics, trace }
     }
 
     fn params<'a>(&self, state: &'a State<N::Params>) -> &'a N::Params {
@@ -186,19 +194,15 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
     }
 }
 
-impl<N: Network> Ppo<N> {
+impl<N: Network + Clone + 'static> Ppo<N> {
     /// With a network of the caller's. Of the settings, those of lockstep's own network have no meaning then.
     ///
     /// # Errors
-    /// One line: a game for several players without self-play, or self-play without one.
+    /// One line: opponents that the environment cannot have.
     pub fn with_network(settings: Settings, env: Rc<dyn AnyEnv>, network: N) -> Result<Ppo<N>> {
-        let EnvSpec { name, players, .. } = env.spec();
-        if settings.self_play {
-            self_play::check(&*env)?;
-        } else {
-            ensure!(players == 1, "{name} is a game for {players} players; add --self-play");
-        }
-        Ok(Ppo { settings, env, network })
+        let actor = Rc::new(NetworkActor::of(network.clone()));
+        let opponents = Opponents::new(&settings.opponents, &*env, actor, Choice::Sample)?;
+        Ok(Ppo { settings, env, network, opponents })
     }
 
     /// The epochs of minibatches: new parameters and optimizer; of each gradient step the losses `[G, 5]` and the norm
@@ -320,6 +324,7 @@ impl<N: Network> Ppo<N> {
         m.value("train/grad_norm", grad_norm).describe("", "norm of the gradient before it is clipped");
         m.value("train/lr", lr).describe("", "learning rate");
         totals.record(&mut m, &self.env.spec(), steps);
+        self.opponents.record(&mut m, totals);
         m
     }
 
@@ -336,11 +341,16 @@ impl<N: Network> Ppo<N> {
         }
     }
 
-    /// The world of a rollout, with that opponent if there is to be one.
-    fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>, gamma: Float, opponent: &'a dyn Opponent) -> World<'a> {
+    /// The world of a rollout.
+    fn world<'a>(
+        &'a self,
+        inputs: &'a Inputs<Hyper>,
+        gamma: Float,
+        opponent: Option<&'a dyn Opponent>,
+    ) -> World<'a> {
         World {
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
-            opponent: self.settings.self_play.then_some(opponent),
+            opponent,
             ..World::of(inputs, &*self.env, self.settings.num_envs, gamma)
         }
     }

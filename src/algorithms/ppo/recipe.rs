@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::algorithms::count::thousands;
 use crate::algorithms::curriculum::Curriculum;
 use crate::algorithms::metrics::Metric;
-use crate::algorithms::{self, learner};
+use crate::algorithms::{self, learner, opponents};
 use crate::envs::{AnyEnv, phases};
 use crate::runtime::DeviceKind;
 
@@ -35,7 +35,8 @@ impl algorithms::Recipe for Recipe {
         "rnn_dim",
         "init",
         "curriculum_start_phase",
-        "self_play",
+        "opponent",
+        "max_frozen_agents",
     ];
     const TRACED: &'static [&'static str] = Settings::TRACED;
 
@@ -91,8 +92,8 @@ impl algorithms::Recipe for Recipe {
         let count = phases(&*env).len();
         let curriculum = if count == 0 { Curriculum::Off } else { Curriculum::Return };
         let curriculum_returns = vec![0.0; count.saturating_sub(1)];
-        let self_play = env.spec().players > 1;
-        let settings = Settings { curriculum, curriculum_returns, self_play, ..Settings::default() };
+        let opponents = opponents::Settings::with_all_metrics(&*env);
+        let settings = Settings { curriculum, curriculum_returns, opponents, ..Settings::default() };
         learner::metrics(&Self::make(settings, env)?)
     }
 }

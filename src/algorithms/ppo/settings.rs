@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
 use crate::algorithms::gradient::divisor_at_most;
+use crate::algorithms::opponents;
 use crate::algorithms::recipe::{defaults, divides};
 use crate::lower::Precision;
 use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn};
@@ -25,10 +26,6 @@ pub struct Settings {
     /// episode a state of its own. A pool makes resets cheap, but episodes share their starts, so that the gradient is noisier
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub reset_pool: usize,
-    /// Learn a game for two players against oneself: a coin decides which seat the agent has in each game; the policy as it is has the
-    /// other
-    #[arg(long)]
-    pub self_play: bool,
     /// Train on a curriculum: phases of the environment from an easy game to the full one, which evaluations always play. Alone, or
     /// with "return": the next phase begins when the mean episode return is good enough for 20 updates in a row, or after 300 updates.
     /// With timesteps, such as 10000000,20000000 for the three phases of hackmatrix: when each of them but the first begins
@@ -110,6 +107,9 @@ pub struct Settings {
     /// How the network's matrix products are computed while training; play is always in f32
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub precision: Precision,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub opponents: opponents::Settings,
 }
 
 crate::traced! {
@@ -168,6 +168,7 @@ impl Settings {
     /// # Errors
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
+        self.opponents.check()?;
         check_size("num_envs", self.num_envs, 1 << 22)?;
         check_size("num_steps", self.num_steps, 1 << 20)?;
         check_size("num_minibatches", self.num_minibatches, 1 << 20)?;

@@ -299,8 +299,9 @@ fn step_function(known: &Known, rows: usize, twin: bool, backend: &Backend) -> R
         let [online, target] = [given.online, given.target].map(|vector| crate::lang::unravel(&like, vector));
         let estimator = &known.estimator;
         let targets = estimator.targets(given.gamma, &online, &target, &batch);
+        let scale = Scale { gamma: given.gamma, huber_delta: float(1.0) };
         let (gradient, losses, error) =
-            estimator.gradient(given.gamma, &online, &target, &batch, Some(given.weights));
+            estimator.gradient(scale, &online, &target, &batch, Some(given.weights));
         let optimizer = super::super::Adam { mean: given.mean, square: given.square, count: given.count };
         let (after, optimizer, grad_norm) =
             super::super::descend(given.online, optimizer, gradient, given.lr, float(1.0));

@@ -1,0 +1,300 @@
+//! Whom an agent meets in a game for two: scripted players, itself, and itself as it was.
+//!
+//! Lineup are numbered: the scripted players of the environment, then the agent as it is, then the places of frozen agents. Each
+//! game has one, drawn when it begins by the odds of the moment. Frozen agents are drawn in proportion to the square of the share of
+//! games that they win, so that those are met from whom there is something to learn (prioritized fictitious self-play: Vinyals et
+//! al. 2019, "Grandmaster level in StarCraft II using multi-agent reinforcement learning"). All of it lies on the device and is
+//! part of the state ([`Standing`]), so a run that is taken up again meets the same opponents.
+
+mod settings;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+pub use settings::{NoShare, POOL, SELF, Settings, Share};
+pub use standing::{Frozen, Met, Results, Standing};
+
+use std::rc::Rc;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::envs::vector::View;
+use crate::envs::{AnyEnv, EnvSpec, Player};
+use crate::lang::{
+    Bool, Float, Int, Key, Leaves, Packing, arange, concatenate, constant, float, int, merge_first_axes,
+    select, select_tree, split_first_axis, take_tree, vmap, vmap_last, while_loop,
+};
+
+use super::metrics::Recorder;
+use super::policy::{Actor, Choice};
+use super::rollout::{Envs, Totals};
+use super::self_play::{self, Opponent};
+use settings::list;
+
+/// What is fixed about the opponents of an agent.
+struct Lineup {
+    settings: Settings,
+    players: Vec<Player>,
+    /// How often each opponent is met that is no frozen agent, as long as nothing else counts; they sum up to 1.
+    first_odds: Vec<f64>,
+    /// Most frozen agents.
+    slots: usize,
+    packing: Option<Packing>,
+    /// How the agent acts, now and as it was.
+    actor: Rc<dyn Actor>,
+    choice: Choice,
+}
+
+/// The opponents of an agent, if its environment is a game for two.
+pub struct Opponents(Option<Lineup>);
+
+impl Opponents {
+    /// Those that the settings choose, who play as `actor` does where they are the agent, now or as it was.
+    ///
+    /// # Errors
+    /// One line: the game needs an opponent and none is chosen, or the other way round; there is no such player; the game is for more
+    /// than two, or can be cut off.
+    pub fn new(
+        settings: &Settings,
+        env: &dyn AnyEnv,
+        actor: Rc<dyn Actor>,
+        choice: Choice,
+    ) -> Result<Opponents> {
+        Lineup::new(settings, env, actor, choice).map(Opponents)
+    }
+
+    /// Before the first game of an agent with these parameters.
+    #[track_caller]
+    pub fn begin(&self, agent: &Leaves) -> Option<Standing> {
+        self.0.as_ref().map(|lineup| lineup.begin(agent))
+    }
+
+    /// Those who play now, as things stand and with these parameters of the agent.
+    #[track_caller]
+    pub fn playing<'a>(&'a self, standing: &'a Option<Standing>, agent: &Leaves) -> Option<Playing<'a>> {
+        let lineup = self.0.as_ref()?;
+        let standing = standing.as_ref().expect("a game for two has a standing");
+        Some(Playing { lineup, standing, agent: agent.clone(), odds: lineup.odds(standing) })
+    }
+
+    /// How things stand after steps that came to these totals on each of `num_devices` devices, `timesteps` over all of them, and with
+    /// which the agent has these parameters. Where a place changes hands, so do games in `envs`.
+    #[track_caller]
+    pub fn after(
+        &self,
+        standing: Option<Standing>,
+        totals: &Totals,
+        num_devices: usize,
+        timesteps: usize,
+        agent: &Leaves,
+        envs: &mut Envs,
+    ) -> Option<Standing> {
+        let (lineup, standing) = (self.0.as_ref()?, standing?);
+        let (met, seats) = (totals.met.as_ref()?, envs.seats.as_mut()?);
+        let (standing, opponent) = lineup.after(standing, met, num_devices, timesteps, agent, seats.opponent);
+        seats.opponent = opponent;
+        Some(standing)
+    }
+
+    /// Records what came of the games of an update.
+    pub fn record(&self, m: &mut Recorder, totals: &Totals) {
+        if let (Some(lineup), Some(met)) = (&self.0, &totals.met) {
+            lineup.record(m, met);
+        }
+    }
+}
+
+impl Lineup {
+    /// See [`Opponents::new`].
+    fn new(
+        settings: &Settings,
+        env: &dyn AnyEnv,
+        actor: Rc<dyn Actor>,
+        choice: Choice,
+    ) -> Result<Option<Lineup>> {
+        let EnvSpec { name, players: count, .. } = env.spec();
+        let players = env.players();
+        let names: Vec<&str> = players.iter().map(|player| player.name).collect();
+        let known = list(&[&names[..], &[SELF, POOL]].concat());
+        if count == 1 {
+            ensure!(
+                settings.opponent.is_none(),
+                "{name} is for one player, and an opponent needs a game for two; leave out --opponent"
+            );
+            return Ok(None);
+        }
+        let opponent = settings.opponent.as_deref();
+        let opponent = opponent.with_context(|| {
+            format!("{name} is a game for {count} players; add --opponent NAME, one of {known}")
+        })?;
+        self_play::check(env)?;
+        let mut first_odds = vec![0.0; players.len() + 1];
+        match names.iter().position(|name| *name == opponent) {
+            Some(player) => first_odds[player] = 1.0,
+            None if opponent == SELF || (opponent == POOL && players.is_empty()) => {
+                first_odds[players.len()] = 1.0;
+            }
+            None if opponent == POOL => {
+                let shares = settings.shares(name, &names)?;
+                first_odds[..players.len()].copy_from_slice(&shares);
+            }
+            None => bail!("{name} has no player {opponent}; --opponent may be {known}"),
+        }
+        let slots = if opponent == POOL { settings.max_frozen_agents } else { 0 };
+        let packing = env.spec().packing();
+        let settings = settings.clone();
+        Ok(Some(Lineup { settings, players, first_odds, slots, packing, actor, choice }))
+    }
+
+    /// The number of the agent as it is.
+    fn itself(&self) -> usize {
+        self.players.len()
+    }
+
+    /// How many numbers there are.
+    fn count(&self) -> usize {
+        self.itself() + 1 + self.slots
+    }
+
+    /// The names by number, without those of frozen agents.
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.players.iter().map(|player| player.name).chain([SELF])
+    }
+
+    /// How often each opponent is met in games that begin now, f32`[count]`.
+    #[track_caller]
+    fn odds(&self, standing: &Standing) -> Float {
+        let first: Float = constant(self.first_odds.iter().map(|&odds| odds as f32).collect::<Vec<_>>());
+        let Some(frozen) = &standing.frozen else { return first };
+        let Settings { current_self_fraction, past_self_fraction, start_episode, .. } = self.settings;
+        let weights = select(frozen.since.gt(0), standing.results.weights(self.itself() + 1), 0.0);
+        let total = weights.sum_all();
+        // As long as there is no frozen agent, the agent meets itself.
+        let is_any = total.gt(0.0);
+        let current = select(is_any, float(current_self_fraction), 1.0);
+        let past = select(is_any, float(past_self_fraction), 0.0);
+        let itself = arange(first.size()).eq(self.itself());
+        let scripted = first * (1.0 - current - past) + select(itself, current, 0.0);
+        let begun = standing.episodes.ge(start_episode);
+        let past = select(begun, weights * (past / select(is_any, total, 1.0)), 0.0);
+        concatenate(0, [select(begun, scripted, first), past])
+    }
+}
+
+/// [`Opponents`] that play.
+pub struct Playing<'a> {
+    lineup: &'a Lineup,
+    standing: &'a Standing,
+    agent: Leaves,
+    odds: Float,
+}
+
+/// What an actor decides by, of `N` games each.
+struct Situation {
+    carry: Leaves,
+    view: View,
+    /// u32`[N, 2]`
+    keys: Int,
+}
+crate::tree!(Situation { carry, view, keys });
+
+impl Opponent for Playing<'_> {
+    fn count(&self) -> usize {
+        self.lineup.count()
+    }
+
+    #[track_caller]
+    fn begin(&self, rows: usize) -> Leaves {
+        self.lineup.actor.begin(rows)
+    }
+
+    #[track_caller]
+    fn draw(&self, keys: Key) -> Int {
+        let ends = self.odds.cumsum(0);
+        let ends = ends / ends.max_all(); // the last one is 1, whatever was rounded
+        vmap_last(keys, |key| ends.le(key.uniform([], 0.0..1.0)).as_i32().sum([0]))
+    }
+
+    #[track_caller]
+    fn choose(&self, number: Int, carry: Leaves, view: &View, starts: Bool, keys: Key) -> (Leaves, Int) {
+        let Lineup { actor, first_odds, .. } = self.lineup;
+        let rows = number.size();
+        let [script, keys] = vmap_last(keys, Key::split);
+        let carry = select_tree(starts, actor.begin(rows), carry);
+        let action = self.scripted(number, view, script);
+        let itself = self.lineup.itself();
+        if first_odds[itself] == 0.0 && self.standing.frozen.is_none() {
+            return (carry, action);
+        }
+        let situation = Situation { carry, view: *view, keys: keys.into_words().transpose([1, 0]) };
+        let (after, own) = self.act(&self.agent, &situation);
+        let (carry, action) = select_tree(number.eq(itself), (after, own), (situation.carry.clone(), action));
+        match &self.standing.frozen {
+            None => (carry, action),
+            Some(frozen) => self.frozen(frozen, number - (itself + 1), &situation, (carry, action)),
+        }
+    }
+}
+
+impl Playing<'_> {
+    /// The actions i32`[N]` of the scripted players, 0 in games against others.
+    #[track_caller]
+    fn scripted(&self, number: Int, view: &View, keys: Key) -> Int {
+        let Lineup { players, first_odds, packing, .. } = self.lineup;
+        let obs = view.obs.unpacked(packing.as_ref());
+        let keys = Key::from_words(keys.into_words().transpose([1, 0]));
+        vmap((number, obs, keys), |(number, obs, key)| {
+            let met = players.iter().enumerate().filter(|(i, _)| first_odds[*i] > 0.0);
+            met.fold(int(0), |chosen, (i, player)| {
+                select(number.eq(i), (player.act)(obs, key.fold_in(i)), chosen)
+            })
+        })
+    }
+
+    /// What the agent with these parameters does in `N` situations.
+    #[track_caller]
+    fn act(&self, params: &Leaves, situation: &Situation) -> (Leaves, Int) {
+        let Lineup { actor, choice, .. } = self.lineup;
+        let Situation { carry, view, keys } = situation;
+        let keys = Key::from_words(keys.transpose([1, 0]));
+        let (carry, decision) = actor.act(params, carry.clone(), view, keys, *choice);
+        (carry, decision.action)
+    }
+
+    /// `others` with what frozen agents do in their games; `slot`, i32`[N]`, is the place of the frozen agent of each game, or below 0.
+    ///
+    /// The games are dealt to the agents, the same number to each, so that all agents together work on about as many games as
+    /// there are. Agents that have more games go on with the rest of them in further passes.
+    #[track_caller]
+    fn frozen(
+        &self,
+        frozen: &Frozen,
+        slot: Int,
+        situation: &Situation,
+        others: (Leaves, Int),
+    ) -> (Leaves, Int) {
+        let (games, slots) = (slot.size(), self.lineup.slots);
+        let at_once = games.div_ceil(slots);
+        let own = slot.broadcast(1, slots).eq(arange(slots).broadcast(0, games));
+        // The number of a game among those of its agent.
+        let rank = select(own, own.as_i32().cumsum(0), 0).sum([1]) - 1;
+        let passes = (rank + at_once) / at_once; // of an agent's last game; 0 where no agent plays
+        let last = select(slot.ge(0), passes, 0).max_all();
+        let all = (int(0), others);
+        let (_, decided) = while_loop(
+            all,
+            |(pass, _)| pass.lt(last),
+            |(pass, decided)| {
+                let now = slot.ge(0) & (rank / at_once).eq(pass);
+                let place = select(now, slot * at_once + rank % at_once, i32::MAX);
+                let dealt = Int::full([slots * at_once], 0).at(place).set(arange(games));
+                let dealt = split_first_axis(take_tree(situation, dealt), slots);
+                let acted = vmap((frozen.params.clone(), dealt), |(params, dealt)| self.act(&params, &dealt));
+                let acted = merge_first_axes(acted);
+                let found = take_tree(&acted, select(now, place, 0));
+                (pass + 1, select_tree(now, found, decided))
+            },
+        );
+        decided
+    }
+}
