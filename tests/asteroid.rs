@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use lockstep::array::{DType, HostArray};
+use lockstep::envs::Env;
 use lockstep::envs::asteroid::golden::open;
 use lockstep::envs::asteroid::{Asteroid, State};
-use lockstep::envs::Env;
 use lockstep::lang::{
     Backend, Bool, Float, HostFunction, Int, Key, boolean, float, select_tree, stack, vmap_last, while_loop,
 };
@@ -55,8 +55,7 @@ fn the_scripted_players_fare_as_in_the_reference() {
     let seeds: Vec<u64> = (0..PLAYERS.len() * EPISODES).map(|i| FIRST_SEED + (i % EPISODES) as u64).collect();
     let players: Vec<i32> = (0..seeds.len()).map(|i| (i / EPISODES) as i32).collect();
     let backend = Backend::from(client());
-    let asked =
-        (Int::placeholder(DType::U64, [seeds.len()]), Int::placeholder(DType::I32, [players.len()]));
+    let asked = (Int::placeholder(DType::U64, [seeds.len()]), Int::placeholder(DType::I32, [players.len()]));
     let play = HostFunction::new(&backend, "players", &asked, |asked| {
         let params = game.default_params();
         let first = vmap_last(asked, |(seed, player)| Episode {
@@ -91,12 +90,7 @@ fn the_scripted_players_fare_as_in_the_reference() {
                 numbers: select_tree(playing, after, numbers),
             }
         };
-        while_loop(
-            first,
-            |episodes| episodes.playing.any_all(),
-            |episodes| vmap_last(episodes, step),
-        )
-        .numbers
+        while_loop(first, |episodes| episodes.playing.any_all(), |episodes| vmap_last(episodes, step)).numbers
     })
     .unwrap();
     let size = seeds.len();
@@ -106,12 +100,13 @@ fn the_scripted_players_fare_as_in_the_reference() {
         for (number, known) in known.iter().enumerate() {
             let values = &told[number][player * EPISODES..][..EPISODES];
             let mean = values.iter().sum::<f64>() / EPISODES as f64;
-            let variance =
-                values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (EPISODES - 1) as f64;
+            let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (EPISODES - 1) as f64;
             let limit = 4.0 * (variance / EPISODES as f64).sqrt() + ROUNDING[number];
             let what = NUMBERS[number];
-            println!("{name}: {what} {mean:.3}, known {known}, at most {limit:.3} off");
-            assert!((mean - known).abs() <= limit, "{name}: {what} {mean:.3}, known {known}, limit {limit:.3}");
+            assert!(
+                (mean - known).abs() <= limit,
+                "{name}: {what} {mean:.3}, known {known}, limit {limit:.3}"
+            );
         }
     }
 }

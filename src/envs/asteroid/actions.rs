@@ -160,12 +160,7 @@ pub fn perform(mut state: State, action: Int) -> (State, Deed) {
     state = survey::look(state, looks);
     state = travel::go(state, travels, exit);
     state.ship = state.ship.hold_if(!valid);
-    let deed = Deed {
-        id,
-        ticks: select(valid, ticks, 1),
-        invalid: !valid,
-        cash_out: order.is(CASH_OUT),
-    };
+    let deed = Deed { id, ticks: select(valid, ticks, 1), invalid: !valid, cash_out: order.is(CASH_OUT) };
     (state, deed)
 }
 

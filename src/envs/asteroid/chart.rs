@@ -5,7 +5,9 @@
 //! ship comes to their node: they are a function of the place in the stream, and a world has up to 496 of them, of which few are seen.
 
 use crate::array::DType;
-use crate::lang::{Bool, Float, Int, arange, boolean, concatenate, int, int_u32, iota, scan_range, select, while_loop};
+use crate::lang::{
+    Bool, Float, Int, arange, boolean, concatenate, int, int_u32, iota, scan_range, select, while_loop,
+};
 
 use super::pcg::{Pcg, below, between, normal, unit};
 

@@ -359,9 +359,7 @@ fn compare_all(
 /// How many draws lead from one state of the generator to another.
 fn draws_between(before: u64, after: u64) -> Option<usize> {
     const MOST: usize = 20_000;
-    let next = |state: &u64| {
-        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(109))
-    };
+    let next = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(109));
     std::iter::successors(Some(before), next).take(MOST).position(|state| state == after)
 }
 

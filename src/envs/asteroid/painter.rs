@@ -6,11 +6,8 @@ use super::chart::SLOTS;
 use super::layout::layout;
 use super::site::{ASTEROIDS, COMMODITIES};
 
-const KINDS: [(&str, &str, Color); 3] = [
-    ("S", "station", Color::Cyan),
-    ("o", "cluster", Color::Yellow),
-    ("!", "hazard", Color::Red),
-];
+const KINDS: [(&str, &str, Color); 3] =
+    [("S", "station", Color::Cyan), ("o", "cluster", Color::Yellow), ("!", "hazard", Color::Red)];
 /// Letters of a gauge.
 const GAUGE: usize = 20;
 /// Nodes in a line of the map.
@@ -87,10 +84,8 @@ fn rocks(frame: &Frame) -> Vec<Line<'static>> {
             _ => Style::new(),
         };
         let sign = if i as f64 == selected { ">" } else { " " };
-        let text = format!(
-            "{sign}{i:>7} {parts}{:>8.2}{:>6.2}{:>6.2}",
-            stability[i], confidence[i], depletion[i]
-        );
+        let text =
+            format!("{sign}{i:>7} {parts}{:>8.2}{:>6.2}{:>6.2}", stability[i], confidence[i], depletion[i]);
         Line::styled(text, style)
     };
     let count = (frame.number("site.count") as usize).min(ASTEROIDS);

@@ -134,9 +134,8 @@ pub const STATS: [(&str, &str, &str); 16] = [
 
 /// What every step reports.
 pub fn metrics() -> Vec<Metric> {
-    let part = |reward: &super::layout::Reward| {
-        Metric::reward(&reward.name, &reward.pays.to_string(), &reward.per)
-    };
+    let part =
+        |reward: &super::layout::Reward| Metric::reward(&reward.name, &reward.pays.to_string(), &reward.per);
     let stat = |(name, unit, is): &(&str, &'static str, &str)| Metric {
         name: format!("stats/{name}"),
         aggregate: Aggregate::Mean,

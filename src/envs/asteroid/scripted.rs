@@ -7,9 +7,7 @@ use std::rc::Rc;
 use crate::envs::Player;
 use crate::lang::{Bool, Float, Int, int, select};
 
-use super::actions::{
-    BUY_FUEL, BUY_KIT, COOL, DEEP_SCAN, HOLD, MINE, SELECT, SELL, STABILIZE, WIDE_SCAN,
-};
+use super::actions::{BUY_FUEL, BUY_KIT, COOL, DEEP_SCAN, HOLD, MINE, SELECT, SELL, STABILIZE, WIDE_SCAN};
 use super::site::{ASTEROIDS, COMMODITIES};
 
 /// Places of the observation.
@@ -30,10 +28,8 @@ const TARGET: usize = 3;
 
 /// The scripted players.
 pub fn players() -> Vec<Player> {
-    let player = |name, rules: fn(&View) -> Int| Player {
-        name,
-        act: Rc::new(move |obs, _| rules(&View::of(obs))),
-    };
+    let player =
+        |name, rules: fn(&View) -> Int| Player { name, act: Rc::new(move |obs, _| rules(&View::of(obs))) };
     vec![
         player("greedy_miner", greedy_miner),
         player("cautious_scanner", cautious_scanner),
@@ -195,10 +191,7 @@ fn sale(of: Bool, portion: usize) -> (Bool, Int) {
 
 fn greedy_miner(view: &View) -> Int {
     let docked = decide(
-        vec![
-            sale(view.cargo.gt(0.01), 2),
-            (view.refuels(0.40, 210.0), act(BUY_FUEL.start + 2)),
-        ],
+        vec![sale(view.cargo.gt(0.01), 2), (view.refuels(0.40, 210.0), act(BUY_FUEL.start + 2))],
         view.afield(),
     );
     let retreats = view.load.gt(0.85) | view.heat.gt(0.80) | view.hull.lt(0.40) | view.fuel.lt(0.15);

@@ -97,11 +97,7 @@ impl Voyager {
                 alert: ship.alert + if_met(damage.full_like(8.0)),
                 ..ship
             },
-            tally: Tally {
-                encounters: tally.encounters + met.as_i32(),
-                lost: tally.lost + lost,
-                ..tally
-            },
+            tally: Tally { encounters: tally.encounters + met.as_i32(), lost: tally.lost + lost, ..tally },
             rng: rng.skip_if(threatened, 1).skip_if(met, 2).skip_if(decoys, 1),
         }
     }
