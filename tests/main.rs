@@ -1,6 +1,7 @@
 //! All integration tests, in one binary.
 
 mod ahead_of_time;
+mod asteroid;
 mod authors;
 mod cartpole;
 mod cli;

@@ -1,6 +1,7 @@
 //! Environments: the trait [`Env`], what is made of any of them ([`vector`]: many side by side with automatic reset), the check
 //! that one keeps the contract ([`conformance`](conformance())), and the games that come with lockstep ([`registry`]).
 
+pub mod asteroid;
 mod bits;
 mod boundary;
 mod cartpole;
@@ -19,6 +20,7 @@ mod random_action;
 pub mod registry;
 pub mod vector;
 
+pub use asteroid::Asteroid;
 pub use cartpole::CartPole;
 pub use conformance::conformance;
 pub use connect4::Connect4;

@@ -3,6 +3,7 @@
 //! A program is an [`App`](crate::App) with a [`Registry`] of its own: the entries of [`builtin`], those of the crate that
 //! makes the program, or both. A new environment is a module and one entry.
 
+use super::asteroid::{self, Asteroid};
 use super::cartpole::{self, CartPole};
 use super::connect4::{self, Connect4};
 use super::entry::{Entry, boxed};
@@ -10,7 +11,7 @@ use super::goodharts::{self, Goodharts};
 use super::hackmatrix::{self, HackMatrix};
 
 /// The environments that come with lockstep.
-pub const fn builtin() -> [Entry; 4] {
+pub const fn builtin() -> [Entry; 5] {
     [
         Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
             .described(hackmatrix::host::describe::description)
@@ -50,6 +51,17 @@ pub const fn builtin() -> [Entry; 4] {
         .health(goodharts::HEALTH)
         .algorithm("ppo")
         .golden(goodharts::GOLDEN),
+        Entry::new(
+            "asteroid",
+            "a ship that mines asteroids, sells the ore, and is robbed by pirates",
+            || boxed(Asteroid::default()),
+        )
+        .described(asteroid::description)
+        .painted(asteroid::painter)
+        .defaults(include_str!("../../jax_env_spec/asteroid/defaults.toml"))
+        .health(asteroid::HEALTH)
+        .algorithm("ppo")
+        .golden(asteroid::GOLDEN),
     ]
 }
 

@@ -136,9 +136,19 @@ fn taken_by(command: &str) -> Vec<String> {
 fn golden_files_and_protocols() {
     for name in taken_by("verify") {
         assert!(builtin().iter().any(|entry| entry.name == name));
-        let golden = format!("{}/jax_env_spec/{name}/golden.jsonl.gz", env!("CARGO_MANIFEST_DIR"));
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jax_env_spec").join(&name);
+        let records = folder.join("golden.jsonl.gz");
+        if !records.exists() {
+            // One document, which is taken as a whole.
+            let document = folder.join("golden.json.gz");
+            let report = run(&["verify", &name, document.to_str().unwrap()]).stdout();
+            let last = report.lines().last().unwrap_or_default();
+            let passed = last.strip_suffix(" passed, 0 failed").and_then(|count| count.parse().ok());
+            assert!(passed.is_some_and(|count: usize| count > 0), "{name}: {report}");
+            continue;
+        }
         let mut text = String::new();
-        GzDecoder::new(fs::File::open(golden).unwrap()).read_to_string(&mut text).unwrap();
+        GzDecoder::new(fs::File::open(records).unwrap()).read_to_string(&mut text).unwrap();
         let few: Vec<&str> = text.lines().take(8).collect();
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("few.jsonl");
