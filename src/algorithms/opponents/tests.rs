@@ -27,7 +27,10 @@ impl Actor for Toy {
         let moved = Int::from_handle(carry.0[0].1);
         let game = view.obs.numbers().squeeze(1);
         let action = (named(params) * 100.0 + game).as_i32();
-        (leaves("moved", (moved + 1).handle()), Decision { action, probs: game.expand_dims(1), value: None })
+        (
+            leaves("moved", (moved + 1).handle()),
+            Decision { action, probs: game.expand_dims(1), value: None, action_values: None },
+        )
     }
 }
 
