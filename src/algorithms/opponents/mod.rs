@@ -1,6 +1,6 @@
 //! Whom an agent meets in a game for two: scripted players, itself, and itself as it was.
 //!
-//! Lineup are numbered: the scripted players of the environment, then the agent as it is, then the places of frozen agents. Each
+//! Opponents are numbered: the scripted players of the environment, then the agent as it is, then the places of frozen agents. Each
 //! game has one, drawn when it begins by the odds of the moment. Frozen agents are drawn in proportion to the square of the share of
 //! games that they win, so that those are met from whom there is something to learn (prioritized fictitious self-play: Vinyals et
 //! al. 2019, "Grandmaster level in StarCraft II using multi-agent reinforcement learning"). All of it lies on the device and is
