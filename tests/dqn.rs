@@ -59,14 +59,16 @@ fn frozen_agents_are_met_and_their_games_are_counted() {
     };
     let names = ["random", "heuristic", "smart_heuristic", "self", "frozen"].map(games);
     assert!(names.iter().all(|&games| games > 0.0), "{names:?}");
-    assert!(names[4] > 0.4 * names.iter().sum::<f64>(), "{names:?}");
+    // Not the whole share of 0.6: where a place changes hands, the game goes on against the agent itself.
+    assert!(names[4] > 0.25 * names.iter().sum::<f64>(), "{names:?}");
     let episodes = sum(metrics::EPISODES);
     assert_eq!(names.iter().sum::<f64>(), episodes);
     let state = learner.state().unwrap();
     let array = |name: &str| state.iter().find(|(known, _)| known == name).unwrap().1.to_f64();
     assert_eq!(array("standing.episodes"), [episodes]);
-    // Of the multiples of 100 steps, both places hold the newest or nearly so.
-    assert!(array("standing.frozen.since").iter().all(|&since| since > 1500.0));
+    // The last of the 2,560 steps passed a multiple of 100, so one place was taken then.
+    let since = array("standing.frozen.since");
+    assert!(since.contains(&2560.0) && since.iter().all(|&since| since > 0.0), "{since:?}");
 }
 
 /// After 20,000 moves, each agent wins far more often than the half of the games that random play wins.
