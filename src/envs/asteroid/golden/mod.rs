@@ -3,90 +3,26 @@
 //! `jax_env_spec/asteroid/README.md` describes the file. Draws are compared bit for bit; numbers within the rounding of f32, in which the
 //! reference's own core agrees with its f64 Python.
 
+mod game;
+mod records;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::array::{DType, HostArray};
-use crate::envs::Env;
 use crate::envs::entry::{Open, Replay};
 use crate::envs::golden::{self, Differences, Tally};
-use crate::lang::{
-    Backend, Float, HostFunction, Int, arange, constant, leaf_paths, select_tree, structure_of, take_tree,
-    vmap, vmap_last,
-};
+use crate::lang::{Backend, HostFunction, Int};
 
-use super::chart::NODES;
 use super::pcg::{Pcg, exponential, normal};
 use super::reward::STATS;
-use super::site::{Marks, Site};
-use super::{Asteroid, Params, State, observation};
-
-#[derive(Deserialize)]
-struct Document {
-    rng_unit: Option<Generator>,
-    traces: BTreeMap<String, Trace>,
-}
-
-/// Draws of one seed, one after another.
-#[derive(Deserialize)]
-struct Generator {
-    seed: u64,
-    state_after_seed: String,
-    state_after_16: String,
-    first_u32: Vec<u32>,
-    normal_0_1_x4: Vec<f64>,
-    beta_3_2_x2: Vec<f64>,
-    dirichlet6_x1: Vec<f64>,
-    #[serde(rename = "lognormal_m0.2_0.65_x2")]
-    lognormal: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-struct Trace {
-    seed: u64,
-    time_max: f32,
-    reset: Begun,
-    steps: Vec<Move>,
-    final_world_mutable: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Begun {
-    u32_draws: usize,
-    obs: Vec<f64>,
-    world: BTreeMap<String, Value>,
-    state: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Move {
-    action: i32,
-    rng_before: String,
-    u32_draws: usize,
-    reward: f64,
-    terminated: bool,
-    truncated: bool,
-    info: BTreeMap<String, Value>,
-    obs: Vec<f64>,
-    state: BTreeMap<String, Value>,
-    node: BTreeMap<String, Value>,
-    auto_reset: Option<Again>,
-}
-
-/// A new world after the last step of an episode.
-#[derive(Deserialize)]
-struct Again {
-    seed: u64,
-    u32_draws: usize,
-    obs: Vec<f64>,
-    rng_state: String,
-    node_count: i64,
-}
+use super::site::ASTEROIDS;
+use game::{Game, Named};
+use records::{Again, Begun, Document, Generator, Move, Trace, hex, numbers};
 
 /// How far numbers may be off: so much, and so much of the number itself.
 #[derive(Clone, Copy)]
@@ -167,147 +103,6 @@ pub fn open(file: &Path, open: Open) -> Result<Replay> {
     }
     let backend = open()?;
     Ok(Box::new(move |_, out| verify(&document, &backend, out)))
-}
-
-/// The numbers in a record, whatever lists they stand in.
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(values) => values.iter().flat_map(numbers).collect(),
-        Value::Object(array) => array.get("data").map(numbers).unwrap_or_default(),
-        Value::Bool(flag) => vec![f64::from(u8::from(*flag))],
-        value => value.as_f64().into_iter().collect(),
-    }
-}
-
-fn hex(text: &str) -> Result<u64> {
-    u64::from_str_radix(text, 16).with_context(|| format!("`{text}` is no state of the generator"))
-}
-
-impl Trace {
-    /// States of the generator are numbers.
-    fn check(&self) -> Result<()> {
-        for step in &self.steps {
-            hex(&step.rng_before)?;
-            hex(step.state.get("rng_state").and_then(Value::as_str).unwrap_or_default())?;
-            step.auto_reset.as_ref().map(|again| hex(&again.rng_state)).transpose()?;
-        }
-        hex(self.reset.state.get("rng_state").and_then(Value::as_str).unwrap_or_default())?;
-        Ok(())
-    }
-}
-
-/// A state and what is seen of it.
-struct Seen {
-    state: State,
-    obs: Float,
-}
-crate::tree!(Seen { state, obs });
-
-/// A step and what it tells.
-struct Told {
-    state: State,
-    obs: Float,
-    reward: Float,
-    /// Action, ticks, and whether it was invalid, terminated and truncated: i32\[5\].
-    told: Int,
-    stats: Float,
-}
-crate::tree!(Told { state, obs, reward, told, stats });
-
-/// All nodes of a world as they are now, \[NODES, ...\].
-#[track_caller]
-fn world(state: &State) -> Site {
-    vmap(arange(NODES), |node| {
-        let new = Site::new(&state.chart, node);
-        let kept = take_tree(&state.store.marks, node);
-        let marks: Marks = select_tree(state.store.holds(node), kept, new.marks);
-        let here = node.eq(state.site.node);
-        Site { marks: select_tree(here, state.site.marks, marks), ..new }
-    })
-}
-
-fn params(time_max: Float) -> Params {
-    Params { time_max, ..Asteroid::default().default_params() }
-}
-
-/// Leaves by name.
-struct Named(Vec<(String, HostArray)>);
-
-impl Named {
-    fn array(&self, name: &str) -> &HostArray {
-        let found = self.0.iter().find(|(other, _)| other == name);
-        &found.unwrap_or_else(|| panic!("there is no leaf `{name}`")).1
-    }
-
-    fn numbers(&self, name: &str) -> Vec<f64> {
-        self.array(name).to_f64()
-    }
-
-    fn word(&self, name: &str) -> u64 {
-        self.array(name).as_slice::<u64>()[0]
-    }
-}
-
-/// The compiled game.
-struct Game {
-    begin: HostFunction,
-    step: HostFunction,
-    world: HostFunction,
-    leaves: usize,
-}
-
-impl Game {
-    fn new(backend: &Backend) -> Result<Game> {
-        let word = || Int::placeholder(DType::U64, [1]);
-        let time = || Float::placeholder(DType::F32, [1]);
-        let game = Asteroid::default();
-        let first = |(seed, time): (Int, Float)| {
-            vmap_last((seed, time), |(seed, time)| {
-                let state = game.begin(&params(time), seed);
-                Seen { obs: observation::observe(&state, time), state }
-            })
-        };
-        let seen = structure_of(|| first((constant([0u64]), constant([1.0f32]))));
-        let state = || seen.state;
-        let begin = HostFunction::new(backend, "begin", &(word(), time()), first)?;
-        let action = Int::placeholder(DType::I32, [1]);
-        let step = HostFunction::new(backend, "step", &(state(), action, time()), |asked| {
-            vmap_last(asked, |(state, action, time): (State, Int, Float)| {
-                let turn = game.play(&params(time), state, action);
-                let flags = [turn.invalid, turn.terminated, turn.truncated].map(|flag| flag.as_i32());
-                Told {
-                    obs: observation::observe(&turn.state, time),
-                    reward: turn.rewards.into_iter().reduce(|sum, part| sum + part).expect("parts"),
-                    told: crate::lang::stack([turn.action, turn.ticks, flags[0], flags[1], flags[2]]),
-                    stats: crate::lang::stack(turn.stats),
-                    state: turn.state,
-                }
-            })
-        })?;
-        let world = HostFunction::new(backend, "world", &state(), |states: State| {
-            vmap_last(states, |state| world(&state))
-        })?;
-        Ok(Game { begin, step, world, leaves: leaf_paths(&seen.state).len() })
-    }
-
-    fn begin(&self, seed: u64, time: f32) -> Result<Named> {
-        let inputs = [HostArray::new(&[1], vec![seed]), HostArray::new(&[1], vec![time])];
-        Ok(Named(self.begin.call(&inputs)?.into_named()))
-    }
-
-    /// The leaves of the state, which come first.
-    fn state(&self, from: &Named) -> Vec<HostArray> {
-        from.0[..self.leaves].iter().map(|(_, value)| value.clone()).collect()
-    }
-
-    fn step(&self, before: &Named, action: i32, time: f32) -> Result<Named> {
-        let more = [HostArray::new(&[1], vec![action]), HostArray::new(&[1], vec![time])];
-        Ok(Named(self.step.call(&[self.state(before), more.to_vec()].concat())?.into_named()))
-    }
-
-    fn world(&self, of: &Named) -> Result<Named> {
-        Ok(Named(self.world.call(&self.state(of))?.into_named()))
-    }
 }
 
 fn verify(document: &Document, backend: &Backend, out: &mut dyn Write) -> Result<usize> {
@@ -396,7 +191,7 @@ impl Trace {
         compare_all(found, &WORLD, world, &nodes, "");
         compare_all(found, &MARKS, world, &nodes, "");
         let valid = world.get("ast_valid").map(numbers).unwrap_or_default();
-        let counts: Vec<f64> = valid.chunks(super::site::ASTEROIDS).map(|row| row.iter().sum()).collect();
+        let counts: Vec<f64> = valid.chunks(ASTEROIDS).map(|row| row.iter().sum()).collect();
         compare(found, "ast_valid", &nodes.numbers("count")[..counts.len()], &counts, PAID);
         Ok(())
     }
