@@ -104,7 +104,7 @@ pub(super) const HEALTH: Health = Health {
             0.0,
             0.2,
             "the agent ends its episodes at once",
-            "to do nothing costs nothing: README.md of the environment names rewards that avoid it",
+            "to leave costs nothing and to stay does: look at profit, survival and length beside the return",
         ),
     )],
 };
