@@ -7,8 +7,7 @@ use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::{Categorical, Network};
 
 use super::learner::{Inputs, Shared};
-use super::opponents::Met;
-use super::self_play::{Opponent, Seats, Table};
+use super::self_play::{Met, Opponent, Seats, Table};
 
 /// The environments between two updates. `B` is their number on this device.
 pub struct Envs {

@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use crate::envs::vector::{self, VectorStep, View};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
 use crate::lang::{
-    Bool, Float, Int, Key, Leaves, int, select, select_tree, structure_of, vmap_last, while_loop,
+    Bool, Float, Int, Key, Leaves, arange, int, select, select_tree, structure_of, vmap_last, while_loop,
 };
 
 /// What plays the other seat.
@@ -45,6 +45,37 @@ pub struct Seats {
     pub starts: Bool,
 }
 crate::tree!(Seats { agent, opponent, carry, starts });
+
+/// The games of some steps that ended, f32`[M]`, by opponent.
+#[derive(Clone, Copy)]
+pub struct Met {
+    pub wins: Float,
+    pub draws: Float,
+    pub losses: Float,
+}
+crate::tree!(Met { wins, draws, losses });
+
+impl Met {
+    #[track_caller]
+    pub fn nobody(count: usize) -> Met {
+        let none = Float::full([count], 0.0);
+        Met { wins: none, draws: none, losses: none }
+    }
+
+    /// With the games `[N]` more that are `done`, against these opponents (i32), of which the agent was paid so much more than the
+    /// other player for the last move.
+    #[track_caller]
+    pub fn with(self, opponent: Int, done: Bool, margin: Float) -> Met {
+        let (count, games) = (self.wins.size(), opponent.size());
+        let against = opponent.broadcast(1, count).eq(arange(count).broadcast(0, games));
+        let number = |which: Bool| (against & (done & which).broadcast(1, count)).as_f32().sum([0]);
+        Met {
+            wins: self.wins + number(margin.gt(0.0)),
+            draws: self.draws + number(margin.eq(0.0)),
+            losses: self.losses + number(margin.lt(0.0)),
+        }
+    }
+}
 
 /// Games for two with the agent in one seat.
 pub struct Table<'a> {
@@ -222,7 +253,7 @@ mod tests {
     use super::*;
     use crate::envs::{Env, Erased, Metric, Observation, Step};
     use crate::interpret::interpret;
-    use crate::lang::{Outputs, arange, boolean, scan_range, stack, trace, vmap};
+    use crate::lang::{Outputs, boolean, scan_range, stack, trace, vmap};
 
     const GAMES: usize = 6;
     const STEPS: usize = 30;

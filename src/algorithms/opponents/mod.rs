@@ -12,7 +12,7 @@ mod standing;
 mod tests;
 
 pub use settings::{NoShare, POOL, SELF, Settings, Share};
-pub use standing::{Frozen, Met, Results, Standing};
+pub use standing::{Frozen, Results, Standing};
 
 use std::rc::Rc;
 

@@ -2,9 +2,9 @@
 
 use crate::algorithms::metrics::Recorder;
 use crate::algorithms::schedule::crossed;
+use crate::algorithms::self_play::Met;
 use crate::lang::{
-    Bool, Float, Int, Leaves, all_reduce, arange, concatenate, int_u64, rare, repeat_tree, select,
-    update_tree,
+    Float, Int, Leaves, all_reduce, arange, concatenate, int_u64, rare, repeat_tree, select, update_tree,
 };
 
 use super::Lineup;
@@ -50,37 +50,6 @@ pub struct Frozen {
     pub last_met: Int,
 }
 crate::tree!(Frozen { params, since, last_met });
-
-/// The games of some steps that ended, f32`[M]`, by opponent.
-#[derive(Clone, Copy)]
-pub struct Met {
-    pub wins: Float,
-    pub draws: Float,
-    pub losses: Float,
-}
-crate::tree!(Met { wins, draws, losses });
-
-impl Met {
-    #[track_caller]
-    pub fn nobody(count: usize) -> Met {
-        let none = Float::full([count], 0.0);
-        Met { wins: none, draws: none, losses: none }
-    }
-
-    /// With the games `[N]` more that are `done`, against these opponents (i32), of which the agent was paid so much more than the
-    /// other player for the last move.
-    #[track_caller]
-    pub fn with(self, opponent: Int, done: Bool, margin: Float) -> Met {
-        let (count, games) = (self.wins.size(), opponent.size());
-        let against = opponent.broadcast(1, count).eq(arange(count).broadcast(0, games));
-        let number = |which: Bool| (against & (done & which).broadcast(1, count)).as_f32().sum([0]);
-        Met {
-            wins: self.wins + number(margin.gt(0.0)),
-            draws: self.draws + number(margin.eq(0.0)),
-            losses: self.losses + number(margin.lt(0.0)),
-        }
-    }
-}
 
 impl Results {
     /// The weights f32`[M - from]` of the opponents from that number on: the square of the share of games that they win.

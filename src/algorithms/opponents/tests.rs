@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::algorithms::policy::Decision;
+use crate::algorithms::self_play::Met;
 use crate::interpret::interpret;
 use crate::lang::{Features, int_u64, stack, trace};
 
