@@ -1,7 +1,9 @@
 //! A person against an agent: `play`, by lines and on a terminal.
 
 use std::io::{Read, Write};
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use super::dashboard::{ENTER, LEAVE, on_terminal, press};
 use super::{Done, done, lockstep, run};
@@ -79,34 +81,52 @@ fn what_the_agent_thinks_and_what_is_no_move() {
     run(&["play"]).fails_in_one_line(2, &["<NAME>"]);
 }
 
+/// The screen is drawn by what changes on it, so each key is followed by a piece of text that it makes new.
 #[test]
 fn a_terminal_gets_the_full_screen() {
     let Some(mut command) = on_terminal(&["play", "connect4", "random"]) else { return };
     let mut process = command.spawn().unwrap();
-    let mut stdout = process.stdout.take().unwrap();
+    let drawn = read_in_background(process.stdout.take().unwrap());
     let mut screen = Vec::new();
-    let mut seen = |until: &str| {
-        while !String::from_utf8_lossy(&screen).contains(until) {
-            let mut bytes = [0; 256];
-            let count = stdout.read(&mut bytes).unwrap();
-            assert!(count > 0, "no {until:?} in {}", String::from_utf8_lossy(&screen));
-            screen.extend_from_slice(&bytes[..count]);
+    let mut seen = |process: &mut Child, until: &str| {
+        let from = screen.len();
+        while !String::from_utf8_lossy(&screen[from..]).contains(until) {
+            let Ok(bytes) = drawn.recv_timeout(Duration::from_secs(120)) else {
+                process.kill().unwrap();
+                panic!("no {until:?} in {:?}", String::from_utf8_lossy(&screen[from..]));
+            };
+            screen.extend(bytes);
         }
     };
-    seen("▼"); // keys are read from now on
+    seen(&mut process, "▼"); // keys are read from now on
     for (key, until) in [
-        (&b"\x1b[C"[..], "column 4"),
-        (b"\r", "which played column"),
-        (b"v", "the agent's view"),
-        (b"u", "▼"),
-        (b"n", "▼"),
+        (&b"\x1b[C"[..], "▼"),
+        (b"\r", "which"),
+        (b"v", "agent's"),
+        (b"u", "."),
+        (b"\r", "which"),
+        (b"n", "."),
         (b"q", LEAVE),
     ] {
         press(&mut process, key);
-        seen(until);
+        seen(&mut process, until);
     }
-    let screen = String::from_utf8_lossy(&screen).into_owned();
-    assert!(screen.contains(ENTER) && screen.contains("you against random"), "{screen:?}");
+    let screen = String::from_utf8_lossy(&screen);
+    assert!(screen.contains(ENTER) && screen.contains("random"), "{screen:?}");
     let _keyboard = process.stdin.take();
     assert_eq!(process.wait().unwrap().code(), Some(0));
+}
+
+/// What is read, piece by piece.
+fn read_in_background(mut output: ChildStdout) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut bytes) {
+            if sender.send(bytes[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
