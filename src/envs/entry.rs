@@ -28,7 +28,7 @@ pub struct Entry {
     /// What `verify` plays.
     pub golden: Option<Golden>,
     /// What `eval --positions` reads.
-    pub positions: Option<fn(file: &Path) -> Result<Vec<Position>>>,
+    pub positions: Option<ReadPositions>,
     /// What `serve` speaks.
     pub protocol: Option<Protocol>,
     describe: Option<fn() -> Description>,
@@ -49,6 +49,9 @@ pub struct Golden {
 
 /// Plays each transition with so many seeds, prints what differs, and gives the number of transitions that failed.
 pub type Replay = Box<dyn FnOnce(usize, &mut dyn Write) -> Result<usize>>;
+
+/// Reads a file of positions.
+pub type ReadPositions = fn(file: &Path) -> Result<Vec<Position>>;
 
 /// A position of a game, and what is known of its moves.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,7 +136,7 @@ impl Entry {
     }
 
     /// Reads a file of positions whose results are known, by which `eval --positions` measures a player.
-    pub const fn positions(self, read: fn(file: &Path) -> Result<Vec<Position>>) -> Entry {
+    pub const fn positions(self, read: ReadPositions) -> Entry {
         Entry { positions: Some(read), ..self }
     }
 

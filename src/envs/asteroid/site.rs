@@ -189,7 +189,7 @@ impl Store {
     /// An empty store in the memory of this one.
     #[track_caller]
     pub fn emptied(self) -> Store {
-        Store { kept: self.kept & 0, ..self }
+        Store { kept: self.kept.full_like(0), ..self }
     }
 
     #[track_caller]

@@ -125,7 +125,8 @@ fn compare(found: &mut Differences, what: &str, got: &[f64], known: &[f64], Tole
     }
     let off = |(got, known): (&f64, &f64)| {
         let limit = by + share * got.abs().max(known.abs());
-        !((got - known).abs() <= limit)
+        let difference = (got - known).abs();
+        difference.is_nan() || difference > limit
     };
     if let Some(place) = got.iter().zip(known).position(off) {
         found.0.push(format!("{what}[{place}]: expected {}, got {}", known[place], got[place]));
