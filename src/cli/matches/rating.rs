@@ -10,10 +10,13 @@ pub fn wilson(count: usize, games: usize) -> [f64; 2] {
     if games == 0 {
         return [0.0, 1.0];
     }
-    let (n, p) = (games as f64, count as f64 / games as f64);
-    let middle = p + Z * Z / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [-1.0, 1.0].map(|side| ((middle + side * half) / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
+    let n = games as f64;
+    let lower = |count: usize| {
+        let p = count as f64 / n;
+        let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+        ((p + Z * Z / (2.0 * n) - half) / (1.0 + Z * Z / n)).max(0.0)
+    };
+    [lower(count), 1.0 - lower(games - count)]
 }
 
 /// An Elo rating, the mean of all players being 0, and half of its 95 % confidence interval.
