@@ -18,7 +18,7 @@ fn learner(env: &str, settings: &str, seed: u64, max_updates: usize) -> Box<dyn 
     (entry.check)(&table).unwrap();
     (entry.check_sizes)(&table).unwrap();
     let env = Rc::from((envs::find(env).unwrap().make)());
-    let start = Start { seed, total_updates: 1000, max_updates, num_devices: 1 };
+    let start = Start { seed, total_updates: 1000, max_updates, num_devices: 1, record_steps: false };
     (entry.build)(&plain_client(), &table, env, &start).unwrap()
 }
 

@@ -25,7 +25,7 @@ fn lr(agent: usize, own: bool) -> f64 {
 }
 
 fn start(seed: u64, num_devices: usize) -> Start {
-    Start { seed, total_updates: 4, max_updates: 3, num_devices }
+    Start { seed, total_updates: 4, max_updates: 3, num_devices, record_steps: false }
 }
 
 fn group(

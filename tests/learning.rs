@@ -18,7 +18,7 @@ fn final_returns(algorithm: &str, agents: usize, timesteps: u64) -> Vec<f64> {
     let env = || (entry.make)().into();
     let total_updates = timesteps / (algorithm.timesteps_per_update)(&settings, env()).unwrap();
     let updates = total_updates as usize;
-    let start = Start { seed: 0, total_updates, max_updates: updates, num_devices: 2 };
+    let start = Start { seed: 0, total_updates, max_updates: updates, num_devices: 2, record_steps: false };
     let mut group = (algorithm.build_group)(&plain_client(), &vec![settings; agents], env(), &start).unwrap();
     let members = group.members();
     let column = |name: &str| metrics::column(members[0].metrics(), name).unwrap();

@@ -82,7 +82,13 @@ fn train(
     (updates, num_devices): (usize, usize),
     metric: &str,
 ) -> (Agents<Ppo>, Vec<f32>) {
-    let start = Start { seed: 1, total_updates: updates as u64, max_updates: updates, num_devices };
+    let start = Start {
+        seed: 1,
+        total_updates: updates as u64,
+        max_updates: updates,
+        num_devices,
+        record_steps: false,
+    };
     let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone()).unwrap()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let rows = group.run(updates).unwrap();
@@ -130,7 +136,7 @@ fn only_what_remembers_solves_the_memory_probe() {
 #[test]
 fn segments_begin_with_what_was_remembered() {
     let settings = Settings { num_minibatches: 1, update_epochs: 1, ..settings(Some(Rnn::Lstm)) };
-    let start = Start { seed: 1, total_updates: 20, max_updates: 20, num_devices: 1 };
+    let start = Start { seed: 1, total_updates: 20, max_updates: 20, num_devices: 1, record_steps: false };
     let ppo = Ppo::new(settings, Rc::new(Erased::new(Memory))).unwrap();
     let mut learner = One::new(client(), ppo, &start).unwrap();
     let rows = learner.run(20).unwrap();

@@ -105,7 +105,13 @@ struct Trained {
 fn train<E: Env + 'static>(env: E, updates: usize, obs: &[f32]) -> (Vec<Trained>, Vec<Vec<Vec<f32>>>) {
     let (settings, spec) = (settings(), env.spec());
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(env));
-    let start = Start { seed: 1, total_updates: updates as u64, max_updates: updates, num_devices: 1 };
+    let start = Start {
+        seed: 1,
+        total_updates: updates as u64,
+        max_updates: updates,
+        num_devices: 1,
+        record_steps: false,
+    };
     let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone()).unwrap()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let rows = group.run(updates).unwrap();
@@ -149,7 +155,7 @@ fn a_reward_that_is_no_number_is_traced_to_step_and_environment() {
         cut_off: false,
     };
     for num_devices in [1, 2] {
-        let start = Start { seed: 1, total_updates: 3, max_updates: 1, num_devices };
+        let start = Start { seed: 1, total_updates: 3, max_updates: 1, num_devices, record_steps: false };
         let env = Rc::new(Erased::new(probe));
         let mut learner = One::new(client(), Ppo::new(settings(), env).unwrap(), &start).unwrap();
         let state = learner.state().unwrap();

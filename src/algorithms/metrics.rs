@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::envs::health::Range;
-use crate::lang::{Float, all_gather, float, stack};
+use crate::lang::{Bool, Float, all_gather, constant, float, select, stack};
 
 /// Environment steps of an update, over all environments. Every learner reports it.
 pub const TIMESTEPS: &str = "train/num_timesteps";
@@ -79,6 +79,8 @@ pub struct Recorder {
     values: Vec<Value>,
     /// What this device has of the sums and maxima over all devices, f32 scalars.
     parts: Vec<Float>,
+    /// What each step comes to on this device, and which columns are maxima.
+    steps: Option<(Float, Vec<bool>)>,
 }
 
 /// Where the value of a metric comes from. Numbers are places among the parts.
@@ -103,7 +105,8 @@ enum Value {
 impl Recorder {
     /// The list for an update that has so many environment steps, over all devices.
     pub fn new(timesteps: Float) -> Self {
-        let mut recorder = Recorder { metrics: Vec::new(), values: Vec::new(), parts: Vec::new() };
+        let mut recorder =
+            Recorder { metrics: Vec::new(), values: Vec::new(), parts: Vec::new(), steps: None };
         let steps = recorder.add(TIMESTEPS, Aggregate::Sum, Value::Shared(timesteps));
         steps.describe("timesteps", "steps of all environments together");
         recorder
@@ -152,6 +155,11 @@ impl Recorder {
         self.add(name, Aggregate::EpisodeMean, Value::Ratio { part, by })
     }
 
+    /// What each step of the update comes to on this device, f32 `[T, K]`: sums over its environments, or maxima.
+    pub fn steps(&mut self, table: Float, is_largest: Vec<bool>) {
+        self.steps = Some((table, is_largest));
+    }
+
     fn part(&mut self, x: Float) -> usize {
         self.parts.push(x);
         self.parts.len() - 1
@@ -174,7 +182,12 @@ impl Recorder {
 
     /// Combines the numbers of the `num_devices` devices that share an agent.
     pub fn gather(self, num_devices: usize) -> Metrics {
-        let Recorder { metrics, values, parts } = self;
+        let Recorder { metrics, values, parts, steps } = self;
+        let steps = steps.map(|(table, is_largest)| {
+            let all = all_gather(table, num_devices);
+            let is_largest: Bool = constant(is_largest).broadcast(0, table.shape()[0]);
+            select(is_largest, all.max([0]), all.sum([0]))
+        });
         let combined = (!parts.is_empty()).then(|| {
             let all = all_gather(stack(&parts), num_devices);
             (all.sum([0]), all.max([0]))
@@ -188,7 +201,7 @@ impl Recorder {
             Value::Ratio { part, by } => sums.index(0, part) / sums.index(0, by).maximum(1.0),
         };
         let row = stack(values.into_iter().map(value).collect::<Vec<_>>());
-        Metrics { list: metrics, row }
+        Metrics { list: metrics, row, steps }
     }
 }
 
@@ -218,6 +231,8 @@ pub struct Metrics {
     pub list: Vec<Metric>,
     /// f32 `[list.len()]`. A mean over episodes is 0 where no episode ended.
     pub row: Float,
+    /// f32 `[T, K]`: what each step comes to over all environments, if it was recorded.
+    pub steps: Option<Float>,
 }
 
 impl Metrics {
@@ -253,7 +268,7 @@ pub fn episodes(metrics: &[Metric], row: &[f32]) -> f64 {
 mod tests {
     use super::*;
     use crate::interpret::interpret;
-    use crate::lang::{constant, trace};
+    use crate::lang::trace;
 
     /// A row of every kind of metric on one device; the episodes have ended with these returns.
     fn row(returns: [f32; 4], ended: [f32; 4]) -> (Vec<Metric>, Vec<f32>) {

@@ -36,6 +36,7 @@ use crate::envs::EnvSpec;
 use self::evaluation::{Episode, Plan};
 use self::learner::{NonFinite, Timing};
 pub use self::metrics::Metric;
+use self::playback::Playback;
 use self::policy::Choice;
 pub use self::recipe::{Entry, Recipe};
 pub use self::registry::{Registry, builtin};
@@ -68,6 +69,21 @@ pub trait Learner {
     /// # Errors
     /// Whatever the device reports.
     fn run(&mut self, updates: usize) -> anyhow::Result<Vec<Vec<f32>>>;
+
+    /// What each step of the updates of the last [`Learner::run`] came to over all environments: a row of
+    /// [`rollout::step_columns`] for each, if that is recorded.
+    fn steps(&self) -> Option<&[f32]> {
+        None
+    }
+
+    /// Compiles what plays single episodes with the parameters, those of this moment until it is given others.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    fn playback(&self, choice: Choice) -> anyhow::Result<Playback> {
+        let _ = choice;
+        anyhow::bail!("this learner plays no single episodes")
+    }
 
     /// Everything needed to continue bit for bit.
     fn state(&self) -> anyhow::Result<NamedArrays>;

@@ -21,6 +21,9 @@ pub struct Playback {
     begin: Jit<(Leaves, Int, Int), Begun>,
     look: Jit<(Leaves, Leaves, Now, Int), (Leaves, Look)>,
     step: Jit<(Leaves, Leaves, Key, Int, Int), Stepped>,
+    client: Client,
+    /// The structure of the policy's parameters.
+    structure: Leaves,
     /// Parameters of the policy, and of the environment.
     policy_params: OnDevice<Leaves>,
     env_params: OnDevice<Leaves>,
@@ -138,6 +141,8 @@ impl Playback {
             begin,
             look,
             step,
+            client: client.clone(),
+            structure: policy.structure(),
             policy_params: OnDevice::new(client, &policy.structure(), &[policy.params().to_vec()])?,
             env_params: OnDevice::new(client, &structure, &[values])?,
             state: None,
@@ -153,6 +158,15 @@ impl Playback {
     #[must_use]
     pub fn in_seat(self, player: usize) -> Playback {
         Playback { seat: Some(player), ..self }
+    }
+
+    /// Plays with other parameters of the same network from now on, in the order of the leaves.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn set_params(&mut self, params: Vec<HostArray>) -> Result<()> {
+        self.policy_params = OnDevice::new(&self.client, &self.structure, &[params])?;
+        Ok(())
     }
 
     /// Begins episode `number` of a seed.

@@ -1,9 +1,9 @@
 //! Collecting experience: all environments step together under the current policy.
 
 use crate::algorithms::metrics::{self, Recorder};
-use crate::envs::vector::{self, View};
+use crate::envs::vector::{self, VectorStep, View};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
-use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
+use crate::lang::{Bool, Float, Int, Key, Leaves, int, rare, scan, select, stack};
 use crate::nn::{Categorical, Network};
 
 use super::learner::{Inputs, Shared};
@@ -85,8 +85,51 @@ pub struct Totals {
     pub action_groups: Vec<Float>,
     /// What came of the games against each opponent, where there are any.
     pub met: Option<Met>,
+    /// The sums of each single step, where they are recorded.
+    pub steps: Option<StepTable>,
 }
-crate::tree!(Totals { reward, episodes, episode_returns, episode_lengths, metrics, action_groups, met });
+crate::tree!(Totals {
+    reward,
+    episodes,
+    episode_returns,
+    episode_lengths,
+    metrics,
+    action_groups,
+    met,
+    steps
+});
+
+/// What the steps of a rollout come to over the environments, step by step: for those who follow a run in windows that end anywhere.
+#[derive(Clone, Copy)]
+pub struct StepTable {
+    /// f32`[T, K]`: the columns of [`step_columns`].
+    table: Float,
+    /// Steps that are in it, i32.
+    count: Int,
+}
+crate::tree!(StepTable { table, count });
+
+/// What is recorded of each step, summed over the environments; the environment's own metrics follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepColumn {
+    /// By the clock of the environment.
+    Ticks,
+    Reward,
+    /// The returns of the episodes that ended.
+    Returns,
+    /// Episodes that ended, and those that were cut off.
+    Terminated,
+    Truncated,
+    /// A metric of the environment, by its place: weighted with the ticks of the steps, or the largest.
+    Metric(usize, Aggregate),
+}
+
+/// The columns of what is recorded of each step.
+pub fn step_columns(spec: &EnvSpec) -> Vec<StepColumn> {
+    use StepColumn::{Metric, Returns, Reward, Terminated, Ticks, Truncated};
+    let own = spec.metrics.iter().enumerate().map(|(place, metric)| Metric(place, metric.aggregate));
+    [Ticks, Reward, Returns, Terminated, Truncated].into_iter().chain(own).collect()
+}
 
 /// What collects experience: a policy with its value function. Where it remembers something, `carry` is what it remembers of each
 /// environment, and `starts` says where an episode begins.
@@ -139,6 +182,8 @@ pub struct World<'a> {
     pub reset_pool: Option<usize>,
     /// In a game for two, what plays against the agent.
     pub opponent: Option<&'a dyn Opponent>,
+    /// Whether what each step comes to is recorded.
+    pub record_steps: bool,
 }
 
 impl<'a> World<'a> {
@@ -147,7 +192,16 @@ impl<'a> World<'a> {
     pub fn of<H>(inputs: &'a Inputs<H>, env: &'a dyn AnyEnv, num_envs: usize, gamma: Float) -> World<'a> {
         let num_envs = num_envs / inputs.num_devices;
         let device = inputs.device();
-        World { env, params: &inputs.env, num_envs, device, gamma, reset_pool: None, opponent: None }
+        World {
+            env,
+            params: &inputs.env,
+            num_envs,
+            device,
+            gamma,
+            reset_pool: None,
+            opponent: None,
+            record_steps: inputs.record_steps,
+        }
     }
 
     /// Environments at the start of their first episodes, of which a policy remembers `carry`.
@@ -186,7 +240,7 @@ impl<'a> World<'a> {
         let pool_key = |size| (key.fold_in(num_steps as i32).fold_in(self.device), size);
         let pool = self.reset_pool.map(pool_key);
         let pool = pool.map(|(key, size)| vector::pool(self.env, self.params, key, size));
-        let start = (envs, self.no_totals());
+        let start = (envs, self.no_totals(num_steps));
         let ((envs, totals), transitions) = scan(start, key.split_many(num_steps), |(envs, totals), key| {
             let (envs, transition, totals) = self.step(policy, envs, key, totals, pool.as_ref());
             ((envs, totals), transition)
@@ -247,7 +301,9 @@ impl<'a> World<'a> {
         };
         let (returns, lengths) = (envs.returns + step.reward, envs.lengths + 1);
         let spec = self.env.spec();
+        let steps = totals.steps.map(|steps| steps.with(&spec, &step, returns));
         let totals = Totals {
+            steps,
             reward: totals.reward + step.reward,
             episodes: totals.episodes + step.done.as_f32(),
             episode_returns: totals.episode_returns + select(step.done, returns, 0.0),
@@ -274,10 +330,13 @@ impl<'a> World<'a> {
         (envs, Outcome { reward: step.reward, done: step.done, truncated: step.truncated }, totals)
     }
 
-    /// The sums over no steps.
+    /// The sums over no steps, of which there will be `num_steps`.
     #[track_caller]
-    pub fn no_totals(&self) -> Totals {
-        Totals::none(&self.env.spec(), self.num_envs, self.opponent.map(|opponent| opponent.count()))
+    pub fn no_totals(&self, num_steps: usize) -> Totals {
+        let spec = self.env.spec();
+        let steps = self.record_steps.then(|| StepTable::new(&spec, num_steps));
+        let opponents = self.opponent.map(|opponent| opponent.count());
+        Totals { steps, ..Totals::none(&spec, self.num_envs, opponents) }
     }
 
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.
@@ -305,12 +364,17 @@ impl Totals {
                 .collect(),
             action_groups: spec.action_groups.iter().map(|_| zeros()).collect(),
             met: opponents.map(Met::nobody),
+            steps: None,
         }
     }
 
     /// Records what every rollout tells: rewards, episodes, the environment's own metrics, the shares of the groups of
     /// actions. The rollout had `steps` steps over all environments of all devices.
     pub fn record(&self, m: &mut Recorder, spec: &EnvSpec, steps: usize) {
+        if let Some(StepTable { table, .. }) = self.steps {
+            let is_largest = |column| matches!(column, StepColumn::Metric(_, Aggregate::Max));
+            m.steps(table, step_columns(spec).into_iter().map(is_largest).collect());
+        }
         m.mean("train/mean_reward", self.reward, steps).describe("reward", "mean reward of a step");
         m.sum(metrics::EPISODES, self.episodes).describe("episodes", "episodes that ended");
         m.episode_mean(metrics::EPISODE_LENGTH, self.episode_lengths)
@@ -329,6 +393,34 @@ impl Totals {
             m.mean(format!("actions/{name}_frac"), count, steps)
                 .describe("share", format!("actions of the group {name} among all that were taken"));
         }
+    }
+}
+
+impl StepTable {
+    #[track_caller]
+    fn new(spec: &EnvSpec, num_steps: usize) -> StepTable {
+        StepTable { table: Float::full([num_steps, step_columns(spec).len()], 0.0), count: int(0) }
+    }
+
+    /// With one more step, in which episodes had these returns.
+    #[track_caller]
+    fn with(self, spec: &EnvSpec, step: &VectorStep, returns: Float) -> StepTable {
+        let ones = Float::full(returns.shape(), 1.0);
+        let ticks = spec.clock_column().map_or(ones, |column| step.metrics[column]);
+        let cut = step.truncated.as_ref().map(|(truncated, _)| *truncated);
+        let terminated = cut.map_or(step.done, |cut| step.done & !cut);
+        let sum = |column| match column {
+            StepColumn::Ticks => ticks.sum_all(),
+            StepColumn::Reward => step.reward.sum_all(),
+            StepColumn::Returns => select(step.done, returns, 0.0).sum_all(),
+            StepColumn::Terminated => terminated.as_f32().sum_all(),
+            StepColumn::Truncated => cut.map_or(0.0 * ones, Bool::as_f32).sum_all(),
+            StepColumn::Metric(place, Aggregate::Mean) => (step.metrics[place] * ticks).sum_all(),
+            StepColumn::Metric(place, Aggregate::Max) => step.metrics[place].max_all(),
+        };
+        let row = stack(step_columns(spec).into_iter().map(sum).collect::<Vec<_>>());
+        let table = self.table.dynamic_update(self.count, row.expand_dims(0));
+        StepTable { table, count: self.count + 1 }
     }
 }
 

@@ -63,7 +63,13 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let kind = Topology::kind_of(&compile.topology).map_err(|error| usage(error.into()))?;
     let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
-    let start = Start { seed: 0, total_updates: 1, max_updates: MAX_UPDATES, num_devices: compile.devices };
+    let start = Start {
+        seed: 0,
+        total_updates: 1,
+        max_updates: MAX_UPDATES,
+        num_devices: compile.devices,
+        record_steps: false,
+    };
     let stage = Stage::begin(&format!("tracing the training in {env}"), None);
     let modules = (algorithm.modules)(&settings, Rc::from((entry.make)()), &start, plugin.kind)?;
     let options = CompileOptions { num_replicas: compile.devices, ..Default::default() };

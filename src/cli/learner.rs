@@ -15,6 +15,9 @@ use crate::trainer::{Stage, status};
 /// The most updates in one chunk of training. Chunks aim at about a second, so this only bounds the table of metrics.
 pub const MAX_UPDATES: usize = 1024;
 
+/// The same where what each step comes to is recorded, too.
+const MAX_RECORDED_UPDATES: usize = 64;
+
 /// What people read while XLA works.
 pub const COMPILING: &str = "compiling with XLA; the next time it is loaded from the cache";
 
@@ -34,6 +37,8 @@ pub struct Plan<'a> {
     pub kernels: bool,
     /// Whether programs may have clusters.
     pub clusters: bool,
+    /// Whether what each step comes to is recorded.
+    pub record_steps: bool,
     /// Through which people hear what takes long.
     pub stage: &'a Stage,
 }
@@ -41,8 +46,9 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// How a learner of this plan starts.
     fn start(&self) -> Start {
-        let &Plan { seed, total_updates, max_updates, devices: num_devices, .. } = self;
-        Start { seed, total_updates, max_updates, num_devices }
+        let &Plan { seed, total_updates, max_updates, devices: num_devices, record_steps, .. } = self;
+        let max_updates = if record_steps { max_updates.min(MAX_RECORDED_UPDATES) } else { max_updates };
+        Start { seed, total_updates, max_updates, num_devices, record_steps }
     }
 
     fn env(&self) -> Rc<dyn AnyEnv> {

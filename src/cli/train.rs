@@ -40,6 +40,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     config.run.health = entry.health;
     wandb::check(&config.run).map_err(usage)?;
     config.run.wandb_home = entry.wandb;
+    config.run.entry = Some(entry);
     if let Some(resumed) = &mut resumed {
         resumed.rewind = rewind;
     }
@@ -78,6 +79,7 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
         plugin: work.plugin,
         kernels: !config.run.no_kernels,
         clusters: !config.run.no_clusters,
+        record_steps: config.run.window_steps.is_some(),
         stage: &stage,
     };
     if config.run.num_seeds > 1 {

@@ -45,10 +45,11 @@ pub fn train_command(catalog: &Catalog) -> Command {
     )
 }
 
-/// The names of the settings of the run.
+/// The names of the settings of the run, also of those without a flag.
 pub fn run_settings() -> Vec<String> {
     let command = trainer::Settings::augment_args(Command::new("run"));
-    command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+    let flags = command.get_arguments().map(|arg| arg.get_id().to_string());
+    flags.chain(trainer::UNFLAGGED.map(String::from)).collect()
 }
 
 /// Adds the settings of each algorithm. Where several have one of the same name, the first one's words stand for all, and the

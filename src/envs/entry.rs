@@ -1,5 +1,6 @@
 //! All that the commands need to know of an environment.
 
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 
@@ -8,7 +9,9 @@ use clap::{ArgMatches, Command};
 
 use crate::lang::Backend;
 
+use super::front::Front;
 use super::painter::{ObservationPainter, Painter};
+use super::telemetry::Telemetry;
 use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health};
 
 /// An environment by name.
@@ -31,12 +34,29 @@ pub struct Entry {
     pub positions: Option<ReadPositions>,
     /// What `serve` speaks.
     pub protocol: Option<Protocol>,
+    /// What windows and replays say of it beside what they say of every environment.
+    pub telemetry: Telemetry,
+    /// A command line of its own for `train`.
+    pub front: Option<Front>,
     describe: Option<fn() -> Description>,
     painter: Option<fn() -> Box<dyn Painter>>,
 }
 
 /// Where a program is to run, once it is needed.
 pub type Open<'a> = &'a dyn Fn() -> Result<Backend>;
+
+/// Entries are told apart by their names.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
 
 /// Golden transitions: what an environment must do, in files of its own format.
 #[derive(Clone, Copy)]
@@ -93,6 +113,8 @@ impl Entry {
             golden: None,
             positions: None,
             protocol: None,
+            telemetry: Telemetry::PLAIN,
+            front: None,
             describe: None,
             painter: None,
         }
@@ -143,6 +165,16 @@ impl Entry {
     /// The protocol that `serve` speaks.
     pub const fn protocol(self, protocol: Protocol) -> Entry {
         Entry { protocol: Some(protocol), ..self }
+    }
+
+    /// What windows and replays say of it beside what they say of every environment.
+    pub const fn telemetry(self, telemetry: Telemetry) -> Entry {
+        Entry { telemetry, ..self }
+    }
+
+    /// A command line of its own for `train`.
+    pub const fn front(self, front: Front) -> Entry {
+        Entry { front: Some(front), ..self }
     }
 
     pub fn spec(&self) -> EnvSpec {

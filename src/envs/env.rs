@@ -128,6 +128,17 @@ pub struct EnvSpec {
     pub metrics: Vec<Metric>,
     /// Names and ranges of actions whose shares are reported, such as `move` for 0..4; empty for none.
     pub action_groups: Vec<(&'static str, Range<usize>)>,
+    /// Where steps take more or less time: what says how much. Without, each takes one tick.
+    pub clock: Option<Clock>,
+}
+
+/// The time that steps take, in ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// The metric that says how long a step took: a whole number, at least 1.
+    pub metric: &'static str,
+    /// The most ticks of a step.
+    pub most: u64,
 }
 
 impl EnvSpec {
@@ -143,6 +154,7 @@ impl EnvSpec {
             num_actions,
             metrics: Vec::new(),
             action_groups: Vec::new(),
+            clock: None,
         }
     }
 
@@ -180,6 +192,14 @@ impl EnvSpec {
                 return fail(format!("action_groups: `{group}` is {range:?}; there are {actions} actions"));
             }
         }
+        if let Some(Clock { metric, most }) = self.clock {
+            if self.metrics.iter().all(|other| other.name != metric) {
+                return fail(format!("clock names the metric `{metric}`, which is not among metrics"));
+            }
+            if most == 0 {
+                return fail("clock.most is 0; a step takes at least one tick".into());
+            }
+        }
         let mut names = HashSet::new();
         match self.metrics.iter().find(|metric| !names.insert(&metric.name)) {
             Some(metric) => fail(format!("metrics names `{}` twice", metric.name)),
@@ -195,6 +215,12 @@ impl EnvSpec {
     /// Numbers in one observation.
     pub fn obs_size(&self) -> usize {
         self.obs_shape.iter().product()
+    }
+
+    /// The place of the metric that says how long a step took, if there is a clock.
+    pub fn clock_column(&self) -> Option<usize> {
+        let Clock { metric, .. } = self.clock?;
+        self.metrics.iter().position(|other| other.name == metric)
     }
 
     /// How observations are packed, if they are.

@@ -61,7 +61,8 @@ pub const fn builtin() -> [Entry; 5] {
         .defaults(include_str!("../../jax_env_spec/asteroid/defaults.toml"))
         .health(asteroid::HEALTH)
         .algorithm("ppo")
-        .golden(asteroid::GOLDEN),
+        .golden(asteroid::GOLDEN)
+        .telemetry(asteroid::TELEMETRY),
     ]
 }
 

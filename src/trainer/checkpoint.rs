@@ -3,7 +3,8 @@
 //! ```text
 //! magic "LOCKSTEP" | format version, u32 | length of the body, u64 | body | sha256 of all before
 //! body: header (bincode: configuration, counters, logs, names and types of the arrays; other counters before version 3)
-//!     | since version 2: header of the best parameters (bincode) | bytes of the arrays, then of the best parameters
+//!     | since version 2: header of the best parameters (bincode) | since version 4: the windows (bincode)
+//!     | bytes of the arrays, then of the best parameters
 //! ```
 //!
 //! All numbers are little-endian. The arrays stand outside the bincode header because they are nearly all of the
@@ -27,7 +28,12 @@ use crate::array::{ArrayType, HostArray};
 use crate::files;
 
 /// The format that this program writes. It reads this one and all before it, and none that is newer.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
+
+/// What a file of this format calls itself where formats are named.
+pub const FORMAT: &str = "lockstep_v4";
+/// What the checkpoints of runs call themselves that learn nothing: JSON with a few counters.
+pub const PLAIN_FORMAT: &str = "json_v1";
 
 const MAGIC: &[u8; 8] = b"LOCKSTEP";
 const PREFIX: usize = MAGIC.len() + size_of::<u32>() + size_of::<u64>();
@@ -116,6 +122,8 @@ pub enum Error {
     Unreadable(PathBuf, io::Error),
     #[error("{} is not a lockstep checkpoint", .0.display())]
     Foreign(PathBuf),
+    #[error("{} is the checkpoint of a run that learns nothing ({PLAIN_FORMAT}): there is nothing to continue or to play", .0.display())]
+    Plain(PathBuf),
     #[error("{} has checkpoint format {}, newer than {FORMAT_VERSION}; load it with a newer lockstep", .0.display(), .1)]
     Newer(PathBuf, u32),
     #[error("{} is truncated: {} of {} bytes are there", .0.display(), .1, .2)]
@@ -146,7 +154,7 @@ impl Checkpoint {
             arrays: types(&self.state),
         };
         let best = self.best.as_ref().map(BestHeader::of);
-        let header = encode_header(&(header, best))?;
+        let header = encode_header(&(header, best, &self.progress.windows))?;
         let arrays = || self.state.iter().chain(self.best.iter().flat_map(|best| &best.params));
         let array_bytes: usize = arrays().map(|(_, array)| array.array_type().byte_size()).sum();
         let body_length = (header.len() + array_bytes) as u64;
@@ -217,6 +225,9 @@ fn read(path: &Path, file: &mut (impl Read + Seek), length: u64) -> Result<Check
 fn checked_prefix(path: &Path, prefix: &[u8], length: u64) -> Result<(u32, u64), Error> {
     let damaged = |reason| Error::Damaged(path.into(), reason);
     let magic = &prefix[..prefix.len().min(MAGIC.len())];
+    if prefix.first() == Some(&b'{') {
+        return Err(Error::Plain(path.into()));
+    }
     if prefix.is_empty() || !MAGIC.starts_with(magic) {
         return Err(Error::Foreign(path.into()));
     }
@@ -241,11 +252,12 @@ fn checked_prefix(path: &Path, prefix: &[u8], length: u64) -> Result<(u32, u64),
 }
 
 fn decode(version: u32, mut body: Take<impl Read>) -> Option<Checkpoint> {
-    let Header::<Progress> { config, env, progress, arrays } = match version {
+    let Header::<Progress> { config, env, mut progress, arrays } = match version {
         ..=2 => decode_header::<Header<OldProgress>>(&mut body)?.into(),
         _ => decode_header(&mut body)?,
     };
     let best: Option<BestHeader> = if version >= 2 { decode_header(&mut body)? } else { None };
+    progress.windows = if version >= 4 { decode_header(&mut body)? } else { None };
     let state = decode_arrays(arrays, &mut body)?;
     let best = match best {
         Some(BestHeader { update, timesteps, mean_return, arrays }) => {
@@ -338,6 +350,7 @@ mod tests {
     use crate::algorithms::Metric;
     use crate::algorithms::metrics::Aggregate;
     use crate::array::DType;
+    use crate::trainer::tally::Tally;
 
     fn sample() -> Checkpoint {
         let entropy = Metric {
@@ -351,6 +364,9 @@ mod tests {
         let mut progress = Progress::new(&[entropy]);
         progress.update = 7;
         progress.offsets.insert("metrics.jsonl".into(), 1234);
+        let mut windows = Tally::new();
+        (windows.ticks, windows.episodes) = (12, 3);
+        progress.windows = Some(windows);
         Checkpoint {
             config: "env = \"cartpole\"\n".into(),
             env: "cartpole".into(),
@@ -414,7 +430,7 @@ mod tests {
         newer[8] = 9;
         assert_eq!(
             message(&newer),
-            "FILE has checkpoint format 9, newer than 3; load it with a newer lockstep"
+            "FILE has checkpoint format 9, newer than 4; load it with a newer lockstep"
         );
         let missing = dir.path().join("none.ckpt");
         let text = Checkpoint::load(&missing).unwrap_err().to_string();
@@ -460,7 +476,7 @@ mod tests {
             let Checkpoint { config, env, progress, .. } = sample();
             let mut header = Header { config, env, progress, arrays: Vec::new() };
             change(&mut header);
-            encode_header(&(header, None::<BestHeader>)).unwrap()
+            encode_header(&(header, None::<BestHeader>, None::<Tally>)).unwrap()
         };
         for shape in [vec![1 << 33, 1 << 33], vec![0, 1 << 63, 4], vec![1 << 40]] {
             let arrays = vec![("w".to_string(), ArrayType::new(DType::F32, shape))];
@@ -503,6 +519,9 @@ mod tests {
             let (loaded, mut expected) = (Checkpoint::load(&path).unwrap(), sample());
             if version < 3 {
                 expected.progress.interval = Progress::new(&[]).interval;
+            }
+            if version < 4 {
+                expected.progress.windows = None;
             }
             assert_eq!(
                 (loaded.config, loaded.env, loaded.progress),

@@ -9,6 +9,7 @@
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks), [`find`] (what a user names), [`metrics`] (rows and intervals),
 //! [`evaluation`] (episodes between the updates, the best parameters),
 //! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
+//! [`windows`] and [`replay`] (stretches of environment steps, and recorded episodes),
 //! [`status`] (what others can see), [`live`] (a screen in the same process) and [`history`] (reading the metrics back).
 
 pub mod checkpoint;
@@ -31,6 +32,7 @@ mod protobuf;
 pub mod readable;
 mod recent;
 mod recovery;
+pub mod replay;
 mod resumed;
 pub mod run_dir;
 mod session;
@@ -39,7 +41,9 @@ mod signals;
 mod stage;
 pub mod status;
 mod summary;
+mod tally;
 pub mod wandb;
+pub mod windows;
 
 pub use crate::output::tell;
 pub use checkpoint::Checkpoint;
@@ -54,7 +58,7 @@ pub use readable::thousands;
 pub use resumed::Resumed;
 pub use run_dir::{RunDir, SAVE_FILE};
 pub use session::{CHUNK_SECONDS, Outcome, train};
-pub use settings::{LogFormat, OnNan, Settings};
+pub use settings::{LogFormat, OnNan, Settings, UNFLAGGED};
 pub use signals::{INTERRUPTED, listen};
 pub use stage::Stage;
 

@@ -46,7 +46,7 @@ pub fn save_params(path: &Path, params: &[(String, HostArray)], metadata: &Metad
 /// # Errors
 /// One line: missing, unreadable, or neither a safetensors file nor a checkpoint.
 pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
-    if path.extension().is_some_and(|extension| extension == "ckpt") {
+    if path.extension().is_some_and(|extension| extension == "ckpt" || extension == "pt") {
         return of_checkpoint(path, Checkpoint::load(path)?);
     }
     let bytes = read(path).map_err(|error| match error.kind() {

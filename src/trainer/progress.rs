@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Interval;
+use super::tally::Tally;
 use crate::algorithms::Metric;
 
 /// The host's part of the training state. With the learner's state it is all that a run consists of.
@@ -22,6 +23,9 @@ pub struct Progress {
     pub interval: Interval,
     /// Length in bytes of each log file of the run directory.
     pub offsets: BTreeMap<String, u64>,
+    /// The windows, in a run that has them. A checkpoint holds them apart from the rest, which is older.
+    #[serde(skip)]
+    pub windows: Option<Tally>,
 }
 
 impl Progress {
@@ -34,6 +38,7 @@ impl Progress {
             seconds: 0.0,
             interval: Interval::new(metrics),
             offsets: BTreeMap::new(),
+            windows: None,
         }
     }
 
@@ -46,5 +51,6 @@ impl Progress {
             && self.seconds.is_finite()
             && self.seconds >= 0.0
             && self.interval.is_sound()
+            && self.windows.as_ref().is_none_or(Tally::is_sound)
     }
 }

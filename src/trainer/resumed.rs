@@ -8,6 +8,7 @@ use super::checkpoint::Checkpoint;
 use super::files::directory_of;
 use super::find;
 use super::run_dir::{checkpoints, has_marks, numbered};
+use super::windows::CHECKPOINTS;
 
 /// A checkpoint to continue from.
 #[derive(Clone, Debug)]
@@ -36,9 +37,11 @@ impl Resumed {
         }
     }
 
-    /// The directory that holds the checkpoint.
+    /// The directory that holds the checkpoint; of one of a window, that of the run.
     pub fn directory(&self) -> &Path {
-        directory_of(&self.path)
+        let directory = directory_of(&self.path);
+        let of_window = directory.file_name().is_some_and(|name| name == CHECKPOINTS);
+        directory.parent().filter(|run| of_window && has_marks(run)).unwrap_or(directory)
     }
 
     /// Whether that is the directory of a run, which then goes on there. From one that lies anywhere else a run goes on

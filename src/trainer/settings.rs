@@ -12,11 +12,17 @@ use crate::algorithms::count;
 use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
 use crate::algorithms::learner::MOST_UPDATES;
 use crate::algorithms::recipe::defaults;
-use crate::envs::Health;
+use crate::envs::{Entry, Health};
 use crate::runtime::DeviceKind;
 
 /// The most agents in one program.
 const MAX_SEEDS: usize = 4096;
+
+/// The most episodes for a replay.
+const MOST_REPLAYS: usize = 1000;
+
+/// Settings that have no flag of their own.
+pub const UNFLAGGED: [&str; 1] = ["front"];
 
 /// The most characters in the name of a run.
 const LONGEST_NAME: usize = 200;
@@ -131,6 +137,23 @@ pub struct Settings {
     /// Evaluate with actions drawn with their probabilities instead of the most probable ones
     #[arg(long)]
     pub eval_stochastic: bool,
+    /// Environment steps of a window, by the environment's own clock if it has one. A run with windows has metrics/windows.jsonl, with a line
+    /// for each, and run_metadata.json [default: no windows]
+    #[arg(long, value_name = "N")]
+    pub window_steps: Option<u64>,
+    /// Windows from one that is kept with a checkpoint (and replays) to the next
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub checkpoint_every_windows: u64,
+    /// Episodes to play when a window is kept, the best of which becomes a replay that `watch` shows; --eval-max-steps and
+    /// --eval-stochastic hold for them [default: no replays]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub replays_per_window: usize,
+    /// Keep the last window of a run although it is not complete
+    #[arg(long)]
+    pub flush_partial_window: bool,
+    /// End the run after so many environment steps by the environment's own clock, if that is before --total-timesteps
+    #[arg(long, value_name = "N")]
+    pub total_ticks: Option<u64>,
     /// Write each episode of the evaluations into episodes.csv (those of the training never leave the device)
     #[arg(long)]
     pub log_episodes: bool,
@@ -161,6 +184,14 @@ pub struct Settings {
     /// Do not upload checkpoints as artifacts
     #[arg(long)]
     pub no_artifact: bool,
+    /// What the environment's own command line says, as JSON.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front: Option<String>,
+    /// The environment.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub entry: Option<Entry>,
     /// The entity and project at Weights & Biases of the environment, where it has its own.
     #[arg(skip)]
     #[serde(skip)]
@@ -195,6 +226,14 @@ impl Settings {
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
         check_count("keep", self.keep.unwrap_or(1))?;
         check_count("eval_interval", self.eval_interval.unwrap_or(1))?;
+        check_count("window_steps", self.window_steps.unwrap_or(1))?;
+        check_count("checkpoint_every_windows", self.checkpoint_every_windows)?;
+        check_count("total_ticks", self.total_ticks.unwrap_or(1))?;
+        let replays = self.replays_per_window;
+        ensure!(
+            replays <= MOST_REPLAYS,
+            "replays_per_window is {replays}; it must be from 0 to {MOST_REPLAYS}"
+        );
         for (name, value, most) in [
             ("eval_episodes", self.eval_episodes, MAX_EPISODES),
             ("eval_max_steps", self.eval_max_steps, MAX_STEPS),
@@ -269,12 +308,32 @@ impl Settings {
     pub fn check_together(&self) -> Result<()> {
         let evaluates = self.eval_interval.is_some();
         ensure!(!self.log_episodes || evaluates, "log_episodes needs evaluations; add --eval-interval N");
+        self.check_windows()?;
         let (seed, seeds) = (self.seed, self.num_seeds);
         let last = seed.saturating_add(seeds as u64 - 1);
         ensure!(
             last <= i64::MAX as u64,
             "seed = {seed} leaves no room for num_seeds = {seeds}; the last seed may be {}",
             i64::MAX
+        );
+        Ok(())
+    }
+}
+
+impl Settings {
+    fn check_windows(&self) -> Result<()> {
+        let Some(steps) = self.window_steps else {
+            let needs = |name: &str| format!("{name} needs windows; add --window-steps N");
+            ensure!(self.replays_per_window == 0, needs("replays_per_window"));
+            ensure!(!self.flush_partial_window, needs("flush_partial_window"));
+            ensure!(self.total_ticks.is_none(), needs("total_ticks"));
+            return Ok(());
+        };
+        ensure!(self.num_seeds == 1, "window_steps is for a run of one agent; leave out --num-seeds");
+        let total = self.total_ticks.unwrap_or(self.total_timesteps);
+        ensure!(
+            steps <= total,
+            "window_steps is {steps}, more than the {total} environment steps of the run; lower it"
         );
         Ok(())
     }

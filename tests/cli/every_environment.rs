@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use lockstep::envs::{Entry, builtin};
@@ -20,7 +20,8 @@ impl Trained {
     fn new(entry: &Entry) -> Trained {
         let trained = Trained { folder: TempDir::new().unwrap() };
         let flags = "--num-envs 8 --num-steps 8 --hidden-dim 8 --total-timesteps 192 --save-interval 2 \
-                     --log-interval 1 --device cpu --no-wandb --run-name all";
+                     --log-interval 1 --device cpu --no-wandb --run-name all --window-steps 64 --replays-per-window 2 \
+                     --checkpoint-every-windows 2 --eval-max-steps 12";
         let train = ["train", "--env", entry.name, "--checkpoint-dir", trained.runs()];
         run(&[&train[..], &flags.split_whitespace().collect::<Vec<_>>()].concat()).stdout();
         trained
@@ -91,6 +92,8 @@ fn trained_evaluated_and_watched() {
         let shown = run(&["runs", "show", "all", "--checkpoint-dir", trained.runs()]).stdout();
         assert!(shown.contains(name), "{name}\n{shown}");
 
+        check_windows(name, &trained.run());
+
         let by_itself = ["--episodes", "4", "--max-steps", "40"];
         let scripted: Vec<&str> = (entry.make)().players().iter().map(|player| player.name).collect();
         let brought =
@@ -107,6 +110,47 @@ fn trained_evaluated_and_watched() {
             check_play(name, &run(&[&["watch"], &player[..], &short].concat()).stdout(), 2);
         }
     }
+}
+
+/// The windows of a run follow each other, and each that is kept has a checkpoint and a replay, which `watch` shows.
+fn check_windows(name: &str, run_dir: &Path) {
+    let parse = |text: &str| -> Value { serde_json::from_str(text).unwrap() };
+    let read = |file: &str| fs::read_to_string(run_dir.join(file)).unwrap();
+    let windows: Vec<Value> = read("metrics/windows.jsonl").lines().map(parse).collect();
+    let number = |value: &Value| value.as_u64().unwrap();
+    for (i, window) in windows.iter().enumerate() {
+        let i = i as u64;
+        let ends = ["window_id", "env_steps_start", "env_steps_end", "env_steps_total"]
+            .map(|key| number(&window[key]));
+        assert_eq!(ends, [i, 64 * i, 64 * (i + 1), 64 * (i + 1)], "{name}: {window}");
+        let own = window.as_object().unwrap().iter().filter(|(key, _)| key.ends_with("_mean"));
+        assert!(own.clone().all(|(_, value)| value.is_number()), "{name}: {window}");
+        let [sum, mean] = ["reward_sum", "reward_mean"].map(|key| window[key].as_f64().unwrap());
+        assert!((sum - 64.0 * mean).abs() < 1e-9, "{name}: {window}");
+    }
+    let metadata = parse(&read("run_metadata.json"));
+    let total = number(&metadata["env_steps_total"]);
+    // Three updates of 64 steps; with a clock a step may take several ticks.
+    assert!(total >= 192 && windows.len() as u64 == total / 64, "{name}: {total}");
+    let logged: f64 =
+        read("metrics.jsonl").lines().map(|line| parse(line)["train/num_episodes"].as_f64().unwrap()).sum();
+    assert_eq!(number(&metadata["episodes_total"]) as f64, logged, "{name}: {metadata}");
+    assert_eq!(metadata["status"], "completed", "{name}");
+    let index = parse(&read("replay_index.json"));
+    let entries = index["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), windows.len().div_ceil(2), "{name}: {index}");
+    for entry in entries {
+        assert!(number(&entry["window_id"]).is_multiple_of(2), "{name}: {entry}");
+        assert!(run_dir.join(entry["checkpoint_path"].as_str().unwrap()).is_file(), "{name}: {entry}");
+    }
+    let file = run_dir.join(entries[0]["replay_path"].as_str().unwrap());
+    let text = run(&["watch", file.to_str().unwrap()]).stdout();
+    let steps = number(&entries[0]["steps"]);
+    assert!((2..=12).contains(&steps), "{name}: {index}");
+    let shown = text.lines().filter(|line| line.starts_with(&format!("{name}  step "))).count() as u64;
+    assert_eq!(shown, steps + 1, "{name}: a block before the first step and after each\n{text}");
+    let total = entries[0]["return_total"].as_f64().unwrap();
+    assert!(text.contains(&format!("after {steps} steps, return {total:.3}")), "{name}\n{text}");
 }
 
 #[test]

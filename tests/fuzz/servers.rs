@@ -57,6 +57,7 @@ pub fn answers(random: &mut Random) {
         run_name: "r",
         origin,
         commit: None,
+        tags: &[],
         logged_step: 2,
     };
     let variables = [("WANDB_API_KEY", KEY), ("WANDB_BASE_URL", &*format!("http://{address}"))];

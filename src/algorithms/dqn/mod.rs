@@ -215,7 +215,7 @@ impl Algorithm for Dqn {
         };
         let totals = {
             let opponent = self.opponents.playing(&standing, &Leaves::of(&online.first));
-            self.world(inputs, opponent.as_ref().map(|opponent| opponent as _)).no_totals()
+            self.world(inputs, opponent.as_ref().map(|opponent| opponent as _)).no_totals(num_steps)
         };
         let Count { steps, episodes, .. } = count;
         let running = Running { learning, replay, pending, envs, totals, steps, episodes };

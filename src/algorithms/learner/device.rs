@@ -18,7 +18,7 @@ use crate::lower;
 use crate::runtime::{CacheOutcome, Client};
 
 use super::agents::{Agents, Given, given};
-use super::programs::{AgentState, ChunkInput, ChunkOutput, Leaf, Programs, Start, TraceInput, update};
+use super::programs::{AgentState, ChunkInput, ChunkOutput, How, Leaf, Programs, Start, TraceInput, update};
 use super::{Algorithm, NonFinite, UpdateTrace};
 
 /// What starting cost.
@@ -138,13 +138,16 @@ impl<A: Algorithm> Engine<A> {
         Ok((engine, LearnerInfo::new(agents.first(), start, metrics, timing)))
     }
 
-    /// Runs `updates` updates. Gives each device's table of metrics, a row per update up to the compiled maximum.
-    pub fn run(&mut self, updates: usize) -> Result<Vec<HostArray>> {
+    /// Runs `updates` updates. Gives each device's table of metrics, a row per update up to the compiled maximum, and what each
+    /// step came to over all devices, if that is recorded.
+    pub fn run(&mut self, updates: usize) -> Result<(Vec<HostArray>, Option<HostArray>)> {
         let count = self.chunk.upload([&HostArray::scalar(updates as i32)])?;
         let state = self.state.take().expect(PRESENT);
         let (state, tables) = self.chunk.call([state.give(), self.given.lend(), count])?.unzip();
         self.state = Some(state);
-        tables.shards().iter().map(|table| Ok(table[0].to_host()?)).collect()
+        let steps = tables.shards()[0].get(1).map(|steps| steps.to_host()).transpose()?;
+        let metrics = tables.shards().iter().map(|table| Ok(table[0].to_host()?));
+        Ok((metrics.collect::<Result<_>>()?, steps))
     }
 
     pub fn state(&self) -> &OnDevice<AgentState<A::State>> {
@@ -218,7 +221,7 @@ impl<A: Algorithm> Engine<A> {
         let input = (structure(self.structure.duplicate()), given);
         let program: Jit<TraceInput<A>, UpdateTrace> =
             Jit::new(client, "update trace", &options, &input, |(state, given)| {
-                update(algorithm, num_devices, &given, state).2
+                update(algorithm, How { num_devices, record_steps: false }, &given, state).2
             })?;
         let outputs = program.call([self.state().lend(), self.given.lend()])?;
         let trace = program.output();

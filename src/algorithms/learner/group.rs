@@ -53,7 +53,7 @@ impl<A: Algorithm> GroupState<A> {
         self.forget();
         let width = info.metrics.len();
         let mut agents = Vec::new();
-        for table in self.engine.run(updates)? {
+        for table in self.engine.run(updates)?.0 {
             let part = table.shape()[1]; // [max_updates, agents of this device, metrics]
             let rows: Vec<&[f32]> = table.as_slice().chunks(width).take(updates * part).collect();
             for agent in 0..part {

@@ -114,6 +114,8 @@ pub struct Inputs<H> {
     pub total_updates: Float,
     /// Devices that share the environments.
     pub num_devices: usize,
+    /// Whether what each step comes to is recorded.
+    pub record_steps: bool,
 }
 
 impl<H> Inputs<H> {

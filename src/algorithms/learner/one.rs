@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
+use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::{Choice, Policy};
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, HostArray};
@@ -21,6 +22,8 @@ pub struct One<A: Algorithm> {
     engine: Engine<A>,
     info: LearnerInfo,
     evaluator: Option<Evaluator>,
+    /// What the steps of the last chunk came to, if that is recorded.
+    steps: Option<Vec<f32>>,
 }
 
 impl<A: Algorithm> One<A> {
@@ -30,7 +33,15 @@ impl<A: Algorithm> One<A> {
     /// One line: sizes that do not divide, or whatever the compiler or the device reports.
     pub fn new(client: &Client, algorithm: A, start: &Start) -> Result<One<A>> {
         let (engine, info) = Engine::new(client, &Agents::One(&algorithm), start)?;
-        Ok(One { algorithm, engine, info, evaluator: None })
+        Ok(One { algorithm, engine, info, evaluator: None, steps: None })
+    }
+}
+
+impl<A: Algorithm> One<A> {
+    /// What acts with the parameters as they are.
+    fn policy(&self, choice: Choice) -> Result<Policy> {
+        let params = Learner::params(self)?.into_iter().map(|(_, array)| array).collect();
+        Ok(Policy::new(self.algorithm.actor(), params, choice))
     }
 }
 
@@ -53,9 +64,21 @@ impl<A: Algorithm> Learner for One<A> {
 
     fn run(&mut self, updates: usize) -> Result<Vec<Vec<f32>>> {
         self.info.check_updates(updates)?;
-        let tables = self.engine.run(updates)?;
+        let (tables, steps) = self.engine.run(updates)?;
+        self.steps = steps.map(|steps| {
+            let of_update: usize = steps.shape()[1..].iter().product();
+            steps.as_slice::<f32>()[..updates * of_update].to_vec()
+        });
         let rows = tables[0].as_slice::<f32>().chunks(self.info.metrics.len());
         Ok(rows.take(updates).map(<[f32]>::to_vec).collect())
+    }
+
+    fn steps(&self) -> Option<&[f32]> {
+        self.steps.as_deref()
+    }
+
+    fn playback(&self, choice: Choice) -> Result<Playback> {
+        Playback::new(&self.engine.client, self.algorithm.env(), &self.policy(choice)?)
     }
 
     fn state(&self) -> Result<NamedArrays> {
@@ -109,8 +132,7 @@ impl<A: Algorithm> Learner for One<A> {
     }
 
     fn prepare_evaluation(&mut self, choice: Choice, episodes: usize) -> Result<()> {
-        let params = self.params()?.into_iter().map(|(_, array)| array).collect();
-        let policy = Policy::new(self.algorithm.actor(), params, choice);
+        let policy = self.policy(choice)?;
         let env = self.algorithm.env();
         self.evaluator = Some(Evaluator::new(&self.engine.client, env, &policy, episodes)?);
         Ok(())

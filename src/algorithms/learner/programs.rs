@@ -29,7 +29,26 @@ pub struct Start {
     pub max_updates: usize,
     /// Devices that share the environments of an agent, or the agents of a group.
     pub num_devices: usize,
+    /// Whether what each step comes to is recorded: [`Learner::steps`](crate::algorithms::Learner::steps).
+    pub record_steps: bool,
 }
+
+/// How an update is traced, apart from the algorithm.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Devices that share the environments.
+    pub num_devices: usize,
+    pub record_steps: bool,
+}
+
+/// What an update tells.
+pub(super) struct Row {
+    /// f32 `[M]`
+    pub metrics: Float,
+    /// f32 `[T, K]`
+    pub steps: Option<Float>,
+}
+crate::tree!(Row { metrics, steps });
 
 /// Everything that an update changes: the algorithm's own state, and what every agent has.
 pub struct AgentState<S> {
@@ -74,7 +93,7 @@ impl Leaf {
 
 pub(super) type InitInput<A> = (Int, Given<<A as Algorithm>::Hyper>);
 pub(super) type ChunkInput<A> = (AgentState<<A as Algorithm>::State>, Given<<A as Algorithm>::Hyper>, Int);
-pub(super) type ChunkOutput<A> = (AgentState<<A as Algorithm>::State>, Float);
+pub(super) type ChunkOutput<A> = (AgentState<<A as Algorithm>::State>, Row);
 pub(super) type TraceInput<A> = (AgentState<<A as Algorithm>::State>, Given<<A as Algorithm>::Hyper>);
 
 /// One agent's functions, traced.
@@ -82,20 +101,19 @@ struct Functions<A: Algorithm> {
     /// The state before the first update.
     state: AgentState<A::State>,
     /// State and inputs to the next state, the row of metrics and what is computed on the way.
-    update: Signature<(AgentState<A::State>, Float, UpdateTrace)>,
+    update: Signature<(AgentState<A::State>, Row, UpdateTrace)>,
     metrics: Vec<Metric>,
 }
 
 impl<A: Algorithm> Functions<A> {
-    fn new(algorithm: &A, given: &Given<A::Hyper>, num_devices: usize) -> Functions<A> {
-        let state = trace(&(key_words(), given.duplicate()), |(words, given)| {
-            init(algorithm, num_devices, &given, words)
-        });
+    fn new(algorithm: &A, given: &Given<A::Hyper>, how: How) -> Functions<A> {
+        let state =
+            trace(&(key_words(), given.duplicate()), |(words, given)| init(algorithm, how, &given, words));
         let mut metrics = Vec::new();
         let update = trace(&(state.output.duplicate(), given.duplicate()), |(state, given)| {
-            let (state, recorded, trace) = update(algorithm, num_devices, &given, state);
+            let (state, recorded, trace) = update(algorithm, how, &given, state);
             metrics = recorded.list;
-            (state, recorded.row, trace)
+            (state, Row { metrics: recorded.row, steps: recorded.steps }, trace)
         });
         Functions { state: state.output, update, metrics }
     }
@@ -106,16 +124,11 @@ fn key_words() -> Int {
 }
 
 /// The first state of an agent with the two words of a seed.
-fn init<A: Algorithm>(
-    algorithm: &A,
-    num_devices: usize,
-    given: &Given<A::Hyper>,
-    words: Int,
-) -> AgentState<A::State> {
+fn init<A: Algorithm>(algorithm: &A, how: How, given: &Given<A::Hyper>, words: Int) -> AgentState<A::State> {
     let by_return =
         algorithm.schedule().is_some_and(|schedule| matches!(schedule.begins, Begins::Returns(_)));
     let curriculum = by_return.then(|| PhaseProgress::begin(&given.env));
-    let (inputs, _) = inputs(algorithm, num_devices, given, int(0), curriculum);
+    let (inputs, _) = inputs(algorithm, how, given, int(0), curriculum);
     let own = algorithm.init(&inputs, Key::from_words(words));
     AgentState { own, update: int(0), curriculum }
 }
@@ -123,7 +136,7 @@ fn init<A: Algorithm>(
 /// What an update is given, and the number of its phase in a curriculum.
 fn inputs<A: Algorithm>(
     algorithm: &A,
-    num_devices: usize,
+    how: How,
     given: &Given<A::Hyper>,
     update: Int,
     progress: Option<PhaseProgress>,
@@ -136,23 +149,24 @@ fn inputs<A: Algorithm>(
         }
     };
     let (hyper, total_updates) = (given.hyper.duplicate(), given.total_updates);
-    (Inputs { hyper, env, update, total_updates, num_devices }, phase)
+    let How { num_devices, record_steps } = how;
+    (Inputs { hyper, env, update, total_updates, num_devices, record_steps }, phase)
 }
 
 /// One update of an agent: its state, its metrics, and what was computed on the way.
 pub(super) fn update<A: Algorithm>(
     algorithm: &A,
-    num_devices: usize,
+    how: How,
     given: &Given<A::Hyper>,
     state: AgentState<A::State>,
 ) -> (AgentState<A::State>, Metrics, UpdateTrace) {
-    let (inputs, phase) = inputs(algorithm, num_devices, given, state.update, state.curriculum);
+    let (inputs, phase) = inputs(algorithm, how, given, state.update, state.curriculum);
     let Updated { state: own, metrics: mut recorder, trace } = algorithm.update(&inputs, state.own);
     if let Some(number) = phase {
         let metric = recorder.largest(curriculum::METRIC, (number + 1).as_f32());
         metric.describe("", "phase of the curriculum, from 1");
     }
-    let metrics = recorder.gather(num_devices);
+    let metrics = recorder.gather(how.num_devices);
     let update = state.update + 1;
     let after = |progress: PhaseProgress| {
         let [episodes, mean_return] = [EPISODES, EPISODE_RETURN].map(|name| metrics.get(name));
@@ -181,7 +195,8 @@ pub(super) struct Programs<A: Algorithm> {
 /// A curriculum that does not fit the environment.
 pub fn metrics<A: Algorithm>(algorithm: &A) -> Result<Vec<Metric>> {
     let (given, _) = given(algorithm, 1)?;
-    Ok(Functions::<A>::new(algorithm, &given, 1).metrics)
+    let how = How { num_devices: 1, record_steps: false };
+    Ok(Functions::<A>::new(algorithm, &given, how).metrics)
 }
 
 /// The programs of one agent by name, as StableHLO text: what a learner compiles for devices of that kind where there are no
@@ -210,14 +225,15 @@ impl<A: Algorithm> Programs<A> {
         let (single, values, varying) = agents.given(start.total_updates)?;
         let values = for_devices(&values, &varying, num_devices);
         let given = typed_as(single.duplicate(), &values[0]);
-        let one = Functions::<A>::new(algorithm, &single, sharers);
+        let how = How { num_devices: sharers, record_steps: start.record_steps };
+        let one = Functions::<A>::new(algorithm, &single, how);
 
         let exact = lower::Options { num_replicas: num_devices, ..Default::default() };
         let seeds = agents.seeds(0, num_devices)[0].array_type();
         let words = Int::from_handle(Handle::placeholder(&seeds));
         let init_input = (words, given.duplicate());
         let init = Lowered::new(target, &exact, &init_input, |(seeds, given)| {
-            let init = |words, given: &Given<A::Hyper>| init(algorithm, sharers, given, words);
+            let init = |words, given: &Given<A::Hyper>| init(algorithm, how, given, words);
             match agents {
                 Agents::One(_) => init(seeds, &given),
                 Agents::Group(_) => {
@@ -239,8 +255,12 @@ impl<A: Algorithm> Programs<A> {
                 (state, row)
             };
             let axis = agents.axis(num_devices);
-            let row: Vec<usize> = axis.into_iter().chain([one.metrics.len()]).collect();
-            let table = Float::full([&[start.max_updates], &row[..]].concat(), 0.0);
+            let Row { metrics, steps } = &one.update.output.1;
+            let table = |row: &Float| {
+                let axes = [start.max_updates].into_iter().chain(axis).chain(row.shape());
+                Float::full(axes.collect::<Vec<_>>(), 0.0)
+            };
+            let table = Row { metrics: table(metrics), steps: steps.as_ref().map(table) };
             match axis {
                 None => updates(state, table, count, |state| update(state, &given)),
                 Some(size) => {
@@ -259,14 +279,16 @@ impl<A: Algorithm> Programs<A> {
     }
 }
 
-/// `count` updates: the new state, and the table with their rows of metrics along axis 0.
-fn updates<S: Tree>(state: S, table: Float, count: Int, update: impl Fn(S) -> (S, Float)) -> (S, Float) {
+/// `count` updates: the new state, and the tables with their rows along axis 0.
+fn updates<S: Tree>(state: S, table: Row, count: Int, update: impl Fn(S) -> (S, Row)) -> (S, Row) {
     let (_, state, table) = while_loop(
         (int(0), state, table),
         |(done, _, _)| done.lt(count),
         |(done, state, table)| {
             let (state, row) = update(state);
-            (done + 1, state, table.dynamic_update(done, row.expand_dims(0)))
+            let put = |table: Float, row: Float| table.dynamic_update(done, row.expand_dims(0));
+            let steps = table.steps.zip(row.steps).map(|(table, steps)| put(table, steps));
+            (done + 1, state, Row { metrics: put(table.metrics, row.metrics), steps })
         },
     );
     (state, table)
@@ -277,8 +299,8 @@ fn update_all<X: Tree, S: Tree>(
     agents: X,
     count: usize,
     at_once: usize,
-    update: &impl Fn(X) -> (S, Float),
-) -> (S, Float) {
+    update: &impl Fn(X) -> (S, Row),
+) -> (S, Row) {
     if at_once == 1 {
         return scan((), agents, |(), agent| ((), update(agent))).1;
     }

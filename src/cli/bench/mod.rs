@@ -106,6 +106,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             algorithm,
             seed: bench.seed,
             total_updates: 1_000_000, // so that the learning rate stays
+            record_steps: false,
             max_updates: MAX_UPDATES,
             devices,
             deterministic: *deterministic,

@@ -41,6 +41,7 @@ impl Diagnose {
             algorithm: &config.algorithm,
             seed: run.seed,
             total_updates: config.num_updates(&entry)?,
+            record_steps: false,
             max_updates: 1,
             devices: config.devices(),
             deterministic: run.deterministic,

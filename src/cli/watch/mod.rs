@@ -1,9 +1,12 @@
 //! `lockstep watch`: a policy at play, in the terminal.
 //!
 //! [`session`] plays and keeps what there is to see, a [`Painter`](crate::envs::painter::Painter) turns the state of an environment into a picture, and
-//! that is shown on the full [`screen`], or as [`plain`] text where there is none.
+//! that is shown on the full [`screen`], or as [`plain`] text where there is none. A [`replay`] is shown in the same way, without game
+//! and policy.
 
+mod control;
 mod plain;
+mod replay;
 mod screen;
 mod session;
 
@@ -56,9 +59,10 @@ pub fn command(env: &str) -> Command {
         command.mut_arg("params", |arg| arg.required(false).default_value_if("latest", "true", "latest"));
     let command =
         command.mut_arg("params", |arg| arg.required_unless_present("latest").conflicts_with("latest"));
-    command.about("Watch a policy play in the terminal").after_help(
-        "Keys: space pauses, n or the right arrow does one step, + and - change the speed, q quits. Where the output is \
-         no terminal, every step is a block of plain text.",
+    command.about("Watch a policy play, or a recorded episode, in the terminal").after_help(
+        "RUN may also be a replay (RUN/replays/NAME.jsonl.gz), a recorded episode of a run with --replays-per-window. Keys: space \
+         pauses, n or the right arrow does one step, + and - change the speed, q quits; in a replay b or the left arrow goes one \
+         step back, and 0 to 9 go to that tenth of it. Where the output is no terminal, every step is a block of plain text.",
     )
 }
 
@@ -69,6 +73,9 @@ pub fn command(env: &str) -> Command {
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let watch = Watch::from_arg_matches(matches)?;
     watch.check().map_err(|error| UsageError(error.to_string()))?;
+    if let Some(file) = replay::named(&watch.request) {
+        return replay::run(&file, watch.speed);
+    }
     let player = watch.player(app)?;
     let env = (player.env.make)();
     let (client, stage) = watch.device.open(&format!("tracing {}", player.env.name))?;

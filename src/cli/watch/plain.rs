@@ -76,7 +76,7 @@ fn choices(scene: &Scene) -> String {
 }
 
 /// Two columns of lines.
-fn beside(left: &[ratatui::text::Line], right: &[ratatui::text::Line]) -> Vec<String> {
+pub fn beside(left: &[ratatui::text::Line], right: &[ratatui::text::Line]) -> Vec<String> {
     let width = left.iter().map(|line| line.width()).max().unwrap_or(0);
     let line = |i: usize| {
         let text = |lines: &[ratatui::text::Line]| lines.get(i).map(ToString::to_string).unwrap_or_default();

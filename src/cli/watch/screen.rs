@@ -12,28 +12,13 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::control::{Control, Wish};
 use super::session::{Paid, Scene, Session};
-use crate::cli::terminal::{Key, Terminal, bar};
+use crate::cli::terminal::{Terminal, bar};
 use crate::envs::painter::{Painter, Picture};
 
-/// Longest time between two looks at the keys.
-const TICK: Duration = Duration::from_millis(50);
 /// How long the end of an episode stays, in seconds at speed 1.
 const REST: f64 = 1.5;
-
-/// How it is played.
-struct Control {
-    paused: bool,
-    speed: f64,
-}
-
-/// What a key asks for.
-#[derive(Debug, PartialEq)]
-enum Wish {
-    Quit,
-    Step,
-    Nothing,
-}
 
 /// Shows the session until all episodes are over and a key is pressed, or the user quits.
 ///
@@ -56,7 +41,7 @@ pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<(
         match control.wait(&screen, shown + pause)? {
             Some(Wish::Quit) => break,
             Some(Wish::Step) => {}
-            Some(Wish::Nothing) => continue,
+            Some(Wish::Back | Wish::Seek(_) | Wish::Nothing) => continue,
             None if control.paused || session.is_over() || shown.elapsed() < pause => continue,
             None => {}
         }
@@ -64,30 +49,6 @@ pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<(
         shown = Instant::now();
     }
     Ok(())
-}
-
-impl Control {
-    /// Waits for a key until `due`, or for a tick.
-    fn wait(&mut self, screen: &Terminal, due: Instant) -> Result<Option<Wish>> {
-        let left = due.saturating_duration_since(Instant::now());
-        let timeout = if self.paused { TICK } else { left.min(TICK) };
-        Ok(screen.key(timeout)?.map(|key| self.press(key)))
-    }
-
-    fn press(&mut self, key: Key) -> Wish {
-        match key {
-            Key::Char('q') | Key::Escape | Key::Interrupt => return Wish::Quit,
-            Key::Char('n') | Key::Right => {
-                self.paused = true;
-                return Wish::Step;
-            }
-            Key::Char(' ') => self.paused = !self.paused,
-            Key::Char('+' | '=') => self.speed = (self.speed * 1.5).min(1000.0),
-            Key::Char('-') => self.speed = (self.speed / 1.5).max(0.01),
-            _ => {}
-        }
-        Wish::Nothing
-    }
 }
 
 fn draw(frame: &mut Frame, scene: &Scene, picture: &Picture, control: &Control) {
@@ -293,21 +254,5 @@ mod tests {
         for (width, height) in [(80, 24), (62, 14), (20, 5), (1, 1)] {
             shown(&over, &control, width, height);
         }
-    }
-
-    #[test]
-    fn keys_control_the_play() {
-        let mut control = Control { paused: false, speed: 1.0 };
-        assert_eq!(control.press(Key::Char(' ')), Wish::Nothing);
-        assert!(control.paused);
-        assert_eq!(control.press(Key::Char(' ')), Wish::Nothing);
-        assert_eq!(control.press(Key::Right), Wish::Step);
-        assert!(control.paused, "a single step pauses");
-        control.press(Key::Char('+'));
-        assert_eq!(control.speed, 1.5);
-        control.press(Key::Char('-'));
-        assert_eq!(control.speed, 1.0);
-        assert_eq!(control.press(Key::Char('q')), Wish::Quit);
-        assert_eq!(control.press(Key::Interrupt), Wish::Quit);
     }
 }

@@ -23,13 +23,14 @@ mod scripted;
 mod ship;
 mod site;
 mod survey;
+mod telemetry;
 mod travel;
 
 use crate::lang::{Bool, Float, Int, Key, boolean, float, int};
 
 use super::description::{Action, Description, Feature, Group, Reward};
 use super::health::Range;
-use super::{Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
+use super::{Clock, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
 use actions::{ACTIONS, Deed};
 use chart::Chart;
 use layout::layout;
@@ -38,6 +39,7 @@ use pcg::Pcg;
 use reward::{Ending, PARTS, Pays};
 use ship::{Ship, Tally};
 use site::{Site, Store};
+pub(super) use telemetry::TELEMETRY;
 
 /// The game.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,6 +181,7 @@ impl Env for Asteroid {
                 ("sell", actions::SELL),
                 ("buy", actions::BUY_FUEL.start..actions::CASH_OUT),
             ],
+            clock: Some(Clock { metric: "stats/ticks", most: 8 }),
             ..EnvSpec::new("asteroid", [observation::OBS], ACTIONS)
         }
     }

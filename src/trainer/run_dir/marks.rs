@@ -15,7 +15,7 @@ use crate::trainer::files;
 use crate::trainer::status::{META, Status, read_meta};
 
 /// Files and folders of a run whose names have no number.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 25] = [
     "config.toml",
     META,
     "status.json",
@@ -35,6 +35,12 @@ const NAMES: [&str; 19] = [
     ".uploads",
     "superseded",
     "wandb.json",
+    "config.json",
+    "run_metadata.json",
+    "replay_index.json",
+    "metrics",
+    "checkpoints",
+    "replays",
 ];
 
 /// What stands before and after the number in the names of others.
@@ -75,6 +81,9 @@ pub fn is_vacant(directory: &Path) -> bool {
     let keeps_nothing = |name: &str| match name {
         "metrics.jsonl" => fs::metadata(directory.join(name)).is_ok_and(|data| data.len() == 0),
         "superseded" => false,
+        "metrics" | "checkpoints" | "replays" => {
+            entries(&directory.join(name)).is_ok_and(|names| names.is_empty())
+        }
         _ => is_own_temporary(name) || (is_own_file(name) && !holds_state(name)),
     };
     names.iter().all(|name| name.to_str().is_some_and(keeps_nothing)) && !presence(directory).may_be_alive()

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::follow::open_windows;
 use super::{Ears, Job, Session, params_metadata};
 use crate::algorithms::{Learner, Metric};
 use crate::envs;
@@ -28,6 +29,7 @@ use crate::trainer::settings::Settings;
 use crate::trainer::status::{self, State};
 use crate::trainer::summary;
 use crate::trainer::wandb::{self, Origin, Wandb};
+use crate::trainer::windows;
 
 /// What W&B knows of a run when a process begins to work on it.
 struct Known {
@@ -101,7 +103,7 @@ impl<'a> Session<'a> {
         job: Job<'a>,
         ears: impl FnOnce(Goal) -> Ears,
         run: RunDir,
-        progress: Progress,
+        mut progress: Progress,
         known: Known,
     ) -> Result<Self> {
         let Job { settings, config, facts, learner } = job;
@@ -110,6 +112,8 @@ impl<'a> Session<'a> {
         let columns: Vec<String> = learner.metrics().iter().map(|metric| metric.name.to_string()).collect();
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
+        let window_start = progress.windows.as_ref().map_or(0, |tally| tally.start);
+        let windows = open_windows(settings, &run, learner, &mut progress)?;
         let (health, recent) = read_back(&run, learner.metrics(), settings.health)?;
         let goal = Goal {
             num_updates,
@@ -118,7 +122,7 @@ impl<'a> Session<'a> {
             format: settings.log_format,
         };
         let Ears { console, signals } = ears(goal);
-        let wandb = begin_wandb(settings, config, facts, &run, known, &console);
+        let wandb = begin_wandb(settings, config, facts, &run, known, window_start, &console);
         let now = Instant::now();
         Ok(Self {
             settings,
@@ -128,6 +132,7 @@ impl<'a> Session<'a> {
             run,
             columns,
             logs,
+            windows,
             wandb,
             console,
             saves_asked: signals.saves_asked(),
@@ -183,6 +188,7 @@ impl<'a> Session<'a> {
     /// Shows that the run is about to train.
     pub fn open(&mut self) {
         self.write_status(State::Running, None);
+        self.write_windows(State::Running, None);
         self.console.begin(self.run.path());
         let plan = self.settings.describe_updates(self.learner.timesteps_per_update());
         self.console.announce(&format!("run {}: {plan}", self.run.name()));
@@ -222,19 +228,32 @@ fn begin_wandb(
     facts: &[(String, Value)],
     run: &RunDir,
     known: Known,
+    windows_before: u64,
     console: &Console,
 ) -> Option<Wandb> {
-    let mut values = summary::config_object(config);
-    values.extend(facts.iter().cloned());
+    let values = match settings.front.as_deref().map(serde_json::from_str) {
+        Some(Ok(config)) => config,
+        _ => summary::config_object(config).into_iter().chain(facts.iter().cloned()).collect(),
+    };
+    // By windows, steps are ticks.
+    let (origin, logged_step) = match (&settings.front, windows::last_logged(run.path())) {
+        (None, _) => (known.origin, known.logged_step),
+        (Some(_), logged) => match known.origin {
+            Origin::Rewound { .. } => (Origin::Rewound { step: windows_before }, windows_before),
+            origin => (origin, logged),
+        },
+    };
+    let tags = windows::meaning_of(settings).map(|meaning| meaning.tags).unwrap_or_default();
     let description = wandb::Description {
         settings,
         config: values,
         run: run.path(),
         run_id: run.id(),
         run_name: &run.name(),
-        origin: known.origin,
+        origin,
         commit: status::git_state().0,
-        logged_step: known.logged_step,
+        logged_step,
+        tags: &tags,
     };
     let (wandb, notices) =
         Wandb::begin(&description, &wandb::Environment::of_process(), wandb::Pace::default());

@@ -38,7 +38,8 @@ impl Session<'_> {
 
     /// How the run ends, if it ends here: complete, or asked to stop.
     pub fn ending(&self) -> Option<State> {
-        let (is_asked, all_done) = (self.stop_is_asked(), self.progress.update >= self.num_updates);
+        let all_done = self.progress.update >= self.num_updates || self.has_all_ticks();
+        let is_asked = self.stop_is_asked();
         // The last update may have an evaluation that was interrupted.
         if is_asked && (!all_done || self.is_behind()) {
             return Some(State::Stopped);
@@ -65,6 +66,7 @@ impl Session<'_> {
         if !self.add_chunk(rows, updates)? {
             return Ok(()); // it was undone
         }
+        self.follow()?;
         self.log_and_save()
     }
 
@@ -83,8 +85,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Makes up for an evaluation that was interrupted when the run stopped: its interval is not logged yet.
+    /// Makes up for what was interrupted when the run stopped: replays, and an evaluation, whose interval is not logged yet.
     fn catch_up(&mut self) -> Result<()> {
+        self.catch_up_with_windows();
         if self.is_behind() { self.log_and_save() } else { Ok(()) }
     }
 
@@ -107,6 +110,7 @@ impl Session<'_> {
             self.settings.eval_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.settings.save_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.learner.updates_to_phase_end(update),
+            self.updates_to_window_end(),
             self.num_updates - update,
             self.learner.max_updates() as u64,
         ];

@@ -78,16 +78,25 @@ impl Session<'_> {
         match &result {
             Ok(outcome) => {
                 self.write_status(outcome.state, None);
+                self.write_windows(outcome.state, None);
                 self.say_goodbye(outcome);
             }
-            Err(error) => self.write_status(State::Failed, Some(format!("{error:#}"))),
+            Err(error) => {
+                let text = format!("{error:#}");
+                self.write_windows(State::Failed, Some(&text));
+                self.write_status(State::Failed, Some(text));
+            }
         }
+        self.sum_up_windows(result.is_err());
         let wandb = self.wandb.take().map(|wandb| wandb.end(result.is_err() as i32));
         Ended { result, wandb, console: self.console, _run: self.run }
     }
 
     /// Saves what must not be lost.
     fn end(&mut self, state: State) -> Result<Outcome> {
+        if state == State::Completed {
+            self.end_windows();
+        }
         if self.progress.update > 0 {
             self.save().with_context(|| format!("the last save failed ({})", self.what_is_kept()))?;
         }

@@ -5,6 +5,7 @@
 //!
 //! - `begin`: a new run, or one that goes on from a checkpoint
 //! - `chunks`: how long a chunk is, and what follows each
+//! - `follow`: windows of environment steps, and replays
 //! - `report`: evaluations, logs, alerts and the status, for those who follow the run
 //! - `save`: checkpoints and parameters, on the way and at the end
 //! - `rollback`: what happens when a value is no finite number
@@ -13,6 +14,7 @@
 mod begin;
 mod chunks;
 mod end;
+mod follow;
 mod report;
 mod rollback;
 mod save;
@@ -42,6 +44,7 @@ use super::settings::Settings;
 use super::signals::Signals;
 use super::status;
 use super::wandb::Wandb;
+use super::windows::Windows;
 use crate::algorithms::Learner;
 
 /// Trains until `total_timesteps`, or until a signal or a file `stop` asks to end early.
@@ -100,6 +103,7 @@ pub(super) struct Session<'a> {
     /// The names of all columns of the logs.
     columns: Vec<String>,
     logs: Logs,
+    windows: Option<Windows>,
     wandb: Option<Wandb>,
     console: Console,
     signals: Rc<Signals>,

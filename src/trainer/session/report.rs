@@ -14,7 +14,7 @@ use crate::trainer::status::{self, State, Status};
 use crate::trainer::wandb::Wandb;
 
 /// How often `status.json` is written.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// What became of the evaluation after an update.
 pub(super) enum Evaluated {
@@ -95,7 +95,8 @@ impl Session<'_> {
             wall_seconds: self.progress.seconds,
             time: jiff::Timestamp::now(),
         };
-        if let Some(wandb) = &mut self.wandb {
+        let by_window = self.shows_windows();
+        if let Some(wandb) = self.wandb.as_mut().filter(|_| !by_window) {
             wandb.row(&row);
         }
         if let Err(error) = self.logs.append(&row) {
@@ -141,7 +142,7 @@ impl Session<'_> {
     }
 
     /// What the run says of itself at this moment.
-    fn status(&self, state: State, error: Option<String>) -> Status {
+    pub(super) fn status(&self, state: State, error: Option<String>) -> Status {
         Status {
             state,
             update: self.progress.update,

@@ -14,6 +14,7 @@ use crate::trainer::params;
 use crate::trainer::progress::Progress;
 use crate::trainer::run_dir::{self, SAVE_FILE};
 use crate::trainer::wandb::Artifact;
+use crate::trainer::windows::WINDOWS;
 
 impl Session<'_> {
     /// Saves if somebody asks for it, or the settings do.
@@ -110,6 +111,9 @@ impl Session<'_> {
     pub(super) fn checkpoint(&mut self) -> Result<Checkpoint> {
         self.logs.sync()?; // the checkpoint counts on it
         self.progress.offsets = self.logs.offsets();
+        if let Some(windows) = &mut self.windows {
+            self.progress.offsets.insert(WINDOWS.into(), windows.sync()?);
+        }
         Ok(Checkpoint {
             config: self.config.into(),
             env: self.settings.env.clone(),
@@ -121,7 +125,8 @@ impl Session<'_> {
 
     pub(super) fn keep_artifact(&mut self, name: String, path: PathBuf) {
         let Progress { update, timesteps, .. } = self.progress;
-        if let Some(wandb) = &mut self.wandb {
+        let by_window = self.shows_windows();
+        if let Some(wandb) = self.wandb.as_mut().filter(|_| !by_window) {
             let metadata =
                 serde_json::json!({"update": update, "timesteps": timesteps, "run": self.run.name()});
             wandb.artifact(Artifact { name, kind: "model", path, metadata, aliases: vec!["latest".into()] });

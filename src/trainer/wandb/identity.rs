@@ -117,6 +117,7 @@ impl Identity {
                 .split(',')
                 .map(str::trim)
                 .filter(|t| !t.is_empty())
+                .chain(description.tags.iter().copied())
                 .map(String::from)
                 .collect(),
             sweep: get("WANDB_SWEEP_ID"),
@@ -141,6 +142,7 @@ mod tests {
             origin: Origin::New,
             commit: None,
             logged_step: 0,
+            tags: &[],
         };
         Identity::new(&description, &Environment::of(variables, None))
     }

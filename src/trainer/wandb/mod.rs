@@ -76,6 +76,8 @@ pub struct Description<'a> {
     pub commit: Option<String>,
     /// The last step that was logged before the run was resumed; up to there, nothing is logged again.
     pub logged_step: u64,
+    /// Tags beside those of the environment variable.
+    pub tags: &'a [&'static str],
 }
 
 /// The run at W&B.
@@ -193,6 +195,38 @@ impl Wandb {
         self.append(record::HISTORY, record::history(row.update, &fields));
         self.append(record::SUMMARY, record::summary(&fields));
         self.send(Event::Row { step: row.update, fields });
+    }
+
+    /// Logs a window as it stands in its log, at the tick at which it ended, unless it was logged before the run was resumed.
+    pub fn window(&mut self, row: &impl serde::Serialize, step: u64, wall_seconds: f64) {
+        self.runtime = wall_seconds;
+        let Ok(Value::Object(row)) = serde_json::to_value(row) else { return };
+        if step <= self.skip_until {
+            return;
+        }
+        let mut fields: Vec<(String, String)> =
+            row.into_iter().map(|(name, value)| (name, value.to_string())).collect();
+        fields.push((record::X_AXIS.into(), step.to_string()));
+        fields.extend(clocks(step, wall_seconds, jiff::Timestamp::now()));
+        self.append(record::HISTORY, record::history(step, &fields));
+        self.append(record::SUMMARY, record::summary(&fields));
+        self.send(Event::Row { step, fields });
+    }
+
+    /// Keeps numbers of the whole run.
+    pub fn sum_up(&mut self, numbers: &[(&str, u64)], failed: bool) {
+        let mut fields: Vec<(String, String)> =
+            numbers.iter().map(|(name, number)| ((*name).to_owned(), number.to_string())).collect();
+        if failed {
+            fields.push(("status".into(), "\"failed\"".into()));
+        }
+        self.append(record::SUMMARY, record::summary(&fields));
+        self.send(Event::Summary(fields));
+    }
+
+    /// The run's page, where there is a server.
+    pub fn url(&self) -> Option<String> {
+        self.sender.as_ref().and_then(Sender::page)
     }
 
     /// Logs nothing again up to `step`: the run has gone back, and what is there stays.
@@ -357,10 +391,17 @@ fn fields(row: &Row) -> Vec<(String, String)> {
         row.scalars().map(|(name, value)| (name.to_owned(), number(value))).collect();
     fields.push(("update".into(), row.update.to_string()));
     fields.push((record::X_AXIS.into(), row.timesteps.to_string()));
-    fields.push(("_step".into(), row.update.to_string()));
-    fields.push(("_runtime".into(), number(row.wall_seconds)));
-    fields.push(("_timestamp".into(), number(row.time.as_millisecond() as f64 / 1e3)));
+    fields.extend(clocks(row.update, row.wall_seconds, row.time));
     fields
+}
+
+/// The clocks that W&B itself wants.
+fn clocks(step: u64, wall_seconds: f64, time: jiff::Timestamp) -> [(String, String); 3] {
+    [
+        ("_step".into(), step.to_string()),
+        ("_runtime".into(), number(wall_seconds)),
+        ("_timestamp".into(), number(time.as_millisecond() as f64 / 1e3)),
+    ]
 }
 
 /// A number as W&B reads it: JSON, and the bare words that JSON lacks. What was a 32-bit number keeps its few digits.

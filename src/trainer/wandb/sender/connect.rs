@@ -49,7 +49,9 @@ impl Worker {
             .flatten()
             .any(|feature| feature["name"] == "MARK_RUN_FILES_UPLOADED" && feature["isEnabled"] == true);
         let path = [&entity, &project, &run_id].map(|part| percent_encoded(part)).join("/");
-        self.say(format!("W&B: {}", page(&self.begin.base_url, &entity, &project, &run_id)));
+        let page = page(&self.begin.base_url, &entity, &project, &run_id);
+        self.say(format!("W&B: {page}"));
+        *self.shared.page.lock().expect("the run does not panic while it holds this") = Some(page);
         Ok(Bucket { entity, project, path, marks_files })
     }
 

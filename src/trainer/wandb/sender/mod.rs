@@ -33,6 +33,8 @@ pub enum Event {
         fields: Vec<(String, String)>,
     },
     Alert(Alert),
+    /// Numbers of the whole run, as names with JSON values.
+    Summary(Vec<(String, String)>),
     /// A file, held until it is sent.
     Artifact(Artifact, Held),
     /// The last one.
@@ -75,6 +77,8 @@ impl Default for Pace {
 #[derive(Debug, Default)]
 struct Shared {
     notices: Mutex<Vec<String>>,
+    /// The address of the run, once the server knows it.
+    page: Mutex<Option<String>>,
     /// Rows offered, and rows that the server has.
     offered: AtomicU64,
     sent: AtomicU64,
@@ -135,12 +139,17 @@ impl Sender {
         let offered = match event {
             Event::Row { .. } => Some(&self.shared.offered),
             Event::Artifact(..) => Some(&self.shared.artifacts_offered),
-            Event::Alert(_) | Event::Finish { .. } => None,
+            Event::Alert(_) | Event::Summary(_) | Event::Finish { .. } => None,
         };
         if let Some(offered) = offered {
             offered.fetch_add(1, Ordering::Relaxed);
         }
         let _ = self.queue.try_send(event);
+    }
+
+    /// The address of the run, once the server knows it.
+    pub fn page(&self) -> Option<String> {
+        self.shared.page.lock().expect("the thread does not panic").clone()
     }
 
     /// What the thread has to say since the last time.

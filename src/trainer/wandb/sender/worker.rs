@@ -128,6 +128,7 @@ impl Worker {
                     self.thin_out();
                 }
             }
+            Event::Summary(fields) => merge(&mut self.summary, &fields),
             Event::Finish { exit_code } => self.exit_code = Some(exit_code),
             task => self.tasks.push_back(Task { event: task, tries: 0 }),
         }
@@ -234,7 +235,9 @@ impl Worker {
             Event::Artifact(artifact, held) => {
                 (self.artifact(artifact, held.path()), format!("the artifact {}", artifact.name))
             }
-            Event::Row { .. } | Event::Finish { .. } => unreachable!("these are no tasks"),
+            Event::Row { .. } | Event::Summary(_) | Event::Finish { .. } => {
+                unreachable!("these are no tasks")
+            }
         };
         task.tries += 1;
         match done {

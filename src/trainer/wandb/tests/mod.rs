@@ -57,6 +57,7 @@ fn begin(dir: &Path, url: Option<&str>, origin: Origin) -> Wandb {
         run_name: "cartpole-jan05-26-1",
         origin,
         commit: Some("c0ffee".into()),
+        tags: &[],
         logged_step: 20,
     };
     let environment = Environment::of(

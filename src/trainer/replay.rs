@@ -1,0 +1,404 @@
+//! Replays: one recorded episode in a file, which shows the play to whoever has no game at hand.
+//!
+//! A file holds a line of JSON for each step, packed with gzip (`.jsonl.gz`). A line says what the step was for any program
+//! (`frame_index`, `t`, `dt`, `action`, `reward`, `terminated`, `truncated`, `render_state` with the observation, `events`, and
+//! `info` if it is wanted), by the names that the environment's [`Telemetry`](crate::envs::Telemetry) declares. Under `play` stands
+//! what a terminal shows: the picture after the step and the name of the action; in the first line also the environment and the
+//! picture before the step. So a replay needs neither the game nor the network that played, and plays whatever rules these have by now.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::files::write_durably;
+use crate::algorithms::playback::{Moment, Outcome, Playback};
+use crate::array::HostArray;
+use crate::envs::painter::{Color, Line, Modifier, Picture, Span, Style};
+use crate::envs::telemetry::Told;
+use crate::envs::{Entry, EnvSpec};
+use crate::files;
+
+/// The version of the format.
+const SCHEMA: u64 = 1;
+/// The most bytes of an unpacked file.
+const LIMIT: u64 = 1 << 30;
+/// How the name of a file ends.
+pub const EXTENSION: &str = ".jsonl.gz";
+
+/// A recorded step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    pub schema_version: u64,
+    /// Counted from 0.
+    pub frame_index: u64,
+    /// Ticks of the episode after the step, and of the step.
+    pub t: u64,
+    pub dt: u64,
+    pub action: i64,
+    pub reward: f64,
+    pub terminated: bool,
+    pub truncated: bool,
+    pub render_state: Map<String, Value>,
+    pub events: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<Map<String, Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub play: Option<Play>,
+}
+
+/// What a terminal shows of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Play {
+    /// In the first line: the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// The name of the action.
+    pub action: String,
+    /// In the first line: before the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Drawing>,
+    pub after: Drawing,
+}
+
+/// A picture as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Drawing {
+    pub board: Vec<Text>,
+    pub legend: Vec<Text>,
+    pub facts: Vec<Text>,
+}
+
+/// A line: pieces of text with what they look like, such as `light-red bold`; nothing for plain text.
+type Text = Vec<(String, String)>;
+
+/// A recorded episode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    pub frames: Vec<Frame>,
+    /// The sum of the rewards.
+    pub episode_return: f64,
+    pub terminated: bool,
+    pub truncated: bool,
+    /// The metrics of the last step by name, all finite.
+    pub last: Vec<(String, f64)>,
+}
+
+/// Plays episodes and keeps what there was to see.
+pub struct Recorder {
+    env: Entry,
+    spec: EnvSpec,
+    playback: Playback,
+    /// Whether frames have `info`.
+    pub info: bool,
+}
+
+/// A step before it is told.
+struct Step {
+    action: usize,
+    outcome: Outcome,
+    after: Moment,
+}
+
+impl Recorder {
+    pub fn new(env: Entry, playback: Playback) -> Recorder {
+        Recorder { spec: env.spec(), env, playback, info: true }
+    }
+
+    /// Plays with these parameters from now on.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn set_params(&mut self, params: Vec<HostArray>) -> Result<()> {
+        self.playback.set_params(params)
+    }
+
+    /// Plays the first `count` episodes of a seed, each of at most `max_steps` steps, and gives the one with the highest return, of
+    /// equal ones the first. Asks before each step whether to `go_on`; nothing if not.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn best_of(
+        &mut self,
+        count: usize,
+        seed: u64,
+        max_steps: usize,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Episode>> {
+        let mut best: Option<(f64, Moment, Vec<Step>)> = None;
+        for number in 0..count {
+            let Some((first, steps)) = self.play(seed, number, max_steps, go_on)? else { return Ok(None) };
+            let total = steps.iter().map(|step| finite(step.outcome.reward)).sum::<f64>();
+            if best.as_ref().is_none_or(|(highest, ..)| total > *highest) {
+                best = Some((total, first, steps));
+            }
+        }
+        Ok(best.map(|(_, first, steps)| self.told(&first, &steps)))
+    }
+
+    fn play(
+        &mut self,
+        seed: u64,
+        number: usize,
+        max_steps: usize,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<(Moment, Vec<Step>)>> {
+        let first = self.playback.begin(seed, number)?;
+        let (mut action, mut steps) = (first.action, Vec::new());
+        while steps.len() < max_steps {
+            if !go_on() {
+                return Ok(None);
+            }
+            let (outcome, after) = self.playback.step()?;
+            let is_over = outcome.terminated || outcome.truncated;
+            let next = after.action;
+            steps.push(Step { action, outcome, after });
+            if is_over {
+                break;
+            }
+            action = next;
+        }
+        Ok(Some((first, steps)))
+    }
+
+    /// An episode from its first moment and its steps.
+    fn told(&self, first: &Moment, steps: &[Step]) -> Episode {
+        let (painter, description) = (self.env.painter(), self.env.description());
+        let metrics: Vec<Vec<(String, f64)>> = steps.iter().map(|step| self.metrics(&step.outcome)).collect();
+        let draw = |moment: &Moment| Drawing::of(&painter.paint(&moment.frame()));
+        let mut t = 0;
+        let frames = steps.iter().enumerate().map(|(index, step)| {
+            let Outcome { terminated, truncated, reward, .. } = step.outcome;
+            let dt = self.ticks(&step.outcome);
+            t += dt;
+            let told = Told {
+                after: step.after.frame(),
+                action: step.action,
+                ticks: dt,
+                terminated,
+                truncated,
+                metrics: &metrics[index],
+                before: index.checked_sub(1).map(|before| &metrics[before][..]),
+            };
+            let shown = (self.env.telemetry.frame)(&told);
+            let ends = [("terminated", terminated), ("truncated", truncated)];
+            let ends = ends.into_iter().filter(|(_, is_so)| *is_so).map(|(event, _)| event);
+            let mut render_state = shown.state;
+            let observation: Vec<f64> = step.after.obs.iter().map(|&x| finite(x)).collect();
+            render_state.insert("observation".into(), json!(observation));
+            Frame {
+                schema_version: SCHEMA,
+                frame_index: index as u64,
+                t,
+                dt,
+                action: step.action as i64,
+                reward: finite(reward),
+                terminated,
+                truncated,
+                render_state,
+                events: shown.events.into_iter().chain(ends).map(String::from).collect(),
+                info: self.info.then_some(shown.info),
+                play: Some(Play {
+                    env: (index == 0).then(|| self.env.name.to_owned()),
+                    action: description.action(step.action).to_owned(),
+                    before: (index == 0).then(|| draw(first)),
+                    after: draw(&step.after),
+                }),
+            }
+        });
+        let frames: Vec<Frame> = frames.collect();
+        Episode {
+            episode_return: frames.iter().map(|frame| frame.reward).sum(),
+            terminated: frames.last().is_some_and(|last| last.terminated),
+            truncated: frames.last().is_some_and(|last| last.truncated),
+            last: metrics.into_iter().next_back().unwrap_or_default(),
+            frames,
+        }
+    }
+
+    fn metrics(&self, outcome: &Outcome) -> Vec<(String, f64)> {
+        let named = self.spec.metrics.iter().zip(&outcome.metrics);
+        named.map(|(metric, &value)| (metric.name.clone(), finite(value))).collect()
+    }
+
+    fn ticks(&self, outcome: &Outcome) -> u64 {
+        self.spec.clock_column().map_or(1, |column| (outcome.metrics[column] as u64).max(1))
+    }
+}
+
+/// The number as JSON can hold it with few digits; 0 for one that is not finite, which JSON cannot hold.
+fn finite(x: f32) -> f64 {
+    if x.is_finite() { x.to_string().parse().unwrap_or(0.0) } else { 0.0 }
+}
+
+impl Episode {
+    /// Writes the file durably.
+    ///
+    /// # Errors
+    /// One line that names the file; what was there before is untouched.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        write_durably(path, |file| {
+            let mut packed = GzEncoder::new(file, Compression::default());
+            for frame in &self.frames {
+                serde_json::to_writer(&mut packed, frame)?;
+                packed.write_all(b"\n")?;
+            }
+            packed.finish().map(drop)
+        })
+    }
+}
+
+/// Reads a replay, packed or not.
+///
+/// # Errors
+/// One line: the file cannot be read, or which line of it is no frame.
+pub fn read(path: &Path) -> Result<Vec<Frame>> {
+    let shown = path.display();
+    let text = files::read_unpacked_text(path, LIMIT).with_context(|| format!("cannot read {shown}"))?;
+    let mut frames: Vec<Frame> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let wrong = |problem: String| anyhow!("{shown} is no replay: line {}: {problem}", number + 1);
+        let frame: Frame = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        ensure!(
+            frame.schema_version == SCHEMA,
+            wrong(format!("schema_version is {}; this lockstep reads {SCHEMA}", frame.schema_version))
+        );
+        ensure!(
+            frame.frame_index == number as u64,
+            wrong(format!("frame_index is {}; it must be {number}", frame.frame_index))
+        );
+        frames.push(frame);
+    }
+    ensure!(!frames.is_empty(), "{shown} is no replay: it is empty");
+    Ok(frames)
+}
+
+/// Whether a file is named as replays are.
+pub fn is_replay(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(EXTENSION) || name.ends_with(".jsonl")
+}
+
+impl Drawing {
+    pub fn of(picture: &Picture) -> Drawing {
+        let lines = |lines: &[Line]| lines.iter().map(text_of).collect();
+        Drawing { board: lines(&picture.board), legend: lines(&picture.legend), facts: lines(&picture.facts) }
+    }
+
+    pub fn picture(&self) -> Picture {
+        let lines = |lines: &[Text]| lines.iter().map(line_of).collect();
+        Picture { board: lines(&self.board), legend: lines(&self.legend), facts: lines(&self.facts) }
+    }
+}
+
+/// The pieces of a line; a style of the whole line is one of each.
+fn text_of(line: &Line) -> Text {
+    line.spans
+        .iter()
+        .map(|span| (span.content.clone().into_owned(), words_of(line.style.patch(span.style))))
+        .collect()
+}
+
+fn line_of(text: &Text) -> Line<'static> {
+    let span = |(content, look): &(String, String)| Span::styled(content.clone(), style_of(look));
+    Line::from(text.iter().map(span).collect::<Vec<_>>())
+}
+
+const MODIFIERS: [(&str, Modifier); 4] = [
+    ("bold", Modifier::BOLD),
+    ("dim", Modifier::DIM),
+    ("reversed", Modifier::REVERSED),
+    ("underlined", Modifier::UNDERLINED),
+];
+
+/// A style in words: the colour of the letters, `on` that of the ground, and how they are set.
+fn words_of(style: Style) -> String {
+    let set = MODIFIERS.iter().filter(|(_, modifier)| style.add_modifier.contains(*modifier));
+    let words = style.fg.map(|color| color.to_string()).into_iter();
+    let ground = style.bg.map(|color| format!("on:{color}"));
+    words.chain(ground).chain(set.map(|(word, _)| (*word).to_owned())).collect::<Vec<_>>().join(" ")
+}
+
+/// The style of such words; those that are unknown change nothing.
+fn style_of(words: &str) -> Style {
+    words.split_whitespace().fold(Style::new(), |style, word| {
+        if let Some((_, modifier)) = MODIFIERS.iter().find(|(name, _)| *name == word) {
+            return style.add_modifier(*modifier);
+        }
+        match word.strip_prefix("on:") {
+            Some(ground) => ground.parse::<Color>().map_or(style, |color| style.bg(color)),
+            None => word.parse::<Color>().map_or(style, |color| style.fg(color)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(index: u64) -> Frame {
+        let line = Line::styled("a ship", Style::new().fg(Color::LightRed).add_modifier(Modifier::BOLD));
+        let picture = Picture { board: vec![line], legend: Vec::new(), facts: vec!["fuel 3".into()] };
+        Frame {
+            schema_version: SCHEMA,
+            frame_index: index,
+            t: 2 * index + 2,
+            dt: 2,
+            action: 1,
+            reward: 0.5,
+            terminated: false,
+            truncated: false,
+            render_state: Map::from_iter([("observation".to_owned(), json!([0.25]))]),
+            events: vec!["overheat_tick".into()],
+            info: None,
+            play: Some(Play { env: None, action: "wait".into(), before: None, after: Drawing::of(&picture) }),
+        }
+    }
+
+    #[test]
+    fn a_replay_reads_back_with_its_colours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("replay.jsonl.gz");
+        let frames: Vec<Frame> = (0..3).map(frame).collect();
+        let episode = Episode {
+            episode_return: 1.5,
+            terminated: false,
+            truncated: false,
+            last: vec![],
+            frames: frames.clone(),
+        };
+        episode.save(&path).unwrap();
+        assert_eq!(read(&path).unwrap(), frames);
+        let picture = frames[0].play.as_ref().unwrap().after.picture();
+        let span = &picture.board[0].spans[0];
+        assert_eq!((&*span.content, span.style.fg), ("a ship", Some(Color::LightRed)));
+        assert!(span.style.add_modifier.contains(Modifier::BOLD));
+        let every = [Color::Rgb(1, 2, 3), Color::Indexed(7), Color::DarkGray, Color::Reset];
+        for color in every {
+            assert_eq!(style_of(&words_of(Style::new().bg(color))), Style::new().bg(color), "{color}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_replay_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("replay.jsonl");
+        let complaint = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read(&path).unwrap_err().to_string().replace(&path.display().to_string(), "FILE")
+        };
+        let line = |frame: &Frame| serde_json::to_string(frame).unwrap();
+        assert_eq!(complaint(""), "FILE is no replay: it is empty");
+        let damaged = format!("{}\n{{\"t\": ", line(&frame(0)));
+        assert!(complaint(&damaged).starts_with("FILE is no replay: line 2: EOF"), "{}", complaint(&damaged));
+        let missing = "FILE is no replay: line 1: missing field `frame_index`";
+        assert!(complaint("{\"schema_version\": 1}").starts_with(missing));
+        assert!(complaint(&line(&frame(1))).ends_with("line 1: frame_index is 1; it must be 0"));
+        let newer = Frame { schema_version: 2, ..frame(0) };
+        assert!(complaint(&line(&newer)).contains("schema_version is 2; this lockstep reads 1"));
+    }
+}

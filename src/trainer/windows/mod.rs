@@ -1,0 +1,385 @@
+//! The windows of a run: its files for those who follow it from one stretch of environment steps to the next.
+//!
+//! A run with windows has, beside its other files, `metrics/windows.jsonl` (a line for each window), `run_metadata.json` (how far it is,
+//! written anew with each window), `checkpoints/ckpt_NNNNNN.pt`, and with replays `replays/` and `replay_index.json`. Nothing here knows an
+//! environment: its metrics come by the names of its telemetry, and what the readers of one environment's runs expect besides comes from
+//! its front, with which a run also has `config.json`. What the windows come to is the business of [`tally`](super::tally), what stands in
+//! a replay that of [`replay`](super::replay).
+//!
+//! A checkpoint holds how far the windows are. A run that goes on from it first takes back what later windows have written.
+
+mod index;
+mod metadata;
+mod row;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::checkpoint::{self, PLAIN_FORMAT};
+use super::files::{make_own_directory, write_atomically};
+use super::log_file::LogFile;
+use super::replay::{self, EXTENSION, Recorder};
+use super::settings::Settings;
+use super::status::{self, State};
+use super::tally::{Tally, Window};
+use super::wandb::Artifact;
+use crate::algorithms::Learner;
+use crate::algorithms::rollout::{StepColumn, step_columns};
+use crate::envs::front::Meaning;
+use crate::envs::{Clock, Entry};
+pub use index::{INDEX, Replay};
+use index::{Index, tags};
+pub use metadata::METADATA;
+use metadata::Metadata;
+pub use row::Row;
+use row::keys;
+
+/// The log of windows, as a checkpoint counts its bytes.
+pub const WINDOWS: &str = "metrics/windows.jsonl";
+pub const CHECKPOINTS: &str = "checkpoints";
+const REPLAYS: &str = "replays";
+const CONFIG: &str = "config.json";
+
+/// The windows of a run, open for writing.
+pub struct Windows {
+    run: PathBuf,
+    run_id: String,
+    /// Ticks of a window, and those with which the run ends.
+    size: u64,
+    pub limit: Option<u64>,
+    /// Windows between two that are kept with a checkpoint.
+    every: u64,
+    flush: bool,
+    /// Replays: episodes to choose from, steps of each at most, the seed of the first window's.
+    replays: usize,
+    max_steps: usize,
+    seed: u64,
+    columns: Vec<StepColumn>,
+    /// The most ticks of an update.
+    most_ticks: u64,
+    keys: Vec<(String, usize)>,
+    entry: Entry,
+    meaning: Meaning,
+    log: LogFile,
+    index: Index,
+    metadata: Metadata,
+    recorder: Option<Recorder>,
+    /// Whether the learner has nothing to learn.
+    learns: bool,
+}
+
+impl Windows {
+    /// Opens the windows of a run as `tally` knows them, if the settings want any: what belongs to later ones is taken back. `offset` is
+    /// the length of their log then.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn open(
+        settings: &Settings,
+        run: &Path,
+        learner: &dyn Learner,
+        tally: &Tally,
+        offset: u64,
+    ) -> Result<Option<Windows>> {
+        let Some((size, entry)) = settings.window_steps.zip(settings.entry) else { return Ok(None) };
+        let meaning = meaning_of(settings)?;
+        for folder in ["metrics", CHECKPOINTS] {
+            make_own_directory(&run.join(folder))?;
+        }
+        if let Some(config) = &settings.front {
+            write_atomically(&run.join(CONFIG), config.as_bytes())?;
+        }
+        take_back(run, tally.number)?;
+        let run_id = super::run_dir::name_of(run);
+        let has_replays = settings.replays_per_window > 0;
+        if has_replays {
+            make_own_directory(&run.join(REPLAYS))?;
+        }
+        let spec = learner.spec();
+        let most = spec.clock.map_or(1, |Clock { most, .. }| most);
+        Ok(Some(Windows {
+            size,
+            limit: settings.total_ticks,
+            every: settings.checkpoint_every_windows,
+            flush: settings.flush_partial_window,
+            replays: settings.replays_per_window,
+            max_steps: settings.eval_max_steps,
+            seed: settings.seed.wrapping_add(meaning.seed_offset),
+            columns: step_columns(spec),
+            most_ticks: learner.timesteps_per_update().saturating_mul(most),
+            keys: keys(&entry),
+            entry,
+            log: LogFile::open_lines(&run.join(WINDOWS), offset)?,
+            index: Index::open(run, &run_id, tally.number)?,
+            metadata: Metadata::open(settings, run, &run_id, &meaning, tally),
+            meaning,
+            recorder: None,
+            learns: !learner.params()?.is_empty(),
+            run: run.to_path_buf(),
+            run_id,
+        }))
+    }
+
+    /// Takes in what the updates of a chunk came to, step by step. Gives the rows of the windows that are over.
+    ///
+    /// # Errors
+    /// The learner does not tell.
+    pub fn take(&mut self, learner: &dyn Learner, tally: &mut Tally) -> Result<Vec<Window>> {
+        let steps = learner.steps().context("the learner does not tell what its steps came to")?;
+        Ok(tally.add_update(&self.columns, steps, self.size, self.limit))
+    }
+
+    /// Updates in which no window can end before the last of them.
+    pub fn updates_to_an_end(&self, tally: &Tally) -> u64 {
+        let next = tally.start + self.size;
+        let end = self.limit.map_or(next, |limit| limit.min(next));
+        (end.saturating_sub(tally.ticks) / self.most_ticks).max(1)
+    }
+
+    /// Whether the run has all its ticks.
+    pub fn are_done(&self, tally: &Tally) -> bool {
+        self.limit.is_some_and(|limit| tally.ticks >= limit)
+    }
+
+    /// The window that is left open at the end, if it is to be kept.
+    pub fn rest(&self, tally: &mut Tally) -> Option<Window> {
+        if self.flush { tally.flush() } else { None }
+    }
+
+    /// The row of a window in the log.
+    pub fn row(&self, window: &Window) -> Row {
+        Row::new(&self.run_id, &self.keys, window)
+    }
+
+    /// Writes the row of a window, and what else follows from it.
+    ///
+    /// # Errors
+    /// One line that names the file; the line is kept for the next time.
+    pub fn log(&mut self, window: &Window, tally: &Tally) -> Result<()> {
+        self.metadata.window(window, tally);
+        let mut line = serde_json::to_vec(&self.row(window))?;
+        line.push(b'\n');
+        self.log.append(&line)
+    }
+
+    /// Whether the run is shown at Weights & Biases by its windows, as its front wants it.
+    pub fn are_shown(&self) -> bool {
+        !self.meaning.backend.is_empty()
+    }
+
+    /// Waits until the log is on the disk; gives its length.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn sync(&mut self) -> Result<u64> {
+        self.log.sync()?;
+        Ok(self.log.length())
+    }
+
+    /// Whether a window is kept with a checkpoint.
+    pub fn is_kept(&self, number: u64) -> bool {
+        number.is_multiple_of(self.every)
+    }
+
+    /// The path of the checkpoint of a window, within the run.
+    fn checkpoint_name(number: u64) -> String {
+        format!("{CHECKPOINTS}/ckpt_{number:06}.pt")
+    }
+
+    /// Keeps the checkpoint of a window, which `save` writes; that of a learner that learns nothing is a few counters. Gives the file.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn save(
+        &mut self,
+        number: u64,
+        tally: &mut Tally,
+        save: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Artifact> {
+        let name = Self::checkpoint_name(number);
+        let path = self.run.join(&name);
+        let format = if self.learns { checkpoint::FORMAT } else { PLAIN_FORMAT };
+        let created_at = status::now();
+        if self.learns {
+            save(&path)?;
+        } else {
+            let counters = json!({
+                "run_id": self.run_id,
+                "window_id": number,
+                "env_steps_total": tally.ticks,
+                "trainer_backend": self.metadata.backend(),
+                "created_at": created_at,
+                "checkpoint_format": format,
+            });
+            write_atomically(&path, &serde_json::to_vec_pretty(&counters)?)?;
+        }
+        tally.checkpoints += 1;
+        self.metadata.checkpoint(json!({
+            "window_id": number,
+            "env_steps_total": tally.ticks,
+            "path": name,
+            "created_at": created_at,
+            "checkpoint_format": format,
+        }));
+        Ok(Artifact {
+            name: format!("model-{}", self.run_id),
+            kind: "model",
+            path,
+            metadata: json!({"window_id": number, "env_steps_total": tally.ticks}),
+            aliases: vec!["latest".into(), format!("window-{number}")],
+        })
+    }
+
+    /// Whether a window still lacks the replay that it is to have.
+    pub fn lacks_replay(&self, number: u64) -> bool {
+        self.replays > 0 && self.is_kept(number) && self.index.newest().is_none_or(|newest| newest < number)
+    }
+
+    /// Plays the episodes of a window and keeps the best as a replay. Nothing if it was interrupted.
+    ///
+    /// # Errors
+    /// Whatever the device reports; one line that names a file.
+    pub fn record(
+        &mut self,
+        number: u64,
+        learner: &dyn Learner,
+        settings: &Settings,
+        tally: &Tally,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Artifact>> {
+        let recorder = match &mut self.recorder {
+            Some(recorder) => recorder,
+            none => {
+                let playback = learner.playback(super::evaluation::choice(settings))?;
+                let recorder = none.insert(Recorder::new(self.entry, playback));
+                recorder.info = self.meaning.info;
+                recorder
+            }
+        };
+        recorder.set_params(learner.params()?.into_iter().map(|(_, array)| array).collect())?;
+        let seed = self.seed.wrapping_add(number.wrapping_mul(1000));
+        let Some(episode) = recorder.best_of(self.replays, seed, self.max_steps, go_on)? else {
+            return Ok(None);
+        };
+        let id = format!("replay-{number:06}-{}", digest(&self.run_id, number));
+        let path = format!("{REPLAYS}/{id}{EXTENSION}");
+        episode.save(&self.run.join(&path))?;
+        let outcome = outcome(&self.entry, &episode);
+        let tags = tags(&self.index, &episode, &outcome, &self.meaning.milestones);
+        let replay = Replay {
+            run_id: self.run_id.clone(),
+            window_id: number,
+            replay_id: id.clone(),
+            replay_path: path.clone(),
+            checkpoint_path: Self::checkpoint_name(number),
+            tags: tags.clone(),
+            trainer_backend: self.metadata.backend().to_owned(),
+            return_total: episode.episode_return,
+            steps: episode.frames.len() as u64,
+            outcome,
+            terminated: episode.terminated,
+            truncated: episode.truncated,
+            checkpoint_env_steps_total: tally.ticks,
+            created_at: status::now(),
+        };
+        self.index.add(&self.run, replay.clone())?;
+        self.metadata.replay(replay);
+        Ok(Some(Artifact {
+            name: format!("replay-{}-{number:06}-{id}", self.run_id),
+            kind: "replay",
+            path: self.run.join(&path),
+            metadata: json!({"window_id": number, "replay_id": id}),
+            aliases: index::aliases(number, &tags),
+        }))
+    }
+
+    /// Writes how far the run is, and how it ended if it has.
+    ///
+    /// # Errors
+    /// One line that names the file; the one before it stays.
+    pub fn write(
+        &mut self,
+        state: State,
+        error: Option<&str>,
+        tally: &Tally,
+        url: Option<String>,
+    ) -> Result<()> {
+        self.metadata.write(&self.run, state, error, tally, url)
+    }
+
+    /// What Weights & Biases keeps of the run as a whole.
+    pub fn summary(tally: &Tally) -> [(&'static str, u64); 3] {
+        [
+            ("env_steps_total", tally.ticks),
+            ("episodes_total", tally.episodes),
+            ("windows_emitted", tally.number),
+        ]
+    }
+}
+
+/// What the front of a run means; without one, nothing.
+pub fn meaning_of(settings: &Settings) -> Result<Meaning> {
+    let front = settings.entry.and_then(|entry| entry.front);
+    match (front, &settings.front) {
+        (Some(front), Some(config)) => (front.meaning)(config),
+        _ => Ok(Meaning { info: true, ..Meaning::default() }),
+    }
+}
+
+/// The outcome of an episode by the keys of the environment's telemetry.
+fn outcome(entry: &Entry, episode: &replay::Episode) -> Vec<(&'static str, f64)> {
+    let value = |metric: &str| episode.last.iter().find(|(name, _)| name == metric).map_or(0.0, |(_, x)| *x);
+    entry.telemetry.outcome.iter().map(|(key, metric)| (*key, value(metric))).collect()
+}
+
+/// Eight hexadecimal digits, the same for the same window of a run.
+fn digest(run_id: &str, number: u64) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(format!("{run_id}/{number}"));
+    hash[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The window of a file of the folders of windows, if it is one: `ckpt_000012.pt`, `replay-000012-0a1b2c3d.jsonl.gz`.
+fn window_of(name: &str) -> Option<u64> {
+    let number = match name.strip_prefix("ckpt_") {
+        Some(rest) => rest.strip_suffix(".pt")?,
+        None => name.strip_prefix("replay-")?.strip_suffix(EXTENSION)?.split('-').next()?,
+    };
+    number.parse().ok()
+}
+
+/// Moves the checkpoints of windows from `number` on to `superseded/`, and removes their replays, which are played again.
+fn take_back(run: &Path, number: u64) -> Result<()> {
+    for folder in [CHECKPOINTS, REPLAYS] {
+        let Ok(files) = fs::read_dir(run.join(folder)) else { continue };
+        for file in files.flatten() {
+            let (path, name) = (file.path(), file.file_name().to_string_lossy().into_owned());
+            if window_of(&name).is_none_or(|window| window < number) {
+                continue;
+            }
+            let cannot = || format!("cannot move {}", path.display());
+            if folder == REPLAYS {
+                fs::remove_file(&path).with_context(cannot)?;
+            } else {
+                let target = run.join("superseded");
+                make_own_directory(&target)?;
+                fs::rename(&path, target.join(name)).with_context(cannot)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tick up to which windows of a run were ever logged.
+pub fn last_logged(run: &Path) -> u64 {
+    let end = |metadata: Value| metadata["latest_window"]["env_steps_end"].as_u64();
+    read_metadata(run).and_then(end).unwrap_or(0)
+}
+
+/// The run of windows in a directory, by its own words.
+pub fn read_metadata(run: &Path) -> Option<Value> {
+    serde_json::from_str(&crate::files::read_text(&run.join(METADATA)).ok()?).ok()
+}
