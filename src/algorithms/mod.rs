@@ -29,6 +29,7 @@ pub mod rollout;
 pub mod schedule;
 pub mod scripted;
 pub mod self_play;
+pub mod uniform;
 
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;

@@ -148,8 +148,8 @@ pub fn in_order<P: Tree>(structure: &P, params: NamedArrays) -> Result<Vec<HostA
 }
 
 /// All valid actions are equally probable.
-struct RandomActor {
-    num_actions: usize,
+pub(super) struct RandomActor {
+    pub num_actions: usize,
 }
 
 impl Actor for RandomActor {

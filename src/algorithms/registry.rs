@@ -5,11 +5,11 @@
 
 use toml::Table;
 
-use super::{Entry, dqn, ppo};
+use super::{Entry, dqn, ppo, uniform};
 
 /// The algorithms that come with lockstep.
-pub const fn builtin() -> [Entry; 2] {
-    [Entry::of::<ppo::Recipe>(), Entry::of::<dqn::Recipe>()]
+pub const fn builtin() -> [Entry; 3] {
+    [Entry::of::<ppo::Recipe>(), Entry::of::<dqn::Recipe>(), Entry::of::<uniform::Recipe>()]
 }
 
 /// The algorithms of a program. The first one is the default.

@@ -71,7 +71,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         record_steps: false,
     };
     let stage = Stage::begin(&format!("tracing the training in {env}"), None);
-    let modules = (algorithm.modules)(&settings, Rc::from((entry.make)()), &start, plugin.kind)?;
+    let modules = (algorithm.modules)(&settings, Rc::from(entry.build()), &start, plugin.kind)?;
     let options = CompileOptions { num_replicas: compile.devices, ..Default::default() };
     let mut report = Report {
         device_kind: topology.device_kind()?,

@@ -80,7 +80,7 @@ struct Facts {
 
 impl Facts {
     fn of(app: &App, entry: Entry) -> Result<Facts> {
-        let env = (entry.make)();
+        let env = entry.build();
         let algorithm = app.catalog().algorithm_of(&entry);
         Ok(Facts {
             entry,

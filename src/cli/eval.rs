@@ -65,7 +65,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         let exam = Exam { player: &player, choice: eval.choice(), file, seed: *seed, device, json: *json };
         return exam.run();
     }
-    let env = (player.env.make)();
+    let env = player.env.build();
     let (client, stage) = eval.device.open(&format!("tracing the evaluation in {}", player.env.name))?;
     let evaluator = Evaluator::new(&client, &*env, &player.policy, eval.episodes)?;
     stage.change(&format!("playing {} episodes of at most {} steps", eval.episodes, eval.max_steps));

@@ -10,7 +10,7 @@ use crate::algorithms::learner::{Start, Timing};
 use crate::algorithms::{self, Group, Learner};
 use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
-use crate::trainer::{Stage, status};
+use crate::trainer::{ENV_SET, Stage, status};
 
 /// The most updates in one chunk of training. Chunks aim at about a second, so this only bounds the table of metrics.
 pub const MAX_UPDATES: usize = 1024;
@@ -26,6 +26,8 @@ pub struct Plan<'a> {
     /// The program that plays what is learned.
     pub program: &'static str,
     pub env: &'a Entry,
+    /// What is chosen of it, in words.
+    pub env_set: &'a [String],
     pub algorithm: &'a algorithms::Entry,
     pub seed: u64,
     pub total_updates: u64,
@@ -52,7 +54,7 @@ impl Plan<'_> {
     }
 
     fn env(&self) -> Rc<dyn AnyEnv> {
-        Rc::from((self.env.make)())
+        Rc::from(self.env.build())
     }
 
     fn client(&self) -> Result<Client> {
@@ -75,7 +77,8 @@ impl Plan<'_> {
             ("compile_seconds", json!(timing.compile_seconds)),
             ("cache", json!(if timing.cached { "hit" } else { "miss" })),
         ];
-        Ok(facts.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        let options = (!self.env_set.is_empty()).then(|| (ENV_SET, json!(self.env_set.join(","))));
+        Ok(facts.into_iter().chain(options).map(|(key, value)| (key.to_owned(), value)).collect())
     }
 }
 

@@ -94,7 +94,7 @@ fn groups(catalog: &Catalog) -> Vec<Group> {
         algorithms.iter().map(|algorithm| Group::new(&format!("In runs of {}", algorithm.name))).collect();
     let mut own = Vec::new();
     for entry in envs {
-        let env: Rc<dyn AnyEnv> = Rc::from((entry.make)());
+        let env: Rc<dyn AnyEnv> = Rc::from(entry.build());
         let mut of_env = Group::new(&format!("In {}", entry.name));
         for (algorithm, of_algorithm) in algorithms.iter().zip(&mut of_algorithms) {
             // An algorithm that cannot be had on the environment has no metrics in it.

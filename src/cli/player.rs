@@ -12,7 +12,7 @@ use crate::algorithms::{NamedArrays, scripted};
 use crate::config::UsageError;
 use crate::envs::{self, Entry};
 use crate::output::tell;
-use crate::trainer::{find, load_params, status};
+use crate::trainer::{ENV_SET, find, load_params, status};
 
 use super::App;
 
@@ -42,6 +42,9 @@ pub struct Place {
     /// Environment
     #[arg(long, value_name = "NAME")]
     pub env: Option<String>,
+    /// Parameters and switches of the environment other than by default, such as time_max=500 [default: those of the training]
+    #[arg(long, value_name = "NAME=VALUE,..", value_delimiter = ',')]
+    pub env_set: Vec<String>,
 }
 
 /// The player that every environment has.
@@ -77,15 +80,19 @@ impl Player {
     /// As [`Player::load`]; nothing of that name.
     pub fn named(app: &App, name: &str, place: &Place, choice: Choice) -> Result<Player> {
         let env = place.env.as_deref().map(|name| app.catalog().env(name)).transpose()?; // a misspelt name is told first
+        let adjusted = |player: Player| match place.env_set.is_empty() {
+            true => Ok(player),
+            false => Ok(Player { env: player.env.with(&place.env_set).map_err(UsageError)?, ..player }),
+        };
         if name == RANDOM {
-            return Ok(Player::random(
+            return adjusted(Player::random(
                 env.map_or_else(|| app.catalog().env(app.catalog().default_env()), Ok)?,
             ));
         }
         let envs = env.map_or(app.entries().to_vec(), |env| vec![env]);
         let scripts = scripts(&envs);
         if let Some(player) = Player::script(name, &scripts)? {
-            return Ok(player);
+            return adjusted(player);
         }
         let known: Vec<String> =
             scripts.iter().map(|(_, player)| player.name).chain([RANDOM]).map(str::to_owned).collect();
@@ -93,7 +100,7 @@ impl Player {
         if file != Path::new(name) {
             tell(&format!("the parameters are those in {}", file.display()));
         }
-        Player::load(app, &file, env.map(|env| env.name), choice)
+        adjusted(Player::load(app, &file, env.map(|env| env.name), choice)?)
     }
 
     /// The scripted player of that name, if there is one.
@@ -143,8 +150,11 @@ impl Player {
             })?,
             None => catalog.algorithm_of(&env), // files of the first versions do not say it
         };
+        let options: Vec<String> =
+            metadata.get(ENV_SET).map_or_else(Vec::new, |text| text.split(',').map(str::to_owned).collect());
+        let env = env.with(&options).map_err(|problem| anyhow!("{file}: {problem}"))?;
         warn_of_non_finite(path, &params);
-        let spec = (env.make)().spec();
+        let spec = env.build().spec();
         let policy = (algorithm.policy)(params, &metadata, choice, &spec)
             .with_context(|| format!("{file} cannot play {}", env.name))?;
         Ok(Player { env, policy, origin: Origin::Params(path.to_path_buf()) })
@@ -172,8 +182,7 @@ impl Player {
 
 /// The scripted players of some environments.
 fn scripts(envs: &[Entry]) -> Vec<(Entry, envs::Player)> {
-    let of =
-        |env: &Entry| (env.make)().players().into_iter().map(|player| (*env, player)).collect::<Vec<_>>();
+    let of = |env: &Entry| env.build().players().into_iter().map(|player| (*env, player)).collect::<Vec<_>>();
     envs.iter().flat_map(of).collect()
 }
 

@@ -54,7 +54,7 @@ impl Exam<'_> {
         let started = Instant::now();
         let is_certain = matches!(self.player.origin, Origin::Params(_)) && self.choice == Choice::Greedy;
         let draws = if is_certain { 1 } else { DRAWS };
-        let examiner = Examiner::new(&client, &*(env.make)(), &self.player.policy, longest, draws)
+        let examiner = Examiner::new(&client, &*env.build(), &self.player.policy, longest, draws)
             .with_context(|| format!("cannot ask {}", self.player.name()))?;
         let actions = examiner.actions(&known, self.seed).with_context(|| format!("cannot use {file}"))?;
         drop(stage);

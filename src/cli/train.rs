@@ -35,8 +35,8 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     if dashboard {
         terminal::check("train --dashboard", "without it, the run is told in lines")?;
     }
-    let entry = app.catalog().env(&config.run.env)?;
-    (config.algorithm.check_env)(&config.settings, Rc::from((entry.make)())).map_err(usage)?;
+    let entry = app.catalog().env(&config.run.env)?.with(&config.run.env_set).map_err(UsageError)?;
+    (config.algorithm.check_env)(&config.settings, Rc::from(entry.build())).map_err(usage)?;
     config.run.health = entry.health;
     wandb::check(&config.run).map_err(usage)?;
     config.run.wandb_home = entry.wandb;
@@ -70,6 +70,7 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
     let plan = Plan {
         program: work.program,
         env: work.entry,
+        env_set: &config.run.env_set,
         algorithm: &config.algorithm,
         seed: config.run.seed,
         total_updates: config.num_updates(work.entry)?,

@@ -69,10 +69,10 @@ impl Workload {
         }
         (algorithm.check)(&settings)
             .and_then(|()| (algorithm.check_sizes)(&settings))
-            .and_then(|()| (algorithm.check_env)(&settings, (env.make)().into()))
+            .and_then(|()| (algorithm.check_env)(&settings, env.build().into()))
             .map_err(usage)?;
         let num_envs = (algorithm.num_envs)(&settings)?;
-        let steps = (algorithm.timesteps_per_update)(&settings, (env.make)().into())?;
+        let steps = (algorithm.timesteps_per_update)(&settings, env.build().into())?;
         Ok(Training { env, algorithm, settings, num_envs, num_steps: steps as usize / num_envs })
     }
 }

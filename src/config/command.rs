@@ -37,6 +37,8 @@ pub fn train_command(catalog: &Catalog) -> Command {
     let command = Invocation::augment_args(Command::new("train"));
     let command = trainer::Settings::augment_args(command);
     let command = with_algorithms(command, catalog.algorithms.entries());
+    let fronts = catalog.envs.entries().iter().filter_map(|entry| entry.front);
+    let command = fronts.fold(command, |command, front| (front.flags)(command));
     let command = command.mut_arg("env", |arg| arg.default_value(catalog.default_env()));
     with_variables(command).about("Train an agent").long_about(None).after_help(
         "An environment may have other defaults; `envs NAME` shows them. Every flag can be given as an \

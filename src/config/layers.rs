@@ -12,12 +12,14 @@ use super::command::{run_settings, settings_command};
 use super::text::{check_keys, parse};
 use super::{Catalog, Config, Invocation, UsageError, usage};
 use crate::algorithms::Entry;
+use crate::envs;
 use crate::files;
 use crate::trainer::{self, Resumed};
 
 /// What cannot change when a run is resumed, beside what its algorithm says: what decides the shape of its state, and what it
 /// is called.
-const FIXED: [&str; 7] = ["env", "algo", "seed", "num_seeds", "auto_scale", "auto_tune", "run_suffix"];
+const FIXED: [&str; 9] =
+    ["env", "env_set", "algo", "seed", "num_seeds", "auto_scale", "auto_tune", "run_suffix", "window_steps"];
 
 /// What a command line comes to.
 #[derive(Clone, Debug)]
@@ -62,7 +64,17 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         base.values.entry("algo").or_insert_with(own); // runs of older versions do not say it
         check_fixed(resumed, &FIXED, &base.values, &given)?;
     }
-    let algorithm = match given.get("algo").or(base.values.get("algo")) {
+    let front = given_to_front(catalog, &entry, matches, run.seed)?;
+    if let (Some(front), Some(resumed)) = (&front, &resumed) {
+        let run = trainer::run_dir::name_of(resumed.directory());
+        let flag = &front.flag;
+        return Err(UsageError(format!(
+            "{flag} is for a new run, and {run} goes on as it began; leave it out"
+        ))
+        .into());
+    }
+    let by_front = front.as_ref().map(|front| front.settings.clone()).unwrap_or_default();
+    let algorithm = match given.get("algo").or(by_front.get("algo")).or(base.values.get("algo")) {
         Some(Value::String(name)) => catalog.algorithm(name).map_err(of_run)?,
         _ => catalog.algorithm_of(&entry),
     };
@@ -80,7 +92,10 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
     let given_name = given.get("run_name").and_then(Value::as_str).map(String::from);
 
     let defaults = run_defaults()?.into_iter().chain(own_defaults.clone());
-    let merged: Table = defaults.chain(base.values).chain(given).collect();
+    if let Some(front) = &front {
+        front.check_agreement(&entry, &given)?;
+    }
+    let merged: Table = defaults.chain(base.values).chain(by_front).chain(given).collect();
     let settings = (algorithm.complete)(&merged)?;
     let mut config = Config { run: merged.try_into()?, algorithm, settings };
     if resumed.as_ref().is_some_and(|resumed| !resumed.is_in_run()) {
@@ -89,6 +104,9 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
     config.run.env = env; // its default is the program's
     config.run.algo = Some(algorithm.name.to_owned());
     config.run.plugin = plugin;
+    if let Some(front) = front {
+        config.run.front = Some(front.config);
+    }
     config.run.check().map_err(usage)?;
     (algorithm.check)(&config.settings).map_err(usage)?;
     config.run.check_together().map_err(usage)?;
@@ -96,6 +114,57 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         config.run.auto_scale = false; // a number that was chosen is kept
     }
     Ok(Resolved { config, resumed, rewind, dashboard, json, notes })
+}
+
+/// What the command line of an environment's own says.
+struct OfFront {
+    /// One of its flags that was given.
+    flag: String,
+    config: String,
+    settings: Table,
+}
+
+impl OfFront {
+    /// Refuses settings that are given as well, and differ.
+    fn check_agreement(&self, entry: &envs::Entry, given: &Table) -> Result<()> {
+        let differs = |(key, value): &(&String, &Value)| given.get(*key).is_some_and(|other| other != *value);
+        let Some((key, value)) = self.settings.iter().find(differs) else { return Ok(()) };
+        let (flag, env) = (key.replace('_', "-"), entry.name);
+        Err(UsageError(format!(
+            "--{flag} contradicts {key} = {value}, which the flags of {env} say; leave it out"
+        ))
+        .into())
+    }
+}
+
+/// What flags and environment variables say to the front of an environment, if it is in use: if a flag of it is given.
+fn given_to_front(
+    catalog: &Catalog,
+    entry: &envs::Entry,
+    matches: &ArgMatches,
+    seed: u64,
+) -> Result<Option<OfFront>> {
+    let flag_of = |other: &envs::Entry| {
+        let is_flag = |name: &String| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let name = other.front?.names().into_iter().find(is_flag)?;
+        Some(format!("--{}", name.replace('_', "-")))
+    };
+    for other in catalog.envs.entries().iter().filter(|other| *other != entry) {
+        if let Some(flag) = flag_of(other) {
+            let message = format!(
+                "{flag} is a flag of {}, not of {}; add --env {}",
+                other.name, entry.name, other.name
+            );
+            return Err(UsageError(message).into());
+        }
+    }
+    let Some((front, flag)) = entry.front.zip(flag_of(entry)) else { return Ok(None) };
+    let commit =
+        trainer::status::git_state().0.map_or("nogit".to_owned(), |commit| commit.chars().take(7).collect());
+    let name = format!("{}-{commit}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let config = (front.read)(matches, seed, &name).map_err(usage)?;
+    let settings = (front.meaning)(&config).map_err(usage)?.settings;
+    Ok(Some(OfFront { flag, config, settings }))
 }
 
 /// Whether a flag or an environment variable says a setting.

@@ -101,7 +101,7 @@ impl Config {
     /// # Errors
     /// A [`UsageError`] if they are too many to be counted.
     pub fn num_updates(&self, env: &envs::Entry) -> Result<u64> {
-        let steps = (self.algorithm.timesteps_per_update)(&self.settings, Rc::from((env.make)()))?;
+        let steps = (self.algorithm.timesteps_per_update)(&self.settings, Rc::from(env.build()))?;
         self.run.check_updates(steps).map_err(|error| UsageError(error.to_string()))?;
         Ok(self.run.num_updates(steps))
     }

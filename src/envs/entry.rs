@@ -10,6 +10,7 @@ use clap::{ArgMatches, Command};
 use crate::lang::Backend;
 
 use super::front::Front;
+use super::options::{Options, Switch};
 use super::painter::{ObservationPainter, Painter};
 use super::telemetry::Telemetry;
 use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health};
@@ -36,6 +37,10 @@ pub struct Entry {
     pub protocol: Option<Protocol>,
     /// What windows and replays say of it beside what they say of every environment.
     pub telemetry: Telemetry,
+    /// Other makes of it.
+    pub switches: &'static [Switch],
+    /// What is chosen of it.
+    pub(super) options: Options,
     /// A command line of its own for `train`.
     pub front: Option<Front>,
     describe: Option<fn() -> Description>,
@@ -114,6 +119,8 @@ impl Entry {
             positions: None,
             protocol: None,
             telemetry: Telemetry::PLAIN,
+            switches: &[],
+            options: Options::NONE,
             front: None,
             describe: None,
             painter: None,
@@ -172,13 +179,32 @@ impl Entry {
         Entry { telemetry, ..self }
     }
 
+    /// The environment, with what is chosen of it.
+    pub fn build(&self) -> Box<dyn AnyEnv> {
+        self.options.build(self.make)
+    }
+
+    /// The environment with other parameters and switches, each as `NAME=VALUE`.
+    ///
+    /// # Errors
+    /// One line: there is no such option, or the value is none for it.
+    pub fn with(self, options: &[String]) -> Result<Entry, String> {
+        let options = Options::parse(self.name, self.make, self.switches, options)?;
+        Ok(Entry { options, ..self })
+    }
+
+    /// Other makes of it, which `--env-set NAME=true` chooses.
+    pub const fn switches(self, switches: &'static [Switch]) -> Entry {
+        Entry { switches, ..self }
+    }
+
     /// A command line of its own for `train`.
     pub const fn front(self, front: Front) -> Entry {
         Entry { front: Some(front), ..self }
     }
 
     pub fn spec(&self) -> EnvSpec {
-        (self.make)().spec()
+        self.build().spec()
     }
 
     /// The meaning of its numbers; without names of its own they are numbered.

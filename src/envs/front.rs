@@ -14,9 +14,8 @@ use toml::Table;
 pub struct Front {
     /// Adds its flags to a command, which must have none of their names.
     pub flags: fn(Command) -> Command,
-    /// All that its flags say, as the JSON text that `config.json` of a run holds: an object with `run_id` among its keys, null
-    /// if no flag says it, and `seed`.
-    pub read: fn(flags: &ArgMatches, seed: u64) -> Result<String>,
+    /// All that its flags say, as the JSON text that `config.json` of a run holds; `name` is that of a run for which no flag says one.
+    pub read: fn(flags: &ArgMatches, seed: u64, name: &str) -> Result<String>,
     /// What such a text means.
     pub meaning: fn(config: &str) -> Result<Meaning>,
 }
@@ -38,6 +37,9 @@ pub struct Meaning {
     pub metric_keys: Vec<&'static str>,
     /// What `run_metadata.json` says beside what it says of every run.
     pub metadata: Map<String, Value>,
+    /// The keys under which it has the device, and the updates that are done.
+    pub device_key: Option<&'static str>,
+    pub updates_key: Option<&'static str>,
     /// Tags at Weights & Biases.
     pub tags: Vec<&'static str>,
 }
@@ -51,5 +53,10 @@ pub struct Milestone {
     pub thresholds: Vec<f64>,
 }
 
-/// The key of `config.json` that names the run.
-pub const RUN_ID: &str = "run_id";
+impl Front {
+    /// The names of its flags.
+    pub fn names(&self) -> Vec<String> {
+        let command = (self.flags)(Command::new("front"));
+        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+    }
+}

@@ -9,6 +9,7 @@ use super::connect4::{self, Connect4};
 use super::entry::{Entry, boxed};
 use super::goodharts::{self, Goodharts};
 use super::hackmatrix::{self, HackMatrix};
+use super::options::Switch;
 
 /// The environments that come with lockstep.
 pub const fn builtin() -> [Entry; 5] {
@@ -62,7 +63,9 @@ pub const fn builtin() -> [Entry; 5] {
         .health(asteroid::HEALTH)
         .algorithm("ppo")
         .golden(asteroid::GOLDEN)
-        .telemetry(asteroid::TELEMETRY),
+        .telemetry(asteroid::TELEMETRY)
+        .switches(&[Switch { name: "mask_invalid", make: || boxed(Asteroid { mask_invalid: true }) }])
+        .front(asteroid::FRONT),
     ]
 }
 
@@ -131,6 +134,7 @@ fn hint(nearest: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envs::default_params;
 
     #[test]
     fn every_environment_is_described_in_full() {
@@ -179,5 +183,35 @@ mod tests {
     #[should_panic(expected = "the environment `pole` is called `cartpole` in its spec")]
     fn an_entry_has_the_name_of_its_spec() {
         Registry::default().add(Entry::new("pole", "", || boxed(CartPole)));
+    }
+
+    fn with(name: &str, options: &[&str]) -> Result<Entry, String> {
+        find(name).unwrap().with(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn parameters_and_switches_are_those_that_are_said() {
+        let entry = with("asteroid", &["time_max=500", "mask_invalid=true", "pays.time=-0.5"]).unwrap();
+        let params = default_params(&*entry.build());
+        let value = |name: &str| params.iter().find(|(other, _)| other == name).unwrap().1.to_f64()[0];
+        assert_eq!((value("time_max"), value("pays.time")), (500.0, -0.5));
+        assert_eq!(value("pays.trade"), 1.0, "what nobody says is as it was");
+        assert_eq!(default_params(&*find("asteroid").unwrap().build()).len(), params.len());
+    }
+
+    #[test]
+    fn what_is_no_option_is_named() {
+        let complaint = |name: &str, option: &str| with(name, &[option]).err().unwrap();
+        let unknown = complaint("asteroid", "time=3");
+        assert!(
+            unknown.starts_with("asteroid has no option time; it has mask_invalid, time_max,"),
+            "{unknown}"
+        );
+        assert_eq!(complaint("asteroid", "time_max=soon"), "time_max = \"soon\": asteroid takes a number");
+        assert_eq!(complaint("asteroid", "time_max=inf"), "time_max = \"inf\": asteroid takes a number");
+        assert_eq!(
+            complaint("asteroid", "mask_invalid=1"),
+            "mask_invalid = \"1\": asteroid takes true or false"
+        );
     }
 }

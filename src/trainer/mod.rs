@@ -58,7 +58,7 @@ pub use readable::thousands;
 pub use resumed::Resumed;
 pub use run_dir::{RunDir, SAVE_FILE};
 pub use session::{CHUNK_SECONDS, Outcome, train};
-pub use settings::{LogFormat, OnNan, Settings, UNFLAGGED};
+pub use settings::{ENV_SET, LogFormat, OnNan, Settings, UNFLAGGED};
 pub use signals::{INTERRUPTED, listen};
 pub use stage::Stage;
 

@@ -133,6 +133,9 @@ impl Overview {
 
     /// The share of the run that is done, 0 to 1.
     pub fn progress(&self) -> f64 {
+        if self.life == Life::Completed {
+            return 1.0; // perhaps by another clock than that of timesteps
+        }
         (self.status.timesteps as f64 / (self.status.total_timesteps as f64).max(1.0)).min(1.0)
     }
 }

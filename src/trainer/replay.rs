@@ -212,7 +212,7 @@ impl Recorder {
         });
         let frames: Vec<Frame> = frames.collect();
         Episode {
-            episode_return: frames.iter().map(|frame| frame.reward).sum(),
+            episode_return: frames.iter().fold(0.0, |sum, frame| sum + frame.reward),
             terminated: frames.last().is_some_and(|last| last.terminated),
             truncated: frames.last().is_some_and(|last| last.truncated),
             last: metrics.into_iter().next_back().unwrap_or_default(),

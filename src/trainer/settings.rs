@@ -21,6 +21,9 @@ const MAX_SEEDS: usize = 4096;
 /// The most episodes for a replay.
 const MOST_REPLAYS: usize = 1000;
 
+/// The key of the options of the environment, in files of parameters too.
+pub const ENV_SET: &str = "env_set";
+
 /// Settings that have no flag of their own.
 pub const UNFLAGGED: [&str; 1] = ["front"];
 
@@ -67,6 +70,10 @@ pub struct Settings {
     /// Environment to train in
     #[arg(long, value_name = "NAME", default_value = "")]
     pub env: String,
+    /// Parameters and switches of the environment other than by default, such as time_max=500,mask_invalid=true
+    #[arg(long, value_name = "NAME=VALUE,..", value_delimiter = ',')]
+    #[serde(default)]
+    pub env_set: Vec<String>,
     /// Algorithm to train with [default: the environment's, as `envs NAME` says]
     #[arg(long, value_name = "NAME")]
     pub algo: Option<String>,
@@ -285,6 +292,10 @@ impl Settings {
     pub fn describe_updates(&self, timesteps_per_update: u64) -> String {
         let updates = self.num_updates(timesteps_per_update);
         let plural = if updates == 1 { "" } else { "s" };
+        if let Some(ticks) = self.total_ticks {
+            let (updates, steps) = (thousands(updates), thousands(timesteps_per_update));
+            return format!("{} ticks, in at most {updates} updates of {steps} timesteps", thousands(ticks));
+        }
         let (asked, done) = (self.total_timesteps, updates * timesteps_per_update);
         let text =
             format!("{} update{plural} of {} timesteps", thousands(updates), thousands(timesteps_per_update));

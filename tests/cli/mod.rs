@@ -6,6 +6,7 @@ mod help;
 mod matching;
 mod mistakes;
 mod operating;
+mod pipeline;
 mod play;
 mod playing;
 mod positions;

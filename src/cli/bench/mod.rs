@@ -106,6 +106,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             algorithm,
             seed: bench.seed,
             total_updates: 1_000_000, // so that the learning rate stays
+            env_set: &[],
             record_steps: false,
             max_updates: MAX_UPDATES,
             devices,
@@ -176,7 +177,7 @@ impl Bench {
         stage: &Stage,
     ) -> Result<Vec<(&'static str, f64)>> {
         let &Training { ref env, num_envs, num_steps, .. } = training;
-        let env = (env.make)();
+        let env = env.build();
         let rate = |(key, observe)| {
             stage.change("tracing the environment alone");
             let mut rollout = RandomRollout::new(client, &*env, num_envs, self.seed, observe)?;

@@ -78,7 +78,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let env = players[0].env;
     let (client, stage) = plan.device.open(&format!("tracing games of {}", env.name))?;
     let started = Instant::now();
-    let meetings = plan.play(&client, &*(env.make)(), &players, &stage)?;
+    let meetings = plan.play(&client, &*env.build(), &players, &stage)?;
     drop(stage);
     let cut_off: usize = meetings.iter().map(|meeting| meeting.total().cut_off).sum();
     if cut_off > 0 {

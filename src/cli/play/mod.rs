@@ -70,11 +70,11 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         bail!(UsageError(format!("{} is for {count}; a person plays games for two; see `watch`", env.name)));
     }
     let choice = if play.stochastic { Choice::Sample } else { Choice::Greedy };
-    let strongest = (env.make)().players().last().map_or(RANDOM, |player| player.name);
+    let strongest = env.build().players().last().map_or(RANDOM, |player| player.name);
     let player = Player::named(app, play.player.as_deref().unwrap_or(strongest), &play.place, choice)?;
     let (client, stage) = play.device.open(&format!("tracing {}", env.name))?;
     let person = usize::from(play.second);
-    let playback = Playback::new(&client, &*(env.make)(), &player.policy)?.in_seat(1 - person);
+    let playback = Playback::new(&client, &*env.build(), &player.policy)?.in_seat(1 - person);
     let mut game = Game::new(playback, &env, player.name(), person, play.seed)?;
     let painter = env.painter();
     drop(stage);

@@ -10,7 +10,7 @@ use crate::algorithms::NamedArrays;
 use crate::array::{DType, HostArray};
 use crate::cli::App;
 use crate::cli::learner::{Plan, build};
-use crate::config::Config;
+use crate::config::{Config, UsageError};
 use crate::runtime::plugin;
 use crate::trainer::{Checkpoint, Stage, find};
 
@@ -33,7 +33,7 @@ impl Diagnose {
         let config = Config::stored(app.catalog(), &checkpoint.config)?;
         let run = &config.run;
         let plugin = plugin::find(run.device, self.plugin.as_deref())?;
-        let entry = app.catalog().env(&run.env)?;
+        let entry = app.catalog().env(&run.env)?.with(&run.env_set).map_err(UsageError)?;
         let stage = Stage::begin("opening the device", None);
         let plan = Plan {
             program: app.name(),
@@ -41,6 +41,7 @@ impl Diagnose {
             algorithm: &config.algorithm,
             seed: run.seed,
             total_updates: config.num_updates(&entry)?,
+            env_set: &config.run.env_set,
             record_steps: false,
             max_updates: 1,
             devices: config.devices(),

@@ -10,6 +10,7 @@ use crate::trainer::evaluation::BEST_PARAMS;
 use crate::trainer::overview::Overview;
 use crate::trainer::params::params_of_run;
 use crate::trainer::readable::{duration, significant};
+use crate::trainer::windows::read_metadata;
 use crate::trainer::{History, METRICS, find, run_dir, status, thousands};
 
 use super::watch::warnings;
@@ -26,7 +27,7 @@ pub struct Show {
 }
 
 /// Settings that are of no interest once the run is there.
-const ELSEWHERE: [&str; 4] = ["checkpoint_dir", "run_name", "env", "seed"];
+const ELSEWHERE: [&str; 5] = ["checkpoint_dir", "run_name", "env", "seed", "front"];
 /// Warnings that are shown, the newest.
 const MOST_WARNINGS: usize = 10;
 
@@ -50,6 +51,7 @@ impl Show {
                 "meta": meta,
                 "metrics": newest,
                 "checkpoints": checkpoints,
+                "windows": read_metadata(&directory),
                 "warnings": warnings(&directory),
             });
             return print_line(object);
@@ -58,6 +60,7 @@ impl Show {
             ("", state(&overview)),
             ("Settings", settings(&directory)?),
             ("Metrics, newest value", metrics(&history)),
+            ("Windows", windows(&directory)),
             ("Files", files(&directory, &history)?),
             ("Where it comes from", origin(&meta)),
         ];
@@ -133,6 +136,21 @@ fn newest(history: &History) -> impl Iterator<Item = (&str, f64)> {
         let value = history.column(name)?.iter().rev().find(|value| !value.is_nan())?;
         Some((name, *value))
     })
+}
+
+/// What a run with windows says of them and of its replays.
+fn windows(directory: &Path) -> Fields {
+    let Some(metadata) = read_metadata(directory) else { return Fields::new() };
+    let number = |key: &str| metadata[key].as_u64().unwrap_or(0);
+    let [count, size, total] =
+        ["windows_emitted", "window_env_steps", "env_steps_total"].map(|key| thousands(number(key)));
+    let mut fields = vec![("windows", format!("{count} of {size} environment steps, {total} steps in all"))];
+    let replay = &metadata["latest_replay"];
+    if let (Some(path), Some(tags)) = (replay["replay_path"].as_str(), replay["tags"].as_array()) {
+        let tags: Vec<&str> = tags.iter().filter_map(Value::as_str).collect();
+        fields.push(("replays", format!("newest {} ({})", directory.join(path).display(), tags.join(", "))));
+    }
+    named(fields)
 }
 
 fn files(directory: &Path, history: &History) -> Result<Fields> {

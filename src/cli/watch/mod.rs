@@ -77,7 +77,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         return replay::run(&file, watch.speed);
     }
     let player = watch.player(app)?;
-    let env = (player.env.make)();
+    let env = player.env.build();
     let (client, stage) = watch.device.open(&format!("tracing {}", player.env.name))?;
     let playback = Playback::new(&client, &*env, &player.policy)?;
     let mut session = Session::new(playback, &player.env, watch.seed, watch.episodes, watch.max_steps)?;

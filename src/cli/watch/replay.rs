@@ -77,7 +77,7 @@ impl Replay {
     }
 
     fn return_so_far(&self) -> f64 {
-        self.frames[..self.at].iter().map(|frame| frame.reward).sum()
+        self.frames[..self.at].iter().fold(0.0, |sum, frame| sum + frame.reward)
     }
 
     fn action(frame: &Frame) -> String {

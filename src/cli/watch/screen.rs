@@ -180,7 +180,7 @@ mod tests {
     /// A cart a little to the right whose pole leans to the left.
     fn scene() -> Scene {
         let entry = find("cartpole").unwrap();
-        let spec = (entry.make)().spec();
+        let spec = entry.build().spec();
         Scene {
             spec,
             description: entry.description(),

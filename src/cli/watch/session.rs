@@ -68,7 +68,7 @@ impl Session {
         episodes: usize,
         max_steps: usize,
     ) -> Result<Session> {
-        let spec = (env.make)().spec();
+        let spec = env.build().spec();
         let scene = Scene {
             totals: Scene::no_totals(&spec),
             spec,

@@ -11,6 +11,7 @@
 mod actions;
 mod chart;
 mod dynamics;
+mod front;
 pub mod golden;
 mod layout;
 mod market;
@@ -33,6 +34,7 @@ use super::health::Range;
 use super::{Clock, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
 use actions::{ACTIONS, Deed};
 use chart::Chart;
+pub(super) use front::FRONT;
 use layout::layout;
 use market::Market;
 use pcg::Pcg;

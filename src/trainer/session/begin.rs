@@ -15,7 +15,7 @@ use crate::algorithms::{Learner, Metric};
 use crate::envs;
 use crate::trainer::console::{Console, Goal};
 use crate::trainer::evaluation;
-use crate::trainer::files::{directory_of, write_atomically};
+use crate::trainer::files::write_atomically;
 use crate::trainer::health::Health;
 use crate::trainer::history::{self, History};
 use crate::trainer::logs::Logs;
@@ -113,7 +113,7 @@ impl<'a> Session<'a> {
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let window_start = progress.windows.as_ref().map_or(0, |tally| tally.start);
-        let windows = open_windows(settings, &run, learner, &mut progress)?;
+        let windows = open_windows(settings, &run, facts, learner, &mut progress)?;
         let (health, recent) = read_back(&run, learner.metrics(), settings.health)?;
         let goal = Goal {
             num_updates,
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         let Progress { update, timesteps, .. } = self.progress;
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
-        if directory_of(checkpoint) != self.run.path() {
+        if !checkpoint.starts_with(self.run.path()) {
             self.console.say(&format!(
                 "it lies in no run's directory, so the run goes on in {}",
                 self.run.path().display()

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::Session;
 use super::report::HEARTBEAT;
@@ -22,12 +23,14 @@ use crate::trainer::windows::{WINDOWS, Windows};
 pub(super) fn open_windows(
     settings: &Settings,
     run: &RunDir,
+    facts: &[(String, Value)],
     learner: &dyn Learner,
     progress: &mut Progress,
 ) -> Result<Option<Windows>> {
+    let platform = facts.iter().find(|(key, _)| key == "platform").and_then(|(_, value)| value.as_str());
     let offset = progress.offsets.get(WINDOWS).copied().unwrap_or(0);
     let tally = progress.windows.take().unwrap_or_else(Tally::new);
-    let windows = Windows::open(settings, run.path(), learner, &tally, offset)?;
+    let windows = Windows::open(settings, run.path(), learner, &tally, offset, platform)?;
     progress.windows = windows.is_some().then_some(tally);
     Ok(windows)
 }
@@ -70,8 +73,8 @@ impl Session<'_> {
     /// Logs windows that are over.
     fn tell_of_windows(&mut self, closed: &[Window]) {
         for window in closed {
-            let Some(Open { windows, tally }) = self.open_windows() else { return };
-            let logged = windows.log(window, tally);
+            let Some(windows) = &mut self.windows else { return };
+            let logged = windows.log(window);
             let row = windows.are_shown().then(|| windows.row(window));
             self.warn_of(logged);
             if let (Some(wandb), Some(row)) = (&mut self.wandb, row) {
@@ -163,8 +166,9 @@ impl Session<'_> {
     /// Writes how far the windows are, and how the run ended if it has.
     pub(super) fn write_windows(&mut self, state: State, error: Option<&str>) {
         let url = self.wandb.as_ref().and_then(Wandb::url);
+        let update = self.progress.update;
         let Some(Open { windows, tally }) = self.open_windows() else { return };
-        let written = windows.write(state, error, tally, url);
+        let written = windows.write(state, error, tally, update, url);
         self.warn_of(written);
     }
 

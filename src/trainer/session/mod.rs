@@ -40,7 +40,7 @@ use super::recent::RecentEpisodes;
 use super::recovery::Snapshot;
 use super::resumed::Resumed;
 use super::run_dir::RunDir;
-use super::settings::Settings;
+use super::settings::{ENV_SET, Settings};
 use super::signals::Signals;
 use super::status;
 use super::wandb::Wandb;
@@ -161,9 +161,10 @@ impl Session<'_> {
     }
 }
 
-/// What files of parameters say of themselves: what the learner knows, and the program that plays them.
+/// What files of parameters say of themselves: what the learner knows, the program that plays them, and the options of the
+/// environment.
 fn params_metadata(learner: &dyn Learner, facts: &[(String, Value)]) -> Vec<(String, String)> {
-    let program = facts.iter().find(|(key, _)| key == status::PROGRAM);
-    let program = program.and_then(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    learner.params_metadata().into_iter().chain(program).collect()
+    let told = facts.iter().filter(|(key, _)| [status::PROGRAM, ENV_SET].contains(&key.as_str()));
+    let told = told.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    learner.params_metadata().into_iter().chain(told).collect()
 }

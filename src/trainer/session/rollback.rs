@@ -66,7 +66,7 @@ impl Session<'_> {
         evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.params_metadata())?;
         self.best = checkpoint.best;
         self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
-        self.windows = open_windows(self.settings, &self.run, self.learner, &mut self.progress)?;
+        self.windows = open_windows(self.settings, &self.run, self.facts, self.learner, &mut self.progress)?;
         (self.health, self.recent) = read_back(&self.run, self.learner.metrics(), self.settings.health)?;
         self.saved_update = Some(self.progress.update);
         self.snapshot = None;

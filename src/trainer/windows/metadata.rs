@@ -45,13 +45,22 @@ pub struct Metadata {
     finished_at: Option<String>,
     #[serde(flatten)]
     more: Map<String, Value>,
+    #[serde(skip)]
+    updates_key: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 impl Metadata {
     /// That of a run which is about to train: what was known of it before stays, as far as `tally` knows it.
-    pub fn open(settings: &Settings, run: &Path, run_id: &str, meaning: &Meaning, tally: &Tally) -> Metadata {
+    pub fn open(
+        settings: &Settings,
+        run: &Path,
+        run_id: &str,
+        meaning: &Meaning,
+        tally: &Tally,
+        platform: Option<&str>,
+    ) -> Metadata {
         let before = super::read_metadata(run).unwrap_or_default();
         let kept = |key: &str| {
             let is_kept = before[key]["window_id"].as_u64().is_some_and(|window| window < tally.number);
@@ -92,7 +101,13 @@ impl Metadata {
             started_at: before["started_at"].as_str().map_or_else(status::now, str::to_owned),
             updated_at: status::now(),
             finished_at: None,
-            more: meaning.metadata.clone(),
+            more: meaning
+                .metadata
+                .clone()
+                .into_iter()
+                .chain(meaning.device_key.map(|key| (key.to_owned(), json!(platform))))
+                .collect(),
+            updates_key: meaning.updates_key,
             error: None,
         }
     }
@@ -101,14 +116,14 @@ impl Metadata {
         &self.trainer_backend
     }
 
-    pub fn window(&mut self, window: &Window, tally: &Tally) {
+    pub fn window(&mut self, window: &Window) {
         self.latest_window = json!({
             "window_id": window.number,
             "window_complete": window.complete,
             "env_steps_start": window.start,
             "env_steps_end": window.end,
             "env_steps_in_window": window.ticks(),
-            "env_steps_total": tally.ticks,
+            "env_steps_total": window.end,
             "metrics_row_path": WINDOWS,
         });
     }
@@ -128,8 +143,10 @@ impl Metadata {
         state: State,
         error: Option<&str>,
         tally: &Tally,
+        update: u64,
         url: Option<String>,
     ) -> Result<()> {
+        self.more.extend(self.updates_key.map(|key| (key.to_owned(), json!(update))));
         self.status = state;
         self.env_steps_total = tally.ticks;
         self.episodes_total = tally.episodes;

@@ -73,7 +73,7 @@ pub struct Windows {
 
 impl Windows {
     /// Opens the windows of a run as `tally` knows them, if the settings want any: what belongs to later ones is taken back. `offset` is
-    /// the length of their log then.
+    /// the length of their log then; `platform` is the device's.
     ///
     /// # Errors
     /// One line that names the file.
@@ -83,6 +83,7 @@ impl Windows {
         learner: &dyn Learner,
         tally: &Tally,
         offset: u64,
+        platform: Option<&str>,
     ) -> Result<Option<Windows>> {
         let Some((size, entry)) = settings.window_steps.zip(settings.entry) else { return Ok(None) };
         let meaning = meaning_of(settings)?;
@@ -114,7 +115,7 @@ impl Windows {
             entry,
             log: LogFile::open_lines(&run.join(WINDOWS), offset)?,
             index: Index::open(run, &run_id, tally.number)?,
-            metadata: Metadata::open(settings, run, &run_id, &meaning, tally),
+            metadata: Metadata::open(settings, run, &run_id, &meaning, tally, platform),
             meaning,
             recorder: None,
             learns: !learner.params()?.is_empty(),
@@ -158,8 +159,8 @@ impl Windows {
     ///
     /// # Errors
     /// One line that names the file; the line is kept for the next time.
-    pub fn log(&mut self, window: &Window, tally: &Tally) -> Result<()> {
-        self.metadata.window(window, tally);
+    pub fn log(&mut self, window: &Window) -> Result<()> {
+        self.metadata.window(window);
         let mut line = serde_json::to_vec(&self.row(window))?;
         line.push(b'\n');
         self.log.append(&line)
@@ -305,9 +306,10 @@ impl Windows {
         state: State,
         error: Option<&str>,
         tally: &Tally,
+        update: u64,
         url: Option<String>,
     ) -> Result<()> {
-        self.metadata.write(&self.run, state, error, tally, url)
+        self.metadata.write(&self.run, state, error, tally, update, url)
     }
 
     /// What Weights & Biases keeps of the run as a whole.
