@@ -10,6 +10,8 @@
 /// The methods may be called only inside a function compiled for the instruction set of the implementation.
 pub unsafe trait Lanes: Copy {
     const WIDTH: usize;
+    /// Registers that hold such vectors.
+    const REGISTERS: usize;
 
     unsafe fn splat(value: f32) -> Self;
     /// Reads [`Lanes::WIDTH`] numbers.
@@ -42,6 +44,7 @@ pub struct Portable([f32; 8]);
 // SAFETY: needs no instruction set.
 unsafe impl Lanes for Portable {
     const WIDTH: usize = 8;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -129,6 +132,7 @@ mod x86 {
     // SAFETY: AVX2 and FMA.
     unsafe impl Lanes for __m256 {
         const WIDTH: usize = 8;
+        const REGISTERS: usize = 16;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -215,6 +219,7 @@ mod x86 {
     // SAFETY: AVX-512F.
     unsafe impl Lanes for __m512 {
         const WIDTH: usize = 16;
+        const REGISTERS: usize = 32;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {

@@ -192,9 +192,13 @@ unsafe fn add_rows<L: Lanes>(m: &[f32], width: usize, indices: &[u32], values: &
     let mut at = 0;
     // SAFETY: the parts lie inside a row.
     unsafe {
-        while width - at >= 16 * L::WIDTH {
+        while L::REGISTERS >= 32 && width - at >= 16 * L::WIDTH {
             add_parts::<L, 16>(m, width, at, indices, values, y);
             at += 16 * L::WIDTH;
+        }
+        while width - at >= 8 * L::WIDTH {
+            add_parts::<L, 8>(m, width, at, indices, values, y);
+            at += 8 * L::WIDTH;
         }
         while width - at >= 4 * L::WIDTH {
             add_parts::<L, 4>(m, width, at, indices, values, y);
@@ -248,7 +252,25 @@ unsafe fn add_dense<L: Lanes>(
     width: usize,
     y: &mut [f32],
 ) {
-    const PARTS: usize = 4;
+    // SAFETY: the caller's instruction set is that of `L`.
+    unsafe {
+        if L::REGISTERS >= 32 {
+            add_dense_in_parts::<L, 4>(steps, number, m, width, y);
+        } else {
+            add_dense_in_parts::<L, 2>(steps, number, m, width, y);
+        }
+    }
+}
+
+/// [`add_dense`] with the sums of `PARTS` vectors of each row in registers.
+#[inline(always)]
+unsafe fn add_dense_in_parts<L: Lanes, const PARTS: usize>(
+    steps: usize,
+    number: impl Fn(usize, usize) -> f32,
+    m: &[f32],
+    width: usize,
+    y: &mut [f32],
+) {
     assert!(m.len() == steps * width && y.len() <= GROUP * width);
     let height = y.len() / width;
     let whole = width - width % (PARTS * L::WIDTH);

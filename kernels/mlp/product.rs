@@ -42,24 +42,14 @@ pub unsafe fn product<L: Lanes>(
     // SAFETY: rows, columns and inner indices are in range, as was just checked.
     unsafe {
         while column < width {
-            let vectors = ((width - column) / L::WIDTH).min(4);
+            let vectors = ((width - column) / L::WIDTH).min(if L::REGISTERS < 32 { 2 } else { 4 });
             let mut row = 0;
             while row < rows {
                 let tile = Tile { left, inner, right, start, out: out.as_mut_ptr(), row, column };
-                row += match (vectors, rows - row) {
-                    (4, 6..) => tile.run::<L, 6, 4>(),
-                    (4, 4..) => tile.run::<L, 4, 4>(),
-                    (4, 2..) => tile.run::<L, 2, 4>(),
-                    (4, _) => tile.run::<L, 1, 4>(),
-                    (3, 8..) => tile.run::<L, 8, 3>(),
-                    (3, 2..) => tile.run::<L, 2, 3>(),
-                    (3, _) => tile.run::<L, 1, 3>(),
-                    (2, 12..) => tile.run::<L, 12, 2>(),
-                    (2, 4..) => tile.run::<L, 4, 2>(),
-                    (2, _) => tile.run::<L, 1, 2>(),
-                    (_, 16..) => tile.run::<L, 16, 1>(),
-                    (_, 4..) => tile.run::<L, 4, 1>(),
-                    (_, _) => tile.run::<L, 1, 1>(),
+                row += if L::REGISTERS < 32 {
+                    tile.run_in_16::<L>(vectors, rows - row)
+                } else {
+                    tile.run_in_32::<L>(vectors, rows - row)
                 };
             }
             column += vectors * L::WIDTH;
@@ -79,6 +69,46 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
+    /// Computes as many of the `rows` as 32 registers hold the sums of, with a row of the right factor and a number of the left
+    /// one; returns their number.
+    #[inline(always)]
+    unsafe fn run_in_32<L: Lanes>(self, vectors: usize, rows: usize) -> usize {
+        // SAFETY: the caller has checked that the tile lies inside the matrices.
+        unsafe {
+            match (vectors, rows) {
+                (4, 6..) => self.run::<L, 6, 4>(),
+                (4, 4..) => self.run::<L, 4, 4>(),
+                (4, 2..) => self.run::<L, 2, 4>(),
+                (4, _) => self.run::<L, 1, 4>(),
+                (3, 8..) => self.run::<L, 8, 3>(),
+                (3, 2..) => self.run::<L, 2, 3>(),
+                (3, _) => self.run::<L, 1, 3>(),
+                (2, 12..) => self.run::<L, 12, 2>(),
+                (2, 4..) => self.run::<L, 4, 2>(),
+                (2, _) => self.run::<L, 1, 2>(),
+                (_, 16..) => self.run::<L, 16, 1>(),
+                (_, 4..) => self.run::<L, 4, 1>(),
+                (_, _) => self.run::<L, 1, 1>(),
+            }
+        }
+    }
+
+    /// The same for 16 registers.
+    #[inline(always)]
+    unsafe fn run_in_16<L: Lanes>(self, vectors: usize, rows: usize) -> usize {
+        // SAFETY: the caller has checked that the tile lies inside the matrices.
+        unsafe {
+            match (vectors, rows) {
+                (2, 6..) => self.run::<L, 6, 2>(),
+                (2, 4..) => self.run::<L, 4, 2>(),
+                (2, _) => self.run::<L, 1, 2>(),
+                (_, 12..) => self.run::<L, 12, 1>(),
+                (_, 4..) => self.run::<L, 4, 1>(),
+                (_, _) => self.run::<L, 1, 1>(),
+            }
+        }
+    }
+
     /// Computes `R` rows of `V` vectors; returns `R`.
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize, const V: usize>(self) -> usize {

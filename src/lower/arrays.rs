@@ -121,20 +121,6 @@ impl Lowering<'_> {
         self.line(&text, at)
     }
 
-    /// A small part of a large array is written where the array lies. XLA's fusion of several results into one kernel would
-    /// make one of such writes to arrays of one shape, and that kernel goes through the arrays as a whole.
-    pub(super) fn update_slice(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> String {
-        /// Bytes from which on it matters.
-        const LARGE: usize = 1 << 14;
-        let text =
-            format!("stablehlo.dynamic_update_slice {} : {}", operands(inputs), signature(inputs, outputs));
-        let [array, part] = [&inputs[0].array_type, &inputs[1].array_type];
-        if array.byte_size() >= LARGE && part.size() * 4 <= array.size() {
-            return self.apart(&text, inputs, &outputs[0], at);
-        }
-        self.line(&text, at)
-    }
-
     pub(super) fn gather(
         &mut self,
         axis: usize,

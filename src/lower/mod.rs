@@ -228,7 +228,9 @@ impl Lowering<'_> {
                 let attributes = format!(", sizes = {}", list(sizes));
                 vec![self.simple("dynamic_slice", &attributes, inputs, outputs, at)]
             }
-            Op::DynamicUpdateSlice => vec![self.update_slice(inputs, outputs, at)],
+            Op::DynamicUpdateSlice => {
+                vec![self.simple("dynamic_update_slice", "", inputs, outputs, at)]
+            }
             Op::Gather { axis } => vec![self.gather(*axis, inputs, outputs, at)],
             Op::Scatter { axis, kind } => vec![self.scatter(*axis, *kind, inputs, outputs, at)],
             Op::While { cond, body, cond_captures, body_captures } => {
