@@ -333,12 +333,19 @@ fn of_ppo(flags: &Flags) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Command;
+    use clap::{Arg, ArgAction, Command, value_parser};
 
     use super::*;
 
+    /// What `train` makes of these flags and two of its own.
     fn parse(args: &str) -> Result<String> {
-        let command = Flags::augment_args(Command::new("train").no_binary_name(true));
+        let every = Arg::new("checkpoint_every_windows").long("checkpoint-every-windows");
+        let flush = Arg::new("flush_partial_window").long("flush-partial-window");
+        let command = Command::new("train")
+            .no_binary_name(true)
+            .arg(every.value_parser(value_parser!(u64)))
+            .arg(flush.action(ArgAction::SetTrue));
+        let command = Flags::augment_args(command);
         read(&command.try_get_matches_from(args.split_whitespace())?, 7, "name")
     }
 
