@@ -38,16 +38,19 @@ pub unsafe fn product<L: Lanes>(
             || inner == 0
             || (rows - 1) * left.row_step + (inner - 1) * left.inner_step < left.numbers.len()
     );
+    // Where there are few registers, tiles are pairs of vectors.
+    let is_narrow = L::REGISTERS < 32;
+    assert!(!is_narrow || width.is_multiple_of(2 * L::WIDTH));
     let mut column = 0;
     // SAFETY: rows, columns and inner indices are in range, as was just checked.
     unsafe {
         while column < width {
-            let vectors = ((width - column) / L::WIDTH).min(if L::REGISTERS < 32 { 2 } else { 4 });
+            let vectors = ((width - column) / L::WIDTH).min(if is_narrow { 2 } else { 4 });
             let mut row = 0;
             while row < rows {
                 let tile = Tile { left, inner, right, start, out: out.as_mut_ptr(), row, column };
-                row += if L::REGISTERS < 32 {
-                    tile.run_in_16::<L>(vectors, rows - row)
+                row += if is_narrow {
+                    tile.run_in_16::<L>(rows - row)
                 } else {
                     tile.run_in_32::<L>(vectors, rows - row)
                 };
@@ -93,18 +96,15 @@ impl Tile<'_> {
         }
     }
 
-    /// The same for 16 registers.
+    /// The same for 16 registers, of two vectors.
     #[inline(always)]
-    unsafe fn run_in_16<L: Lanes>(self, vectors: usize, rows: usize) -> usize {
+    unsafe fn run_in_16<L: Lanes>(self, rows: usize) -> usize {
         // SAFETY: the caller has checked that the tile lies inside the matrices.
         unsafe {
-            match (vectors, rows) {
-                (2, 6..) => self.run::<L, 6, 2>(),
-                (2, 4..) => self.run::<L, 4, 2>(),
-                (2, _) => self.run::<L, 1, 2>(),
-                (_, 12..) => self.run::<L, 12, 1>(),
-                (_, 4..) => self.run::<L, 4, 1>(),
-                (_, _) => self.run::<L, 1, 1>(),
+            match rows {
+                6.. => self.run::<L, 6, 2>(),
+                4.. => self.run::<L, 4, 2>(),
+                _ => self.run::<L, 1, 2>(),
             }
         }
     }

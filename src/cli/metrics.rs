@@ -120,7 +120,7 @@ fn groups(catalog: &Catalog) -> Vec<Group> {
 /// Whether a metric has to do with training, not with the environment.
 fn is_shared(name: &str) -> bool {
     let name = name.strip_prefix("eval/").unwrap_or(name);
-    name.starts_with("train/") || !name.contains('/')
+    name.starts_with("train/") || name.starts_with("replay/") || !name.contains('/')
 }
 
 const EVALUATION: &str = "value of an evaluation";

@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +15,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use ratatui::{DefaultTerminal, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::config::UsageError;
 use crate::output::can_draw;
@@ -48,6 +51,18 @@ pub fn check(command: &str, instead: &str) -> Result<()> {
     let complaint = || UsageError(format!("{command} needs a terminal; {instead}"));
     ensure!(can_draw(&stdout()), complaint());
     Ok(())
+}
+
+/// What SIGINT and SIGTERM set from now on, for a view that is to leave the screen in order.
+///
+/// # Errors
+/// One line: the system does not let it listen.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone()).context("cannot listen to signals")?;
+    }
+    Ok(stop)
 }
 
 impl Terminal {

@@ -15,6 +15,9 @@ pub struct Switch {
     pub make: fn() -> Box<dyn AnyEnv>,
 }
 
+/// What makes an environment.
+type Make = fn() -> Box<dyn AnyEnv>;
+
 /// What is chosen of an environment.
 #[derive(Clone, Copy)]
 pub struct Options {
@@ -25,12 +28,7 @@ pub struct Options {
 impl Options {
     /// Everything as it is by default.
     pub const NONE: Options = Options { switch: None, params: &[] };
-}
 
-/// What makes an environment.
-type Make = fn() -> Box<dyn AnyEnv>;
-
-impl Options {
     /// The environment that `make` makes, with what is chosen of it.
     pub fn build(&self, make: Make) -> Box<dyn AnyEnv> {
         let env = self.switch.map_or(make, |switch| switch.make)();

@@ -146,7 +146,7 @@ pub struct Settings {
     pub eval_stochastic: bool,
     /// Environment steps of a window, by the environment's own clock if it has one. A run with windows has metrics/windows.jsonl, with a line
     /// for each, and run_metadata.json [default: no windows]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::parse)]
     pub window_steps: Option<u64>,
     /// Windows from one that is kept with a checkpoint (and replays) to the next
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -159,7 +159,7 @@ pub struct Settings {
     #[arg(long)]
     pub flush_partial_window: bool,
     /// End the run after so many environment steps by the environment's own clock, if that is before --total-timesteps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::parse)]
     pub total_ticks: Option<u64>,
     /// Write each episode of the evaluations into episodes.csv (those of the training never leave the device)
     #[arg(long)]
@@ -329,9 +329,7 @@ impl Settings {
         );
         Ok(())
     }
-}
 
-impl Settings {
     fn check_windows(&self) -> Result<()> {
         let Some(steps) = self.window_steps else {
             let needs = |name: &str| format!("{name} needs windows; add --window-steps N");

@@ -92,6 +92,11 @@ impl Tally {
         }
     }
 
+    /// Whether the open window of `size` ticks can be as it is; that of a file may be anything.
+    pub fn fits(&self, size: u64) -> bool {
+        self.ticks - self.start < size
+    }
+
     /// Takes in the steps of an update, the values of the `columns` of each after those of the one before. Gives the windows of `size`
     /// ticks that are over. Nothing counts any more once there are `limit` ticks.
     pub fn add_update(
@@ -225,6 +230,7 @@ mod tests {
         assert_eq!(closed[0].metrics, [(6.0 + 40.0 * 2.0 / 8.0) / 4.0, 3.0]);
         assert_eq!((closed[1].reward, closed[1].metrics[0], closed[1].episodes()), (2.0, 5.0, 0));
         assert_eq!((tally.ticks, tally.episodes, tally.closed_from), (10, 1, 0));
+        assert!(tally.fits(4) && !tally.fits(2), "two ticks of the open window have passed");
         let rest = tally.flush().unwrap();
         assert_eq!((rest.number, rest.start, rest.end, rest.complete), (2, 8, 10, false));
         assert_eq!((rest.reward, rest.terminated, rest.mean_return()), (1.0, 1, 7.0));

@@ -253,8 +253,8 @@ fn what_makes_no_sense_is_one_line() {
         .fails_in_one_line(2, &["cartpole has no option fuel"]);
     run(&["train", "--env", "cartpole", "--replays-per-window", "1"])
         .fails_in_one_line(2, &["replays_per_window needs windows; add --window-steps N"]);
-    run(&["train", "--env", "cartpole", "--window-steps", "20M"]).fails(2, &["invalid value '20M'"]);
-    run(&["train", "--env", "cartpole", "--window-steps", "99000000"])
+    run(&["train", "--env", "cartpole", "--window-steps", "20X"]).fails(2, &["invalid value '20X'"]);
+    run(&["train", "--env", "cartpole", "--window-steps", "99M"])
         .fails_in_one_line(2, &["window_steps is 99000000, more than the"]);
 
     let taken = trained();

@@ -35,9 +35,7 @@ impl<A: Algorithm> One<A> {
         let (engine, info) = Engine::new(client, &Agents::One(&algorithm), start)?;
         Ok(One { algorithm, engine, info, evaluator: None, steps: None })
     }
-}
 
-impl<A: Algorithm> One<A> {
     /// What acts with the parameters as they are.
     fn policy(&self, choice: Choice) -> Result<Policy> {
         let params = Learner::params(self)?.into_iter().map(|(_, array)| array).collect();

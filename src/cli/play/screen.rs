@@ -1,19 +1,17 @@
 //! The game on the full screen, and the keys that play it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::game::{Game, Thought};
-use crate::cli::terminal::{Key, Terminal, bar};
+use crate::cli::terminal::{Key, Terminal, bar, stop_flag};
 use crate::envs::painter::{Painter, Picture};
 
 /// Longest time between two looks at the signals.
@@ -43,10 +41,7 @@ enum Wish {
 /// # Errors
 /// A terminal that cannot be used, or whatever the device reports. The terminal is restored in any case.
 pub fn run(game: &mut Game, painter: &dyn Painter) -> Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).context("cannot listen to signals")?;
-    }
+    let stop = stop_flag()?;
     let screen = &mut Terminal::open()?;
     let mut view = View { chosen: game.num_actions() / 2, thoughts: false };
     while !stop.load(Ordering::Relaxed) {

@@ -2,23 +2,21 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph};
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::control::{Control, Wish};
 use super::plain::beside;
 use crate::cli::player::Request;
 use crate::cli::print;
-use crate::cli::terminal::Terminal;
+use crate::cli::terminal::{Terminal, stop_flag};
 use crate::envs::painter::Picture;
 use crate::output::can_draw;
 use crate::trainer::replay::{Drawing, Frame, is_replay, read};
@@ -137,10 +135,7 @@ fn as_text(mut replay: Replay) -> Result<()> {
 }
 
 fn on_screen(mut replay: Replay, speed: f64) -> Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).context("cannot listen to signals")?;
-    }
+    let stop = stop_flag()?;
     let mut screen = Terminal::open()?;
     let mut control = Control { paused: false, speed };
     let mut shown = Instant::now();

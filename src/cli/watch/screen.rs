@@ -1,20 +1,18 @@
 //! The full screen: board, facts, rewards and the policy's choices, and the keys that control it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::control::{Control, Wish};
 use super::session::{Paid, Scene, Session};
-use crate::cli::terminal::{Terminal, bar};
+use crate::cli::terminal::{Terminal, bar, stop_flag};
 use crate::envs::painter::{Painter, Picture};
 
 /// How long the end of an episode stays, in seconds at speed 1.
@@ -25,10 +23,7 @@ const REST: f64 = 1.5;
 /// # Errors
 /// A terminal that cannot be used, or whatever the device reports. The terminal is restored in any case.
 pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).context("cannot listen to signals")?;
-    }
+    let stop = stop_flag()?;
     let mut screen = Terminal::open()?;
     let mut control = Control { paused: false, speed };
     let mut shown = Instant::now();

@@ -15,7 +15,7 @@ mod row;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::checkpoint::{self, PLAIN_FORMAT};
@@ -76,7 +76,7 @@ impl Windows {
     /// the length of their log then; `platform` is the device's.
     ///
     /// # Errors
-    /// One line that names the file.
+    /// One line: a file that cannot be written, or a tally that no run can have.
     pub fn open(
         settings: &Settings,
         run: &Path,
@@ -86,6 +86,7 @@ impl Windows {
         platform: Option<&str>,
     ) -> Result<Option<Windows>> {
         let Some((size, entry)) = settings.window_steps.zip(settings.entry) else { return Ok(None) };
+        ensure!(tally.fits(size), "the checkpoint is damaged: its window is longer than {size} ticks");
         let meaning = meaning_of(settings)?;
         for folder in ["metrics", CHECKPOINTS] {
             make_own_directory(&run.join(folder))?;
