@@ -69,4 +69,6 @@ pub mod array;
 
 pub mod files;
 
+pub mod names;
+
 pub mod output;

@@ -6,6 +6,7 @@
 use toml::Table;
 
 use super::{Entry, dqn, ppo, uniform};
+use crate::names::nearest;
 
 /// The algorithms that come with lockstep.
 pub const fn builtin() -> [Entry; 3] {
@@ -49,15 +50,14 @@ impl Registry {
         &self.entries
     }
 
-    /// The entry of that name, or the nearest known name.
+    /// The entry of that name, or the known ones.
     ///
     /// # Errors
     /// There is none.
     pub fn find(&self, name: &str) -> Result<Entry, UnknownAlgorithm> {
-        self.entries.iter().find(|entry| entry.name == name).copied().ok_or_else(|| {
-            let distance = |entry: &&Entry| strsim::damerau_levenshtein(entry.name, name);
-            let nearest = self.entries.iter().min_by_key(distance).map(|entry| entry.name);
-            UnknownAlgorithm { name: name.to_owned(), nearest }
+        self.entries.iter().find(|entry| entry.name == name).copied().ok_or_else(|| UnknownAlgorithm {
+            name: name.to_owned(),
+            known: self.entries.iter().map(|entry| entry.name).collect(),
         })
     }
 }
@@ -72,14 +72,17 @@ impl FromIterator<Entry> for Registry {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("unknown algorithm `{name}`{}", hint(*nearest))]
+#[error("unknown algorithm `{name}`; {}", hint(name, known))]
 pub struct UnknownAlgorithm {
     pub name: String,
-    pub nearest: Option<&'static str>,
+    pub known: Vec<&'static str>,
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"))
+fn hint(name: &str, known: &[&'static str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("there are {}", known.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -110,5 +113,7 @@ mod tests {
     fn a_misspelt_name_gives_the_nearest() {
         let message = Registry::from_iter(builtin()).find("pppo").err().unwrap().to_string();
         assert_eq!(message, "unknown algorithm `pppo`; did you mean `ppo`?");
+        let message = Registry::from_iter(builtin()).find("sac").err().unwrap().to_string();
+        assert_eq!(message, "unknown algorithm `sac`; there are ppo, dqn, uniform");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 
 use crate::config::UsageError;
-use crate::trainer::find::nearest;
+use crate::names::nearest;
 use crate::trainer::history::Curves;
 
 /// Points of x and y, by x.
@@ -45,7 +45,8 @@ fn resolve<'a>(asked: &str, names: &BTreeSet<&'a str>) -> Result<&'a str> {
         return Ok(name);
     }
     let all: Vec<String> = names.iter().flat_map(|name| [name.to_string(), short(name)]).collect();
-    let hint = nearest(asked, &all).map_or(String::new(), |name| format!("; did you mean {name}?"));
+    let hint = nearest(asked, all.iter().map(String::as_str))
+        .map_or(String::new(), |name| format!("; did you mean {name}?"));
     bail!(UsageError(format!("there is no metric {asked} in these runs{hint}")))
 }
 

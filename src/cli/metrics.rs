@@ -11,7 +11,7 @@ use crate::algorithms::metrics::{Aggregate, Metric};
 use crate::algorithms::report::Report;
 use crate::config::{Catalog, UsageError};
 use crate::envs::{AnyEnv, Entry};
-use crate::trainer::find::nearest;
+use crate::names::nearest;
 use crate::trainer::{health_rule, time_metrics};
 
 use super::{App, print, print_line};
@@ -60,7 +60,7 @@ fn find<'a>(groups: &'a [Group], name: &str) -> Result<Vec<&'a Documented>> {
     if found.is_empty() {
         let names: Vec<String> =
             all().flat_map(|metric| [metric.name.clone(), metric.short().to_owned()]).collect();
-        let hint = nearest(name, &names)
+        let hint = nearest(name, names.iter().map(String::as_str))
             .map_or("`lockstep metrics` lists all".into(), |name| format!("did you mean {name}?"));
         return Err(UsageError(format!("there is no metric {name}; {hint}")).into());
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use toml::Table;
 
-use crate::trainer::find::nearest;
+use crate::names::nearest;
 
 /// The lines of a file.
 ///
@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Result<Table> {
 /// One line with the nearest known one.
 pub fn check_keys(values: &Table, known: &[String]) -> Result<()> {
     let Some(key) = values.keys().find(|key| !known.contains(key)) else { return Ok(()) };
-    let hint = match nearest(key, known) {
+    let hint = match nearest(key, known.iter().map(String::as_str)) {
         Some(name) => format!("did you mean {name}?"),
         None => "`lockstep train --help` lists the settings".to_string(),
     };

@@ -45,7 +45,7 @@ impl Options {
         let mut params: Vec<(String, HostArray)> = Vec::new();
         for option in options.iter().map(|option| option.trim()).filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, "true"));
-            let wrong = |what: &str| format!("{name} = {value:?}: {} takes {what}", env);
+            let wrong = |what: &str| format!("the option {name} of {env} takes {what}, not {value}");
             if let Some(found) = switches.iter().find(|switch| switch.name == name) {
                 match value {
                     "true" => switch = Some(*found),

@@ -10,6 +10,7 @@ use super::entry::{Entry, boxed};
 use super::goodharts::{self, Goodharts};
 use super::hackmatrix::{self, HackMatrix};
 use super::options::Switch;
+use crate::names::nearest;
 
 /// The environments that come with lockstep.
 pub const fn builtin() -> [Entry; 5] {
@@ -99,8 +100,7 @@ impl Registry {
     /// There is none.
     pub fn find(&self, name: &str) -> Result<Entry, UnknownEnv> {
         self.entries.iter().find(|entry| entry.name == name).copied().ok_or_else(|| {
-            let distance = |entry: &&Entry| strsim::damerau_levenshtein(entry.name, name);
-            let nearest = self.entries.iter().min_by_key(distance).map(|entry| entry.name);
+            let nearest = nearest(name, self.entries.iter().map(|entry| entry.name));
             UnknownEnv { name: name.to_owned(), nearest }
         })
     }
@@ -207,11 +207,17 @@ mod tests {
             unknown.starts_with("asteroid has no option time; it has mask_invalid, time_max,"),
             "{unknown}"
         );
-        assert_eq!(complaint("asteroid", "time_max=soon"), "time_max = \"soon\": asteroid takes a number");
-        assert_eq!(complaint("asteroid", "time_max=inf"), "time_max = \"inf\": asteroid takes a number");
+        assert_eq!(
+            complaint("asteroid", "time_max=soon"),
+            "the option time_max of asteroid takes a number, not soon"
+        );
+        assert_eq!(
+            complaint("asteroid", "time_max=inf"),
+            "the option time_max of asteroid takes a number, not inf"
+        );
         assert_eq!(
             complaint("asteroid", "mask_invalid=1"),
-            "mask_invalid = \"1\": asteroid takes true or false"
+            "the option mask_invalid of asteroid takes true or false, not 1"
         );
     }
 }

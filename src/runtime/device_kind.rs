@@ -17,6 +17,7 @@ pub enum DeviceKind {
     /// The processor.
     Cpu,
     /// NVIDIA GPUs.
+    #[value(alias = "gpu")]
     Cuda,
     /// Google TPUs.
     Tpu,

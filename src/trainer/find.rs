@@ -15,6 +15,7 @@ use super::files::directory_of;
 use super::params::{find_params, params_of_run};
 use super::run_dir::{self, checkpoints, is_run, name_of};
 use super::status;
+use crate::names::nearest;
 
 /// A name that is nothing: the user's mistake. One line, with the nearest name that is known.
 #[derive(Debug, thiserror::Error)]
@@ -129,13 +130,6 @@ pub fn group_of(run: &Path) -> Option<String> {
     Some(meta.get("group")?.as_str()?.to_owned())
 }
 
-/// The name most like `name`, if any is like it at all.
-pub fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
-    let likeness = |other: &String| strsim::jaro_winkler(name, other);
-    let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.75).then_some(best)
-}
-
 /// What is there under a name or path; `what` is wanted.
 fn look(request: &Path, checkpoint_dir: &Path, what: &str, others: &[String]) -> Result<Found> {
     let named = checkpoint_dir.join(request);
@@ -183,7 +177,7 @@ fn no_run(request: &Path, checkpoint_dir: &Path, others: &[String]) -> anyhow::E
     known.push(LATEST.into());
     let has_runs = known.len() > 1;
     known.extend_from_slice(others);
-    let hint = match nearest(&request.to_string_lossy(), &known) {
+    let hint = match nearest(&request.to_string_lossy(), known.iter().map(String::as_str)) {
         Some(name) => format!("; did you mean {name}?"),
         None if has_runs => "; `lockstep runs list --all` lists them".into(),
         None => String::new(),

@@ -17,7 +17,7 @@ fn wrong_usage_is_status_2() {
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
         ("train --env cartpol", &["unknown environment `cartpol`", "did you mean `cartpole`?"]),
-        ("train --device gpu", &["invalid value 'gpu'", "cpu, cuda, tpu"]),
+        ("train --device npu", &["invalid value 'npu'", "cpu, cuda, tpu"]),
         ("train --precision f16", &["invalid value 'f16' for '--precision <TYPE>'", "f32, tf32, bf16"]),
         ("train --env cartpole --num-envs 0", &["num_envs is 0; it must be from 1"]),
         ("train --env cartpole --num-envs 99999999999", &["num_envs is 99999999999; it must be from 1"]),

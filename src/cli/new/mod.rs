@@ -80,7 +80,7 @@ fn check_name(what: &str, name: &str) -> Result<()> {
     let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
     ensure!(
         name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_fit),
-        "`{name}` cannot be the name of a {what}; use lower-case letters, digits, - and _, a letter first"
+        "`{name}` cannot name the {what}; use lower-case letters, digits, - and _, a letter first"
     );
     // Such a crate cannot depend on lockstep, or is no identifier.
     const TAKEN: [&str; 8] = ["lockstep", "core", "std", "test", "crate", "self", "super", "fn"];
