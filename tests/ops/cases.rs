@@ -542,6 +542,7 @@ fn control_flow() -> Vec<Case> {
             cases.push(Case::of(op, &format!("{dtype} reverse={reverse}"), &inputs));
         }
         cases.push(nested_scan(dtype));
+        cases.push(forgetful_scan(dtype));
         let op =
             Op::Scan { body: Box::new(recurrence(dtype)), captures: 1, carry: 2, length: 0, reverse: false };
         let inputs = [vector.clone(), vector.clone(), index(&[], 0..3), plain(dtype, &[0, 3])];
@@ -615,6 +616,20 @@ fn recurrence(dtype: DType) -> Graph {
         let weighted = b.mul(weight, x);
         vec![b.unary(Unary::Tanh, sum), b.add(count, one), b.mul(weighted, counts)]
     })
+}
+
+/// A scan whose steps run a scan that puts zeros in the place of its carry: for each example the same, but the carry
+/// has been its own.
+fn forgetful_scan(dtype: DType) -> Case {
+    let vector = ArrayType::new(dtype, [3]);
+    let forget = body(&[vector.clone()], |b, x| vec![b.full_like(x[0], 0.0)]);
+    let step = body(&[vector], |b, x| {
+        let inner = Op::Scan { body: Box::new(forget), captures: 0, carry: 1, length: 2, reverse: false };
+        let forgotten = b.many(inner, x)[0];
+        vec![x[0], forgotten]
+    });
+    let op = Op::Scan { body: Box::new(step), captures: 0, carry: 1, length: 3, reverse: false };
+    Case::of(op, &format!("{dtype} of a scan that forgets"), &[plain(dtype, &[3])])
 }
 
 /// A scan whose steps run a scan and a cond.

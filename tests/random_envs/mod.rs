@@ -75,7 +75,8 @@ fn run_group(first: u64) -> Result<(), String> {
     let name = concat!(module_path!(), "::random_environments_on_the_device_equal_the_oracle");
     let name = name.split_once("::").expect("the name of the crate").1;
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
-    let output = command.args(["--exact", name, "--nocapture"]).env(GROUP, first.to_string()).output();
+    command.args(["--exact", name, "--nocapture"]).env(GROUP, first.to_string()).env("RUST_BACKTRACE", "0");
+    let output = command.output();
     let output = output.map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     if output.status.success() && text.contains("1 passed") {

@@ -1,6 +1,6 @@
 //! Loops and branches whose conditions may differ between the examples.
 
-use super::dependence::{batched_outputs, scan_carry, while_carry};
+use super::dependence::{batched_outputs, scan_outputs, while_carry};
 use super::{Batched, Batching, Placement, Rule, pair};
 use crate::array::{ArrayType, DType};
 use crate::ir::{Binary, Build, Comparison, Graph, Location, Op, Reduction, Var};
@@ -141,10 +141,8 @@ impl Rule<'_> {
     ) -> Vec<Batched> {
         let batching = self.batching;
         let mut flags: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
-        let carry_flags = scan_carry(body, captures, carry, &flags);
-        flags[captures..captures + carry].copy_from_slice(&carry_flags);
-        let mut outputs = batched_outputs(body, &flags);
-        outputs[..carry].copy_from_slice(&carry_flags);
+        let outputs = scan_outputs(body, captures, carry, &flags);
+        flags[captures..captures + carry].copy_from_slice(&outputs[..carry]);
         let graph = batching.graph(body, &flags, &outputs, self.equation.location);
         let mut vars = Vec::new();
         for (i, &input) in inputs.iter().enumerate() {

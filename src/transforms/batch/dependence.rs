@@ -32,10 +32,7 @@ fn equation_outputs(equation: &Equation, inputs: &[bool]) -> Vec<bool> {
             let on_false = batched_outputs(on_false, &inputs[split..]);
             on_true.iter().zip(&on_false).map(|(a, b)| inputs[0] || *a || *b).collect()
         }
-        Op::Scan { body, captures, carry, .. } => {
-            let carry = scan_carry(body, *captures, *carry, inputs);
-            batched_outputs(body, &[&inputs[..*captures], &carry, &inputs[captures + carry.len()..]].concat())
-        }
+        Op::Scan { body, captures, carry, .. } => scan_outputs(body, *captures, *carry, inputs),
         Op::Rare { body, captures } => rare_operand(body, *captures, inputs),
         Op::Call { graph } => batched_outputs(graph, inputs),
         Op::Barrier => inputs.to_vec(),
@@ -67,16 +64,19 @@ pub(super) fn while_carry(
     }
 }
 
-pub(super) fn scan_carry(body: &Graph, captures: usize, carry: usize, inputs: &[bool]) -> Vec<bool> {
-    let mut batched = inputs[captures..captures + carry].to_vec();
+/// Which outputs of a scan are batched: the carry, which is batched if it is so at first or after any step, and the `ys`.
+pub(super) fn scan_outputs(body: &Graph, captures: usize, carry: usize, inputs: &[bool]) -> Vec<bool> {
+    let mut inputs = inputs.to_vec();
     loop {
-        let inputs = [&inputs[..captures], &batched, &inputs[captures + carry..]].concat();
-        let after = batched_outputs(body, &inputs);
-        let next: Vec<bool> = batched.iter().zip(&after).map(|(a, b)| *a || *b).collect();
-        if next == batched {
-            return batched;
+        let mut outputs = batched_outputs(body, &inputs);
+        let batched = &mut inputs[captures..captures + carry];
+        for (after, before) in outputs.iter_mut().zip(&*batched) {
+            *after |= *before;
         }
-        batched = next;
+        if outputs[..carry] == *batched {
+            return outputs;
+        }
+        batched.copy_from_slice(&outputs[..carry]);
     }
 }
 
