@@ -2,9 +2,9 @@
 //!
 //! Between the layers of a small network a general matrix product spends more time on packing its operands, on
 //! launches and on passes over the activations than on arithmetic. Here a block of rows goes through all
-//! layers while it is in the first level of the core's cache; weights need no packing, since a small matrix is read
-//! from that cache in the order in which it lies. The product itself (`product`) is the usual tile of sums held in registers,
-//! of matrices whose rows are whole vectors (`matrices`).
+//! layers while it is in the first level of the core's cache. A small matrix of weights is read from that cache too, in the
+//! order in which it lies; only a larger one is copied into panels first. The product itself (`product`) is the usual tile of
+//! sums held in registers, of matrices whose rows are whole vectors (`matrices`).
 
 mod matrices;
 mod product;
@@ -15,8 +15,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::lanes::{Lanes, best_lanes};
-use matrices::{Memory, Padded, copy_rows, padded};
-use product::{Left, Start, product};
+use matrices::{Memory, Padded, Right, copy_rows, is_large, padded};
+use product::{Left, Start, panel, product};
 
 /// Activation of the hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ best_lanes! {
 
 /// Rows that go through the layers together.
 const BLOCK: usize = 48;
+/// So many rows of x, at least, pay for a copy of large weights.
+const MANY_ROWS: usize = 48;
 
 #[inline(always)]
 unsafe fn forward_with<L: Lanes>(
@@ -82,14 +84,20 @@ unsafe fn forward_with<L: Lanes>(
 ) {
     let rows = x.len() / layers[0].inputs;
     let widest = layers.iter().map(|layer| padded(layer.outputs)).max().unwrap_or(0);
-    let room: usize = layers.iter().map(|layer| (layer.inputs + 1) * padded(layer.outputs)).sum();
+    let panel = panel::<L>();
+    let room = |layer: &Layer| (layer.inputs + 1) * layer.outputs.next_multiple_of(panel);
+    let room: usize = layers.iter().map(room).sum();
     let mut memory = Memory::of(room + 2 * BLOCK * widest);
     let mut scratch = memory.scratch();
     {
-        let kernels: Vec<(Padded, Padded)> = layers
+        let kernels: Vec<(Right, Padded)> = layers
             .iter()
             .map(|layer| {
-                let kernel = Padded::new(layer.kernel, layer.outputs, &mut scratch);
+                let kernel = if rows >= MANY_ROWS && is_large(layer.kernel.len()) {
+                    Right::panels(layer.kernel, layer.outputs, panel, &mut scratch)
+                } else {
+                    Right::plain(Padded::new(layer.kernel, layer.outputs, &mut scratch), panel)
+                };
                 (kernel, Padded::new(layer.bias, layer.outputs, &mut scratch))
             })
             .collect();
@@ -130,17 +138,20 @@ unsafe fn backward_with<L: Lanes>(
 ) {
     let rows = x.len() / layers[0].inputs;
     let widest = layers.iter().map(|layer| padded(layer.outputs.max(layer.inputs))).max().unwrap_or(0);
+    let panel = panel::<L>();
     let room = |layer: &Layer| {
-        let (inputs, outputs) = (padded(layer.inputs), padded(layer.outputs));
-        (layer.inputs + 1) * outputs + layer.outputs * inputs
+        let outputs = padded(layer.outputs);
+        (layer.inputs + 1) * outputs + layer.outputs * layer.inputs.next_multiple_of(panel)
     };
     let room: usize = layers.iter().map(room).sum();
-    let mut memory = Memory::of(room + 2 * BLOCK * widest);
+    let mut memory = Memory::of(room + BLOCK * (2 * widest + widest.next_multiple_of(panel)));
     let mut scratch = memory.scratch();
     {
-        let transposed: Vec<Padded> = layers
+        // The gradient of x takes the first layer; nothing else does.
+        let taken = &layers[usize::from(x_gradient.is_none())..];
+        let transposed: Vec<Right> = taken
             .iter()
-            .map(|layer| Padded::transposed(layer.kernel, layer.outputs, &mut scratch))
+            .map(|layer| Right::transposed(layer.kernel, layer.outputs, panel, &mut scratch))
             .collect();
         let mut sums: Vec<(&mut [f32], &mut [f32])> = layers
             .iter()
@@ -153,6 +164,7 @@ unsafe fn backward_with<L: Lanes>(
             })
             .collect();
         let (mut dz, mut dx) = (scratch.take(BLOCK * widest), scratch.take(BLOCK * widest));
+        let mut panels = scratch;
         for first in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - first);
             let last = layers[layers.len() - 1].outputs;
@@ -167,22 +179,25 @@ unsafe fn backward_with<L: Lanes>(
                 let input = if l == 0 { x } else { hidden[l - 1] };
                 let input = &input[first * layer.inputs..][..count * layer.inputs];
                 let cotangent = Padded { numbers: &dz[..count * width], width };
+                let columns = if is_large(count * width) {
+                    Right::panels(cotangent.numbers, width, panel, &mut panels.part())
+                } else {
+                    Right::plain(cotangent, panel)
+                };
                 let (kernel, bias) = &mut sums[l];
                 // SAFETY: the caller's instruction set is that of `L`.
                 unsafe {
                     add_up_rows::<L>(cotangent, bias);
                     let left = Left { numbers: input, row_step: 1, inner_step: layer.inputs };
-                    product::<L>(left, layer.inputs, count, cotangent, Start::Sum, kernel);
+                    product::<L>(left, layer.inputs, count, columns, Start::Sum, kernel);
                 }
-                if l == 0 && x_gradient.is_none() {
-                    break;
-                }
-                let wide = transposed[l].width;
+                let Some(taken) = (l + taken.len()).checked_sub(layers.len()) else { break };
+                let (kernel, wide) = (transposed[taken], transposed[taken].width);
                 let left = Left { numbers: cotangent.numbers, row_step: width, inner_step: 1 };
                 let result = &mut dx[..count * wide];
                 // SAFETY: the caller's instruction set is that of `L`.
                 unsafe {
-                    product::<L>(left, count, layer.outputs, transposed[l], Start::Zero, result);
+                    product::<L>(left, count, layer.outputs, kernel, Start::Zero, result);
                     if l > 0 {
                         through_activation::<L>(activation, input, layer.inputs, result, wide);
                     }

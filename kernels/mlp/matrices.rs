@@ -1,4 +1,4 @@
-//! Matrices whose rows are whole vectors, and the memory that they lie in.
+//! Matrices whose rows are whole vectors or that lie in panels, and the memory that they lie in.
 
 use std::cell::RefCell;
 
@@ -45,6 +45,11 @@ impl Drop for Memory {
 }
 
 impl<'a> Scratch<'a> {
+    /// The same memory again, for a time.
+    pub fn part(&mut self) -> Scratch<'_> {
+        Scratch(self.0)
+    }
+
     /// The next `size` numbers (a multiple of [`PAD`]).
     pub fn take(&mut self, size: usize) -> &'a mut [f32] {
         let (part, rest) = std::mem::take(&mut self.0).split_at_mut(size);
@@ -76,17 +81,64 @@ impl<'a> Padded<'a> {
         copy_rows(matrix, width, copy, padded(width));
         Padded { numbers: copy, width: padded(width) }
     }
+}
 
-    pub fn transposed(matrix: &[f32], width: usize, scratch: &mut Scratch<'a>) -> Self {
-        let height = matrix.len() / width;
-        let copy = scratch.take(width * padded(height));
-        copy.fill(0.0);
+/// A matrix of more numbers than this is read in panels, for it does not fit the first level of the cache.
+const LARGE: usize = 1 << 13;
+
+/// Whether a product reads a matrix of that many numbers faster in [`panels`](Right::panels).
+pub fn is_large(numbers: usize) -> bool {
+    numbers > LARGE
+}
+
+/// The right factor of a product: the number of an inner index and a column stands at
+/// `column / panel * panel_step + inner * row_step + column % panel`, where a panel is as many columns as a tile has.
+#[derive(Clone, Copy)]
+pub struct Right<'a> {
+    pub numbers: &'a [f32],
+    pub width: usize,
+    pub row_step: usize,
+    pub panel_step: usize,
+}
+
+impl<'a> Right<'a> {
+    /// A matrix as it lies.
+    pub fn plain(matrix: Padded<'a>, panel: usize) -> Self {
+        Right { numbers: matrix.numbers, width: matrix.width, row_step: matrix.width, panel_step: panel }
+    }
+
+    /// A copy in panels, each of whose rows follows on the one before. The rows of a wide matrix are pages apart, and
+    /// a multiple of a power of two: a tile that went down its columns would read each number from a slower cache.
+    #[inline(always)]
+    pub fn panels(matrix: &[f32], width: usize, panel: usize, scratch: &mut Scratch<'a>) -> Self {
+        let panel_step = matrix.len() / width * panel;
+        let copy = scratch.take(width.div_ceil(panel) * panel_step);
         for (row, numbers) in matrix.chunks_exact(width).enumerate() {
-            for (column, &number) in numbers.iter().enumerate() {
-                copy[column * padded(height) + row] = number;
+            for (p, part) in numbers.chunks(panel).enumerate() {
+                let to = &mut copy[p * panel_step + row * panel..][..panel];
+                to[..part.len()].copy_from_slice(part);
+                to[part.len()..].fill(0.0);
             }
         }
-        Padded { numbers: copy, width: padded(height) }
+        Right { numbers: copy, width: padded(width), row_step: panel, panel_step }
+    }
+
+    /// A copy of the transposed matrix in panels.
+    #[inline(always)]
+    pub fn transposed(matrix: &[f32], width: usize, panel: usize, scratch: &mut Scratch<'a>) -> Self {
+        let (rows, panel_step) = (matrix.len() / width, width * panel);
+        let copy = scratch.take(rows.div_ceil(panel) * panel_step);
+        for (to, rows) in copy.chunks_exact_mut(panel_step).zip(matrix.chunks(panel * width)) {
+            if rows.len() < panel * width {
+                to.fill(0.0);
+            }
+            for (column, row) in rows.chunks_exact(width).enumerate() {
+                for (to, &number) in to.chunks_exact_mut(panel).zip(row) {
+                    to[column] = number;
+                }
+            }
+        }
+        Right { numbers: copy, width: padded(rows), row_step: panel, panel_step }
     }
 }
 

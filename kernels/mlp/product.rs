@@ -1,7 +1,7 @@
 //! The product of two small matrices: a tile of sums is held in registers while the inner index runs.
 
 use super::super::lanes::Lanes;
-use super::matrices::Padded;
+use super::matrices::Right;
 
 /// The left factor of a product: the number of a row and an inner index stands at `row * row_step + inner * inner_step`.
 #[derive(Clone, Copy)]
@@ -27,25 +27,28 @@ pub unsafe fn product<L: Lanes>(
     left: Left,
     rows: usize,
     inner: usize,
-    right: Padded,
+    right: Right,
     start: Start,
     out: &mut [f32],
 ) {
     let width = right.width;
-    assert!(rows * width <= out.len() && inner * width <= right.numbers.len());
+    let last_panel = (width - 1) / panel::<L>() * right.panel_step;
+    let rest = width - (width - 1) / panel::<L>() * panel::<L>();
+    assert!(rows * width <= out.len());
+    assert!(inner == 0 || last_panel + (inner - 1) * right.row_step + rest <= right.numbers.len());
     assert!(
         rows == 0
             || inner == 0
             || (rows - 1) * left.row_step + (inner - 1) * left.inner_step < left.numbers.len()
     );
     // Where there are few registers, tiles are pairs of vectors.
-    let is_narrow = L::REGISTERS < 32;
+    let is_narrow = is_narrow::<L>();
     assert!(!is_narrow || width.is_multiple_of(2 * L::WIDTH));
     let mut column = 0;
     // SAFETY: rows, columns and inner indices are in range, as was just checked.
     unsafe {
         while column < width {
-            let vectors = ((width - column) / L::WIDTH).min(if is_narrow { 2 } else { 4 });
+            let vectors = ((width - column) / L::WIDTH).min(panel::<L>() / L::WIDTH);
             let mut row = 0;
             while row < rows {
                 let tile = Tile { left, inner, right, start, out: out.as_mut_ptr(), row, column };
@@ -60,11 +63,20 @@ pub unsafe fn product<L: Lanes>(
     }
 }
 
+const fn is_narrow<L: Lanes>() -> bool {
+    L::REGISTERS < 32
+}
+
+/// The columns of a tile.
+pub const fn panel<L: Lanes>() -> usize {
+    if is_narrow::<L>() { 2 * L::WIDTH } else { 4 * L::WIDTH }
+}
+
 /// A part of a product whose sums fit the registers.
 struct Tile<'a> {
     left: Left<'a>,
     inner: usize,
-    right: Padded<'a>,
+    right: Right<'a>,
     start: Start<'a>,
     out: *mut f32,
     row: usize,
@@ -127,7 +139,8 @@ impl Tile<'_> {
                 }
             }
             let mut left = self.left.numbers.as_ptr().add(self.row * self.left.row_step);
-            let mut right = self.right.numbers.as_ptr().add(self.column);
+            let mut right =
+                self.right.numbers.as_ptr().add(self.column / panel::<L>() * self.right.panel_step);
             for _ in 0..self.inner {
                 let mut vectors = [L::splat(0.0); V];
                 for (v, vector) in vectors.iter_mut().enumerate() {
@@ -140,7 +153,7 @@ impl Tile<'_> {
                     }
                 }
                 left = left.wrapping_add(self.left.inner_step);
-                right = right.wrapping_add(width);
+                right = right.wrapping_add(self.right.row_step);
             }
             for (r, sums) in sums.into_iter().enumerate() {
                 for (v, sum) in sums.into_iter().enumerate() {

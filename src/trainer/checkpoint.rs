@@ -308,7 +308,8 @@ pub fn differences(arrays: &[(String, HostArray)], types: &[(String, ArrayType)]
     }
     for (name, array) in arrays {
         if !types.iter().any(|(other, _)| other == name) {
-            found.push(format!("{name} ({}) is unknown", array.array_type()));
+            // The name comes from a file.
+            found.push(format!("{} ({}) is unknown", name.escape_debug(), array.array_type()));
         }
     }
     found
@@ -558,6 +559,11 @@ mod tests {
             "c.ckpt does not fit this program: params.w is f32[2,3], expected f32[2,4]; \
              masks (bool[3]) is missing; mask (bool[3]) is unknown"
         );
+
+        checkpoint.state[0].0 = "two\nlines".into();
+        let unknown = differences(&checkpoint.state[..1], &[]);
+        let array_type = checkpoint.state[0].1.array_type();
+        assert_eq!(unknown, [format!("two\\nlines ({array_type}) is unknown")]);
     }
 
     #[test]

@@ -13,12 +13,17 @@ fn child_settings(dir: &Path) -> Settings {
     Settings { save_interval: Some(11), ..settings(dir, 47) }
 }
 
-/// Runs [`child`] in `dir` through a shell that first runs `prelude`: its exit status and what it said.
+/// Runs [`child`] in `dir` through a shell that first runs `prelude`: its exit status and what it said. A signal that this
+/// process ignores, as under `nohup` or in the background of a script, is not ignored by the child.
 fn run_child(dir: &Path, mode: &str, prelude: &str) -> (ExitStatus, String) {
+    let inherits = [SIGINT, SIGHUP].into_iter().any(signals::is_ignored);
+    let heard = if inherits && prelude.is_empty() { "env --default-signal=INT,HUP" } else { "" };
     let output = Command::new("sh")
         .args([
             "-c",
-            &format!("{prelude} exec \"$0\" --exact trainer::tests::processes::child --ignored --nocapture"),
+            &format!(
+                "{prelude} exec {heard} \"$0\" --exact trainer::tests::processes::child --ignored --nocapture"
+            ),
         ])
         .arg(std::env::current_exe().unwrap())
         .envs([("TEST_DIR", dir.as_os_str()), ("TEST_MODE", mode.as_ref())])
@@ -58,13 +63,7 @@ fn child() {
     };
     let resumed =
         (mode == "full disk").then(|| Resumed::open(Path::new("run"), &settings.checkpoint_dir).unwrap());
-    learner = learner.before_chunk(move |done| {
-        signals(&mode, done);
-        if done == 22 {
-            // The thread that listens may come late on a busy machine.
-            thread::sleep(Duration::from_millis(600));
-        }
-    });
+    learner = learner.before_chunk(move |done| signals(&mode, done));
     let trained = train(&settings, "", &[], &mut learner, resumed, None);
     if let Err(error) = &trained {
         eprintln!("error: {error:#}");
