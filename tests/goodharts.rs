@@ -4,11 +4,12 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
+use lockstep::algorithms::ppo;
 use lockstep::envs::goodharts::golden::open;
 use lockstep::lang::Backend;
 use serde_json::Value;
 
-use crate::common::client;
+use crate::common::{client, plain_client};
 
 /// Widths of worlds that are compiled in every run of the tests: the usual one, and one that is smaller than a window. `lockstep verify`
 /// takes all.
@@ -31,4 +32,15 @@ fn the_compiled_world_passes_the_golden_records() {
     assert_eq!(replay(2, &mut out).unwrap(), 0);
     assert_eq!(String::from_utf8(out).unwrap(), format!("{} passed, 0 failed\n", records.len()));
     assert_eq!(records.len(), 750);
+}
+
+#[test]
+fn the_arithmetic_of_the_learner_is_that_of_the_golden_data() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("jax_env_spec/goodharts/learner.json.gz");
+    let open = || Ok(Backend::from(&plain_client()));
+    let replay = ppo::golden::open(&file, &open).unwrap().unwrap();
+    let mut told = Vec::new();
+    replay(1, &mut told).unwrap();
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.ends_with(" passed, 0 failed\n") && told.lines().count() == 1, "{told}");
 }

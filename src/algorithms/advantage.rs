@@ -35,6 +35,22 @@ pub fn mean_and_std(x: Float, num_devices: usize) -> (Float, Float) {
     pooled(all.index(1, 0), all.index(1, 1))
 }
 
+/// Mean and unbiased standard deviation, f32 scalars, of all numbers of `x` and of those of the other devices.
+#[track_caller]
+pub fn mean_and_unbiased_std(x: Float, num_devices: usize) -> (Float, Float) {
+    let count = x.size() * num_devices;
+    let (mean, std) = mean_and_std(x.reshape([1, x.size()]), num_devices);
+    let correction = (count as f64 / (count.max(2) - 1) as f64).sqrt();
+    (mean.squeeze(0), std.squeeze(0) * correction)
+}
+
+/// How much of the variance of targets their estimates explain, an f32 scalar: 1 if all of it, 0 if no more than their mean would.
+#[track_caller]
+pub fn explained_variance(target: Float, value: Float, num_devices: usize) -> Float {
+    let variance = |x: Float| mean_and_unbiased_std(x, num_devices).1.square();
+    1.0 - variance(target - value) / variance(target).maximum(1e-8)
+}
+
 /// Mean and standard deviation, `[M]` each, of samples of equal size that have these means and variances, `[D, M]` each.
 fn pooled(means: Float, variances: Float) -> (Float, Float) {
     let mean = means.mean([0]);

@@ -10,6 +10,7 @@ pub mod curriculum;
 pub mod dqn;
 pub mod duel;
 pub mod evaluation;
+pub mod golden;
 pub mod gradient;
 pub mod learner;
 pub mod metrics;

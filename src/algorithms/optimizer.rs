@@ -1,6 +1,6 @@
 //! Adam and the global-norm clip.
 
-use crate::lang::{Float, Int, Tree, float, int, map2};
+use crate::lang::{Float, Int, Tree, concatenate, float, int, map2};
 
 /// Adam's state (Kingma and Ba 2015): running means of the gradient and of its square, and the number of
 /// steps so far (i32), which stays at the largest number there is: long before, it makes no difference any more.
@@ -39,6 +39,28 @@ impl<P: Tree> Adam<P> {
 pub fn clip_by_global_norm(gradient: Float, max_norm: Float) -> (Float, Float) {
     let norm = gradient.square().sum_all().sqrt();
     (gradient * (max_norm / norm).minimum(1.0), norm)
+}
+
+/// The gradient, as one vector, with each of its parts scaled so that the norm of the part is at most `max_norm`, and the norm of
+/// each part before. `parts` says of the runs of the vector, in order, how long they are and which of the `N` parts they belong to.
+pub fn clip_parts_by_norm<const N: usize>(
+    gradient: Float,
+    parts: &[(usize, usize)],
+    max_norm: Float,
+) -> (Float, [Float; N]) {
+    let mut start = 0;
+    let runs: Vec<(Float, usize)> = (parts.iter())
+        .map(|&(size, part)| {
+            start += size;
+            (gradient.slice(0, start - size..start), part)
+        })
+        .collect();
+    let norms = std::array::from_fn(|part| {
+        let own = runs.iter().filter(|(_, other)| *other == part);
+        own.fold(float(0.0), |sum, (run, _)| sum + run.square().sum_all()).sqrt()
+    });
+    let scaled = runs.iter().map(|&(run, part)| run * (max_norm / norms[part]).minimum(1.0));
+    (concatenate(0, scaled.collect::<Vec<_>>()), norms)
 }
 
 #[cfg(test)]
@@ -83,6 +105,23 @@ mod tests {
         let results = interpret(&traced.graph, &[]);
         assert!((results[0].to_f64()[0] - 0.8).abs() < 1e-6, "{:?}", results[0]);
         assert_eq!(results[1].to_f64(), [f64::from(i32::MAX)]);
+    }
+
+    #[test]
+    fn each_part_is_clipped_by_its_own_norm() {
+        let traced = trace(&(), |()| {
+            let gradient: Float = constant([3.0f32, 30.0, 4.0, 40.0, 0.1]);
+            clip_parts_by_norm::<2>(gradient, &[(1, 0), (1, 1), (1, 0), (1, 1), (1, 0)], float(100.0))
+        });
+        let untouched = interpret(&traced.graph, &[]);
+        assert_eq!(untouched[0].to_f64(), [3.0f32, 30.0, 4.0, 40.0, 0.1].map(f64::from));
+        assert!((untouched[2].to_f64()[0] - 50.0).abs() < 1e-4);
+        let traced = trace(&(), |()| {
+            let gradient: Float = constant([3.0f32, 30.0, 4.0, 40.0]);
+            clip_parts_by_norm::<2>(gradient, &[(1, 0), (1, 1), (1, 0), (1, 1)], float(10.0)).0
+        });
+        let found = interpret(&traced.graph, &[])[0].to_f64();
+        assert!(found.iter().zip([3.0, 6.0, 4.0, 8.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
     }
 
     #[test]

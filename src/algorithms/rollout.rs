@@ -160,12 +160,20 @@ impl<N: Network> Behavior for Acting<'_, N> {
     #[track_caller]
     fn decide(&self, carry: Leaves, view: &View, starts: Option<Bool>) -> (Leaves, Categorical, Float) {
         let (carry, outputs) = self.network.apply(self.params, carry, view, starts);
-        (carry, Categorical::new(outputs.logits, view.mask), outputs.value)
+        let value = self.denormalized(outputs.value);
+        (carry, Categorical::new(outputs.logits, view.mask), value)
     }
 
     #[track_caller]
     fn value(&self, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
-        self.network.value(self.params, carry, view, starts)
+        self.denormalized(self.network.value(self.params, carry, view, starts))
+    }
+}
+
+impl<N: Network> Acting<'_, N> {
+    /// Values in the unit of rewards.
+    fn denormalized(&self, values: Float) -> Float {
+        self.network.popart(self.params).map_or(values, |popart| popart.denormalize(values))
     }
 }
 

@@ -5,6 +5,12 @@
 
 use crate::lang::{Float, Int, int_u64, select};
 
+/// On the line from `start` to `end`, of which this `share` is done; f32 scalars.
+#[track_caller]
+pub fn linear(start: Float, end: Float, share: Float) -> Float {
+    start * (1.0 - share) + end * share
+}
+
 /// `start` multiplied by a factor once per event, but not below `least`. All are f32 scalars but `count`, the number of events (u64);
 /// `ln_factor` is the factor's logarithm, in which a factor next to 1 keeps its digits.
 #[track_caller]

@@ -12,7 +12,7 @@ mod entry;
 mod env;
 mod erased;
 pub mod front;
-mod golden;
+pub(crate) mod golden;
 pub mod goodharts;
 pub mod hackmatrix;
 pub mod health;

@@ -16,7 +16,7 @@ use crate::lang::{
 };
 
 use super::conv::{self, Conv, Image};
-use super::{Cell, Dense, LayerSpec, Network, Outputs, Settings, dense, settings};
+use super::{Cell, Critic, Dense, LayerSpec, Network, Outputs, PopArt, Settings, ValueHead, dense, settings};
 
 /// The entry of a file's metadata that says how many numbers a privileged observation has.
 const PRIVILEGED_SIZE: &str = "privileged_size";
@@ -54,9 +54,11 @@ pub struct ActorCriticParams {
     pub trunk: Vec<Dense>,
     pub actor: Vec<Dense>,
     pub critic: Vec<Dense>,
+    /// What normalizes the critic's values, where something does.
+    pub popart: Option<PopArt>,
 }
 
-crate::tree!(ActorCriticParams { conv, rnn, trunk, actor, critic });
+crate::tree!(ActorCriticParams { conv, rnn, trunk, actor, critic, popart });
 
 impl ActorCritic {
     /// The network for what an environment shows and takes.
@@ -68,6 +70,7 @@ impl ActorCritic {
             true => None,
             false => Some(Image::required(spec, settings.conv_channels)?),
         };
+        let privileged_size = if settings.privileged_critic { spec.privileged_size() } else { 0 };
         Ok(ActorCritic {
             settings,
             obs_size: spec.obs_size(),
@@ -75,7 +78,7 @@ impl ActorCritic {
             sparse_obs: spec.sparse_obs,
             packing: spec.packing(),
             image,
-            privileged_size: spec.privileged_size(),
+            privileged_size,
         })
     }
 
@@ -283,7 +286,8 @@ impl Network for ActorCritic {
         let mut layers = init.layers(key, &[&trunk[..], &actor, &critic].concat());
         let critic = layers.split_off(trunk.len() + actor.len());
         let actor = layers.split_off(trunk.len());
-        ActorCriticParams { conv, rnn: cell, trunk: layers, actor, critic }
+        let popart = (self.settings.value_head == ValueHead::Popart).then(PopArt::begin);
+        ActorCriticParams { conv, rnn: cell, trunk: layers, actor, critic, popart }
     }
 
     #[track_caller]
@@ -303,12 +307,14 @@ impl Network for ActorCritic {
         (carry, self.heads(params, x, view.privileged))
     }
 
-    /// The values are there if the view has what the critic reads.
+    /// The values are there if the view has what the critic reads, and are not normalized.
     #[track_caller]
     fn act(&self, params: &ActorCriticParams, carry: Leaves, view: &View) -> (Leaves, Float, Option<Float>) {
         let (carry, x) = self.read_view(params, carry, view, None);
-        if view.privileged.map_or(0, |privileged| privileged.shape()[1]) == self.privileged_size {
+        let privileged = view.privileged.map_or(0, |privileged| privileged.shape()[1]);
+        if self.privileged_size == 0 || privileged == self.privileged_size {
             let Outputs { logits, value } = self.heads(params, x, view.privileged);
+            let value = params.popart.map_or(value, |popart| popart.denormalize(value));
             return (carry, logits, Some(value));
         }
         (carry, self.mlp(&[&params.trunk[..], &params.actor].concat(), x), None)
@@ -317,6 +323,10 @@ impl Network for ActorCritic {
     #[track_caller]
     fn value(&self, params: &ActorCriticParams, carry: Leaves, view: &View, starts: Option<Bool>) -> Float {
         self.values(params, self.read_view(params, carry, view, starts).1, view.privileged)
+    }
+
+    fn critic<'a>(&self, params: &'a mut ActorCriticParams) -> Option<Critic<'a>> {
+        Some(Critic { layers: &mut params.critic, popart: params.popart.as_mut() })
     }
 
     fn metadata(&self) -> Vec<(String, String)> {
@@ -328,7 +338,7 @@ impl Network for ActorCritic {
     }
 
     fn activations(&self, params: &ActorCriticParams) -> usize {
-        let dense = ActorCriticParams { conv: Vec::new(), ..params.clone() };
+        let dense = ActorCriticParams { conv: Vec::new(), popart: None, ..params.clone() };
         let of_dense: usize = leaf_types(&dense).iter().map(|array_type| array_type.shape[0]).sum();
         of_dense + self.image.map_or(0, |image| image.activations(&self.settings.conv))
     }
@@ -370,6 +380,8 @@ mod tests {
             conv_channels,
             rnn,
             rnn_dim,
+            privileged_critic: true,
+            value_head: ValueHead::Simple,
         };
         ActorCritic {
             settings,

@@ -20,6 +20,12 @@ impl Dense {
         x.matmul(self.kernel) + self.bias.broadcast(0, x.shape()[0])
     }
 
+    /// With all numbers multiplied by an f32 scalar.
+    #[track_caller]
+    pub fn times(&self, factor: Float) -> Dense {
+        Dense { kernel: self.kernel * factor, bias: self.bias * factor }
+    }
+
     /// Both layers in one: the outputs of `other` follow those of this one.
     #[track_caller]
     pub fn beside(&self, other: &Dense) -> Dense {

@@ -6,6 +6,8 @@ use crate::lang::{
     Bool, Float, Key, Leaves, Tree, leaf_paths, leaf_types, merge_first_axes, scan, structure_of,
 };
 
+use super::{Dense, PopArt};
+
 /// A policy and a value function, with what they remember.
 ///
 /// `N` rows belong to `N` environments. What is remembered, the *carry*, is a list of arrays `[N, ...]`; a network that remembers
@@ -43,6 +45,18 @@ pub trait Network {
         self.apply(params, carry, view, starts).1.value
     }
 
+    /// The part of the parameters that is the critic's alone; nothing if the network does not tell it apart.
+    fn critic<'a>(&self, params: &'a mut Self::Params) -> Option<Critic<'a>> {
+        let _ = params;
+        None
+    }
+
+    /// What normalizes the values, if anything does: then [`Outputs::value`] and [`Network::value`] are normalized, and those of
+    /// [`Network::act`] are not.
+    fn popart(&self, params: &Self::Params) -> Option<PopArt> {
+        self.critic(&mut params.clone()).and_then(|critic| critic.popart.copied())
+    }
+
     /// What a reader of a parameter file needs to know to build the network again, by name.
     fn metadata(&self) -> Vec<(String, String)> {
         Vec::new()
@@ -63,12 +77,20 @@ pub trait Network {
     }
 }
 
+/// The part of a network's parameters that is the critic's alone.
+pub struct Critic<'a> {
+    /// The last of them gives the value.
+    pub layers: &'a mut Vec<Dense>,
+    /// Where values are normalized.
+    pub popart: Option<&'a mut PopArt>,
+}
+
 /// What a network says of `N` views.
 #[derive(Clone, Copy)]
 pub struct Outputs {
     /// f32`[N, A]`: unnormalized log-probabilities of the actions.
     pub logits: Float,
-    /// f32`[N]`
+    /// f32`[N]`, normalized if the network does that.
     pub value: Float,
 }
 crate::tree!(Outputs { logits, value });

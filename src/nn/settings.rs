@@ -1,11 +1,12 @@
 //! How an actor-critic is built, as settings and as the metadata of a parameter file.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use super::{Activation, Channels, ConvSpec, Init, Rnn};
 
@@ -28,6 +29,29 @@ pub struct Settings {
     pub rnn: Option<Rnn>,
     /// Units of the cell.
     pub rnn_dim: usize,
+    /// Whether the critic reads privileged observations where there are any.
+    pub privileged_critic: bool,
+    pub value_head: ValueHead,
+}
+
+/// The last layer of the critic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueHead {
+    /// It gives values
+    #[default]
+    Simple,
+    /// It gives values that are normalized with statistics of their targets (PopArt)
+    Popart,
+}
+
+impl fmt::Display for ValueHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ValueHead::Simple => "simple",
+            ValueHead::Popart => "popart",
+        })
+    }
 }
 
 impl Settings {
@@ -47,6 +71,9 @@ impl Settings {
         if let Some(rnn) = self.rnn {
             entries.push(("rnn", rnn.to_string()));
             entries.push(("rnn_dim", self.rnn_dim.to_string()));
+        }
+        if self.value_head != ValueHead::Simple {
+            entries.push(("value_head", self.value_head.to_string()));
         }
         entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
@@ -73,6 +100,8 @@ impl Settings {
             conv_channels: choice(metadata, "conv_channels")?.unwrap_or_default(),
             rnn,
             rnn_dim: if rnn.is_some() { entry(metadata, "rnn_dim")? } else { 0 },
+            privileged_critic: true, // how many numbers it reads is an entry of its own
+            value_head: choice(metadata, "value_head")?.unwrap_or_default(),
         })
     }
 }

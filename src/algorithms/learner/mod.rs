@@ -131,6 +131,12 @@ impl<H> Inputs<H> {
     pub fn done_share(&self) -> Float {
         self.update.as_f32() / self.total_updates
     }
+
+    /// The share of the run that is done when this update is.
+    #[track_caller]
+    pub fn share_after(&self) -> Float {
+        (self.update + 1).as_f32() / self.total_updates
+    }
 }
 
 /// What an update gives.
@@ -173,22 +179,31 @@ impl Shared {
 }
 
 /// Declares the traced settings of an algorithm: a tree of f32 scalars with the fields of that name of a struct of settings, which
-/// are numbers or switches. `traced!(Hyper of Settings { lr, gamma })` makes `Hyper` and `Settings::hyper(&self) -> Hyper`.
+/// are numbers or switches. `traced!(Hyper of Settings { lr, gamma })` makes `Hyper` and `Settings::hyper(&self) -> Hyper`. Trees of
+/// further numbers, which a run may have or not, are what methods of the settings give: `and { floor: Option<Floor> }` calls
+/// `Settings::floor(&self)`.
 #[macro_export]
 macro_rules! traced {
-    ($(#[$about:meta])* $name:ident of $settings:ident { $($field:ident),* $(,)? }) => {
+    (
+        $(#[$about:meta])* $name:ident of $settings:ident { $($field:ident),* $(,)? }
+        $(and { $($part:ident: $tree:ty),* $(,)? })?
+    ) => {
         $(#[$about])*
         #[derive(Clone, Copy)]
         pub struct $name {
-            $(pub $field: $crate::lang::Float),*
+            $(pub $field: $crate::lang::Float,)*
+            $($(pub $part: $tree,)*)?
         }
-        $crate::tree!($name { $($field),* });
+        $crate::tree!($name { $($field,)* $($($part),*)? });
 
         impl $settings {
             /// The values of the traced settings, in a trace.
             #[track_caller]
             pub fn hyper(&self) -> $name {
-                $name { $($field: $crate::lang::float(f64::from(self.$field))),* }
+                $name {
+                    $($field: $crate::lang::float(f64::from(self.$field)),)*
+                    $($($part: self.$part(),)*)?
+                }
             }
 
             /// The names of the settings that are traced: two agents that differ in them alone share a program.

@@ -2,9 +2,9 @@
 
 use crate::algorithms::metrics::{Check, Recorder, Values};
 use crate::envs::health::Range;
-use crate::lang::{Float, float};
+use crate::lang::{Bool, Float, boolean, float, select};
 
-use super::Hyper;
+use super::{Hyper, Settings};
 
 /// Means over the samples of a minibatch.
 #[derive(Clone, Copy)]
@@ -14,11 +14,66 @@ pub struct Losses {
     pub entropy: Float,
     pub approx_kl: Float,
     pub clip_frac: Float,
+    /// The value loss with clipped values, where the larger one of the two means counts.
+    pub clipped_vf_loss: Option<Float>,
 }
-crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac });
+crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac, clipped_vf_loss });
 
-/// Their names, in order.
-pub const LOSSES: [&str; 5] = ["pg_loss", "vf_loss", "entropy", "approx_kl", "clip_frac"];
+/// Their names, in order; the last one is seldom there.
+pub const LOSSES: [&str; 6] = ["pg_loss", "vf_loss", "entropy", "approx_kl", "clip_frac", "clipped_vf_loss"];
+
+/// Which side of its kinks the loss of a minibatch is on, where it has any: two of its terms are not means over samples but maxima of
+/// such means, so what a sample contributes is known when the means are.
+#[derive(Clone, Copy)]
+pub struct Sides {
+    /// The mean entropy is below the floor.
+    below_floor: Option<Bool>,
+    /// Of the value losses the one with clipped values is larger.
+    clipped: Option<Bool>,
+}
+crate::tree!(Sides { below_floor, clipped });
+
+impl Sides {
+    /// A guess, before anything is known.
+    pub fn guess(settings: &Settings) -> Sides {
+        let no = |has_kink: bool| has_kink.then(|| boolean(false));
+        Sides { below_floor: no(settings.entropy_floor.is_some()), clipped: no(settings.clip_vloss_of_means) }
+    }
+
+    /// The sides that follow from the means over the whole minibatch.
+    pub fn of(hyper: &Hyper, losses: &Losses) -> Sides {
+        Sides {
+            below_floor: hyper.floor.map(|floor| losses.entropy.lt(floor.entropy)),
+            clipped: losses.clipped_vf_loss.map(|clipped| clipped.gt(losses.vf_loss)),
+        }
+    }
+
+    /// Whether there are no kinks.
+    pub fn is_plain(&self) -> bool {
+        self.below_floor.is_none() && self.clipped.is_none()
+    }
+
+    /// Whether the two are different sides.
+    pub fn differ(&self, other: &Sides) -> Bool {
+        let differ = |a: Option<Bool>, b: Option<Bool>| a.zip(b).map_or(boolean(false), |(a, b)| a ^ b);
+        differ(self.below_floor, other.below_floor) | differ(self.clipped, other.clipped)
+    }
+
+    /// What part of a minibatch contributes to the loss, but for a constant.
+    pub fn contribution(&self, hyper: &Hyper, losses: &Losses) -> Float {
+        let loss = plain_loss(hyper, &self.chosen(losses));
+        match (self.below_floor, hyper.floor) {
+            (Some(below), Some(floor)) => loss - select(below, floor.penalty, 0.0) * losses.entropy,
+            _ => loss,
+        }
+    }
+
+    /// The losses of which the value loss is the larger one.
+    pub fn chosen(&self, losses: &Losses) -> Losses {
+        let larger = |(clipped, vf_loss): (Bool, Float)| select(clipped, vf_loss, losses.vf_loss);
+        Losses { vf_loss: self.clipped.zip(losses.clipped_vf_loss).map_or(losses.vf_loss, larger), ..*losses }
+    }
+}
 
 /// What to do when the policy changes too fast.
 const RATE_ADVICE: &str =
@@ -75,13 +130,23 @@ const NO_VALUE: Check = Check {
 };
 
 /// The sums of no samples.
-pub fn no_losses() -> Losses {
+pub fn no_losses(settings: &Settings) -> Losses {
     let zero = float(0.0);
-    Losses { pg_loss: zero, vf_loss: zero, entropy: zero, approx_kl: zero, clip_frac: zero }
+    let clipped_vf_loss = settings.clip_vloss_of_means.then_some(zero);
+    Losses { pg_loss: zero, vf_loss: zero, entropy: zero, approx_kl: zero, clip_frac: zero, clipped_vf_loss }
 }
 
 /// What is minimized.
 pub fn total_loss(hyper: &Hyper, losses: &Losses) -> Float {
+    let loss = plain_loss(hyper, losses);
+    match hyper.floor {
+        None => loss,
+        Some(floor) => loss + floor.penalty * (floor.entropy - losses.entropy).maximum(0.0),
+    }
+}
+
+/// Without what is paid for an entropy below the floor.
+fn plain_loss(hyper: &Hyper, losses: &Losses) -> Float {
     losses.pg_loss + hyper.vf_coef * losses.vf_loss - hyper.ent_coef * losses.entropy
 }
 
@@ -103,12 +168,27 @@ impl Losses {
         m.mean(MAX_ENTROPY, max_entropy, steps)
             .describe("nats", "mean logarithm of the number of valid actions: the entropy of random play");
         m.value("train/total_loss", total_loss(hyper, self))
-            .describe("", "pg_loss + vf_coef * vf_loss + ent_coef * ent_loss: what is minimized");
+            .describe("", "pg_loss + vf_coef * vf_loss + ent_coef * ent_loss, and the penalty of an entropy floor: what is minimized");
         m.value(APPROX_KL, self.approx_kl)
             .describe("nats", "estimate of the KL divergence from the policy that collected the experience")
             .healthy(Range::new(f64::NEG_INFINITY, 0.06, "the policy changes too fast", RATE_ADVICE));
         m.value(CLIP_FRAC, self.clip_frac)
             .describe("share", "samples whose probability ratio is further from 1 than clip_eps")
             .healthy(Range::new(f64::NEG_INFINITY, 0.30, "too much is clipped", RATE_ADVICE));
+    }
+
+    /// The numbers of this update that change over the run, beside the learning rate.
+    pub fn record_scheduled(m: &mut Recorder, hyper: &Hyper) {
+        if hyper.ends.clip_eps.is_some() {
+            m.value("train/clip_eps", hyper.clip_eps)
+                .describe("", "how far the probability ratio may move before its gradient is clipped");
+        }
+        if hyper.ends.ent_coef.is_some() {
+            m.value("train/ent_coef", hyper.ent_coef).describe("", "weight of the entropy bonus");
+        }
+        if let Some(floor) = hyper.floor {
+            m.value("train/entropy_floor", floor.entropy)
+                .describe("nats", "mean entropy below which the loss has a penalty");
+        }
     }
 }

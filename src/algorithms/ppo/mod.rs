@@ -5,40 +5,43 @@
 //! [`Hyper`] parameters. A network that remembers is trained on the whole segments of environments: a minibatch is a choice of
 //! environments then, each with all its steps and with what was remembered at their start.
 
+pub mod golden;
 mod losses;
+mod popart;
 mod recipe;
 mod scaling;
+mod schedules;
 mod settings;
 
 pub use recipe::Recipe;
 pub use scaling::{auto_scale, auto_tune};
-pub use settings::{Hyper, Settings};
+pub use settings::{Hyper, NormAdv, Settings};
 
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use crate::algorithms::advantage::{gae, mean_and_std};
+use crate::algorithms::advantage::{explained_variance, gae, mean_and_std, mean_and_unbiased_std};
 use crate::algorithms::curriculum::Schedule;
 use crate::algorithms::gradient::{self, micro_batch_rows};
 use crate::algorithms::learner::{Algorithm, Inputs, Shared, UpdateTrace, Updated};
 use crate::algorithms::metrics::Recorder;
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::opponents::{Opponents, Standing};
-use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
+use crate::algorithms::optimizer::{Adam, clip_by_global_norm, clip_parts_by_norm};
 use crate::algorithms::policy::{Actor, Choice, NetworkActor};
 use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transition, World};
 use crate::algorithms::self_play::Opponent;
 use crate::envs::AnyEnv;
 use crate::envs::vector::View;
 use crate::lang::{
-    Bool, Float, Int, Key, Leaves, arange, float, merge_first_axes, ravel, scan, select, swap_first_axes,
-    take_tree, unravel, vmap,
+    Bool, Float, Int, Key, Leaves, arange, boolean, float, leaf_types, merge_first_axes, numbered, positions,
+    ravel, scan, select, structure_of, swap_first_axes, take_tree, unravel, vmap, while_loop,
 };
 use crate::lower::Precision;
 use crate::nn::{ActorCritic, Categorical, Network};
 
-use losses::{LOSSES, Losses, no_losses, total_loss};
+use losses::{LOSSES, Losses, Sides, no_losses};
 
 /// Most environments of the agents of a group that are worked on at once (measured on cartpole).
 const ENVS_AT_ONCE: usize = 64;
@@ -53,6 +56,13 @@ pub struct State<P> {
     pub key: Key,
 }
 crate::tree!(State<P> { params, optimizer, envs, standing, key });
+
+/// What gradient steps improve.
+struct Learned<P> {
+    params: P,
+    optimizer: Adam<P>,
+}
+crate::tree!(Learned<P> { params, optimizer });
 
 /// PPO with some network on one environment: what is fixed when the programs are compiled.
 pub struct Ppo<N = ActorCritic> {
@@ -148,16 +158,24 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
         let Hyper { gamma, gae_lambda, .. } = inputs.hyper;
         let Transition { reward, value, done, .. } = transitions;
         let (advantage, target) = gae(reward, value, done, last_value, gamma, gae_lambda);
-        let samples = samples(transitions, advantage, target, memory);
+        let (params, optimizer) = (state.params, state.optimizer);
+        let (params, optimizer) =
+            popart::follow(&self.network, &self.settings, params, optimizer, target, inputs.num_devices);
+        let samples = self.samples(&params, transitions, advantage, target, memory);
 
-        let lr = inputs.hyper.lr * (1.0 - inputs.hyper.anneal_lr * inputs.done_share());
-        let (params, optimizer, losses, grad_norm) =
-            self.improve(inputs, lr, state.params, state.optimizer, samples, shuffle_key);
+        let hyper = self.settings.scheduled(inputs);
+        let learned = Learned { params, optimizer };
+        let (Learned { params, optimizer }, losses, grad_norm) =
+            self.improve(inputs, &hyper, learned, samples, shuffle_key);
 
-        let mean_losses = unravel(&no_losses(), losses.mean([0]));
+        let mean_losses = unravel(&no_losses(&self.settings), losses.mean([0]));
         let Transition { view, log_prob, .. } = transitions;
         let most = self.max_entropy(view.mask, reward.size());
-        let metrics = self.record(inputs, lr, mean_losses, most, grad_norm.mean_all(), &totals);
+        let mut metrics = self.record(&hyper, mean_losses, most, grad_norm.mean_all(), &totals);
+        if let Some(popart) = self.network.popart(&params) {
+            let explained = explained_variance(target, value, inputs.num_devices);
+            popart::record(&mut metrics, popart, explained);
+        }
         let mut seen = vec![("obs", view.obs.numbers())];
         seen.extend(view.privileged.map(|privileged| ("privileged", privileged)));
         seen.extend([("value", value), ("log_prob", log_prob), ("reward", reward)]);
@@ -166,7 +184,7 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
             .end(&[("last_value", last_value)])
             .rollout(&[("advantage", advantage)])
             .rollout(&[("target", target)])
-            .gradient(&[(&LOSSES, losses), (&["grad_norm"], grad_norm)]);
+            .gradient(&[(&LOSSES[..losses.shape()[1]], losses), (&["grad_norm"], grad_norm)]);
         let (agent, timesteps) = (Leaves::of(&params), self.settings.batch_size());
         let standing =
             self.opponents.after(standing, &totals, inputs.num_devices, timesteps, &agent, &mut envs);
@@ -198,26 +216,31 @@ impl<N: Network + Clone + 'static> Ppo<N> {
     /// With a network of the caller's. Of the settings, those of lockstep's own network have no meaning then.
     ///
     /// # Errors
-    /// One line: opponents that the environment cannot have.
+    /// One line: opponents that the environment cannot have; a setting about the critic that the network cannot follow.
     pub fn with_network(settings: Settings, env: Rc<dyn AnyEnv>, network: N) -> Result<Ppo<N>> {
         let actor = Rc::new(NetworkActor::of(network.clone()));
         let opponents = Opponents::new(&settings.opponents, &*env, actor, Choice::Sample)?;
+        let mut params = structure_of(|| network.init(Key::new(0)));
+        ensure!(
+            !settings.clip_parts || network.critic(&mut params).is_some(),
+            "clip_parts needs a network that tells its critic apart from the rest, which this one does not"
+        );
         Ok(Ppo { settings, env, network, opponents })
     }
 
-    /// The epochs of minibatches: new parameters and optimizer; of each gradient step the losses `[G, 5]` and the norm
+    /// The epochs of minibatches: new parameters and optimizer; of each gradient step the losses `[G, L]` and the norm
     /// of the gradient `[G]`. Inside, all parameters are one vector, so that a step of the optimizer is a few operations however many
     /// layers there are.
     fn improve(
         &self,
         inputs: &Inputs<Hyper>,
-        lr: Float,
-        params: N::Params,
-        optimizer: Adam<N::Params>,
+        hyper: &Hyper,
+        learned: Learned<N::Params>,
         samples: Sample,
         key: Key,
-    ) -> (N::Params, Adam<N::Params>, Float, Float) {
-        let Settings { num_minibatches, update_epochs, .. } = self.settings;
+    ) -> (Learned<N::Params>, Float, Float) {
+        let Settings { num_minibatches, update_epochs, norm_adv, .. } = self.settings;
+        let Learned { params, optimizer } = learned;
         let rows = samples.action.shape()[0];
         // Devices hold different samples, so they shuffle apart.
         let shuffle = |epoch: Int| {
@@ -226,70 +249,137 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         let shuffled = vmap(arange(update_epochs), shuffle);
         let count = update_epochs * num_minibatches;
         let minibatches = shuffled.reshape([count, rows / num_minibatches]);
-        let advantages = samples.advantage.take(minibatches, 0);
-        let (mean, std) =
-            mean_and_std(advantages.reshape([count, advantages.size() / count]), inputs.num_devices);
+        let (mean, std) = match norm_adv {
+            NormAdv::Minibatch => {
+                let advantages = samples.advantage.take(minibatches, 0);
+                mean_and_std(advantages.reshape([count, advantages.size() / count]), inputs.num_devices)
+            }
+            NormAdv::Batch => {
+                let (mean, std) = mean_and_unbiased_std(samples.advantage, inputs.num_devices);
+                (mean.fill(&[count]), std.fill(&[count]))
+            }
+        };
         let flat =
             Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
-        let start = (ravel(&params), flat);
-        let xs = (minibatches, mean, std);
-        let ((vector, flat), (losses, norms)) =
-            scan(start, xs, |(vector, optimizer), (chosen, mean, std)| {
-                let params = unravel(&params, vector);
-                let (losses, gradient) = self.gradient(inputs, &params, &samples, chosen, (mean, std));
-                let (gradient, norm) = clip_by_global_norm(gradient, inputs.hyper.max_grad_norm);
-                let (vector, optimizer) = optimizer.step(&vector, &gradient, lr, inputs.hyper.adam_epsilon);
-                ((vector, optimizer), (losses, norm))
+        let start = (Learned { params: ravel(&params), optimizer: flat }, Sides::guess(&self.settings));
+        let ((Learned { params: vector, optimizer: flat }, _), (losses, norms)) =
+            scan(start, (minibatches, mean, std), |(learned, sides), (chosen, mean, std)| {
+                self.descend(inputs, hyper, &params, (learned, sides), (&samples, chosen), (mean, std))
             });
         let optimizer = Adam {
             mean: unravel(&params, flat.mean),
             square: unravel(&params, flat.square),
             count: flat.count,
         };
-        (unravel(&params, vector), optimizer, losses, norms)
+        (Learned { params: unravel(&params, vector), optimizer }, losses, norms)
+    }
+
+    /// One gradient step on the rows `chosen` of the samples, whose advantages have this mean and standard deviation: what was
+    /// learned and the sides of the loss, then the losses and the norm of the gradient. `like` has the structure of the parameters.
+    fn descend(
+        &self,
+        inputs: &Inputs<Hyper>,
+        hyper: &Hyper,
+        like: &N::Params,
+        (Learned { params: vector, optimizer }, sides): (Learned<Float>, Sides),
+        (samples, chosen): (&Sample, Int),
+        moments: (Float, Float),
+    ) -> ((Learned<Float>, Sides), (Float, Float)) {
+        let params = unravel(like, vector);
+        let (losses, gradient, sides) =
+            self.gradient(inputs, hyper, &params, samples, chosen, moments, sides);
+        let (gradient, norm) = self.clip(hyper, like, gradient);
+        let (params, optimizer) = optimizer.step(&vector, &gradient, hyper.lr, hyper.adam_epsilon);
+        ((Learned { params, optimizer }, sides), (losses, norm))
     }
 
     /// The losses and the gradient, each as one vector, over the rows `chosen` of all devices, whose advantages have this mean
-    /// and standard deviation.
+    /// and standard deviation. `guess` is the side of its kinks that the loss is guessed to be on; where it turns out to be on
+    /// another one, the gradient is computed once more.
     fn gradient(
         &self,
         inputs: &Inputs<Hyper>,
+        hyper: &Hyper,
         params: &N::Params,
         samples: &Sample,
         chosen: Int,
         (mean, std): (Float, Float),
-    ) -> (Float, Float) {
+        guess: Sides,
+    ) -> (Float, Float, Sides) {
         let (rows, steps) = (chosen.shape()[0], samples.steps());
         let scale = 1.0 / (rows * steps * inputs.num_devices) as f64;
         let micro = micro_batch_rows(rows, steps * self.network.activations(params), params);
-        gradient::sums(params, no_losses, chosen, micro, inputs.num_devices, |params, rows| {
-            let mut sample = take_tree(samples, rows);
-            sample.advantage = (sample.advantage - mean) / (std + 1e-8);
-            self.loss(&inputs.hyper, &params, sample, scale)
-        })
+        let none = || no_losses(&self.settings);
+        let on = |sides: Sides| {
+            gradient::sums(params, none, chosen, micro, inputs.num_devices, |params, rows| {
+                let mut sample = take_tree(samples, rows);
+                sample.advantage = (sample.advantage - mean) / (std + 1e-8);
+                let losses = self.losses(hyper, &params, sample, scale);
+                (sides.contribution(hyper, &losses), losses)
+            })
+        };
+        if guess.is_plain() {
+            let (losses, gradient) = on(guess);
+            return (losses, gradient, guess);
+        }
+        let size = ravel(params).size();
+        let nothing = (ravel(&none()), Float::full([size], 0.0), guess, boolean(true));
+        let (losses, gradient, sides, _) = while_loop(
+            nothing,
+            |(.., again)| *again,
+            |(_, _, sides, _)| {
+                let (losses, gradient) = on(sides);
+                let found = Sides::of(hyper, &unravel(&none(), losses));
+                (losses, gradient, found, found.differ(&sides))
+            },
+        );
+        (ravel(&sides.chosen(&unravel(&none(), losses))), gradient, sides)
     }
 
-    /// The clipped surrogate objective with value loss and entropy bonus, summed over the sample times `scale`.
-    fn loss(&self, hyper: &Hyper, params: &N::Params, sample: Sample, scale: f64) -> (Float, Losses) {
+    /// The gradient, as one vector, clipped as the settings say, and its norm before. `like` has the structure of the parameters.
+    fn clip(&self, hyper: &Hyper, like: &N::Params, gradient: Float) -> (Float, Float) {
+        if !self.settings.clip_parts {
+            return clip_by_global_norm(gradient, hyper.max_grad_norm);
+        }
+        let (gradient, [others, critic]) =
+            clip_parts_by_norm(gradient, &self.parts(like), hyper.max_grad_norm);
+        (gradient, (others.square() + critic.square()).sqrt())
+    }
+
+    /// How many numbers each array of the parameters has, and whether it is the critic's own: 1, else 0.
+    fn parts(&self, like: &N::Params) -> Vec<(usize, usize)> {
+        let mut numbers = numbered(like.clone());
+        let critic = self.network.critic(&mut numbers).map(|critic| positions(critic.layers));
+        let is_critics = |leaf: &usize| critic.as_ref().is_some_and(|critic| critic.contains(leaf));
+        let sizes = leaf_types(like).into_iter().map(|array_type| array_type.size());
+        sizes.enumerate().map(|(leaf, size)| (size, usize::from(is_critics(&leaf)))).collect()
+    }
+
+    /// The parts of the loss, summed over the sample times `scale`: the clipped surrogate objective, value loss and entropy.
+    fn losses(&self, hyper: &Hyper, params: &N::Params, sample: Sample, scale: f64) -> Losses {
         let (distribution, value, sample) = self.evaluate(params, sample);
         let log_ratio = distribution.log_prob(sample.action) - sample.log_prob;
         let ratio = log_ratio.exp();
         let (low, high) = (1.0 - hyper.clip_eps, 1.0 + hyper.clip_eps);
         let pg = (-sample.advantage * ratio).maximum(-sample.advantage * ratio.clamp(low, high));
+        let Settings { clip_vloss, clip_vloss_of_means, .. } = self.settings;
         let mut vf = (value - sample.target).square();
-        if self.settings.clip_vloss {
+        let clipped_vf = (clip_vloss || clip_vloss_of_means).then(|| {
             let moved = (value - sample.value).clamp(-hyper.clip_eps, hyper.clip_eps);
-            vf = vf.maximum((sample.value + moved - sample.target).square());
+            (sample.value + moved - sample.target).square()
+        });
+        if let (Some(clipped), false) = (clipped_vf, clip_vloss_of_means) {
+            vf = vf.maximum(clipped);
         }
         let mean = |x: Float| x.sum_all() * scale;
-        let losses = Losses {
+        Losses {
             pg_loss: mean(pg),
             vf_loss: mean(vf) * 0.5,
             entropy: mean(distribution.entropy()),
             approx_kl: mean(ratio - 1.0 - log_ratio),
             clip_frac: mean((ratio - 1.0).abs().gt(hyper.clip_eps).as_f32()),
-        };
-        (total_loss(hyper, &losses), losses)
+            clipped_vf_loss: clipped_vf.filter(|_| clip_vloss_of_means).map(|clipped| mean(clipped) * 0.5),
+        }
     }
 
     /// What the network says of a sample now, and the sample as transitions in the same order.
@@ -308,11 +398,35 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         }
     }
 
+    /// What the loss needs: one row per transition, or one per environment if there was something to remember. Values are as the
+    /// network with these parameters is taught them.
+    fn samples(
+        &self,
+        params: &N::Params,
+        t: Transition,
+        advantage: Float,
+        target: Float,
+        memory: Option<Memory>,
+    ) -> Sample {
+        let Transition { view, action, log_prob, value, starts, .. } = t;
+        let privileged = view.privileged.filter(|_| self.settings.privileged_critic);
+        let view = View { privileged, ..view };
+        let popart = self.network.popart(params);
+        let [value, target] = [value, target].map(|x| popart.map_or(x, |popart| popart.normalize(x)));
+        let sample = Sample { view, action, log_prob, value, advantage, target, memory: None };
+        match memory.zip(starts) {
+            None => merge_first_axes(sample),
+            Some((Memory { carry, .. }, starts)) => {
+                let (sample, starts): (Sample, Bool) = swap_first_axes((sample, starts));
+                Sample { memory: Some(Memory { carry, starts }), ..sample }
+            }
+        }
+    }
+
     /// The metrics of an update.
     fn record(
         &self,
-        inputs: &Inputs<Hyper>,
-        lr: Float,
+        hyper: &Hyper,
         losses: Losses,
         max_entropy: Float,
         grad_norm: Float,
@@ -320,11 +434,12 @@ impl<N: Network + Clone + 'static> Ppo<N> {
     ) -> Recorder {
         let steps = self.settings.batch_size();
         let mut m = Recorder::new(float(steps as f64));
-        losses.record(&mut m, &inputs.hyper, max_entropy, steps);
+        losses.record(&mut m, hyper, max_entropy, steps);
         m.value("train/grad_norm", grad_norm).describe("", "norm of the gradient before it is clipped");
-        m.value("train/lr", lr).describe("", "learning rate");
+        m.value("train/lr", hyper.lr).describe("", "learning rate");
         totals.record(&mut m, &self.env.spec(), steps);
         self.opponents.record(&mut m, totals);
+        Losses::record_scheduled(&mut m, hyper);
         m
     }
 
@@ -361,19 +476,6 @@ fn last_value(policy: &dyn Behavior, envs: &Envs) -> Float {
     match envs.memory.clone() {
         None => policy.value(Leaves::default(), &envs.view, None),
         Some(Memory { carry, starts }) => policy.value(carry, &envs.view, Some(starts)),
-    }
-}
-
-/// What the loss needs: one row per transition, or one per environment if there was something to remember.
-fn samples(t: Transition, advantage: Float, target: Float, memory: Option<Memory>) -> Sample {
-    let Transition { view, action, log_prob, value, starts, .. } = t;
-    let sample = Sample { view, action, log_prob, value, advantage, target, memory: None };
-    match memory.zip(starts) {
-        None => merge_first_axes(sample),
-        Some((Memory { carry, .. }, starts)) => {
-            let (sample, starts): (Sample, Bool) = swap_first_axes((sample, starts));
-            Sample { memory: Some(Memory { carry, starts }), ..sample }
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! PPO for the command line: its entry in the table of algorithms.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -8,10 +9,11 @@ use crate::algorithms::count::thousands;
 use crate::algorithms::curriculum::Curriculum;
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::{self, learner, opponents};
-use crate::envs::{AnyEnv, phases};
+use crate::envs::{AnyEnv, Open, Replay, phases};
+use crate::nn::ValueHead;
 use crate::runtime::DeviceKind;
 
-use super::{Ppo, Settings, auto_scale, auto_tune};
+use super::{Ppo, Settings, auto_scale, auto_tune, golden};
 
 /// How PPO is made from its settings.
 pub enum Recipe {}
@@ -34,6 +36,8 @@ impl algorithms::Recipe for Recipe {
         "rnn",
         "rnn_dim",
         "init",
+        "value_head",
+        "privileged_critic",
         "curriculum_start_phase",
         "opponent",
         "max_frozen_agents",
@@ -77,7 +81,7 @@ impl algorithms::Recipe for Recipe {
     }
 
     fn depends_on_length(settings: &Settings) -> bool {
-        settings.anneal_lr
+        settings.depends_on_length()
     }
 
     fn make(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Ppo> {
@@ -87,13 +91,26 @@ impl algorithms::Recipe for Recipe {
         Ppo::new(settings, env)
     }
 
+    fn golden(file: &Path, open: Open) -> Result<Option<Replay>> {
+        golden::open(file, open)
+    }
+
     /// Those of a curriculum are among them where an environment has one.
     fn metrics(env: Rc<dyn AnyEnv>) -> Result<Vec<Metric>> {
         let count = phases(&*env).len();
         let curriculum = if count == 0 { Curriculum::Off } else { Curriculum::Return };
         let curriculum_returns = vec![0.0; count.saturating_sub(1)];
         let opponents = opponents::Settings::with_all_metrics(&*env);
-        let settings = Settings { curriculum, curriculum_returns, opponents, ..Settings::default() };
+        let settings = Settings {
+            curriculum,
+            curriculum_returns,
+            opponents,
+            clip_eps_final: Some(0.1),
+            ent_coef_final: Some(0.0),
+            entropy_floor: Some(0.0),
+            value_head: ValueHead::Popart,
+            ..Settings::default()
+        };
         learner::metrics(&Self::make(settings, env)?)
     }
 }

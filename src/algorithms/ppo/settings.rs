@@ -1,7 +1,9 @@
 //! The settings of PPO: one definition each, for flags, files, help and the copy in the run directory.
 
+use std::fmt;
+
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
@@ -9,7 +11,9 @@ use crate::algorithms::gradient::divisor_at_most;
 use crate::algorithms::opponents;
 use crate::algorithms::recipe::{defaults, divides};
 use crate::lower::Precision;
-use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn};
+use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn, ValueHead};
+
+use super::schedules::{Ends, Floor};
 
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -49,6 +53,9 @@ pub struct Settings {
     /// Lower the learning rate linearly to zero over the whole run
     #[arg(long)]
     pub anneal_lr: bool,
+    /// Change the learning rate linearly to this one over the whole run
+    #[arg(long, value_name = "X")]
+    pub lr_final: Option<f64>,
     /// Discount per step
     #[arg(long, value_name = "X", default_value_t = 0.99)]
     pub gamma: f64,
@@ -64,18 +71,55 @@ pub struct Settings {
     /// How far the probability ratio may move before its gradient is clipped
     #[arg(long, value_name = "X", default_value_t = 0.2)]
     pub clip_eps: f64,
+    /// Change --clip-eps linearly to this one over the whole run
+    #[arg(long, value_name = "X")]
+    pub clip_eps_final: Option<f64>,
     /// Clip the change of the value as well
     #[arg(long)]
     pub clip_vloss: bool,
+    /// Clip the change of the value as well; of the value losses with and without the clip the one counts whose mean over a
+    /// minibatch is larger, not the larger one of each sample
+    #[arg(long)]
+    pub clip_vloss_of_means: bool,
+    /// Advantages are normalized over each minibatch, or over the whole batch once
+    #[arg(long, value_name = "WHAT", default_value_t = NormAdv::Minibatch, hide_possible_values = true)]
+    pub norm_adv: NormAdv,
     /// Weight of the value loss
     #[arg(long, value_name = "X", default_value_t = 0.5)]
     pub vf_coef: f64,
     /// Weight of the entropy bonus
     #[arg(long, value_name = "X", default_value_t = 0.15)]
     pub ent_coef: f64,
+    /// Change --ent-coef linearly to this one over the run, or the part of it that --ent-decay-fraction says
+    #[arg(long, value_name = "X")]
+    pub ent_coef_final: Option<f64>,
+    /// Share of the run after which --ent-coef-final is reached; from then on the entropy floor falls to 0
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub ent_decay_fraction: f64,
+    /// Mean entropy, in nats, below which the loss has a penalty
+    #[arg(long, value_name = "X")]
+    pub entropy_floor: Option<f64>,
+    /// The penalty for each nat of entropy that is missing to --entropy-floor
+    #[arg(long, value_name = "X", default_value_t = 0.05)]
+    pub entropy_floor_penalty: f64,
     /// Largest global norm of the gradient; inf turns clipping off
     #[arg(long, value_name = "X", default_value_t = 0.5)]
     pub max_grad_norm: f64,
+    /// Clip the gradient of the critic's own layers and that of all others apart, each to --max-grad-norm
+    #[arg(long)]
+    pub clip_parts: bool,
+    /// What the critic's last layer gives: simple (values), or popart: values that are normalized by statistics of their targets
+    #[arg(long, value_name = "NAME", default_value_t = ValueHead::Simple, hide_possible_values = true)]
+    pub value_head: ValueHead,
+    /// Least weight that the targets of an update have in the statistics of PopArt
+    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    pub popart_beta_min: f64,
+    /// Change the last layer with the statistics of PopArt, so that values stay what they were
+    #[arg(long, default_value_t = true, action = ArgAction::SetTrue)]
+    pub popart_rescale: bool,
+    /// Whether the critic reads privileged observations where there are any
+    #[arg(long, default_value_t = true, action = ArgAction::SetTrue)]
+    pub privileged_critic: bool,
     /// Units of each hidden layer
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub hidden_dim: usize,
@@ -115,6 +159,24 @@ pub struct Settings {
 crate::traced! {
     /// Settings that are inputs of the programs, f32 scalars; a switch is 0 or 1.
     Hyper of Settings { lr, adam_epsilon, anneal_lr, gamma, gae_lambda, clip_eps, vf_coef, ent_coef, max_grad_norm }
+    and { ends: Ends, floor: Option<Floor> }
+}
+
+/// Over what advantages are normalized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormAdv {
+    Minibatch,
+    Batch,
+}
+
+impl fmt::Display for NormAdv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NormAdv::Minibatch => "minibatch",
+            NormAdv::Batch => "batch",
+        })
+    }
 }
 
 impl Default for Settings {
@@ -132,7 +194,7 @@ impl Settings {
     /// How the network is built.
     pub fn network(&self) -> nn::Settings {
         let Settings { hidden_dim, num_layers, activation, separate_trunks, init, .. } = *self;
-        let Settings { conv_channels, rnn, rnn_dim, .. } = *self;
+        let Settings { conv_channels, rnn, rnn_dim, privileged_critic, value_head, .. } = *self;
         let conv = self.conv.clone();
         nn::Settings {
             hidden_dim,
@@ -144,6 +206,8 @@ impl Settings {
             conv_channels,
             rnn,
             rnn_dim,
+            privileged_critic,
+            value_head,
         }
     }
 
@@ -212,9 +276,37 @@ impl Settings {
         check_positive("clip_eps", self.clip_eps)?;
         check_weight("vf_coef", self.vf_coef)?;
         check_weight("ent_coef", self.ent_coef)?;
+        self.check_schedules()?;
+        check_unit("popart_beta_min", self.popart_beta_min)?;
         let norm = self.max_grad_norm;
         ensure!(norm > 0.0, "max_grad_norm is {norm}; it must be above 0 (inf turns clipping off)");
         Ok(())
+    }
+
+    fn check_schedules(&self) -> Result<()> {
+        let optional = |check: fn(&str, f64) -> Result<()>, name, value: Option<f64>| {
+            value.map_or(Ok(()), |value| check(name, value))
+        };
+        optional(check_positive, "lr_final", self.lr_final)?;
+        optional(check_positive, "clip_eps_final", self.clip_eps_final)?;
+        optional(check_weight, "ent_coef_final", self.ent_coef_final)?;
+        optional(check_weight, "entropy_floor", self.entropy_floor)?;
+        check_weight("entropy_floor_penalty", self.entropy_floor_penalty)?;
+        check_positive("ent_decay_fraction", self.ent_decay_fraction)?;
+        check_unit("ent_decay_fraction", self.ent_decay_fraction)?;
+        ensure!(
+            !self.anneal_lr || self.lr_final.is_none(),
+            "anneal_lr lowers the learning rate to 0, lr_final to {}; leave one of them out",
+            self.lr_final.unwrap_or(0.0)
+        );
+        Ok(())
+    }
+
+    /// Whether what an update does depends on the length of the whole run.
+    pub(super) fn depends_on_length(&self) -> bool {
+        let ends = [self.lr_final, self.clip_eps_final, self.ent_coef_final];
+        let floor_falls = self.entropy_floor.is_some() && self.ent_decay_fraction < 1.0;
+        self.anneal_lr || floor_falls || ends.iter().any(Option::is_some)
     }
 
     /// Checks that so many devices can share the environments and each its part of every minibatch.
@@ -331,6 +423,16 @@ mod tests {
         assert!(complaint(|s| s.ent_coef = -0.1).contains("ent_coef is -0.1"));
         assert!(complaint(|s| s.clip_eps = f64::INFINITY).contains("clip_eps is inf"));
         assert!(complaint(|s| s.max_grad_norm = 0.0).contains("max_grad_norm"));
+        assert!(complaint(|s| s.lr_final = Some(0.0)).starts_with("lr_final is 0;"));
+        assert!(complaint(|s| s.clip_eps_final = Some(-1.0)).starts_with("clip_eps_final is -1;"));
+        assert!(complaint(|s| s.ent_coef_final = Some(f64::NAN)).starts_with("ent_coef_final is NaN;"));
+        assert!(complaint(|s| s.ent_decay_fraction = 1.5).starts_with("ent_decay_fraction is 1.5;"));
+        assert!(complaint(|s| s.entropy_floor = Some(-0.5)).starts_with("entropy_floor is -0.5;"));
+        assert!(complaint(|s| s.popart_beta_min = 2.0).starts_with("popart_beta_min is 2;"));
+        assert_eq!(
+            complaint(|s| (s.anneal_lr, s.lr_final) = (true, Some(1e-4))),
+            "anneal_lr lowers the learning rate to 0, lr_final to 0.0001; leave one of them out"
+        );
     }
 
     #[test]

@@ -7,67 +7,11 @@ const TOLERANCE: f64 = 1e-5;
 /// After several steps of Adam, which divides by small numbers.
 const AFTER_ADAM: f64 = 1e-4;
 
-/// How a weight lies in PyTorch.
-enum Layout {
-    Bias,
-    /// `[outputs][inputs]`; the inputs are an image's `channels`, one after the other.
-    Linear {
-        inputs: usize,
-        outputs: usize,
-        channels: usize,
-    },
-    /// `[outputs][inputs][3][3]`
-    Conv {
-        inputs: usize,
-        outputs: usize,
-    },
-}
-
-/// A weight or bias.
-struct Tensor {
-    /// As in the golden data.
-    name: String,
-    /// Its first place in the vector of all parameters, and how many numbers it has.
-    start: usize,
-    size: usize,
-    layout: Layout,
-}
-
-impl Tensor {
-    /// Where the number at a flat index of PyTorch's stands in the vector of all parameters.
-    fn place(&self, index: usize) -> usize {
-        self.start
-            + match self.layout {
-                Layout::Bias => index,
-                Layout::Linear { inputs, outputs, channels } => {
-                    let (output, input) = (index / inputs, index % inputs);
-                    let pixels = inputs / channels;
-                    let (channel, pixel) = (input / pixels, input % pixels);
-                    (pixel * channels + channel) * outputs + output
-                }
-                Layout::Conv { inputs, outputs } => {
-                    let (output, input, pixel) = (index / (inputs * 9), index / 9 % inputs, index % 9);
-                    (pixel * inputs + input) * outputs + output
-                }
-            }
-    }
-
-    /// The numbers that a layer's one output is computed from.
-    fn fan_in(&self, all: &[Tensor]) -> usize {
-        let weight = self.name.replace(".bias", ".weight");
-        match all.iter().find(|tensor| tensor.name == weight).map(|tensor| &tensor.layout) {
-            Some(Layout::Linear { inputs, .. }) => *inputs,
-            Some(Layout::Conv { inputs, .. }) => 9 * inputs,
-            _ => panic!("{weight} is a weight"),
-        }
-    }
-}
-
 /// A network of the golden data.
 struct Known {
     estimator: Estimator,
     structure: QParams,
-    tensors: Vec<Tensor>,
+    tensors: Tensors,
 }
 
 impl Known {
@@ -75,115 +19,33 @@ impl Known {
         let spec = EnvSpec::new("golden", [2, rows, cols], cols);
         let network = QNetwork::new(settings.clone(), &spec)?;
         let structure = structure_of(|| network.init(Key::new(0)));
-        let tensors = tensors(&settings, &structure);
+        let tensors = Tensors::new(&structure, &layers(&settings));
         Ok(Known { estimator: Estimator { network, num_actions: cols, target_q_clip }, structure, tensors })
-    }
-
-    fn size(&self) -> usize {
-        self.tensors.iter().map(|tensor| tensor.size).sum()
-    }
-
-    /// All parameters as one vector, from PyTorch's tensors.
-    fn vector(&self, value: impl Fn(&Tensor, usize) -> Result<f32>) -> Result<Vec<f32>> {
-        let mut vector = vec![0.0; self.size()];
-        for tensor in &self.tensors {
-            for index in 0..tensor.size {
-                vector[tensor.place(index)] = value(tensor, index)?;
-            }
-        }
-        Ok(vector)
-    }
-
-    /// From stored tensors.
-    fn stored(&self, tensors: &BTreeMap<String, Value>) -> Result<Vec<f32>> {
-        let flat: BTreeMap<&str, Vec<f64>> =
-            tensors.iter().map(|(name, value)| (name.as_str(), flat(value))).collect();
-        self.vector(|tensor, index| {
-            let values = flat.get(tensor.name.as_str()).with_context(|| format!("no {}", tensor.name))?;
-            let value = values.get(index).with_context(|| format!("{} is too short", tensor.name))?;
-            Ok(*value as f32)
-        })
-    }
-
-    /// By the formula of the golden data; the tensors' numbers begin with `first`.
-    fn by_formula(&self, first: u32) -> Vec<f32> {
-        let vector = self.vector(|tensor, index| {
-            let number = self.tensors.iter().position(|other| other.name == tensor.name).expect("it is one");
-            let scale = 1.0 / (tensor.fan_in(&self.tensors) as f64).sqrt();
-            let seed = (number as u32 + first + 1).wrapping_mul(97_531);
-            let mut hash = (index as u32 + 1).wrapping_mul(2_654_435_761).wrapping_add(seed);
-            hash ^= hash >> 16;
-            hash = hash.wrapping_mul(2_246_822_519);
-            hash ^= hash >> 13;
-            Ok(((f64::from(hash) / 4_294_967_296.0 - 0.5) * 2.0 * scale) as f32)
-        });
-        vector.expect("the formula has all numbers")
-    }
-
-    /// The numbers of a tensor in PyTorch's order.
-    fn of<'a>(&'a self, name: &str, vector: &'a [f64]) -> Result<Vec<f64>> {
-        let tensor = self.tensors.iter().find(|tensor| tensor.name == name);
-        let tensor = tensor.with_context(|| format!("the golden data has an unknown tensor {name}"))?;
-        Ok((0..tensor.size).map(|index| vector[tensor.place(index)]).collect())
     }
 }
 
-/// The weights and biases in the order of the golden data.
-fn tensors(settings: &QSettings, structure: &QParams) -> Vec<Tensor> {
-    let paths = crate::lang::leaf_paths(structure);
-    let types = crate::lang::leaf_types(structure);
+/// The layers in the order of the golden data.
+fn layers(settings: &QSettings) -> Vec<Layer> {
     let own = usize::from(settings.dueling_dim > 0);
-    let mut layers: Vec<(String, String)> =
-        (0..settings.conv.len()).map(|i| (format!("conv{}", i + 1), format!("conv.{i}"))).collect();
-    let mut dense = |name: &str, path: String| layers.push((name.to_owned(), path));
+    let layer = |name: &str, path: String, channels| Layer { name: name.to_owned(), path, channels };
+    let convolution = |i| layer(&format!("conv{}", i + 1), format!("conv.{i}"), 1);
+    let mut layers: Vec<Layer> = (0..settings.conv.len()).map(convolution).collect();
+    let channels = settings.conv.last().map_or(1, |conv| conv.filters);
     if settings.dueling {
-        dense("fc_shared", "hidden.0".into());
+        layers.push(layer("fc_shared", "hidden.0".into(), channels));
         for (hidden, name, part) in
             [("fc_value_hidden", "fc_value", "value"), ("fc_adv_hidden", "fc_advantage", "advantage")]
         {
             if own == 1 {
-                dense(hidden, format!("{part}.0"));
+                layers.push(layer(hidden, format!("{part}.0"), 1));
             }
-            dense(name, format!("{part}.{own}"));
+            layers.push(layer(name, format!("{part}.{own}"), 1));
         }
     } else {
-        dense("fc1", "hidden.0".into());
-        dense("fc2", "advantage.0".into());
+        layers.push(layer("fc1", "hidden.0".into(), channels));
+        layers.push(layer("fc2", "advantage.0".into(), 1));
     }
-    let start = |place: usize| types[..place].iter().map(|array_type| array_type.size()).sum();
-    let mut tensors = Vec::new();
-    for (name, path) in layers {
-        for (part, torch) in [("kernel", "weight"), ("bias", "bias")] {
-            let place = paths.iter().position(|other| *other == format!("{path}.{part}"));
-            let place = place.expect("the network has these layers");
-            let channels = match path.as_str() {
-                "hidden.0" => settings.conv.last().map_or(1, |conv| conv.filters),
-                _ => 1,
-            };
-            let layout = match types[place].shape[..] {
-                [_] => Layout::Bias,
-                [inputs, outputs] => Layout::Linear { inputs, outputs, channels },
-                [.., inputs, outputs] => Layout::Conv { inputs, outputs },
-                [] => unreachable!("a parameter has an axis"),
-            };
-            tensors.push(Tensor {
-                name: format!("{name}.{torch}"),
-                start: start(place),
-                size: types[place].size(),
-                layout,
-            });
-        }
-    }
-    tensors
-}
-
-/// All numbers of nested lists; flags are 0 and 1.
-fn flat(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(values) => values.iter().flat_map(flat).collect(),
-        Value::Bool(flag) => vec![f64::from(u8::from(*flag))],
-        _ => vec![value.as_f64().unwrap_or(f64::NAN)],
-    }
+    layers
 }
 
 /// Transitions on the host.
@@ -263,7 +125,7 @@ fn step_function(known: &Known, rows: usize, twin: bool, backend: &Backend) -> R
         |shape: &[usize]| Bool::placeholder(DType::Bool, shape),
     );
     let ints = |shape: &[usize]| Int::placeholder(DType::I32, shape);
-    let (all, actions) = ([networks * known.size()], known.estimator.num_actions);
+    let (all, actions) = ([networks * known.tensors.size()], known.estimator.num_actions);
     let obs = known.estimator.network.obs_size();
     let input = Given {
         online: numbers(&all),
@@ -470,11 +332,11 @@ pub fn learner(cases: Vec<Case>, backend: &Backend) -> Result<Compared> {
         let known = Known::new(small(case.dueling, hidden), [2, 3], case.config.target_q_clip)?;
         // A second network of which nothing is said begins as the first one.
         let both = |first: &BTreeMap<String, Value>, second: &Option<BTreeMap<String, Value>>| {
-            let first = known.stored(first)?;
+            let first = known.tensors.stored(first)?;
             let second = match (case.config.use_twin_q, second) {
                 (false, _) => Vec::new(),
                 (true, None) => first.clone(),
-                (true, Some(second)) => known.stored(second)?,
+                (true, Some(second)) => known.tensors.stored(second)?,
             };
             anyhow::Ok([first, second].concat())
         };
@@ -521,7 +383,7 @@ pub fn learner(cases: Vec<Case>, backend: &Backend) -> Result<Compared> {
                 for (name, expected) in tensors {
                     differs.all_close(
                         &format!("{what} {name}"),
-                        &known.of(name, vector)?,
+                        &known.tensors.of(name, vector)?,
                         &flat(expected),
                         tolerance,
                     );
@@ -560,7 +422,7 @@ pub fn forward(cases: Vec<Forward>, backend: &Backend) -> Result<Compared> {
         let known = Known::new(large(dueling), [rows, cols], None)?;
         let count = positions.len();
         let input = (
-            Float::placeholder(DType::F32, [known.size()]),
+            Float::placeholder(DType::F32, [known.tensors.size()]),
             Float::placeholder(DType::F32, [count, 2 * rows * cols]),
             Bool::placeholder(DType::Bool, [count, cols]),
         );
@@ -572,7 +434,7 @@ pub fn forward(cases: Vec<Forward>, backend: &Backend) -> Result<Compared> {
         let obs: Vec<f32> = obs.collect::<Result<Vec<_>>>()?.concat();
         let legal: Vec<bool> = positions.iter().flat_map(|position| position.legal.clone()).collect();
         let inputs = [
-            HostArray::new(&[known.size()], known.by_formula(0)),
+            HostArray::new(&[known.tensors.size()], known.tensors.by_formula(0, 1.0)),
             HostArray::new(&[count, 2 * rows * cols], obs),
             HostArray::new(&[count, cols], legal),
         ];
@@ -658,7 +520,7 @@ pub fn full(cases: Vec<Full>, backend: &Backend) -> Result<Compared> {
     let mut compared = Compared::new();
     for (number, Full { dueling, config, steps }) in cases.into_iter().enumerate() {
         let known = Known::new(large(dueling), [6, 7], config.target_q_clip)?;
-        let mut trained = Trained::new(known.by_formula(0), known.by_formula(100));
+        let mut trained = Trained::new(known.tensors.by_formula(0, 1.0), known.tensors.by_formula(100, 1.0));
         let rows = steps.first().map_or(0, |step| step.transitions.len());
         let function = step_function(&known, rows, false, backend)?;
         for (i, step) in steps.iter().enumerate() {
@@ -672,7 +534,7 @@ pub fn full(cases: Vec<Full>, backend: &Backend) -> Result<Compared> {
                 ("online", &online, &step.expected.online, &step.expected.online_probes),
             ] {
                 for (name, expected) in sums {
-                    let values = known.of(name, vector)?;
+                    let values = known.tensors.of(name, vector)?;
                     let norm = values.iter().map(|x| x * x).sum::<f64>().sqrt();
                     differs.all_close(
                         &format!("{what} {name}"),
@@ -682,7 +544,7 @@ pub fn full(cases: Vec<Full>, backend: &Backend) -> Result<Compared> {
                     );
                 }
                 for (name, index, expected) in probes {
-                    let found = known.of(name, vector)?[*index];
+                    let found = known.tensors.of(name, vector)?[*index];
                     differs.close(&format!("{what} {name}[{index}]"), found, *expected, AFTER_ADAM);
                 }
             }

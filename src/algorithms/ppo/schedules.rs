@@ -1,0 +1,77 @@
+//! What changes over a run: learning rate, clip and entropy coefficient go in a line to their last values, the entropy floor falls.
+
+use crate::algorithms::learner::Inputs;
+use crate::algorithms::schedule::linear;
+use crate::lang::{Float, float};
+
+use super::{Hyper, Settings};
+
+/// The values at the end of the run of what changes until then, f32 scalars.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    pub lr: Option<Float>,
+    pub clip_eps: Option<Float>,
+    pub ent_coef: Option<Float>,
+}
+crate::tree!(Ends { lr, clip_eps, ent_coef });
+
+/// A mean entropy (nats) below which the loss grows with what is missing to it, times the penalty: f32 scalars.
+#[derive(Clone, Copy)]
+pub struct Floor {
+    pub entropy: Float,
+    pub penalty: Float,
+}
+crate::tree!(Floor { entropy, penalty });
+
+impl Settings {
+    /// The last values, in a trace.
+    #[track_caller]
+    pub(super) fn ends(&self) -> Ends {
+        Ends {
+            lr: self.lr_final.map(float),
+            clip_eps: self.clip_eps_final.map(float),
+            ent_coef: self.ent_coef_final.map(float),
+        }
+    }
+
+    /// The entropy floor at the start, in a trace.
+    #[track_caller]
+    pub(super) fn floor(&self) -> Option<Floor> {
+        let entropy = float(self.entropy_floor?);
+        Some(Floor { entropy, penalty: float(self.entropy_floor_penalty) })
+    }
+
+    /// The numbers of an update. The last update has the last values; an annealed learning rate would be 0 after it.
+    #[track_caller]
+    pub(super) fn scheduled(&self, inputs: &Inputs<Hyper>) -> Hyper {
+        let hyper = inputs.hyper;
+        let lr = match hyper.ends.lr {
+            None => hyper.lr * (1.0 - hyper.anneal_lr * inputs.done_share()),
+            Some(end) => linear(hyper.lr, end, inputs.share_after()),
+        };
+        Hyper {
+            lr,
+            clip_eps: (hyper.ends.clip_eps)
+                .map_or(hyper.clip_eps, |end| linear(hyper.clip_eps, end, inputs.share_after())),
+            ent_coef: (hyper.ends.ent_coef)
+                .map_or(hyper.ent_coef, |end| linear(hyper.ent_coef, end, self.entropy_share(inputs))),
+            floor: hyper.floor.map(|floor| self.lowered(floor, inputs)),
+            ..hyper
+        }
+    }
+
+    /// The share of the entropy coefficient's way that is behind it after the update.
+    fn entropy_share(&self, inputs: &Inputs<Hyper>) -> Float {
+        (inputs.share_after() / self.ent_decay_fraction).minimum(1.0)
+    }
+
+    /// The floor falls to 0 from when the entropy coefficient is at its end. If that is the end of the run, it stays.
+    fn lowered(&self, floor: Floor, inputs: &Inputs<Hyper>) -> Floor {
+        let rest = 1.0 - self.ent_decay_fraction;
+        if rest == 0.0 {
+            return floor;
+        }
+        let fallen = ((inputs.share_after() - self.ent_decay_fraction) / rest).clamp(0.0, 1.0);
+        Floor { entropy: floor.entropy * (1.0 - fallen), ..floor }
+    }
+}
