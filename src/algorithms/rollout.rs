@@ -56,6 +56,7 @@ pub struct Transition {
     pub value: Float,
     /// Contains the discounted value of the cut-off rest where an episode was truncated.
     pub reward: Float,
+    /// Nothing that follows belongs to it.
     pub done: Bool,
     /// Whether an episode began with it, where the policy remembers something.
     pub starts: Option<Bool>,
@@ -188,6 +189,9 @@ pub struct World<'a> {
     pub gamma: Float,
     /// If set, episodes begin with one of so many states, which are drawn at the start of each rollout.
     pub reset_pool: Option<usize>,
+    /// Whether an episode that was cut off ends there, and what would have followed is in its last reward; else the next one goes on
+    /// from it.
+    pub cut_off_ends: bool,
     /// In a game for two, what plays against the agent.
     pub opponent: Option<&'a dyn Opponent>,
     /// Whether what each step comes to is recorded.
@@ -207,6 +211,7 @@ impl<'a> World<'a> {
             device,
             gamma,
             reset_pool: None,
+            cut_off_ends: true,
             opponent: None,
             record_steps: inputs.record_steps,
         }
@@ -279,12 +284,15 @@ impl<'a> World<'a> {
         let envs = Envs { memory: None, ..envs };
         let (mut envs, outcome, totals) = self.advance(envs, action, env_key, totals, pool);
         let Outcome { reward, done, truncated } = outcome;
-        let reward = match truncated {
-            Some((truncated, view)) => reward + self.gamma * cut_off_value(policy, &carry, truncated, &view),
-            None => reward,
+        let (reward, ended) = match truncated {
+            Some((truncated, view)) if self.cut_off_ends => {
+                (reward + self.gamma * cut_off_value(policy, &carry, truncated, &view), done)
+            }
+            Some((truncated, _)) => (reward, done & !truncated),
+            None => (reward, done),
         };
         envs.memory = starts.map(|_| Memory { carry, starts: done });
-        (envs, Transition { view, action, log_prob, value, reward, done, starts }, totals)
+        (envs, Transition { view, action, log_prob, value, reward, done: ended, starts }, totals)
     }
 
     /// One step of environments of which nothing is remembered, with actions i32`[B]`.

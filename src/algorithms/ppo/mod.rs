@@ -12,10 +12,12 @@ mod recipe;
 mod scaling;
 mod schedules;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use recipe::Recipe;
 pub use scaling::{auto_scale, auto_tune};
-pub use settings::{Hyper, NormAdv, Settings};
+pub use settings::{Hyper, NormAdv, ObsStorage, Settings, TruncBootstrap};
 
 use std::rc::Rc;
 
@@ -35,8 +37,9 @@ use crate::algorithms::self_play::Opponent;
 use crate::envs::AnyEnv;
 use crate::envs::vector::View;
 use crate::lang::{
-    Bool, Float, Int, Key, Leaves, arange, boolean, float, leaf_types, merge_first_axes, numbered, positions,
-    ravel, scan, select, structure_of, swap_first_axes, take_tree, unravel, vmap, while_loop,
+    Bool, Features, Float, Int, Key, Leaves, arange, boolean, concatenate, float, leaf_types,
+    merge_first_axes, numbered, positions, ravel, scan, select, structure_of, swap_first_axes, take_tree,
+    unravel, vmap, while_loop,
 };
 use crate::lower::Precision;
 use crate::nn::{ActorCritic, Categorical, Network};
@@ -161,7 +164,7 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
         let (params, optimizer) = (state.params, state.optimizer);
         let (params, optimizer) =
             popart::follow(&self.network, &self.settings, params, optimizer, target, inputs.num_devices);
-        let samples = self.samples(&params, transitions, advantage, target, memory);
+        let samples = self.samples(&params, self.as_stored(transitions, &envs), advantage, target, memory);
 
         let hyper = self.settings.scheduled(inputs);
         let learned = Learned { params, optimizer };
@@ -398,6 +401,27 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         }
     }
 
+    /// Transitions as gradient steps read them, before `envs`.
+    fn as_stored(&self, t: Transition, envs: &Envs) -> Transition {
+        let Settings { privileged_critic, aux_shift, obs_storage, .. } = self.settings;
+        let late = |now: Float, end: Float| {
+            concatenate(0, [now.slice(0, aux_shift..now.shape()[0]), end.expand_dims(0)])
+        };
+        let privileged = t.view.privileged.filter(|_| privileged_critic);
+        let privileged = match (privileged, envs.view.privileged) {
+            (Some(now), Some(end)) if aux_shift == 1 => Some(late(now, end)),
+            (privileged, _) => privileged,
+        };
+        let obs = match (obs_storage, t.view.obs) {
+            (ObsStorage::Exact, obs) => obs,
+            (ObsStorage::Uint8Compat, Features::Plain(x)) => Features::Plain(x.floor()),
+            (ObsStorage::Uint8Compat, Features::Packed { numbers, flags }) => {
+                Features::Packed { numbers: numbers.floor(), flags }
+            }
+        };
+        Transition { view: View { obs, privileged, ..t.view }, ..t }
+    }
+
     /// What the loss needs: one row per transition, or one per environment if there was something to remember. Values are as the
     /// network with these parameters is taught them.
     fn samples(
@@ -409,8 +433,6 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         memory: Option<Memory>,
     ) -> Sample {
         let Transition { view, action, log_prob, value, starts, .. } = t;
-        let privileged = view.privileged.filter(|_| self.settings.privileged_critic);
-        let view = View { privileged, ..view };
         let popart = self.network.popart(params);
         let [value, target] = [value, target].map(|x| popart.map_or(x, |popart| popart.normalize(x)));
         let sample = Sample { view, action, log_prob, value, advantage, target, memory: None };
@@ -465,6 +487,7 @@ impl<N: Network + Clone + 'static> Ppo<N> {
     ) -> World<'a> {
         World {
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
+            cut_off_ends: self.settings.trunc_bootstrap == TruncBootstrap::FinalObs,
             opponent,
             ..World::of(inputs, &*self.env, self.settings.num_envs, gamma)
         }

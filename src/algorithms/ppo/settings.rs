@@ -145,6 +145,16 @@ pub struct Settings {
     /// Units of the recurrent cell
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub rnn_dim: usize,
+    /// What gradient steps read of observations: exact, or uint8_compat: their whole parts, as a buffer of bytes would keep them
+    #[arg(long, value_name = "HOW", default_value_t = ObsStorage::Exact, hide_possible_values = true)]
+    pub obs_storage: ObsStorage,
+    /// Steps by which the privileged observations that gradient steps read come late: 0 or 1
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub aux_shift: usize,
+    /// What comes after an episode that was cut off: final_obs (what was seen last, by its value), or respawn: the next episode, as if
+    /// it were the same one
+    #[arg(long, value_name = "WHAT", default_value_t = TruncBootstrap::FinalObs, hide_possible_values = true)]
+    pub trunc_bootstrap: TruncBootstrap,
     /// Initialization of the weights
     #[arg(long, value_name = "NAME", default_value_t = Init::Lecun)]
     pub init: Init,
@@ -175,6 +185,44 @@ impl fmt::Display for NormAdv {
         f.write_str(match self {
             NormAdv::Minibatch => "minibatch",
             NormAdv::Batch => "batch",
+        })
+    }
+}
+
+/// What gradient steps read of observations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[value(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ObsStorage {
+    Exact,
+    #[value(name = "uint8_compat")]
+    #[serde(rename = "uint8_compat")]
+    Uint8Compat,
+}
+
+impl fmt::Display for ObsStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ObsStorage::Exact => "exact",
+            ObsStorage::Uint8Compat => "uint8_compat",
+        })
+    }
+}
+
+/// What comes after an episode that was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[value(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum TruncBootstrap {
+    FinalObs,
+    Respawn,
+}
+
+impl fmt::Display for TruncBootstrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TruncBootstrap::FinalObs => "final_obs",
+            TruncBootstrap::Respawn => "respawn",
         })
     }
 }
@@ -278,6 +326,7 @@ impl Settings {
         check_weight("ent_coef", self.ent_coef)?;
         self.check_schedules()?;
         check_unit("popart_beta_min", self.popart_beta_min)?;
+        ensure!(self.aux_shift <= 1, "aux_shift is {}; it must be 0 or 1", self.aux_shift);
         let norm = self.max_grad_norm;
         ensure!(norm > 0.0, "max_grad_norm is {norm}; it must be above 0 (inf turns clipping off)");
         Ok(())
