@@ -16,7 +16,10 @@ use crate::lang::{
 };
 
 use super::conv::{self, Conv, Image};
-use super::{Cell, Critic, Dense, LayerSpec, Network, Outputs, PopArt, Settings, ValueHead, dense, settings};
+use super::{
+    Activation, Cell, Critic, Dense, LayerSpec, Network, Outputs, PopArt, Settings, ValueHead, dense,
+    settings,
+};
 
 /// The entry of a file's metadata that says how many numbers a privileged observation has.
 const PRIVILEGED_SIZE: &str = "privileged_size";
@@ -243,7 +246,12 @@ impl ActorCritic {
             Input::Computed(x) => dense::mlp(layers, activation, x),
             Input::Observed(_) => {
                 let y = self.read(first, x);
-                if rest.is_empty() { y } else { dense::mlp(rest, activation, activation.apply(y)) }
+                if rest.is_empty() {
+                    return y;
+                }
+                // The derivative of this relu is a half at 0, by which the runs of hackmatrix keep their bits.
+                let hidden = if activation == Activation::Relu { y.relu() } else { activation.apply(y) };
+                dense::mlp(rest, activation, hidden)
             }
         }
     }
@@ -364,7 +372,7 @@ mod tests {
     use crate::array::{ArrayType, DType, HostArray};
     use crate::interpret::interpret;
     use crate::lang::{arange, concatenate, leaf_paths, leaf_types, structure_of, trace};
-    use crate::nn::{Activation, Channels, Init, Rnn, check_params};
+    use crate::nn::{Channels, Init, Rnn, check_params};
 
     fn network(separate_trunks: bool, num_layers: usize, rnn: Option<Rnn>) -> ActorCritic {
         let activation = Activation::Tanh;

@@ -1,7 +1,7 @@
 //! Fully connected layers.
 
 pub use crate::ir::Activation;
-use crate::lang::{Float, concatenate};
+use crate::lang::{Float, concatenate, select};
 
 /// `x -> x kernel + bias`.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +37,11 @@ impl Dense {
 }
 
 impl Activation {
+    /// The derivative of relu is 0 at 0, as it is within [`mlp`].
     #[track_caller]
     pub fn apply(self, x: Float) -> Float {
         match self {
-            Activation::Relu => x.relu(),
+            Activation::Relu => select(x.le(0.0), 0.0, x), // NaN stays NaN
             Activation::Tanh => x.tanh(),
         }
     }
@@ -51,4 +52,23 @@ impl Activation {
 pub fn mlp(layers: &[Dense], activation: Activation, x: Float) -> Float {
     let weights: Vec<Float> = layers.iter().flat_map(|layer| [layer.kernel, layer.bias]).collect();
     x.mlp(&weights, activation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpret::interpret;
+    use crate::lang::{constant, trace, value_and_grad};
+
+    #[test]
+    fn relu_passes_no_gradient_at_0() {
+        let traced = trace(&(), |()| {
+            let x: Float = constant([-1.0f32, 0.0, 2.0]);
+            value_and_grad(&x, |x| (Activation::Relu.apply(x).sum_all(), Activation::Relu.apply(x)))
+        });
+        let found: Vec<Vec<f64>> = interpret(&traced.graph, &[]).iter().map(|array| array.to_f64()).collect();
+        assert_eq!((&found[1], &found[2]), (&vec![0.0, 0.0, 2.0], &vec![0.0, 0.0, 1.0]));
+        let nan = trace(&(), |()| Activation::Relu.apply(constant([f32::NAN])));
+        assert!(interpret(&nan.graph, &[])[0].to_f64()[0].is_nan());
+    }
 }
