@@ -44,3 +44,28 @@ fn the_arithmetic_of_the_learner_is_that_of_the_golden_data() {
     let told = String::from_utf8(told).unwrap();
     assert!(told.ends_with(" passed, 0 failed\n") && told.lines().count() == 1, "{told}");
 }
+
+/// `lockstep verify` takes all; here it is the environment of the reference itself.
+#[test]
+fn the_players_fare_as_in_the_reference() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("jax_env_spec/goodharts/stats.json");
+    let mut document: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let runs = document["runs"].as_array_mut().unwrap();
+    runs.retain(|run| run["source"] == "reference environment");
+    assert_eq!(runs.len(), 3);
+    let few = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(few.path(), document.to_string()).unwrap();
+    let mut out = Vec::new();
+    let replay = open(few.path(), &|| Ok(Backend::from(client()))).unwrap();
+    replay(1, &mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "3 passed, 0 failed\n");
+    // They would not if an agent that died went elsewhere.
+    document["runs"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .for_each(|run| run["done_agent"] = "relocated".into());
+    std::fs::write(few.path(), document.to_string()).unwrap();
+    let replay = open(few.path(), &|| Ok(Backend::from(client()))).unwrap();
+    assert!(replay(1, &mut Vec::new()).unwrap() > 0);
+}

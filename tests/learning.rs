@@ -2,7 +2,7 @@
 //! many: agents with seeds of their own, trained in one program.
 
 use lockstep::algorithms::learner::Start;
-use lockstep::algorithms::metrics;
+use lockstep::algorithms::{Agent, metrics};
 use lockstep::config::Catalog;
 use lockstep::envs::registry;
 
@@ -19,7 +19,9 @@ fn final_returns(algorithm: &str, agents: usize, timesteps: u64) -> Vec<f64> {
     let total_updates = timesteps / (algorithm.timesteps_per_update)(&settings, env()).unwrap();
     let updates = total_updates as usize;
     let start = Start { seed: 0, total_updates, max_updates: updates, num_devices: 2, record_steps: false };
-    let mut group = (algorithm.build_group)(&plain_client(), &vec![settings; agents], env(), &start).unwrap();
+    let agent = |seed| Agent { settings: settings.clone(), env: env(), seed };
+    let agents: Vec<Agent> = (0..agents as u64).map(agent).collect();
+    let mut group = (algorithm.build_group)(&plain_client(), &agents, &start).unwrap();
     let members = group.members();
     let column = |name: &str| metrics::column(members[0].metrics(), name).unwrap();
     let (returns, episodes) = (column(metrics::EPISODE_RETURN), column(metrics::EPISODES));

@@ -40,7 +40,7 @@ use self::learner::{NonFinite, Timing};
 pub use self::metrics::Metric;
 use self::playback::Playback;
 use self::policy::Choice;
-pub use self::recipe::{Entry, Recipe};
+pub use self::recipe::{Agent, Entry, Recipe};
 pub use self::registry::{Registry, builtin};
 
 /// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.

@@ -149,8 +149,19 @@ fn copy<S: Serialize + DeserializeOwned>(settings: &S) -> S {
     table.try_into().expect("a table of settings are settings")
 }
 
-/// Makes learners with those settings on a device.
-pub type Build<Settings, Learners> = fn(&Client, &Settings, Rc<dyn AnyEnv>, &Start) -> Result<Box<Learners>>;
+/// Makes a learner with those settings on a device.
+pub type Build = fn(&Client, &Table, Rc<dyn AnyEnv>, &Start) -> Result<Box<dyn Learner>>;
+
+/// Makes learners that one program trains.
+pub type BuildGroup = fn(&Client, &[Agent], &Start) -> Result<Box<dyn Group>>;
+
+/// One of several learners.
+#[derive(Clone)]
+pub struct Agent {
+    pub settings: Table,
+    pub env: Rc<dyn AnyEnv>,
+    pub seed: u64,
+}
 
 /// Programs by name, as StableHLO text.
 pub type Modules = [(&'static str, String); 2];
@@ -194,9 +205,10 @@ pub struct Entry {
     /// Environment steps of an update.
     pub timesteps_per_update: fn(&Table, Rc<dyn AnyEnv>) -> Result<u64>,
     /// A learner with the first state.
-    pub build: Build<Table, dyn Learner>,
-    /// Learners that one program trains, with a table for each, which differ in traced settings only.
-    pub build_group: Build<[Table], dyn Group>,
+    pub build: Build,
+    /// Learners that one program trains, which differ in seeds, traced settings and parameters of their environments only. The seed of
+    /// `Start` has no meaning.
+    pub build_group: BuildGroup,
     /// The programs of a learner by name, as StableHLO text.
     pub modules: fn(&Table, Rc<dyn AnyEnv>, &Start, DeviceKind) -> Result<Modules>,
     /// See [`Recipe::golden`].
@@ -240,11 +252,12 @@ impl Entry {
             build: |client, table, env, start| {
                 Ok(Box::new(One::new(client, R::make(typed::<R>(table)?, env)?, start)?))
             },
-            build_group: |client, tables, env, start| {
-                check_group(R::TRACED, tables)?;
-                let agent = |table| R::make(typed::<R>(table)?, env.clone());
-                let agents = tables.iter().map(agent).collect::<Result<Vec<_>>>()?;
-                Ok(Box::new(learner::Group::new(client, agents, start)?))
+            build_group: |client, agents, start| {
+                check_group(R::TRACED, agents)?;
+                let seeds: Vec<u64> = agents.iter().map(|agent| agent.seed).collect();
+                let make = |Agent { settings, env, .. }: &Agent| R::make(typed::<R>(settings)?, env.clone());
+                let agents = agents.iter().map(make).collect::<Result<Vec<_>>>()?;
+                Ok(Box::new(learner::Group::with_seeds(client, agents, &seeds, start)?))
             },
             modules: |table, env, start, kind| {
                 learner::modules(&R::make(typed::<R>(table)?, env)?, start, kind)
@@ -292,12 +305,18 @@ fn typed<R: Recipe>(table: &Table) -> Result<R::Settings> {
 }
 
 /// Checks that agents of a group differ in nothing that their program is compiled from.
-fn check_group(traced: &[&str], tables: &[Table]) -> Result<()> {
-    let Some((first, rest)) = tables.split_first() else { return Ok(()) };
-    for (key, value) in rest.iter().flatten() {
+fn check_group(traced: &[&str], agents: &[Agent]) -> Result<()> {
+    let Some((first, rest)) = agents.split_first() else { return Ok(()) };
+    for agent in rest {
+        for (key, value) in &agent.settings {
+            ensure!(
+                traced.contains(&key.as_str()) || first.settings.get(key) == Some(value),
+                "agents of one group cannot differ in {key}: it decides what is compiled"
+            );
+        }
         ensure!(
-            traced.contains(&key.as_str()) || first.get(key) == Some(value),
-            "agents of one group cannot differ in {key}: it decides what is compiled"
+            agent.env.spec() == first.env.spec(),
+            "agents of one group cannot have environments that show or take other things"
         );
     }
     Ok(())
@@ -309,8 +328,11 @@ mod tests {
 
     #[test]
     fn agents_of_a_group_differ_in_traced_settings_only() {
-        let table = |text: &str| text.parse::<Table>().unwrap();
-        let check = |a: &str, b: &str| check_group(&["lr"], &[table(a), table(b)]);
+        let agent = |text: &str| {
+            let env = Rc::from((crate::envs::registry::find("cartpole").unwrap().make)());
+            Agent { settings: text.parse().unwrap(), env, seed: 0 }
+        };
+        let check = |a: &str, b: &str| check_group(&["lr"], &[agent(a), agent(b)]);
         check("lr = 0.1\nnum_envs = 4", "lr = 0.2\nnum_envs = 4").unwrap();
         let error = check("num_envs = 4", "num_envs = 8").unwrap_err().to_string();
         assert!(error.contains("cannot differ in num_envs"), "{error}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use crate::algorithms::learner::{Start, Timing};
-use crate::algorithms::{self, Group, Learner};
+use crate::algorithms::{self, Agent, Group, Learner};
 use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 use crate::trainer::{ENV_SET, Stage, status};
@@ -93,12 +93,19 @@ pub fn build(settings: &Table, plan: &Plan) -> Result<(Box<dyn Learner>, Facts)>
     Ok((learner, facts))
 }
 
-/// The compiled group of `num_seeds` learners, the first with the seed of the plan.
-pub fn build_group(settings: &Table, plan: &Plan, num_seeds: usize) -> Result<(Box<dyn Group>, Facts)> {
+/// The compiled group of learners. The seed of the plan has no meaning.
+pub fn build_group(agents: &[Agent], plan: &Plan) -> Result<(Box<dyn Group>, Facts)> {
     let client = plan.client()?;
-    let settings = vec![settings.clone(); num_seeds];
-    let group = (plan.algorithm.build_group)(&client, &settings, plan.env(), &plan.start())?;
+    let group = (plan.algorithm.build_group)(&client, agents, &plan.start())?;
     let mut facts = plan.facts(&client, group.timing())?;
-    facts.push(("num_seeds".into(), json!(num_seeds)));
+    facts.push(("num_seeds".into(), json!(agents.len())));
     Ok((group, facts))
+}
+
+impl Plan<'_> {
+    /// So many agents that differ in their seeds alone, the first with that of the plan.
+    pub fn agents(&self, settings: &Table, count: usize) -> Vec<Agent> {
+        let agent = |seed| Agent { settings: settings.clone(), env: self.env(), seed };
+        (self.seed..).take(count).map(agent).collect()
+    }
 }

@@ -1,22 +1,26 @@
 //! `lockstep train`: from a command line to a finished run.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::ArgMatches;
+use serde_json::json;
 
-use crate::algorithms::Group;
 use crate::algorithms::learner::Timing;
+use crate::algorithms::{Agent, Group};
 use crate::config::{self, Config, Resolved, UsageError, usage};
 use crate::envs::Entry;
+use crate::envs::front::{Meaning, Variant};
 use crate::output::tell;
 use crate::runtime::plugin::{self, PluginFile};
 use crate::trainer::live::Live;
-use crate::trainer::{self, Failure, Member, Resumed, Stage, evaluation, thousands, wandb};
+use crate::trainer::status::State;
+use crate::trainer::{self, ENV_SET, Failure, Member, Resumed, Stage, evaluation, thousands, wandb};
 
 use super::App;
 use super::dashboard::Screen;
-use super::learner::{Facts, MAX_UPDATES, Plan, build, build_group};
+use super::learner::{MAX_UPDATES, Plan, build, build_group};
 use super::terminal;
 
 /// Trains.
@@ -27,15 +31,22 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     trainer::listen()?;
     let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
         config::resolve(app.catalog(), matches)?;
-    if dashboard && config.run.num_seeds > 1 {
-        let advice = "train --dashboard shows one run; leave it out with --num-seeds, and see a run of the group \
-                      with `lockstep runs watch RUN`";
+    let entry = app.catalog().env(&config.run.env)?;
+    config.run.entry = Some(entry);
+    let Meaning { variants, sequential, measures, .. } = trainer::meaning_of(&config.run)?;
+    let (together, in_turn) = if sequential { (vec![], variants) } else { (variants, vec![]) };
+    if !together.is_empty() {
+        config.run.num_seeds = together.len();
+    }
+    if dashboard && (config.run.num_seeds > 1 || !in_turn.is_empty()) {
+        let advice = "train --dashboard shows one run; leave it out with several, and see one of them with \
+                      `lockstep runs watch RUN`";
         return Err(UsageError(advice.into()).into());
     }
     if dashboard {
         terminal::check("train --dashboard", "without it, the run is told in lines")?;
     }
-    let entry = app.catalog().env(&config.run.env)?.with(&config.run.env_set).map_err(UsageError)?;
+    let entry = entry.with(&config.run.env_set).map_err(UsageError)?;
     (config.algorithm.check_env)(&config.settings, Rc::from(entry.build())).map_err(usage)?;
     config.run.health = entry.health;
     wandb::check(&config.run).map_err(usage)?;
@@ -49,22 +60,53 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         tell(&line);
     }
     let (screen, live) = dashboard.then(Screen::open).transpose()?.unzip();
-    let work = Work { program: app.name(), entry: &entry, config: &config, plugin: &plugin, json };
-    let trained = train(&work, resumed, live);
+    let work = Work {
+        program: app.name(),
+        entry: &entry,
+        config: &config,
+        variants: &together,
+        plugin: &plugin,
+        json,
+        measures,
+    };
+    let trained = match in_turn.is_empty() {
+        true => train(&work, resumed, live).map(drop),
+        false => train_in_turn(&work, &in_turn),
+    };
     drop(screen); // the terminal is restored before anything else is said
     trained
 }
 
 /// What is to be trained, and on what.
+#[derive(Clone, Copy)]
 struct Work<'a> {
     program: &'static str,
     entry: &'a Entry,
     config: &'a Config,
+    /// The runs of a group, where they differ in more than their seeds.
+    variants: &'a [Variant],
     plugin: &'a PluginFile,
     json: bool,
+    /// Whether the throughput is all that is wanted.
+    measures: bool,
 }
 
-fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()> {
+/// One run after the other; the first one that is stopped is the last one.
+fn train_in_turn(work: &Work, variants: &[Variant]) -> Result<()> {
+    for variant in variants {
+        let mut config = work.config.variant(variant);
+        let entry = work.entry.with(&config.run.env_set).map_err(UsageError)?;
+        config.run.entry = Some(entry);
+        let alone = Work { entry: &entry, config: &config, ..*work };
+        if train(&alone, None, None)? == State::Stopped {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Says how it ended.
+fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<State> {
     let Work { config, json, .. } = *work;
     let stage = Stage::begin("opening the device", live.as_ref());
     let plan = Plan {
@@ -83,12 +125,16 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
         record_steps: config.run.window_steps.is_some(),
         stage: &stage,
     };
+    let total_updates = plan.total_updates;
     if config.run.num_seeds > 1 {
-        let built = build_group_of(config, &plan);
+        let built = build_group_of(work, &plan);
         drop(stage);
-        return train_group(config, built?, json);
+        return match work.measures {
+            true => measure_group(work, built?, total_updates),
+            false => train_group(config, built?, json),
+        };
     }
-    if resumed.is_none() {
+    if resumed.is_none() && !work.measures {
         trainer::run_dir::check_is_new(&config.run)?;
     }
     let (mut learner, facts) = build(&config.settings, &plan)?;
@@ -100,11 +146,16 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<()
     if let Some(timing) = learner.timing().map(described) {
         live.as_ref().map_or_else(|| tell(&timing), |live| live.say(&timing));
     }
+    if work.measures {
+        let batch = learner.timesteps_per_update();
+        let name = config.run.run_name.clone().unwrap_or_default();
+        return measure(&[name], total_updates, batch, json, |updates| learner.run(updates).map(drop));
+    }
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut *learner, resumed, live)?;
     if json {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
-    Ok(())
+    Ok(outcome.state)
 }
 
 /// A group that is ready to be trained.
@@ -112,53 +163,114 @@ struct Built {
     name: String,
     members: Vec<Member>,
     group: Box<dyn Group>,
-    facts: Facts,
 }
 
-/// Compiles the program of `num_seeds` agents, if their runs can be made.
-fn build_group_of(config: &Config, plan: &Plan) -> Result<Built> {
-    let Config { run, settings, .. } = config;
+/// Compiles the program of several agents, if their runs can be made.
+fn build_group_of(work: &Work, plan: &Plan) -> Result<Built> {
+    let Config { run, settings, .. } = work.config;
     let name = trainer::run_dir::new_name(run)?;
-    let member = |agent: Config| Ok(Member { config: agent.to_toml()?, settings: agent.run });
-    let members = config.agents(&name).into_iter().map(member).collect::<Result<Vec<_>>>()?;
+    let configs = work.config.agents(&name, work.variants);
+    let member = |agent: &Config| {
+        Ok(Member { config: agent.to_toml()?, settings: agent.run.clone(), facts: Vec::new() })
+    };
+    let mut members = configs.iter().map(member).collect::<Result<Vec<_>>>()?;
     trainer::check_group(&members)?;
-    let (mut group, mut facts) = build_group(settings, plan, run.num_seeds)?;
+    let agent = |config: &Config| {
+        let entry = work.entry.with(&config.run.env_set).map_err(UsageError)?;
+        Ok(Agent { settings: settings.clone(), env: Rc::from(entry.build()), seed: config.run.seed })
+    };
+    let agents = configs.iter().map(agent).collect::<Result<Vec<_>>>()?;
+    let (mut group, mut facts) = build_group(&agents, plan)?;
     facts.push(("group".into(), name.as_str().into()));
+    for member in &mut members {
+        member.facts = facts.clone();
+        member.facts.retain(|(key, _)| key != ENV_SET);
+        let options = member.settings.env_set.join(",");
+        member.facts.extend((!options.is_empty()).then(|| (ENV_SET.to_owned(), options.into())));
+    }
     if run.eval_interval.is_some() {
         plan.stage.change("tracing the evaluation");
         group.prepare_evaluation(evaluation::choice(run), run.eval_episodes)?;
     }
-    Ok(Built { name, members, group, facts })
+    Ok(Built { name, members, group })
 }
 
-/// Trains `num_seeds` agents in one program.
-fn train_group(config: &Config, built: Built, json: bool) -> Result<()> {
+/// Trains several agents in one program.
+fn train_group(config: &Config, built: Built, json: bool) -> Result<State> {
     let Config { run, .. } = config;
-    let Built { name, members, mut group, facts } = built;
+    let Built { name, members, mut group } = built;
     if let Some(timing) = group.timing() {
         tell(&described(timing));
     }
     let mut learners = group.members();
-    let outcome = trainer::train_group(&name, &members, &facts, &mut *group, &mut learners)?;
+    let outcome = trainer::train_group(&name, &members, &mut *group, &mut learners)?;
     let (agents, steps) = (run.num_seeds, thousands(outcome.timesteps));
     let rate = thousands(outcome.steps_per_second as u64);
+    let name = |member: Option<&Member>| member.and_then(|member| member.settings.run_name.clone());
     tell(&format!(
-        "{agents} agents, {steps} timesteps in {:.1} s: {rate} steps/s; their runs are {name}-s{} to {name}-s{} in {}",
+        "{agents} agents, {steps} timesteps in {:.1} s: {rate} steps/s; their runs are {} to {} in {}",
         outcome.seconds,
-        run.seed,
-        run.seed + agents as u64 - 1,
+        name(members.first()).unwrap_or_default(),
+        name(members.last()).unwrap_or_default(),
         run.checkpoint_dir.display()
     ));
     if json {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
     let failed = outcome.failures.len();
+    let is_complete = outcome.runs.iter().all(|run| run.state == State::Completed);
     match outcome.failures.first() {
         Some(Failure { run, error }) => {
             bail!("{failed} of {agents} agents failed, the first of them {run}: {error}")
         }
-        None => Ok(()),
+        None => Ok(if is_complete { State::Completed } else { State::Stopped }),
     }
+}
+
+/// Measures several agents in one program.
+fn measure_group(work: &Work, built: Built, total_updates: u64) -> Result<State> {
+    let Built { members, mut group, .. } = built;
+    if let Some(timing) = group.timing() {
+        tell(&described(timing));
+    }
+    let batch = group.members().first().map_or(0, |learner| learner.timesteps_per_update());
+    let names: Vec<String> =
+        members.into_iter().filter_map(|Member { settings, .. }| settings.run_name).collect();
+    measure(&names, total_updates, batch, work.json, |updates| group.run(updates).map(drop))
+}
+
+/// Runs updates and tells how fast they were; nothing is saved.
+fn measure(
+    names: &[String],
+    total_updates: u64,
+    batch: u64,
+    json: bool,
+    mut run: impl FnMut(usize) -> Result<()>,
+) -> Result<State> {
+    let begin = Instant::now();
+    for _ in 0..total_updates {
+        run(1)?;
+    }
+    let (seconds, steps) = (begin.elapsed().as_secs_f64(), total_updates * batch);
+    let rate = |steps: u64| steps as f64 / seconds.max(1e-9);
+    let all = steps * names.len() as u64;
+    tell(&format!(
+        "{} in {seconds:.1} s: {} steps/s; nothing was saved",
+        thousands(all),
+        thousands(rate(all) as u64)
+    ));
+    for name in names.iter().filter(|_| json) {
+        let result = json!({
+            "mode": name,
+            "total_steps": steps,
+            "elapsed_seconds": seconds,
+            "throughput": rate(steps),
+            "model_path": null,
+            "aborted": false,
+        });
+        super::print_line(result.to_string())?;
+    }
+    Ok(State::Completed)
 }
 
 fn described(timing: Timing) -> String {

@@ -25,7 +25,7 @@ pub struct Invocation {
     #[arg(long, requires = "resume")]
     pub rewind: bool,
     /// Show the run on the full screen: live curves, keys to save and to stop
-    #[arg(long)]
+    #[arg(short, long)]
     pub dashboard: bool,
     /// Print a summary as one JSON object on stdout at the end
     #[arg(long)]

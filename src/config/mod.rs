@@ -26,6 +26,7 @@ use anyhow::Result;
 use toml::Table;
 
 use crate::algorithms;
+use crate::envs::front::Variant;
 use crate::runtime::DeviceKind;
 use crate::{envs, trainer};
 
@@ -106,19 +107,33 @@ impl Config {
         Ok(self.run.num_updates(steps))
     }
 
-    /// The configuration of each agent of the group `name`: that of a run which is trained alone, on one device.
-    pub fn agents(&self, name: &str) -> Vec<Config> {
-        let agent = |index| {
-            let mut config = self.clone();
+    /// The configuration of each agent of the group `name`: that of a run which is trained alone, on one device. Agents differ in their
+    /// seeds, or are the `variants` if there are any.
+    pub fn agents(&self, name: &str, variants: &[Variant]) -> Vec<Config> {
+        let with_seed = |index| {
             let seed = self.run.seed + index;
-            config.run.seed = seed;
+            let run_name = Some(format!("{name}-s{seed}"));
+            Config { run: trainer::Settings { seed, run_name, ..self.run.clone() }, ..self.clone() }
+        };
+        let agents: Vec<Config> = match variants {
+            [] => (0..self.run.num_seeds as u64).map(with_seed).collect(),
+            variants => variants.iter().map(|variant| self.variant(variant)).collect(),
+        };
+        let in_group = |mut config: Config| {
             config.run.num_seeds = 1;
             config.run.devices = Some(1);
-            config.run.run_name = Some(format!("{name}-s{seed}"));
             config.run.group = Some(name.to_owned());
             config
         };
-        (0..self.run.num_seeds as u64).map(agent).collect()
+        agents.into_iter().map(in_group).collect()
+    }
+
+    /// The configuration of one of the runs that a front asks for.
+    pub fn variant(&self, variant: &Variant) -> Config {
+        let Variant { run_name, env_set, config } = variant.clone();
+        let run =
+            trainer::Settings { run_name: Some(run_name), env_set, front: Some(config), ..self.run.clone() };
+        Config { run, ..self.clone() }
     }
 
     /// The configuration that a run or a checkpoint holds as text.

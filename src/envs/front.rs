@@ -4,6 +4,8 @@
 //! A front declares them here and says what they mean in the settings of lockstep, so that no command has to know them. It is in use
 //! when one of its flags is given; a run that began with it goes on with it.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{ArgMatches, Command};
 use serde_json::{Map, Value};
@@ -42,6 +44,77 @@ pub struct Meaning {
     pub updates_key: Option<&'static str>,
     /// Tags at Weights & Biases.
     pub tags: Vec<&'static str>,
+    /// Files of the run that are not in its directory.
+    pub journal: Option<Journal>,
+    /// The runs that are asked for, if these are several.
+    pub variants: Vec<Variant>,
+    /// Whether they are trained one after the other instead of as one program.
+    pub sequential: bool,
+    /// Whether the throughput is all that is wanted, and nothing is saved.
+    pub measures: bool,
+}
+
+/// One of several runs, in an environment of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    pub run_name: String,
+    /// The options of its environment.
+    pub env_set: Vec<String>,
+    /// What its flags would have been if it were alone: what [`Front::meaning`] reads.
+    pub config: String,
+}
+
+/// Files of a run under the names that people know, beside its directory.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    /// What the run is about, with which the names of its files begin. Older files about it are moved to `previous/`.
+    pub subject: String,
+    /// The name of the run in the names of files.
+    pub name: String,
+    /// Where a table with a line for each update and a summary are written, if they are.
+    pub logs: Option<PathBuf>,
+    /// Where a directory of the run's name gets event files for TensorBoard, if there are logs.
+    pub events: PathBuf,
+    /// The first line of the table, and that of an update, without their ends.
+    pub columns: &'static str,
+    pub line: fn(&Update) -> String,
+    /// What TensorBoard shows of an update.
+    pub scalars: fn(&Update) -> Vec<(&'static str, f64)>,
+    pub summary: fn(&Summary) -> Value,
+    /// The file of the parameters at the end.
+    pub model: PathBuf,
+    /// What it says of itself beside what every such file says; the key for the environment steps.
+    pub metadata: Vec<(String, String)>,
+    pub steps_key: &'static str,
+}
+
+/// An update of a run.
+pub struct Update<'a> {
+    pub number: u64,
+    /// Environment steps so far.
+    pub timesteps: u64,
+    pub time: jiff::Timestamp,
+    /// Its metrics by name.
+    pub value: &'a dyn Fn(&str) -> Option<f64>,
+}
+
+/// What a run came to.
+pub struct Summary<'a> {
+    pub journal: &'a Journal,
+    /// When it began, as text.
+    pub began: &'a str,
+    /// Seconds of training.
+    pub seconds: f64,
+    pub episodes: u64,
+    pub updates: u64,
+    /// The best mean return of an update.
+    pub best_return: Option<f64>,
+    /// Whether the model was saved.
+    pub is_saved: bool,
+    /// The table of updates.
+    pub table: &'a str,
+    /// All settings of the run and of its algorithm.
+    pub settings: &'a Map<String, Value>,
 }
 
 /// Thresholds of a number of a replay; it earns the tag `milestone:NAME:X` for each that it reaches.

@@ -52,7 +52,9 @@ pub const fn builtin() -> [Entry; 5] {
         .defaults(include_str!("../../jax_env_spec/goodharts/defaults.toml"))
         .health(goodharts::HEALTH)
         .algorithm("ppo")
-        .golden(goodharts::GOLDEN),
+        .golden(goodharts::GOLDEN)
+        .switches(goodharts::SWITCHES)
+        .front(goodharts::FRONT),
         Entry::new(
             "asteroid",
             "a ship that mines asteroids, sells the ore, and is robbed by pirates",

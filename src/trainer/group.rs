@@ -19,10 +19,11 @@ use super::signals::Signals;
 use super::status::State;
 use crate::algorithms::{Group, Learner};
 
-/// One run of a group: its settings and its configuration as text.
+/// One run of a group: its settings, its configuration as text, and what goes into its `meta.json`.
 pub struct Member {
     pub settings: Settings,
     pub config: String,
+    pub facts: Vec<(String, Value)>,
 }
 
 /// What became of a group; `train --json` prints it.
@@ -61,7 +62,7 @@ pub fn check_group(members: &[Member]) -> Result<()> {
 }
 
 /// Trains the runs of the group `name`, each until its `total_timesteps`, or until a signal or a file `stop` asks it to
-/// end early. The learners are those of `group`, in the order of `members`; `facts` go into every `meta.json`.
+/// end early. The learners are those of `group`, in the order of `members`.
 ///
 /// # Errors
 /// One line: there is a run of one of the names, a run directory cannot be used, or the device failed. What happens to
@@ -69,7 +70,6 @@ pub fn check_group(members: &[Member]) -> Result<()> {
 pub fn train_group(
     name: &str,
     members: &[Member],
-    facts: &[(String, Value)],
     group: &mut dyn Group,
     learners: &mut [Box<dyn Learner>],
 ) -> Result<GroupOutcome> {
@@ -82,7 +82,7 @@ pub fn train_group(
     let console = Console::new(goal, None);
     let signals = Rc::new(Signals::begin(true)?);
     let mut going = Vec::new();
-    for (index, (Member { settings, config }, learner)) in members.iter().zip(learners).enumerate() {
+    for (index, (Member { settings, config, facts }, learner)) in members.iter().zip(learners).enumerate() {
         let learner = &mut **learner;
         let name = settings.run_name.clone().unwrap_or_default();
         let ears = |_| Ears { console: console.of_member(name), signals: signals.clone() };

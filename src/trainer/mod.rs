@@ -20,6 +20,7 @@ pub mod find;
 mod group;
 mod health;
 pub mod history;
+mod journal;
 pub mod live;
 mod log_file;
 mod logs;
@@ -61,6 +62,7 @@ pub use session::{CHUNK_SECONDS, Outcome, train};
 pub use settings::{ENV_SET, LogFormat, OnNan, Settings, UNFLAGGED};
 pub use signals::{INTERRUPTED, listen};
 pub use stage::Stage;
+pub use windows::meaning_of;
 
 #[cfg(doc)]
 use crate::algorithms::Learner;

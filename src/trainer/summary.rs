@@ -57,7 +57,7 @@ pub fn write(
 }
 
 /// When the run first began.
-fn start_time(run: &Path) -> Value {
+pub fn start_time(run: &Path) -> Value {
     status::read_meta(run)
         .and_then(|mut meta| meta.remove("start_time_iso"))
         .unwrap_or_else(|| status::now().into())

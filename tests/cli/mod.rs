@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod every_environment;
+mod goodharts;
 mod help;
 mod matching;
 mod mistakes;

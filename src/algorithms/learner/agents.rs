@@ -33,15 +33,16 @@ impl<H: Tree> Tree for Given<H> {
 pub(super) enum Agents<'a, A> {
     /// One agent, with the state as it is.
     One(&'a A),
-    /// Agents that differ in nothing that a program is compiled from, along a first axis of everything in the state.
-    Group(&'a [A]),
+    /// Agents that differ in nothing that a program is compiled from, along a first axis of everything in the state, each with its
+    /// seed.
+    Group(&'a [A], &'a [u64]),
 }
 
 impl<A: Algorithm> Agents<'_, A> {
     pub fn first(&self) -> &A {
         match self {
             Agents::One(agent) => agent,
-            Agents::Group(agents) => &agents[0],
+            Agents::Group(agents, _) => &agents[0],
         }
     }
 
@@ -54,14 +55,14 @@ impl<A: Algorithm> Agents<'_, A> {
     pub fn axis(&self, num_devices: usize) -> Option<usize> {
         match self {
             Agents::One(_) => None,
-            Agents::Group(agents) => Some(agents.len() / num_devices),
+            Agents::Group(agents, _) => Some(agents.len() / num_devices),
         }
     }
 
     pub fn check(&self, num_devices: usize) -> Result<()> {
         match self {
             Agents::One(agent) => agent.check_devices(num_devices),
-            Agents::Group(agents) => {
+            Agents::Group(agents, _) => {
                 let count = agents.len();
                 ensure!(
                     count > 0 && count.is_multiple_of(num_devices),
@@ -72,15 +73,15 @@ impl<A: Algorithm> Agents<'_, A> {
         }
     }
 
-    /// The seeds that each device begins with: u32`[2]`, or `[agents per device, 2]`.
-    pub fn seeds(&self, first: u64, num_devices: usize) -> Vec<HostArray> {
+    /// The seeds that each device begins with: u32`[2]`, that of the one agent, or `[agents per device, 2]`.
+    pub fn seeds(&self, of_one: u64, num_devices: usize) -> Vec<HostArray> {
         let words = |seed: u64| [(seed >> 32) as u32, seed as u32];
-        match self.axis(num_devices) {
-            None => vec![HostArray::new(&[2], words(first).to_vec()); num_devices],
-            Some(part) => {
-                let starts = (0..num_devices as u64).map(|device| first + device * part as u64);
-                let part_of = |start: u64| (start..start + part as u64).flat_map(words).collect();
-                starts.map(|start| HostArray::new(&[part, 2], part_of(start))).collect()
+        match self {
+            Agents::One(_) => vec![HostArray::new(&[2], words(of_one).to_vec()); num_devices],
+            Agents::Group(_, seeds) => {
+                let part = seeds.len() / num_devices;
+                let words_of = |seeds: &[u64]| seeds.iter().copied().flat_map(words).collect();
+                seeds.chunks(part).map(|seeds| HostArray::new(&[part, 2], words_of(seeds))).collect()
             }
         }
     }
@@ -88,7 +89,7 @@ impl<A: Algorithm> Agents<'_, A> {
     /// The values of [`Given`], where agents differ with those of all of them along a first axis, and which ones these are.
     pub fn given(&self, total_updates: u64) -> Result<GivenValues<A::Hyper>> {
         let (structure, mut values) = given(self.first(), total_updates)?;
-        let Agents::Group(agents) = self else { return Ok((structure, values, Vec::new())) };
+        let Agents::Group(agents, _) = self else { return Ok((structure, values, Vec::new())) };
         let all =
             agents.iter().map(|agent| Ok(given(agent, total_updates)?.1)).collect::<Result<Vec<_>>>()?;
         let differ = |&leaf: &usize| all.iter().any(|own| own[leaf] != values[leaf]);

@@ -23,7 +23,7 @@ use super::agents::Agents;
 use super::device::{Engine, LearnerInfo, reseed};
 use super::{Algorithm, Start, Timing};
 
-/// Agents with the seeds `start.seed`, `start.seed + 1`, ... on the devices of a client, which share them evenly.
+/// Agents on the devices of a client, which share them evenly.
 pub struct Group<A: Algorithm>(Rc<Common<A>>);
 
 /// One agent of a group.
@@ -133,13 +133,23 @@ impl<A: Algorithm> Common<A> {
 }
 
 impl<A: Algorithm> Group<A> {
-    /// Traces and compiles the programs and makes the first states. The agents differ only in numbers that are inputs of the
-    /// programs, which are compiled from the first of them.
+    /// Agents with the seeds `start.seed`, `start.seed + 1`, ...
+    ///
+    /// # Errors
+    /// As [`Group::with_seeds`].
+    pub fn new(client: &Client, agents: Vec<A>, start: &Start) -> Result<Group<A>> {
+        let seeds: Vec<u64> = (start.seed..).take(agents.len()).collect();
+        Group::with_seeds(client, agents, &seeds, start)
+    }
+
+    /// Traces and compiles the programs and makes the first states. The agents differ only in their seeds and in numbers that are inputs
+    /// of the programs, which are compiled from the first of them. The seed in `start` has no meaning.
     ///
     /// # Errors
     /// One line: the devices do not divide the agents, or whatever the compiler or the device reports.
-    pub fn new(client: &Client, agents: Vec<A>, start: &Start) -> Result<Group<A>> {
-        let (engine, info) = Engine::new(client, &Agents::Group(&agents), start)?;
+    pub fn with_seeds(client: &Client, agents: Vec<A>, seeds: &[u64], start: &Start) -> Result<Group<A>> {
+        ensure!(agents.len() == seeds.len(), "{} agents have {} seeds", agents.len(), seeds.len());
+        let (engine, info) = Engine::new(client, &Agents::Group(&agents, seeds), start)?;
         let state = GroupState { fetched: vec![None; engine.types().len()], engine };
         let (evaluator, state) = (RefCell::new(None), RefCell::new(state));
         Ok(Group(Rc::new(Common { agents, info, evaluator, state })))

@@ -236,7 +236,7 @@ impl<A: Algorithm> Programs<A> {
             let init = |words, given: &Given<A::Hyper>| init(algorithm, how, given, words);
             match agents {
                 Agents::One(_) => init(seeds, &given),
-                Agents::Group(_) => {
+                Agents::Group(..) => {
                     let lanes = (seeds, part(&given, &varying));
                     vmap(lanes, |(words, own)| init(words, &with_part(&given, &varying, &own)))
                 }
@@ -324,7 +324,7 @@ fn state_leaves<A: Algorithm>(
     let named = leaf_paths(state).into_iter().zip(leaf_types(state));
     let leaf = |((name, array_type), along): ((String, ArrayType), Option<Along>)| {
         let split = match (agents, along) {
-            (Agents::Group(_), _) | (Agents::One(_), Some(Along::First)) => Some(0),
+            (Agents::Group(..), _) | (Agents::One(_), Some(Along::First)) => Some(0),
             (Agents::One(_), Some(Along::Last)) => Some(array_type.rank() - 1),
             (Agents::One(_), None) => None,
         };

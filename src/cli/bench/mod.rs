@@ -146,7 +146,7 @@ impl Bench {
     fn time_training(&self, training: &Training, plan: &Plan) -> Result<Facts> {
         let Training { settings, num_envs, num_steps, .. } = training;
         let (facts, seconds, cost) = if self.num_seeds > 1 {
-            let (mut group, facts) = build_group(settings, plan, self.num_seeds)?;
+            let (mut group, facts) = build_group(&plan.agents(settings, self.num_seeds), plan)?;
             plan.stage.change(&format!("timing {} updates of {} agents", self.updates, self.num_seeds));
             (facts, time(self.updates, || group.run(1).map(drop))?, None)
         } else {

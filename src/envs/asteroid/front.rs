@@ -310,6 +310,7 @@ fn meaning(config: &str) -> Result<Meaning> {
         device_key: (!flags.is_random()).then_some("ppo_device"),
         updates_key: (!flags.is_random()).then_some("ppo_policy_updates"),
         tags: vec!["m3", "windowed-training"],
+        ..Meaning::default()
     })
 }
 

@@ -19,7 +19,7 @@ use crate::lang::{Backend, Bool, Float, HostFunction, Int, Key, Outputs, boolean
 
 use super::grid::{Grid, VIEW};
 use super::scripted::Scripted;
-use super::{Goodharts, Items, Life, Mode, Params, State};
+use super::{Goodharts, Items, Life, Mode, Params, State, statistics};
 
 #[derive(Deserialize)]
 struct Record {
@@ -118,6 +118,9 @@ const LIMIT: i32 = 512;
 /// # Errors
 /// One line for a malformed file.
 pub fn open(file: &Path, open: Open) -> Result<Replay> {
+    if let Some(replay) = statistics::open(file, open)? {
+        return Ok(replay);
+    }
     let records: Vec<Record> = golden::read_lines(file)?;
     let backend = open()?;
     Ok(Box::new(move |seeds, out| verify(records, &backend, seeds as u64, out)))

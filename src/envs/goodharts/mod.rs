@@ -8,11 +8,13 @@
 //! All modes are the same program: what tells them apart are [`Params`], which are traced. The cells are bits ([`grid`]), so that
 //! thousands of worlds fit into the caches and a window is read as 22 words.
 
+mod front;
 pub mod golden;
 mod grid;
 mod mode;
 mod painter;
 mod scripted;
+mod statistics;
 
 use std::sync::OnceLock;
 
@@ -24,7 +26,8 @@ use super::description::{Action, Description, Feature, Group, Reward};
 use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
 use grid::{Grid, Items, RADIUS, VIEW, spread};
 
-pub use mode::Mode;
+pub use front::FRONT;
+pub use mode::{Mode, SWITCHES};
 pub use scripted::Scripted;
 
 /// The world, of a size that is fixed when it is traced.
@@ -294,10 +297,21 @@ impl Env for Goodharts {
             unit: "items per step",
             description: format!("share of the steps in which {name} was eaten"),
         };
+        let of_lives = |name: &str| Metric {
+            name: format!("stats/{name}_of_ended_lives"),
+            aggregate: Aggregate::Mean,
+            unit: "items per step",
+            description: format!("{name} that was eaten in lives which ended, by the steps of all"),
+        };
+        let action = |(number, action): (usize, &'static Move)| (action.name.as_str(), number..number + 1);
         EnvSpec {
             privileged_shape: Some(vec![2 + 2 * VIEW * VIEW]),
             sparse_obs: true,
-            metrics: REWARDS.iter().map(reward).chain(["food", "poison"].map(eaten)).collect(),
+            metrics: (REWARDS.iter().map(reward))
+                .chain(["food", "poison"].map(eaten))
+                .chain(["food", "poison"].map(of_lives))
+                .collect(),
+            action_groups: layout().actions.iter().enumerate().map(action).collect(),
             ..EnvSpec::new("goodharts", [2, VIEW, VIEW], layout().actions.len())
         }
     }
@@ -458,11 +472,14 @@ impl Goodharts {
         let limit = layout().rewards.limit;
         let reward = (sum + shaping).clamp(-limit, limit);
         let eaten = [eaten.food, eaten.poison].map(Bool::as_f32);
+        let cut_off = moved.life.steps.ge(p.max_steps);
+        let of_life =
+            [moved.life.food, moved.life.poison].map(|count| select(died | cut_off, count, 0).as_f32());
         Step {
             reward,
             terminated: died,
-            truncated: Some(moved.life.steps.ge(p.max_steps)),
-            metrics: [&base[..], &[reward - sum], &eaten].concat(),
+            truncated: Some(cut_off),
+            metrics: [&base[..], &[reward - sum], &eaten, &of_life].concat(),
             state: moved,
         }
     }

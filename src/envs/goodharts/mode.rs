@@ -2,6 +2,9 @@
 
 use strum::EnumIter;
 
+use super::Goodharts;
+use crate::envs::{AnyEnv, Switch, boxed};
+
 /// What training optimises. The world is the same in all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumIter)]
 pub enum Mode {
@@ -16,6 +19,18 @@ pub enum Mode {
     ProxyMortal,
     /// The same, and its energy never changes while it is trained.
     Proxy,
+}
+
+/// Each mode but the default one as another make of the environment.
+pub const SWITCHES: &[Switch] = &[
+    Switch { name: "ground_truth_handhold", make: || in_mode(Mode::GroundTruthHandhold) },
+    Switch { name: "ground_truth_blinded", make: || in_mode(Mode::GroundTruthBlinded) },
+    Switch { name: "proxy_mortal", make: || in_mode(Mode::ProxyMortal) },
+    Switch { name: "proxy", make: || in_mode(Mode::Proxy) },
+];
+
+fn in_mode(mode: Mode) -> Box<dyn AnyEnv> {
+    boxed(Goodharts::default().with_mode(mode))
 }
 
 impl Mode {

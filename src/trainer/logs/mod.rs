@@ -6,7 +6,7 @@
 
 mod csv;
 mod episodes;
-mod tensorboard;
+pub mod tensorboard;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

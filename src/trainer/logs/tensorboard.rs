@@ -44,11 +44,25 @@ pub fn header() -> Vec<u8> {
 
 /// A row as one event at its timestep.
 pub fn encode(row: &Row) -> Vec<u8> {
+    scalars(row.time, row.timesteps, row.scalars())
+}
+
+/// Numbers by name as one event at a timestep.
+pub fn scalars<'a>(
+    time: jiff::Timestamp,
+    timesteps: u64,
+    values: impl IntoIterator<Item = (&'a str, f64)>,
+) -> Vec<u8> {
     let scalar = |(tag, value): (&str, f64)| Message::new().bytes(1, tag).float(2, value as f32);
-    let summary = Message::new().messages(1, row.scalars().map(scalar));
-    let wall_time = row.time.as_millisecond() as f64 / 1e3;
-    let event = Message::new().double(1, wall_time).int(2, row.timesteps as i64).message(5, summary);
+    let summary = Message::new().messages(1, values.into_iter().map(scalar));
+    let wall_time = time.as_millisecond() as f64 / 1e3;
+    let event = Message::new().double(1, wall_time).int(2, timesteps as i64).message(5, summary);
     frame(&event.into_bytes())
+}
+
+/// The name of the one event file of a run that has a directory for itself.
+pub fn file_name(run: &str) -> String {
+    format!("{PREFIX}{run}")
 }
 
 fn frame(data: &[u8]) -> Vec<u8> {

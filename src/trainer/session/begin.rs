@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::follow::open_windows;
 use super::{Ears, Job, Session, params_metadata};
+use crate::algorithms::metrics::EPISODE_RETURN;
 use crate::algorithms::{Learner, Metric};
 use crate::envs;
 use crate::trainer::console::{Console, Goal};
@@ -18,6 +19,7 @@ use crate::trainer::evaluation;
 use crate::trainer::files::write_atomically;
 use crate::trainer::health::Health;
 use crate::trainer::history::{self, History};
+use crate::trainer::journal::Journal;
 use crate::trainer::logs::Logs;
 use crate::trainer::metrics::Interval;
 use crate::trainer::progress::Progress;
@@ -114,6 +116,7 @@ impl<'a> Session<'a> {
         let logs = open_logs(settings, &run, &progress, &columns, learner)?;
         let window_start = progress.windows.as_ref().map_or(0, |tally| tally.start);
         let windows = open_windows(settings, &run, facts, learner, &mut progress)?;
+        let journal = open_journal(settings, &run, &progress)?;
         let (health, recent) = read_back(&run, learner.metrics(), settings.health)?;
         let goal = Goal {
             num_updates,
@@ -133,6 +136,7 @@ impl<'a> Session<'a> {
             columns,
             logs,
             windows,
+            journal,
             wandb,
             console,
             saves_asked: signals.saves_asked(),
@@ -220,6 +224,18 @@ pub(super) fn open_logs(
     let offsets = &progress.offsets;
     let logs = Logs::open(run.path(), offsets, columns)?;
     logs.with_episodes(run.path(), offsets, learner.spec(), settings.log_episodes)
+}
+
+/// Opens the files that the front of the run has beside its directory, where `progress` says that they end.
+pub(super) fn open_journal(
+    settings: &Settings,
+    run: &RunDir,
+    progress: &Progress,
+) -> Result<Option<Journal>> {
+    let Some(plan) = windows::meaning_of(settings)?.journal else { return Ok(None) };
+    let (began, history) = (summary::start_time(run.path()), History::read(run.path())?);
+    let began = began.as_str().unwrap_or_default();
+    Journal::open(plan, &progress.offsets, began, history.best(EPISODE_RETURN)).map(Some)
 }
 
 fn begin_wandb(

@@ -132,14 +132,17 @@ impl Session<'_> {
         let seconds = (now - self.chunk_end).as_secs_f64();
         self.chunk_end = now;
         let (begin, per_update) = (self.progress.seconds, seconds / updates as f64);
-        let mut points = Vec::new();
+        let (mut points, mut journal) = (Vec::new(), Vec::new());
         for (index, row) in rows.iter().enumerate() {
             self.add(row);
+            let point = || self.point(row, begin + (index + 1) as f64 * per_update, per_update);
             if self.progress.update.is_multiple_of(curve_interval(self.num_updates)) {
-                points.push(self.point(row, begin + (index + 1) as f64 * per_update, per_update));
+                points.push(point());
             }
+            journal.extend(self.journal.is_some().then(point));
         }
         self.draw_on(&points);
+        self.write_journal(&journal);
         self.progress.seconds += seconds;
         self.progress.interval.seconds += seconds;
         let last = rows.last().expect("a chunk has updates");
@@ -169,6 +172,14 @@ impl Session<'_> {
             updates_per_second: 1.0 / seconds.max(1e-9),
             wall_seconds,
             time: jiff::Timestamp::now(),
+        }
+    }
+
+    /// Adds updates to the files that the front of the run has beside its directory.
+    fn write_journal(&mut self, updates: &[Row]) {
+        let written = self.journal.as_mut().map_or(Ok(()), |journal| journal.take(updates));
+        if let Err(error) = written {
+            self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }
     }
 

@@ -114,6 +114,7 @@ impl Session<'_> {
             self.keep_artifact("final-model".into(), path.clone());
             final_params = Some(path);
         }
+        self.end_journal(state)?;
         let best_params = self.best.is_some().then(|| self.run.file(BEST_PARAMS));
         if let (Some(path), State::Completed) = (&best_params, state) {
             self.keep_artifact("best-model".into(), path.clone());

@@ -32,6 +32,7 @@ pub(super) use end::{Ended, SENDING};
 use super::console::Console;
 use super::evaluation::Best;
 use super::health::Health;
+use super::journal::Journal;
 use super::live::Live;
 use super::logs::Logs;
 use super::metrics::Row;
@@ -104,6 +105,7 @@ pub(super) struct Session<'a> {
     columns: Vec<String>,
     logs: Logs,
     windows: Option<Windows>,
+    journal: Option<Journal>,
     wandb: Option<Wandb>,
     console: Console,
     signals: Rc<Signals>,

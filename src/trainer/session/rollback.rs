@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use super::Session;
-use super::begin::{open_logs, read_back};
+use super::begin::{open_journal, open_logs, read_back};
 use super::follow::open_windows;
 use crate::trainer::checkpoint::Checkpoint;
 use crate::trainer::evaluation;
@@ -66,6 +66,7 @@ impl Session<'_> {
         evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.params_metadata())?;
         self.best = checkpoint.best;
         self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
+        self.journal = open_journal(self.settings, &self.run, &self.progress)?;
         self.windows = open_windows(self.settings, &self.run, self.facts, self.learner, &mut self.progress)?;
         (self.health, self.recent) = read_back(&self.run, self.learner.metrics(), self.settings.health)?;
         self.saved_update = Some(self.progress.update);

@@ -10,9 +10,12 @@ use anyhow::Result;
 
 use super::Session;
 use crate::trainer::checkpoint::Checkpoint;
+use crate::trainer::journal::End;
 use crate::trainer::params;
 use crate::trainer::progress::Progress;
 use crate::trainer::run_dir::{self, SAVE_FILE};
+use crate::trainer::status::State;
+use crate::trainer::summary;
 use crate::trainer::wandb::Artifact;
 use crate::trainer::windows::WINDOWS;
 
@@ -114,6 +117,9 @@ impl Session<'_> {
         if let Some(windows) = &mut self.windows {
             self.progress.offsets.insert(WINDOWS.into(), windows.sync()?);
         }
+        if let Some(journal) = &mut self.journal {
+            self.progress.offsets.extend(journal.sync()?);
+        }
         Ok(Checkpoint {
             config: self.config.into(),
             env: self.settings.env.clone(),
@@ -134,9 +140,29 @@ impl Session<'_> {
     }
 
     pub(super) fn save_params(&self, path: &Path) -> Result<()> {
+        params::save_params(path, &self.learner.params()?, &self.counted_metadata())
+    }
+
+    /// What a file of the parameters of this moment says of itself.
+    fn counted_metadata(&self) -> params::Metadata {
         let Progress { update, timesteps, .. } = self.progress;
         let counters = [("update".into(), update.to_string()), ("timesteps".into(), timesteps.to_string())];
-        let metadata = self.params_metadata().into_iter().chain(counters).collect();
-        params::save_params(path, &self.learner.params()?, &metadata)
+        self.params_metadata().into_iter().chain(counters).collect()
+    }
+
+    /// Completes the files that the front of the run has beside its directory. A run that a signal ends has no model.
+    pub(super) fn end_journal(&mut self, state: State) -> Result<()> {
+        if self.journal.is_none() {
+            return Ok(());
+        }
+        let is_saved = state == State::Completed || self.console.stop_is_asked();
+        let (params, metadata) = (self.learner.params()?, self.counted_metadata());
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let Progress { update: updates, timesteps, episodes, seconds, .. } = self.progress;
+        if is_saved {
+            journal.save_model(&params, metadata, timesteps)?;
+        }
+        let settings = &summary::config_object(self.config);
+        journal.sum_up(&End { seconds, episodes, updates, is_saved, settings })
     }
 }

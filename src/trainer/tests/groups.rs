@@ -79,12 +79,12 @@ impl Group for FakeGroup {
 pub fn train_fakes(settings: &Settings, fakes: Vec<Fake>) -> anyhow::Result<GroupOutcome> {
     let member = |index| {
         let settings = Settings { run_name: Some(format!("run-s{index}")), ..settings.clone() };
-        Member { settings, config: "env = \"fake\"\n".into() }
+        Member { settings, config: "env = \"fake\"\n".into(), facts: Vec::new() }
     };
     let members: Vec<_> = (0..fakes.len()).map(member).collect();
     let mut group = FakeGroup(fakes.into_iter().map(|fake| Rc::new(RefCell::new(fake))).collect());
     let mut seats = group.members();
-    train_group("run", &members, &[], &mut group, &mut seats)
+    train_group("run", &members, &mut group, &mut seats)
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn one_run_of_a_group_is_stopped_by_its_file() {
 fn a_name_that_could_not_be_resumed_is_refused_before_anything_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let long = Settings { run_name: Some("a".repeat(201)), ..settings(dir.path(), 47) };
-    let members = [Member { settings: long, config: String::new() }];
+    let members = [Member { settings: long, config: String::new(), facts: Vec::new() }];
     let error = check_group(&members).unwrap_err().to_string();
     assert!(error.starts_with("run_name has 201 characters, more than 200"), "{error}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -1,0 +1,203 @@
+//! Files of a run beside its directory, under the names that its front gives them: a table with a line for each update, scalars for
+//! TensorBoard, a summary, the model.
+//!
+//! The lengths of the tables stand in the checkpoint, so that a run that goes on has each update once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value};
+
+use super::files::write_atomically;
+use super::log_file::LogFile;
+use super::logs::tensorboard;
+use super::metrics::Row;
+use super::params::{Metadata, save_params};
+use crate::algorithms::NamedArrays;
+use crate::algorithms::metrics::EPISODE_RETURN;
+use crate::envs::front::{self, Update};
+
+/// The keys of the lengths.
+const TABLE: &str = "journal/updates";
+const EVENTS: &str = "journal/events";
+
+/// The files of a run, open for appending.
+pub struct Journal {
+    plan: front::Journal,
+    tables: Option<Tables>,
+    /// When the run began, as text.
+    began: String,
+    best_return: Option<f64>,
+}
+
+struct Tables {
+    directory: PathBuf,
+    table: LogFile,
+    /// The name of the table.
+    name: String,
+    events: LogFile,
+}
+
+impl Journal {
+    /// Opens the files, cut back to `offsets` (bytes by key); without these it is a new run, and older files are moved away. `began` and
+    /// `best_return` are when the run began and its best mean return so far.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn open(
+        plan: front::Journal,
+        offsets: &BTreeMap<String, u64>,
+        began: &str,
+        best_return: Option<f64>,
+    ) -> Result<Journal> {
+        let tables =
+            plan.logs.clone().map(|directory| Tables::open(&plan, directory, offsets)).transpose()?;
+        Ok(Journal { plan, tables, began: began.to_owned(), best_return })
+    }
+
+    /// Takes in the rows of some updates.
+    ///
+    /// # Errors
+    /// One line that names the file; the lines are kept for the next time.
+    pub fn take(&mut self, rows: &[Row]) -> Result<()> {
+        let returns = rows.iter().filter_map(|row| row.get(EPISODE_RETURN)).map(f64::from);
+        self.best_return = returns.chain(self.best_return).max_by(f64::total_cmp);
+        let Some(tables) = &mut self.tables else { return Ok(()) };
+        let (mut lines, mut events) = (String::new(), Vec::new());
+        for row in rows {
+            let value = |name: &str| row.get(name).map(f64::from);
+            let update =
+                Update { number: row.update, timesteps: row.timesteps, time: row.time, value: &value };
+            lines += &(self.plan.line)(&update);
+            lines.push('\n');
+            events.extend(tensorboard::scalars(row.time, row.timesteps, (self.plan.scalars)(&update)));
+        }
+        tables.table.append(lines.as_bytes()).and(tables.events.append(&events))
+    }
+
+    /// Waits until everything is on the disk; gives the lengths.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn sync(&mut self) -> Result<BTreeMap<String, u64>> {
+        let Some(Tables { table, events, .. }) = &mut self.tables else { return Ok(BTreeMap::new()) };
+        table.sync()?;
+        events.sync()?;
+        Ok([(TABLE, table.length()), (EVENTS, events.length())]
+            .map(|(key, length)| (key.into(), length))
+            .into())
+    }
+
+    /// Saves the parameters as the model.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn save_model(&self, params: &NamedArrays, mut metadata: Metadata, timesteps: u64) -> Result<()> {
+        let front::Journal { model, metadata: own, steps_key, .. } = &self.plan;
+        make_directory_of(model)?;
+        metadata.extend(own.iter().cloned());
+        metadata.insert((*steps_key).to_owned(), timesteps.to_string());
+        save_params(model, params, &metadata)
+    }
+
+    /// Writes the summary of a run that has ended.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn sum_up(&mut self, end: &End) -> Result<()> {
+        self.sync()?;
+        let Some(Tables { directory, name, .. }) = &self.tables else { return Ok(()) };
+        let summary = (self.plan.summary)(&front::Summary {
+            journal: &self.plan,
+            began: &self.began,
+            seconds: end.seconds,
+            episodes: end.episodes,
+            updates: end.updates,
+            best_return: self.best_return,
+            is_saved: end.is_saved,
+            table: name,
+            settings: end.settings,
+        });
+        let path = directory.join(format!("{}_summary.json", self.plan.name));
+        write_atomically(&path, &serde_json::to_vec_pretty(&summary)?)
+    }
+}
+
+/// How a run ended.
+pub struct End<'a> {
+    pub seconds: f64,
+    pub episodes: u64,
+    pub updates: u64,
+    /// Whether the model was saved.
+    pub is_saved: bool,
+    pub settings: &'a Map<String, Value>,
+}
+
+impl Tables {
+    fn open(plan: &front::Journal, directory: PathBuf, offsets: &BTreeMap<String, u64>) -> Result<Tables> {
+        let events = plan.events.join(&plan.name);
+        for directory in [&directory, &events] {
+            let made = fs::create_dir_all(directory);
+            made.with_context(|| format!("cannot make the directory {}", directory.display()))?;
+        }
+        if !offsets.contains_key(TABLE) {
+            move_away(&directory, &plan.subject)?;
+        }
+        let name = format!("{}_updates.csv", plan.name);
+        let offset = |key: &str| offsets.get(key).copied().unwrap_or(0);
+        let mut table = LogFile::open_lines(&directory.join(&name), offset(TABLE))?;
+        table.begin_with(format!("{}\n", plan.columns).as_bytes())?;
+        let mut events = LogFile::open(&events.join(tensorboard::file_name(&plan.name)), offset(EVENTS))?;
+        events.begin_with(&tensorboard::header())?;
+        Ok(Tables { directory, table, name, events })
+    }
+}
+
+/// Moves older files about a subject, such as `proxy_20260105_101500_updates.csv`, to `previous/`.
+fn move_away(directory: &Path, subject: &str) -> Result<()> {
+    let cannot = || format!("cannot move older files of {subject} in {}", directory.display());
+    let mut older = Vec::new();
+    for entry in fs::read_dir(directory).with_context(cannot)? {
+        let name = entry.with_context(cannot)?.file_name().to_string_lossy().into_owned();
+        if is_about(&name, subject) {
+            older.push(name);
+        }
+    }
+    let previous = directory.join("previous");
+    for name in older {
+        fs::create_dir_all(&previous).with_context(cannot)?;
+        fs::rename(directory.join(&name), previous.join(&name)).with_context(cannot)?;
+    }
+    Ok(())
+}
+
+/// Whether a file is named after a subject and a time. `proxy_mortal_...` is not about `proxy`.
+fn is_about(name: &str, subject: &str) -> bool {
+    let time = name.strip_prefix(subject).and_then(|rest| rest.strip_prefix('_'));
+    time.is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+fn make_directory_of(path: &Path) -> Result<()> {
+    let directory = super::files::directory_of(path);
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make the directory {}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_files_of_the_same_subject_are_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let names =
+            ["proxy_20260105_101500_updates.csv", "proxy_mortal_20260105_101500_updates.csv", "proxy.txt"];
+        names.iter().for_each(|name| fs::write(dir.path().join(name), name).unwrap());
+        move_away(dir.path(), "proxy").unwrap();
+        let is_there = |path: &str| dir.path().join(path).exists();
+        assert!(is_there(&format!("previous/{}", names[0])) && !is_there(names[0]));
+        assert!(is_there(names[1]) && is_there(names[2]));
+    }
+}
