@@ -5,6 +5,7 @@
 //! [`Hyper`] parameters. A network that remembers is trained on the whole segments of environments: a minibatch is a choice of
 //! environments then, each with all its steps and with what was remembered at their start.
 
+mod choices;
 pub mod golden;
 mod losses;
 mod popart;
@@ -15,9 +16,10 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use choices::{NormAdv, ObsStorage, TruncBootstrap};
 pub use recipe::Recipe;
 pub use scaling::{auto_scale, auto_tune};
-pub use settings::{Hyper, NormAdv, ObsStorage, Settings, TruncBootstrap};
+pub use settings::{Hyper, Settings};
 
 use std::rc::Rc;
 

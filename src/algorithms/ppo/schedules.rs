@@ -2,45 +2,12 @@
 
 use crate::algorithms::learner::Inputs;
 use crate::algorithms::schedule::linear;
-use crate::lang::{Float, float};
+use crate::lang::Float;
 
+use super::choices::Floor;
 use super::{Hyper, Settings};
 
-/// The values at the end of the run of what changes until then, f32 scalars.
-#[derive(Clone, Copy)]
-pub struct Ends {
-    pub lr: Option<Float>,
-    pub clip_eps: Option<Float>,
-    pub ent_coef: Option<Float>,
-}
-crate::tree!(Ends { lr, clip_eps, ent_coef });
-
-/// A mean entropy (nats) below which the loss grows with what is missing to it, times the penalty: f32 scalars.
-#[derive(Clone, Copy)]
-pub struct Floor {
-    pub entropy: Float,
-    pub penalty: Float,
-}
-crate::tree!(Floor { entropy, penalty });
-
 impl Settings {
-    /// The last values, in a trace.
-    #[track_caller]
-    pub(super) fn ends(&self) -> Ends {
-        Ends {
-            lr: self.lr_final.map(float),
-            clip_eps: self.clip_eps_final.map(float),
-            ent_coef: self.ent_coef_final.map(float),
-        }
-    }
-
-    /// The entropy floor at the start, in a trace.
-    #[track_caller]
-    pub(super) fn floor(&self) -> Option<Floor> {
-        let entropy = float(self.entropy_floor?);
-        Some(Floor { entropy, penalty: float(self.entropy_floor_penalty) })
-    }
-
     /// The numbers of an update. The last update has the last values; an annealed learning rate would be 0 after it.
     #[track_caller]
     pub(super) fn scheduled(&self, inputs: &Inputs<Hyper>) -> Hyper {

@@ -1,19 +1,18 @@
 //! The settings of PPO: one definition each, for flags, files, help and the copy in the run directory.
 
-use std::fmt;
-
 use anyhow::{Result, ensure};
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
 use crate::algorithms::gradient::divisor_at_most;
 use crate::algorithms::opponents;
 use crate::algorithms::recipe::{defaults, divides};
+use crate::lang::float;
 use crate::lower::Precision;
 use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn, ValueHead};
 
-use super::schedules::{Ends, Floor};
+use super::choices::{Ends, Floor, NormAdv, ObsStorage, TruncBootstrap};
 
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -172,61 +171,6 @@ crate::traced! {
     and { ends: Ends, floor: Option<Floor> }
 }
 
-/// Over what advantages are normalized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NormAdv {
-    Minibatch,
-    Batch,
-}
-
-impl fmt::Display for NormAdv {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NormAdv::Minibatch => "minibatch",
-            NormAdv::Batch => "batch",
-        })
-    }
-}
-
-/// What gradient steps read of observations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[value(rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum ObsStorage {
-    Exact,
-    #[value(name = "uint8_compat")]
-    #[serde(rename = "uint8_compat")]
-    Uint8Compat,
-}
-
-impl fmt::Display for ObsStorage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ObsStorage::Exact => "exact",
-            ObsStorage::Uint8Compat => "uint8_compat",
-        })
-    }
-}
-
-/// What comes after an episode that was cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[value(rename_all = "snake_case")]
-#[serde(rename_all = "snake_case")]
-pub enum TruncBootstrap {
-    FinalObs,
-    Respawn,
-}
-
-impl fmt::Display for TruncBootstrap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TruncBootstrap::FinalObs => "final_obs",
-            TruncBootstrap::Respawn => "respawn",
-        })
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         defaults()
@@ -330,6 +274,23 @@ impl Settings {
         let norm = self.max_grad_norm;
         ensure!(norm > 0.0, "max_grad_norm is {norm}; it must be above 0 (inf turns clipping off)");
         Ok(())
+    }
+
+    /// What changes over a run in the end, in a trace.
+    #[track_caller]
+    fn ends(&self) -> Ends {
+        Ends {
+            lr: self.lr_final.map(float),
+            clip_eps: self.clip_eps_final.map(float),
+            ent_coef: self.ent_coef_final.map(float),
+        }
+    }
+
+    /// The entropy floor at the start, in a trace.
+    #[track_caller]
+    fn floor(&self) -> Option<Floor> {
+        let entropy = float(self.entropy_floor?);
+        Some(Floor { entropy, penalty: float(self.entropy_floor_penalty) })
     }
 
     fn check_schedules(&self) -> Result<()> {
