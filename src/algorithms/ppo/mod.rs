@@ -10,6 +10,7 @@ pub mod golden;
 mod losses;
 mod popart;
 mod recipe;
+mod samples;
 mod scaling;
 mod schedules;
 mod settings;
@@ -37,16 +38,15 @@ use crate::algorithms::policy::{Actor, Choice, NetworkActor};
 use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transition, World};
 use crate::algorithms::self_play::Opponent;
 use crate::envs::AnyEnv;
-use crate::envs::vector::View;
 use crate::lang::{
-    Bool, Features, Float, Int, Key, Leaves, arange, boolean, concatenate, float, leaf_types,
-    merge_first_axes, numbered, positions, ravel, scan, select, structure_of, swap_first_axes, take_tree,
-    unravel, vmap, while_loop,
+    Bool, Float, Int, Key, Leaves, arange, boolean, float, leaf_types, merge_first_axes, numbered, positions,
+    ravel, scan, select, structure_of, swap_first_axes, take_tree, unravel, vmap, while_loop,
 };
 use crate::lower::Precision;
 use crate::nn::{ActorCritic, Categorical, Network};
 
 use losses::{LOSSES, Losses, Sides, no_losses};
+use samples::{Sample, as_stored};
 
 /// Most environments of the agents of a group that are worked on at once (measured on cartpole).
 const ENVS_AT_ONCE: usize = 64;
@@ -76,19 +76,6 @@ pub struct Ppo<N = ActorCritic> {
     network: N,
     opponents: Opponents,
 }
-
-/// What the loss needs, `[N, ...]`: of `N` transitions, or of the `T` transitions of `N` environments, `[N, T, ...]`.
-struct Sample {
-    view: View,
-    action: Int,
-    log_prob: Float,
-    value: Float,
-    advantage: Float,
-    target: Float,
-    /// Of environments: what was remembered before the first step `[N, ...]`, and where episodes began `[N, T]`.
-    memory: Option<Memory>,
-}
-crate::tree!(Sample { view, action, log_prob, value, advantage, target, memory });
 
 impl Ppo {
     /// With lockstep's own network.
@@ -166,7 +153,9 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
         let (params, optimizer) = (state.params, state.optimizer);
         let (params, optimizer) =
             popart::follow(&self.network, &self.settings, params, optimizer, target, inputs.num_devices);
-        let samples = self.samples(&params, self.as_stored(transitions, &envs), advantage, target, memory);
+        let popart = self.network.popart(&params);
+        let stored = as_stored(&self.settings, transitions, &envs);
+        let samples = Sample::of(stored, advantage, target, memory, popart);
 
         let hyper = self.settings.scheduled(inputs);
         let learned = Learned { params, optimizer };
@@ -403,50 +392,6 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         }
     }
 
-    /// Transitions as gradient steps read them, before `envs`.
-    fn as_stored(&self, t: Transition, envs: &Envs) -> Transition {
-        let Settings { privileged_critic, aux_shift, obs_storage, .. } = self.settings;
-        let late = |now: Float, end: Float| {
-            concatenate(0, [now.slice(0, aux_shift..now.shape()[0]), end.expand_dims(0)])
-        };
-        let privileged = t.view.privileged.filter(|_| privileged_critic);
-        let privileged = match (privileged, envs.view.privileged) {
-            (Some(now), Some(end)) if aux_shift == 1 => Some(late(now, end)),
-            (privileged, _) => privileged,
-        };
-        let obs = match (obs_storage, t.view.obs) {
-            (ObsStorage::Exact, obs) => obs,
-            (ObsStorage::Uint8Compat, Features::Plain(x)) => Features::Plain(x.floor()),
-            (ObsStorage::Uint8Compat, Features::Packed { numbers, flags }) => {
-                Features::Packed { numbers: numbers.floor(), flags }
-            }
-        };
-        Transition { view: View { obs, privileged, ..t.view }, ..t }
-    }
-
-    /// What the loss needs: one row per transition, or one per environment if there was something to remember. Values are as the
-    /// network with these parameters is taught them.
-    fn samples(
-        &self,
-        params: &N::Params,
-        t: Transition,
-        advantage: Float,
-        target: Float,
-        memory: Option<Memory>,
-    ) -> Sample {
-        let Transition { view, action, log_prob, value, starts, .. } = t;
-        let popart = self.network.popart(params);
-        let [value, target] = [value, target].map(|x| popart.map_or(x, |popart| popart.normalize(x)));
-        let sample = Sample { view, action, log_prob, value, advantage, target, memory: None };
-        match memory.zip(starts) {
-            None => merge_first_axes(sample),
-            Some((Memory { carry, .. }, starts)) => {
-                let (sample, starts): (Sample, Bool) = swap_first_axes((sample, starts));
-                Sample { memory: Some(Memory { carry, starts }), ..sample }
-            }
-        }
-    }
-
     /// The metrics of an update.
     fn record(
         &self,
@@ -501,12 +446,5 @@ fn last_value(policy: &dyn Behavior, envs: &Envs) -> Float {
     match envs.memory.clone() {
         None => policy.value(Leaves::default(), &envs.view, None),
         Some(Memory { carry, starts }) => policy.value(carry, &envs.view, Some(starts)),
-    }
-}
-
-impl Sample {
-    /// Transitions in a row.
-    fn steps(&self) -> usize {
-        if self.memory.is_some() { self.action.shape()[1] } else { 1 }
     }
 }

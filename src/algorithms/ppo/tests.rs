@@ -41,7 +41,7 @@ fn rollout(settings: Settings) -> Vec<Vec<f64>> {
         let world = ppo.world(&inputs, inputs.hyper.gamma, None);
         let envs = world.reset(Key::new(2), Leaves::default());
         let (envs, transitions, totals) = world.rollout(&policy, envs, Key::new(3), 6);
-        let stored = ppo.as_stored(transitions, &envs);
+        let stored = as_stored(&ppo.settings, transitions, &envs);
         let end = envs.view.privileged.unwrap();
         (
             [transitions.done.as_f32(), transitions.reward, stored.view.obs.numbers()],
