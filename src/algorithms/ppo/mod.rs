@@ -281,7 +281,7 @@ impl<N: Network + Clone + 'static> Ppo<N> {
     ) -> ((Learned<Float>, Sides), (Float, Float)) {
         let params = unravel(like, vector);
         let (losses, gradient, sides) =
-            self.gradient(inputs, hyper, &params, samples, chosen, moments, sides);
+            self.gradient(inputs, hyper, &params, (samples, chosen), moments, sides);
         let (gradient, norm) = self.clip(hyper, like, gradient);
         let (params, optimizer) = optimizer.step(&vector, &gradient, hyper.lr, hyper.adam_epsilon);
         ((Learned { params, optimizer }, sides), (losses, norm))
@@ -295,8 +295,7 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         inputs: &Inputs<Hyper>,
         hyper: &Hyper,
         params: &N::Params,
-        samples: &Sample,
-        chosen: Int,
+        (samples, chosen): (&Sample, Int),
         (mean, std): (Float, Float),
         guess: Sides,
     ) -> (Float, Float, Sides) {

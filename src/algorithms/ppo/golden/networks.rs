@@ -159,8 +159,14 @@ impl Batch<'_> {
             let inputs = inputs(&ppo.settings);
             let (hyper, as_given) = (inputs.hyper, (float(0.0), float(1.0)));
             let sides = Sides::guess(&ppo.settings);
-            let (losses, gradient, _) =
-                ppo.gradient(&inputs, &hyper, &unravel(structure, params), &samples, chosen, as_given, sides);
+            let (losses, gradient, _) = ppo.gradient(
+                &inputs,
+                &hyper,
+                &unravel(structure, params),
+                (&samples, chosen),
+                as_given,
+                sides,
+            );
             let (_, norms) = clip_parts_by_norm(gradient, &ppo.parts(structure), hyper.max_grad_norm);
             let learned = Learned { params, optimizer: Adam { mean, square, count } };
             let ((Learned { params, optimizer }, _), _) =
