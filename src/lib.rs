@@ -37,7 +37,7 @@ pub mod guide;
 
 pub mod cli;
 
-pub use cli::App;
+pub use cli::{App, run_document as run};
 
 pub mod inference;
 

@@ -13,7 +13,11 @@ use crate::common::plain_client;
 
 /// A learner on that environment with these settings besides the defaults.
 fn learner(env: &str, settings: &str, seed: u64, max_updates: usize) -> Box<dyn Learner> {
-    let entry = registry::Registry::from_iter(registry::builtin()).find("dqn").unwrap();
+    learner_of("dqn", env, settings, seed, max_updates)
+}
+
+fn learner_of(algo: &str, env: &str, settings: &str, seed: u64, max_updates: usize) -> Box<dyn Learner> {
+    let entry = registry::Registry::from_iter(registry::builtin()).find(algo).unwrap();
     let table = (entry.complete)(&settings.parse::<Table>().unwrap()).unwrap();
     (entry.check)(&table).unwrap();
     (entry.check_sizes)(&table).unwrap();
@@ -45,6 +49,31 @@ fn a_run_that_is_taken_up_again_goes_on_bit_for_bit() {
         assert_eq!(second.run(5).unwrap(), rows[3..]);
         assert_eq!(second.state().unwrap(), whole.state().unwrap());
     }
+}
+
+#[test]
+fn ppo_against_a_pool_goes_on_bit_for_bit() {
+    const SETTINGS: &str = "num_envs = 8\nnum_steps = 16\nhidden_dim = 16\nopponent = \"pool\"\nmax_frozen_agents = 2\n\
+                            freeze_every = 200\npast_self_fraction = 0.6\n";
+    let build = |seed| learner_of("ppo", "connect4", SETTINGS, seed, 12);
+    let mut whole = build(5);
+    let rows = whole.run(12).unwrap();
+    let mut first = build(5);
+    assert_eq!(first.run(5).unwrap(), rows[..5]);
+    let mut second = build(99);
+    second.load_state(&first.state().unwrap()).unwrap();
+    assert_eq!(second.run(7).unwrap(), rows[5..]);
+    let state = second.state().unwrap();
+    assert_eq!(state, whole.state().unwrap());
+    // The frozen agents of the first part were met in the second one.
+    let value = |row: &Vec<f32>, what: &str| {
+        metrics::value(second.metrics(), row, &format!("opponents/frozen/{what}")).unwrap()
+    };
+    let met: f64 =
+        rows[5..].iter().flat_map(|row| ["wins", "draws", "losses"].map(|what| value(row, what))).sum();
+    assert!(met > 0.0);
+    let since = state.iter().find(|(name, _)| name == "standing.frozen.since").unwrap().1.to_f64();
+    assert!(since.iter().all(|&since| since > 0.0), "{since:?}");
 }
 
 #[test]

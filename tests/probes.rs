@@ -3,6 +3,7 @@
 //! learn in one program, and [`most`] of them must succeed.
 
 pub mod environments;
+mod q_learning;
 mod self_play;
 
 use std::rc::Rc;

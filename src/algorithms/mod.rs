@@ -7,6 +7,7 @@
 pub mod advantage;
 pub mod count;
 pub mod curriculum;
+pub mod dialect;
 pub mod dqn;
 pub mod duel;
 pub mod evaluation;
@@ -15,6 +16,7 @@ pub mod gradient;
 pub mod learner;
 pub mod metrics;
 pub mod minibatch;
+pub mod opening;
 pub mod opponents;
 pub mod optimizer;
 pub mod playback;
@@ -42,6 +44,8 @@ use self::playback::Playback;
 use self::policy::Choice;
 pub use self::recipe::{Agent, Entry, Recipe};
 pub use self::registry::{Registry, builtin};
+use self::schedule::Rates;
+use self::self_play::Faced;
 
 /// Arrays with path-like names, such as `params.actor.0.weight`, in the order of the tree they come from.
 pub type NamedArrays = Vec<(String, HostArray)>;
@@ -127,6 +131,25 @@ pub trait Learner {
     fn phase(&self, update: u64) -> anyhow::Result<Option<usize>> {
         let _ = update;
         Ok(None)
+    }
+
+    /// What its schedules say after so many timesteps and episodes of the run.
+    fn rates(&self, timesteps: u64, episodes: u64) -> Rates {
+        let _ = (timesteps, episodes);
+        Rates::default()
+    }
+
+    /// What has come of the games against each opponent, if the agent meets a pool of them.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn faced(&self) -> anyhow::Result<Option<Vec<Faced>>> {
+        Ok(None)
+    }
+
+    /// After how many timesteps the agent joins that pool each time.
+    fn freeze_every(&self) -> Option<u64> {
+        None
     }
 
     /// Bytes in use on the first device, where its plugin says so.

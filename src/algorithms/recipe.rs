@@ -13,9 +13,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+use crate::array::HostArray;
 use crate::envs::{AnyEnv, EnvSpec, Open, Replay};
 use crate::runtime::{Client, DeviceKind};
 
+use super::dialect::Dialect;
 use super::learner::{self, Algorithm, One, Start};
 use super::policy::{Choice, Metadata, Policy};
 use super::{Group, Learner, Metric, NamedArrays};
@@ -36,6 +38,12 @@ pub trait Recipe {
     const TRACED: &'static [&'static str];
     /// Settings of which a choice is kept: where somebody gives one of them, nothing is scaled.
     const UNSCALED: &'static [&'static str] = &[];
+
+    /// Where in the state of a learner the parameters are, as the names of its arrays begin.
+    const PARAMS: &'static str = "params";
+
+    /// What documents call the settings: by their own names by default.
+    const DIALECT: Dialect = Dialect::PLAIN;
 
     /// Environments that step in lockstep.
     fn num_envs(settings: &Self::Settings) -> usize;
@@ -177,6 +185,8 @@ pub struct Entry {
     pub traced: &'static [&'static str],
     /// See [`Recipe::UNSCALED`].
     pub unscaled: &'static [&'static str],
+    /// See [`Recipe::DIALECT`].
+    pub dialect: Dialect,
     /// Adds the flags of the settings to a command.
     pub flags: fn(Command) -> Command,
     /// The settings that the flags of such a command say, each checked by itself.
@@ -213,11 +223,27 @@ pub struct Entry {
     pub modules: fn(&Table, Rc<dyn AnyEnv>, &Start, DeviceKind) -> Result<Modules>,
     /// See [`Recipe::golden`].
     pub golden: fn(&Path, Open) -> Result<Option<Replay>>,
-    /// See [`Recipe::policy`].
+    /// See [`Recipe::PARAMS`].
+    pub params: &'static str,
+    /// See [`Recipe::policy`]; the arrays may be a whole state.
     pub policy: fn(NamedArrays, &Metadata, Choice, &EnvSpec) -> Result<Policy>,
 }
 
+/// The parameters among arrays, which are those of a file of parameters or a whole state, where their names begin with `place`.
+fn params_of(place: &str, arrays: NamedArrays) -> NamedArrays {
+    let own = |(name, array): (String, HostArray)| {
+        let rest = name.strip_prefix("params").or(name.strip_prefix(place))?;
+        rest.starts_with('.').then(|| (format!("params{rest}"), array))
+    };
+    arrays.into_iter().filter_map(own).collect()
+}
+
 impl Entry {
+    /// The parameters among the arrays of a file of parameters, or of a checkpoint.
+    pub fn params_of(&self, arrays: NamedArrays) -> NamedArrays {
+        params_of(self.params, arrays)
+    }
+
     /// The entry of a recipe.
     pub const fn of<R: Recipe>() -> Entry {
         Entry {
@@ -226,6 +252,7 @@ impl Entry {
             fixed: R::FIXED,
             traced: R::TRACED,
             unscaled: R::UNSCALED,
+            dialect: R::DIALECT,
             flags: R::Settings::augment_args,
             parse: |matches| {
                 let settings = R::Settings::from_arg_matches(matches)?;
@@ -263,7 +290,10 @@ impl Entry {
                 learner::modules(&R::make(typed::<R>(table)?, env)?, start, kind)
             },
             golden: R::golden,
-            policy: R::policy,
+            params: R::PARAMS,
+            policy: |arrays, metadata, choice, spec| {
+                R::policy(params_of(R::PARAMS, arrays), metadata, choice, spec)
+            },
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::lang::{Bool, Float, Int, Key, Leaves, int, rare, scan, select, stack}
 use crate::nn::{Categorical, Network};
 
 use super::learner::{Inputs, Shared};
+use super::opening::Opening;
 use super::self_play::{Met, Opponent, Seats, Table};
 
 /// The environments between two updates. `B` is their number on this device.
@@ -196,6 +197,8 @@ pub struct World<'a> {
     pub opponent: Option<&'a dyn Opponent>,
     /// Whether what each step comes to is recorded.
     pub record_steps: bool,
+    /// If set, how games begin.
+    pub opening: Option<Opening>,
 }
 
 impl<'a> World<'a> {
@@ -214,6 +217,7 @@ impl<'a> World<'a> {
             cut_off_ends: true,
             opponent: None,
             record_steps: inputs.record_steps,
+            opening: None,
         }
     }
 
@@ -224,8 +228,15 @@ impl<'a> World<'a> {
         let (state, seats) = match self.table(None) {
             None => (first(key), None),
             Some(table) => {
-                let [key, opening] = key.split();
-                let (state, seats) = table.begin(self.env_keys(opening), first(key));
+                let [key, begin] = key.split();
+                let first = match self.opening {
+                    None => first(key),
+                    Some(opening) => {
+                        let keys = self.env_keys(key.fold_in(1));
+                        opening.of_games(self.env, self.params, keys, first(key))
+                    }
+                };
+                let (state, seats) = table.begin(self.env_keys(begin), first);
                 (state, Some(seats))
             }
         };
@@ -249,16 +260,24 @@ impl<'a> World<'a> {
         key: Key,
         num_steps: usize,
     ) -> (Envs, Transition, Totals) {
-        // On each device another pool.
-        let pool_key = |size| (key.fold_in(num_steps as i32).fold_in(self.device), size);
-        let pool = self.reset_pool.map(pool_key);
-        let pool = pool.map(|(key, size)| vector::pool(self.env, self.params, key, size));
+        let pool = self.first_states(key.fold_in(num_steps as i32));
         let start = (envs, self.no_totals(num_steps));
         let ((envs, totals), transitions) = scan(start, key.split_many(num_steps), |(envs, totals), key| {
             let (envs, transition, totals) = self.step(policy, envs, key, totals, pool.as_ref());
             ((envs, totals), transition)
         });
         (envs, transitions, totals)
+    }
+
+    /// The states with which the episodes of some steps begin, if they are shared: on each device others.
+    #[track_caller]
+    pub fn first_states(&self, key: Key) -> Option<Leaves> {
+        let own = |key: Key| key.fold_in(self.device);
+        match (self.opening, self.reset_pool) {
+            (Some(opening), size) => Some(opening.states(self.env, self.params, own(key), size)),
+            (None, Some(size)) => Some(vector::pool(self.env, self.params, own(key), size)),
+            (None, None) => None,
+        }
     }
 
     #[track_caller]

@@ -5,6 +5,20 @@
 
 use crate::lang::{Float, Int, int_u64, select};
 
+/// What the schedules of a learner say, in the last step and in the next one; `None` if it has no such schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// The probability of a random action.
+    pub exploration: Option<[f64; 2]>,
+    pub learning_rate: Option<[f64; 2]>,
+}
+
+/// [`exponential`] on the host.
+pub fn decayed(start: f64, factor: f64, least: f64, count: u64) -> f64 {
+    let value = start * (factor.ln() * count as f64).exp();
+    if start > least { value.max(least) } else { start }
+}
+
 /// On the line from `start` to `end`, of which this `share` is done; f32 scalars.
 #[track_caller]
 pub fn linear(start: Float, end: Float, share: Float) -> Float {

@@ -1,6 +1,6 @@
 //! Self-play: a game for two as an environment for one.
 //!
-//! In each game the agent has one seat, which a fair coin decides when the game begins, and an [`Opponent`] has the other. A step of
+//! In each game the agent has one seat, which a fair coin (or the opponent) decides when the game begins, and an [`Opponent`] has the other. A step of
 //! the agent is its own move and then those of the opponent, until it is the agent's turn again. It pays what these moves pay the
 //! agent's seat; if the opponent ends the game, that belongs to the agent's last move. Moves before the agent's first one belong
 //! to no step. All games are played side by side, so a policy is asked for the moves of all opponents at once.
@@ -10,6 +10,7 @@
 use std::cell::Cell;
 
 use anyhow::{Result, ensure};
+use serde::Serialize;
 
 use crate::envs::vector::{self, VectorStep, View};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
@@ -17,10 +18,32 @@ use crate::lang::{
     Bool, Float, Int, Key, Leaves, arange, int, select, select_tree, structure_of, vmap_last, while_loop,
 };
 
+/// What has come of the games against an opponent: the agent's results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Faced {
+    pub name: &'static str,
+    /// Of a frozen agent: after how many steps it was frozen. Its games count from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Of a frozen agent: its place; `None` of the one that has left its place last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<usize>,
+    pub wins: u64,
+    pub draws: u64,
+    pub losses: u64,
+}
+
 /// What plays the other seat.
 pub trait Opponent {
     /// How many there are that may be met in a game; they are numbered from 0.
     fn count(&self) -> usize;
+
+    /// The seat of the agent in each of `N` games that begin, i32`[N]`: a fair coin decides by default. `keys` is an array of keys
+    /// `[2, N]`.
+    #[track_caller]
+    fn seat_of_agent(&self, keys: Key) -> Int {
+        toss(keys)
+    }
 
     /// The number of the one that is met in each of `N` games that begin, i32`[N]`; `keys` is an array of keys `[2, N]`.
     fn draw(&self, keys: Key) -> Int;
@@ -133,7 +156,7 @@ impl Table<'_> {
         let games = words.shape()[1];
         let [seat, met, _, _] = move_keys(words, int(0));
         let seats = Seats {
-            agent: draw_seats(seat),
+            agent: self.opponent.seat_of_agent(seat),
             opponent: self.opponent.draw(met),
             carry: self.opponent.begin(games),
             starts: Bool::full([games], true),
@@ -204,7 +227,7 @@ impl Table<'_> {
             Aggregate::Max => select(moving, total.maximum(value), total),
         });
         let seats = Seats {
-            agent: select(step.done, draw_seats(seat), seats.agent),
+            agent: select(step.done, self.opponent.seat_of_agent(seat), seats.agent),
             opponent: select(step.done, self.opponent.draw(met), seats.opponent),
             starts: seats.starts | step.done,
             ..seats
@@ -244,7 +267,7 @@ fn move_keys(words: Int, number: Int) -> [Key; 4] {
 
 /// Seats by the toss of fair coins, i32`[B]`; `keys` is an array of keys `[2, B]`.
 #[track_caller]
-fn draw_seats(keys: Key) -> Int {
+pub fn toss(keys: Key) -> Int {
     vmap_last(keys, |key| key.bernoulli([], 0.5).as_i32())
 }
 

@@ -87,10 +87,15 @@ impl App {
     /// # Panics
     /// There is no environment.
     pub fn main_with(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+        super::main(&self.complete(), args)
+    }
+
+    /// With the algorithms that come with lockstep, if it has none.
+    pub(super) fn complete(self) -> App {
         let has_algorithm = !self.catalog.algorithms.entries().is_empty();
         let app = if has_algorithm { self } else { self.algorithms(algorithms::builtin()) };
         assert!(!app.entries().is_empty(), "the program {} has no environment", app.name);
-        super::main(&app, args)
+        app
     }
 
     /// The name of the program.

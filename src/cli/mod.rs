@@ -24,6 +24,7 @@ mod compile;
 mod dashboard;
 mod device;
 mod devices;
+mod document;
 mod envs;
 mod eval;
 mod learner;
@@ -45,6 +46,7 @@ mod watch;
 mod workload;
 
 pub use app::App;
+pub use document::run as run_document;
 
 /// A failure of which everything has been said.
 #[derive(Debug, thiserror::Error)]

@@ -42,7 +42,7 @@ pub struct Place {
     /// Environment
     #[arg(long, value_name = "NAME")]
     pub env: Option<String>,
-    /// Parameters and switches of the environment other than by default, such as time_max=500 [default: those of the training]
+    /// Parameters, switches and sizes of the environment other than by default, such as time_max=500 or rows=5 [default: those of the training]
     #[arg(long, value_name = "NAME=VALUE,..", value_delimiter = ',')]
     pub env_set: Vec<String>,
 }
@@ -80,19 +80,16 @@ impl Player {
     /// As [`Player::load`]; nothing of that name.
     pub fn named(app: &App, name: &str, place: &Place, choice: Choice) -> Result<Player> {
         let env = place.env.as_deref().map(|name| app.catalog().env(name)).transpose()?; // a misspelt name is told first
-        let adjusted = |player: Player| match place.env_set.is_empty() {
-            true => Ok(player),
-            false => Ok(Player { env: player.env.with(&place.env_set).map_err(UsageError)?, ..player }),
-        };
+        let chosen = |env: Entry| env.with(&place.env_set).map_err(UsageError);
         if name == RANDOM {
-            return adjusted(Player::random(
-                env.map_or_else(|| app.catalog().env(app.catalog().default_env()), Ok)?,
-            ));
+            let env = env.map_or_else(|| app.catalog().env(app.catalog().default_env()), Ok)?;
+            return Ok(Player::random(chosen(env)?));
         }
         let envs = env.map_or(app.entries().to_vec(), |env| vec![env]);
         let scripts = scripts(&envs);
         if let Some(player) = Player::script(name, &scripts)? {
-            return adjusted(player);
+            let env = chosen(player.env)?;
+            return Ok(player.moved(env));
         }
         let known: Vec<String> =
             scripts.iter().map(|(_, player)| player.name).chain([RANDOM]).map(str::to_owned).collect();
@@ -100,7 +97,20 @@ impl Player {
         if file != Path::new(name) {
             tell(&format!("the parameters are those in {}", file.display()));
         }
-        adjusted(Player::load(app, &file, env.map(|env| env.name), choice)?)
+        Player::load(app, &file, place, choice)
+    }
+
+    /// The same player in another make of its environment, which what was trained must fit.
+    pub fn moved(self, env: Entry) -> Player {
+        let policy = match self.origin {
+            Origin::Random => Policy::random(&env.spec()),
+            Origin::Script(name) => {
+                let own = env.build().players().into_iter().find(|player| player.name == name);
+                scripted::policy(own.expect("every make of an environment has its players"), &env.spec())
+            }
+            Origin::Params(_) => self.policy,
+        };
+        Player { env, policy, ..self }
     }
 
     /// The scripted player of that name, if there is one.
@@ -123,12 +133,12 @@ impl Player {
         }
     }
 
-    /// The policy in a file of parameters. The file says its environment; `env` is what the user says of it.
+    /// The policy in a file of parameters. The file says its environment; `place` is what the user says of it.
     ///
     /// # Errors
     /// One line: an unreadable file, or parameters of another environment or network.
-    pub fn load(app: &App, path: &Path, env: Option<&str>, choice: Choice) -> Result<Player> {
-        let env = env.map(|name| app.catalog().env(name)).transpose()?;
+    fn load(app: &App, path: &Path, place: &Place, choice: Choice) -> Result<Player> {
+        let env = place.env.as_deref().map(|name| app.catalog().env(name)).transpose()?;
         let (params, metadata) = load_params(path)?;
         let (file, catalog) = (path.display(), app.catalog());
         let program = metadata.get(status::PROGRAM).map_or("that made it", String::as_str);
@@ -152,7 +162,9 @@ impl Player {
         };
         let options: Vec<String> =
             metadata.get(ENV_SET).map_or_else(Vec::new, |text| text.split(',').map(str::to_owned).collect());
-        let env = env.with(&options).map_err(|problem| anyhow!("{file}: {problem}"))?;
+        env.with(&options).map_err(|problem| anyhow!("{file}: {problem}"))?;
+        let env = env.with(&[options, place.env_set.clone()].concat()).map_err(UsageError)?;
+        let params = algorithm.params_of(params);
         warn_of_non_finite(path, &params);
         let spec = env.build().spec();
         let policy = (algorithm.policy)(params, &metadata, choice, &spec)

@@ -16,7 +16,7 @@ use crate::output::tell;
 use crate::runtime::plugin::{self, PluginFile};
 use crate::trainer::live::Live;
 use crate::trainer::status::State;
-use crate::trainer::{self, ENV_SET, Failure, Member, Resumed, Stage, evaluation, thousands, wandb};
+use crate::trainer::{self, ENV_SET, Failure, Member, Outcome, Resumed, Stage, evaluation, thousands, wandb};
 
 use super::App;
 use super::dashboard::Screen;
@@ -28,6 +28,15 @@ use super::terminal;
 /// # Errors
 /// One line; a [`config::UsageError`] if the settings are wrong.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
+    run_as(app, matches, None).map(drop)
+}
+
+/// As [`run`]; `meta.json` of a run that a document begins says this command, if it is given. Gives what became of a run that is
+/// none of a group.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<Option<Outcome>> {
     trainer::listen()?;
     let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
         config::resolve(app.catalog(), matches)?;
@@ -59,6 +68,11 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     for line in notes.into_iter().chain(config.adapt(plugin.kind)?) {
         tell(&line);
     }
+    if let Some(document) = &mut config.run.document {
+        let facts = [("device", Some(plugin.kind.to_string())), ("command", command.map(str::to_owned))];
+        let facts = facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into())));
+        document.facts.extend(facts);
+    }
     let (screen, live) = dashboard.then(Screen::open).transpose()?.unzip();
     let work = Work {
         program: app.name(),
@@ -70,7 +84,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         measures,
     };
     let trained = match in_turn.is_empty() {
-        true => train(&work, resumed, live).map(drop),
+        true => train(&work, resumed, live),
         false => train_in_turn(&work, &in_turn),
     };
     drop(screen); // the terminal is restored before anything else is said
@@ -91,22 +105,24 @@ struct Work<'a> {
     measures: bool,
 }
 
-/// One run after the other; the first one that is stopped is the last one.
-fn train_in_turn(work: &Work, variants: &[Variant]) -> Result<()> {
+/// One run after the other; the first one that is stopped is the last one. Gives what became of that.
+fn train_in_turn(work: &Work, variants: &[Variant]) -> Result<Option<Outcome>> {
+    let mut last = None;
     for variant in variants {
         let mut config = work.config.variant(variant);
         let entry = work.entry.with(&config.run.env_set).map_err(UsageError)?;
         config.run.entry = Some(entry);
         let alone = Work { entry: &entry, config: &config, ..*work };
-        if train(&alone, None, None)? == State::Stopped {
+        last = train(&alone, None, None)?;
+        if last.as_ref().is_some_and(|outcome| outcome.state == State::Stopped) {
             break;
         }
     }
-    Ok(())
+    Ok(last)
 }
 
-/// Says how it ended.
-fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<State> {
+/// Gives what became of a run that is none of a group.
+fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Option<Outcome>> {
     let Work { config, json, .. } = *work;
     let stage = Stage::begin("opening the device", live.as_ref());
     let plan = Plan {
@@ -129,10 +145,11 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<St
     if config.run.num_seeds > 1 {
         let built = build_group_of(work, &plan);
         drop(stage);
-        return match work.measures {
+        match work.measures {
             true => measure_group(work, built?, total_updates),
             false => train_group(config, built?, json),
-        };
+        }?;
+        return Ok(None);
     }
     if resumed.is_none() && !work.measures {
         trainer::run_dir::check_is_new(&config.run)?;
@@ -149,13 +166,14 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<St
     if work.measures {
         let batch = learner.timesteps_per_update();
         let name = config.run.run_name.clone().unwrap_or_default();
-        return measure(&[name], total_updates, batch, json, |updates| learner.run(updates).map(drop));
+        measure(&[name], total_updates, batch, json, |updates| learner.run(updates).map(drop))?;
+        return Ok(None);
     }
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut *learner, resumed, live)?;
     if json {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
-    Ok(outcome.state)
+    Ok(Some(outcome))
 }
 
 /// A group that is ready to be trained.
@@ -196,7 +214,7 @@ fn build_group_of(work: &Work, plan: &Plan) -> Result<Built> {
 }
 
 /// Trains several agents in one program.
-fn train_group(config: &Config, built: Built, json: bool) -> Result<State> {
+fn train_group(config: &Config, built: Built, json: bool) -> Result<()> {
     let Config { run, .. } = config;
     let Built { name, members, mut group } = built;
     if let Some(timing) = group.timing() {
@@ -218,17 +236,16 @@ fn train_group(config: &Config, built: Built, json: bool) -> Result<State> {
         super::print_line(serde_json::to_string(&outcome)?)?;
     }
     let failed = outcome.failures.len();
-    let is_complete = outcome.runs.iter().all(|run| run.state == State::Completed);
     match outcome.failures.first() {
         Some(Failure { run, error }) => {
             bail!("{failed} of {agents} agents failed, the first of them {run}: {error}")
         }
-        None => Ok(if is_complete { State::Completed } else { State::Stopped }),
+        None => Ok(()),
     }
 }
 
 /// Measures several agents in one program.
-fn measure_group(work: &Work, built: Built, total_updates: u64) -> Result<State> {
+fn measure_group(work: &Work, built: Built, total_updates: u64) -> Result<()> {
     let Built { members, mut group, .. } = built;
     if let Some(timing) = group.timing() {
         tell(&described(timing));
@@ -246,7 +263,7 @@ fn measure(
     batch: u64,
     json: bool,
     mut run: impl FnMut(usize) -> Result<()>,
-) -> Result<State> {
+) -> Result<()> {
     let begin = Instant::now();
     for _ in 0..total_updates {
         run(1)?;
@@ -270,7 +287,7 @@ fn measure(
         });
         super::print_line(result.to_string())?;
     }
-    Ok(State::Completed)
+    Ok(())
 }
 
 fn described(timing: Timing) -> String {

@@ -14,9 +14,12 @@ use crate::trainer;
 #[command(next_help_heading = "Command")]
 #[group(skip)]
 pub struct Invocation {
-    /// Read settings from a TOML file, such as the config.toml of a run
+    /// Read settings from a TOML file, such as the config.toml of a run, or from a YAML document (.yaml, .yml)
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
+    /// The directory of the run [default: --run-name in --checkpoint-dir; of a document runs/NAME_TIME]
+    #[arg(long, value_name = "DIR", alias = "run_dir", conflicts_with_all = ["resume", "checkpoint_dir", "run_name"])]
+    pub run_dir: Option<PathBuf>,
     /// Continue a run: its name, its directory, a checkpoint or "latest"
     #[arg(long, value_name = "CKPT")]
     pub resume: Option<PathBuf>,

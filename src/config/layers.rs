@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::command::{run_settings, settings_command};
 use super::text::{check_keys, parse};
-use super::{Catalog, Config, Invocation, UsageError, usage};
+use super::{Catalog, Config, Invocation, UsageError, document, usage};
 use crate::algorithms::Entry;
 use crate::envs;
 use crate::files;
@@ -18,8 +18,18 @@ use crate::trainer::{self, Resumed};
 
 /// What cannot change when a run is resumed, beside what its algorithm says: what decides the shape of its state, and what it
 /// is called.
-const FIXED: [&str; 9] =
-    ["env", "env_set", "algo", "seed", "num_seeds", "auto_scale", "auto_tune", "run_suffix", "window_steps"];
+const FIXED: [&str; 10] = [
+    "env",
+    "env_set",
+    "algo",
+    "seed",
+    "num_seeds",
+    "auto_scale",
+    "auto_tune",
+    "run_suffix",
+    "window_steps",
+    "checkpoint_prefix",
+];
 
 /// What a command line comes to.
 #[derive(Clone, Debug)]
@@ -40,11 +50,21 @@ pub struct Resolved {
 /// One line. A [`UsageError`] if a setting is unknown, of the wrong type, out of range or cannot be changed;
 /// otherwise a file that cannot be read or loaded.
 pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
-    let Invocation { config: file, resume, rewind, dashboard, json } = Invocation::from_arg_matches(matches)?;
+    let Invocation { config: file, run_dir, resume, rewind, dashboard, json } =
+        Invocation::from_arg_matches(matches)?;
     let run = trainer::Settings::from_arg_matches(matches)?;
     let mut given = given_to_run(matches, &run)?;
+    if let Some(run_dir) = &run_dir {
+        given.extend(place_of(run_dir)?);
+    }
+    let (mut document, mut notes) = (None, Vec::new());
     let resumed = resume.map(|request| Resumed::open(&request, &run.checkpoint_dir)).transpose()?;
     let mut base = match (&file, &resumed) {
+        (Some(path), _) if document::is_document(path) => {
+            let read = document::read(catalog, path)?;
+            (document, notes) = (Some(read.document), read.notes);
+            Layer { origin: path.display().to_string(), values: read.values }
+        }
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
         (None, None) => Layer::default(),
@@ -83,10 +103,9 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         check_fixed(resumed, algorithm.fixed, &base.values, &given)?;
     }
     let own_defaults = catalog.defaults(&entry, &algorithm)?;
-    let mut notes = match resumed {
-        Some(_) => changes(&algorithm, &base.values, &given)?,
-        None => Vec::new(),
-    };
+    if resumed.is_some() {
+        notes.extend(changes(&algorithm, &base.values, &given)?);
+    }
     notes.extend(base.without_plugin());
     base.check(catalog, &algorithm)?;
     let given_name = given.get("run_name").and_then(Value::as_str).map(String::from);
@@ -104,6 +123,7 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
     config.run.env = env; // its default is the program's
     config.run.algo = Some(algorithm.name.to_owned());
     config.run.plugin = plugin;
+    config.run.document = document;
     if let Some(front) = front {
         config.run.front = Some(front.config);
     }
@@ -114,6 +134,18 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         config.run.auto_scale = false; // a number that was chosen is kept
     }
     Ok(Resolved { config, resumed, rewind, dashboard, json, notes })
+}
+
+/// The directory of a run as the directory of runs and a name in it.
+fn place_of(run_dir: &Path) -> Result<Table> {
+    let whole = std::path::absolute(run_dir).with_context(|| format!("cannot find {}", run_dir.display()))?;
+    let (parent, name) = (whole.parent(), whole.file_name());
+    let Some((parent, name)) = parent.and_then(Path::to_str).zip(name.and_then(|name| name.to_str())) else {
+        let problem = format!("--run-dir is {}, which can be no run's directory", run_dir.display());
+        return Err(UsageError(problem).into());
+    };
+    let values = [("checkpoint_dir", parent), ("run_name", name)];
+    Ok(values.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect())
 }
 
 /// What the command line of an environment's own says.

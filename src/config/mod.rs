@@ -6,7 +6,7 @@
 //! setting. They are layered, the later over the earlier:
 //!
 //! 1. the defaults of the environment,
-//! 2. the file given by `--config`, or the configuration stored in the checkpoint given by `--resume`,
+//! 2. the file given by `--config` (lines of settings, or a YAML [`document`] that is turned into some), or the configuration stored in the checkpoint given by `--resume`,
 //! 3. environment variables,
 //! 4. flags.
 //!
@@ -16,6 +16,7 @@
 
 mod catalog;
 mod command;
+mod document;
 mod layers;
 mod scaling;
 mod text;

@@ -10,7 +10,7 @@ use clap::{ArgMatches, Command};
 use crate::lang::Backend;
 
 use super::front::Front;
-use super::options::{Options, Switch};
+use super::options::{Choices, Options, Sizes, Switch};
 use super::painter::{ObservationPainter, Painter};
 use super::telemetry::Telemetry;
 use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health};
@@ -39,6 +39,8 @@ pub struct Entry {
     pub telemetry: Telemetry,
     /// Other makes of it.
     pub switches: &'static [Switch],
+    /// Sizes that it may have.
+    pub sizes: Option<Sizes>,
     /// What is chosen of it.
     pub(super) options: Options,
     /// A command line of its own for `train`.
@@ -120,6 +122,7 @@ impl Entry {
             protocol: None,
             telemetry: Telemetry::PLAIN,
             switches: &[],
+            sizes: None,
             options: Options::NONE,
             front: None,
             describe: None,
@@ -181,7 +184,17 @@ impl Entry {
 
     /// The environment, with what is chosen of it.
     pub fn build(&self) -> Box<dyn AnyEnv> {
-        self.options.build(self.make)
+        self.options.build(&self.choices())
+    }
+
+    fn choices(&self) -> Choices {
+        let Entry { name, make, switches, sizes, .. } = *self;
+        Choices { name, make, switches, sizes }
+    }
+
+    /// The names of what [`Entry::with`] chooses.
+    pub fn options(&self) -> Vec<String> {
+        Options::names(&self.choices())
     }
 
     /// The environment with other parameters and switches, each as `NAME=VALUE`.
@@ -189,13 +202,18 @@ impl Entry {
     /// # Errors
     /// One line: there is no such option, or the value is none for it.
     pub fn with(self, options: &[String]) -> Result<Entry, String> {
-        let options = Options::parse(self.name, self.make, self.switches, options)?;
+        let options = Options::parse(&self.choices(), options)?;
         Ok(Entry { options, ..self })
     }
 
     /// Other makes of it, which `--env-set NAME=true` chooses.
     pub const fn switches(self, switches: &'static [Switch]) -> Entry {
         Entry { switches, ..self }
+    }
+
+    /// Sizes that it may have, which `--env-set NAME=N` chooses.
+    pub const fn sizes(self, sizes: Sizes) -> Entry {
+        Entry { sizes: Some(sizes), ..self }
     }
 
     /// A command line of its own for `train`.
@@ -209,17 +227,19 @@ impl Entry {
 
     /// The meaning of its numbers; without names of its own they are numbered.
     pub fn description(&self) -> Description {
-        match self.describe {
-            Some(describe) => describe(),
-            None => Description::numbered(&self.spec()),
+        match (self.options.of_size(&self.choices()), self.describe) {
+            (Some(other), _) => other.description,
+            (None, Some(describe)) => describe(),
+            (None, None) => Description::numbered(&self.spec()),
         }
     }
 
     /// What draws its states.
     pub fn painter(&self) -> Box<dyn Painter> {
-        match self.painter {
-            Some(painter) => painter(),
-            None => Box::new(ObservationPainter { description: self.description() }),
+        match (self.options.of_size(&self.choices()), self.painter) {
+            (Some(other), _) => other.painter,
+            (None, Some(painter)) => painter(),
+            (None, None) => Box::new(ObservationPainter { description: self.description() }),
         }
     }
 }

@@ -56,11 +56,25 @@ pub trait Env {
         Vec::new()
     }
 
+    /// The game in the mirror, if it is the same game there: the same rules, rewards and chances.
+    fn mirror(&self) -> Option<Mirror> {
+        None
+    }
+
     /// Which actions the player to move may take, bool\[num_actions\]; `None` if all always are allowed.
     fn action_mask(&self, params: &Self::Params, state: &Self::State) -> Option<Bool> {
         let _ = (params, state);
         None
     }
+}
+
+/// What a situation is in the mirror, by places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// For each number of a flattened observation in the mirror, the place where it stands otherwise.
+    pub obs: Vec<usize>,
+    /// For each action the one that does the same in the mirror; twice mirrored it is itself.
+    pub actions: Vec<usize>,
 }
 
 /// A player that follows a script.

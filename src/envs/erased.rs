@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use crate::lang::{Bool, Int, Key, Leaves, Tree, leaves, rebuild, structure_of};
 
 use super::boundary::Boundary;
-use super::{Env, EnvSpec, Observation, Player, Step};
+use super::{Env, EnvSpec, Mirror, Observation, Player, Step};
 
 /// [`Env`] as a trait object; see there.
 pub trait AnyEnv {
@@ -23,6 +23,7 @@ pub trait AnyEnv {
     fn to_move(&self, params: &Leaves, state: &Leaves) -> Int;
     fn action_mask(&self, params: &Leaves, state: &Leaves) -> Option<Bool>;
     fn players(&self) -> Vec<Player>;
+    fn mirror(&self) -> Option<Mirror>;
 }
 
 /// An environment together with the structure of its state and parameters.
@@ -128,5 +129,9 @@ impl<E: Env> AnyEnv for Erased<E> {
 
     fn players(&self) -> Vec<Player> {
         self.env.players()
+    }
+
+    fn mirror(&self) -> Option<Mirror> {
+        self.env.mirror()
     }
 }

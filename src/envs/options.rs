@@ -1,12 +1,13 @@
 //! Options of an environment: its parameters, and the switches that it declares, by name and value (`time_max=500`).
 //!
 //! Parameters are the scalars of [`Env::default_params`](super::Env::default_params), which are inputs of the programs; a switch is another
-//! make of the environment, such as one with a mask of its actions.
+//! make of the environment, such as one with a mask of its actions; a size changes the shape of a game.
 
 use crate::array::{DType, HostArray};
 use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, leaves};
 
-use super::{AnyEnv, EnvSpec, Observation, Player, Step, default_params};
+use super::painter::Painter;
+use super::{AnyEnv, Description, EnvSpec, Mirror, Observation, Player, Step, default_params};
 
 /// Another make of an environment.
 #[derive(Clone, Copy)]
@@ -15,47 +16,96 @@ pub struct Switch {
     pub make: fn() -> Box<dyn AnyEnv>,
 }
 
-/// What makes an environment.
-type Make = fn() -> Box<dyn AnyEnv>;
+/// Numbers that decide the shape of a game, such as the size of its board.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    /// Each with what it is by default.
+    pub known: fn() -> Vec<(&'static str, usize)>,
+    /// The game of such sizes, in their order. One line for sizes that it cannot have.
+    pub make: fn(&[usize]) -> Result<OtherSize, String>,
+}
+
+/// A game of another size, with what belongs to its shape.
+pub struct OtherSize {
+    pub env: Box<dyn AnyEnv>,
+    pub description: Description,
+    pub painter: Box<dyn Painter>,
+}
+
+/// What there is to choose from.
+#[derive(Clone, Copy)]
+pub struct Choices {
+    /// The environment's.
+    pub name: &'static str,
+    pub make: fn() -> Box<dyn AnyEnv>,
+    pub switches: &'static [Switch],
+    pub sizes: Option<Sizes>,
+}
 
 /// What is chosen of an environment.
 #[derive(Clone, Copy)]
 pub struct Options {
     switch: Option<Switch>,
+    /// If any is another one than by default.
+    sizes: Option<&'static [usize]>,
     params: &'static [(String, HostArray)],
 }
 
 impl Options {
     /// Everything as it is by default.
-    pub const NONE: Options = Options { switch: None, params: &[] };
+    pub const NONE: Options = Options { switch: None, sizes: None, params: &[] };
 
-    /// The environment that `make` makes, with what is chosen of it.
-    pub fn build(&self, make: Make) -> Box<dyn AnyEnv> {
-        let env = self.switch.map_or(make, |switch| switch.make)();
+    /// The environment, with what is chosen of it.
+    pub fn build(&self, all: &Choices) -> Box<dyn AnyEnv> {
+        let env = match (self.of_size(all), self.switch) {
+            (Some(other), _) => other.env,
+            (None, Some(switch)) => (switch.make)(),
+            (None, None) => (all.make)(),
+        };
         if self.params.is_empty() { env } else { Box::new(Adjusted { env, params: self.params }) }
     }
 
-    /// What is chosen of the environment `env`, each as `NAME=VALUE`.
+    /// The game of another size, if that is chosen.
+    pub fn of_size(&self, all: &Choices) -> Option<OtherSize> {
+        let (sizes, chosen) = all.sizes.zip(self.sizes)?;
+        Some((sizes.make)(chosen).expect("such a game was made before"))
+    }
+
+    /// The names of what can be chosen.
+    pub fn names(all: &Choices) -> Vec<String> {
+        let sizes = all.sizes.map_or_else(Vec::new, |sizes| (sizes.known)());
+        let params = default_params(&*(all.make)()).into_iter().filter(is_option).map(|(name, _)| name);
+        let makes = all.switches.iter().map(|switch| switch.name).chain(sizes.iter().map(|(name, _)| *name));
+        makes.map(str::to_owned).chain(params).collect()
+    }
+
+    /// What is chosen of an environment, each as `NAME=VALUE`; of two of a name the later one counts.
     ///
     /// # Errors
     /// One line: there is no such option, or the value is none for it.
-    pub fn parse(env: &str, make: Make, switches: &[Switch], options: &[String]) -> Result<Options, String> {
-        let known = default_params(&*make());
-        let mut switch = None;
+    pub fn parse(all: &Choices, options: &[String]) -> Result<Options, String> {
+        let known = default_params(&*(all.make)());
+        let usual = all.sizes.map_or_else(Vec::new, |sizes| (sizes.known)());
+        let mut sizes: Vec<usize> = usual.iter().map(|(_, size)| *size).collect();
+        let mut switch: Option<Switch> = None;
         let mut params: Vec<(String, HostArray)> = Vec::new();
         for option in options.iter().map(|option| option.trim()).filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, "true"));
-            let wrong = |what: &str| format!("the option {name} of {env} takes {what}, not {value}");
-            if let Some(found) = switches.iter().find(|switch| switch.name == name) {
+            let wrong = |what: &str| format!("the option {name} of {} takes {what}, not {value}", all.name);
+            if let Some(found) = all.switches.iter().find(|switch| switch.name == name) {
                 match value {
                     "true" => switch = Some(*found),
-                    "false" => {}
+                    "false" => switch = switch.filter(|other| other.name != name),
                     _ => return Err(wrong("true or false")),
                 }
                 continue;
             }
-            let scalar = known.iter().find(|(other, array)| other == name && array.shape().is_empty());
-            let Some((_, array)) = scalar else { return Err(unknown(env, name, switches, &known)) };
+            if let Some(place) = usual.iter().position(|(other, _)| *other == name) {
+                sizes[place] = value.parse().map_err(|_| wrong("a whole number"))?;
+                continue;
+            }
+            let scalar = known.iter().find(|param| param.0 == name && is_option(param));
+            let Some((_, array)) = scalar else { return Err(unknown(all, name)) };
             let number =
                 || value.parse::<f64>().ok().filter(|x| x.is_finite()).ok_or_else(|| wrong("a number"));
             let array = match array.dtype() {
@@ -64,21 +114,37 @@ impl Options {
                     "false" => HostArray::scalar(false),
                     _ => return Err(wrong("true or false")),
                 },
-                DType::F32 => HostArray::scalar(number()? as f32),
                 DType::I32 => HostArray::scalar(value.parse::<i32>().map_err(|_| wrong("a whole number"))?),
-                _ => return Err(unknown(env, name, switches, &known)),
+                _ => HostArray::scalar(number()? as f32),
             };
             params.retain(|(other, _)| other != name);
             params.push((name.to_owned(), array));
         }
-        // It is copied all over a program that ends with it.
-        Ok(Options { switch, params: params.leak() })
+        let has_size = usual.iter().zip(&sizes).any(|((_, usual), size)| usual != size);
+        if has_size && let Some(switch) = switch {
+            let sizes: Vec<&str> = usual.iter().map(|(name, _)| *name).collect();
+            return Err(format!(
+                "{} cannot have {} with other {}",
+                all.name,
+                switch.name,
+                sizes.join(" and ")
+            ));
+        }
+        if let (true, Some(known)) = (has_size, all.sizes) {
+            (known.make)(&sizes)?;
+        }
+        // Both are copied all over a program that ends with them.
+        Ok(Options { switch, sizes: has_size.then(|| &*sizes.leak()), params: params.leak() })
     }
 }
 
-fn unknown(env: &str, name: &str, switches: &[Switch], known: &[(String, HostArray)]) -> String {
-    let scalars = known.iter().filter(|(_, array)| array.shape().is_empty()).map(|(name, _)| name.as_str());
-    let names: Vec<&str> = switches.iter().map(|switch| switch.name).chain(scalars).collect();
+/// Whether a parameter is a number or a flag that can be written on a command line.
+fn is_option((_, value): &(String, HostArray)) -> bool {
+    value.shape().is_empty() && [DType::Bool, DType::F32, DType::I32].contains(&value.dtype())
+}
+
+fn unknown(all: &Choices, name: &str) -> String {
+    let (env, names) = (all.name, Options::names(all));
     match names.is_empty() {
         true => format!("{env} has no option {name}; it has none"),
         false => format!("{env} has no option {name}; it has {}", names.join(", ")),
@@ -151,5 +217,44 @@ impl AnyEnv for Adjusted {
 
     fn players(&self) -> Vec<Player> {
         self.env.players()
+    }
+
+    fn mirror(&self) -> Option<Mirror> {
+        self.env.mirror()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::envs::registry;
+
+    #[test]
+    fn a_game_can_be_had_on_another_board() {
+        let entry = registry::find("connect4").unwrap();
+        let made = |text: &str| {
+            let options: Vec<String> = text.split(',').map(str::to_owned).collect();
+            entry.with(&options).map(|entry| (entry.spec().obs_shape, entry.description().actions.len()))
+        };
+        assert_eq!(made(""), Ok((vec![2, 6, 7], 7)));
+        assert_eq!(made("rows=5"), Ok((vec![2, 5, 7], 7)));
+        assert_eq!(made("cols=4,rows=5,win=2"), Ok((vec![2, 5, 4], 4)));
+        assert_eq!(made("rows=5,rows=6"), Ok((vec![2, 6, 7], 7)));
+        assert!(made("rows=20").unwrap_err().contains("20x7 is too large"));
+        assert!(made("rows=0").unwrap_err().contains("has no cells"));
+        assert_eq!(
+            made("rows=5.5").unwrap_err(),
+            "the option rows of connect4 takes a whole number, not 5.5"
+        );
+        assert!(made("row=5").unwrap_err().starts_with("connect4 has no option row; it has rows, cols, win"));
+    }
+
+    #[test]
+    fn a_switch_can_be_turned_off_again() {
+        let entry = registry::find("asteroid").unwrap();
+        let masked = |text: &str| {
+            let options: Vec<String> = text.split(',').map(str::to_owned).collect();
+            entry.with(&options).unwrap().options.switch.is_some()
+        };
+        assert!(masked("mask_invalid=true") && !masked("mask_invalid=true,mask_invalid=false"));
     }
 }

@@ -35,6 +35,7 @@ pub const fn builtin() -> [Entry; 5] {
             "four in a row on a 6x7 board, for two players",
             || boxed(Connect4::default()),
         )
+        .sizes(connect4::SIZES)
         .described(connect4::description)
         .painted(connect4::painter)
         .defaults(include_str!("../../jax_env_spec/connect4/defaults.toml"))

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::files::directory_of;
 use super::params::{find_params, params_of_run};
-use super::run_dir::{self, checkpoints, is_run, name_of};
+use super::run_dir::{self, checkpoints, holder, is_run, name_of};
 use super::status;
 use crate::names::nearest;
 
@@ -46,7 +46,7 @@ pub fn run(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<PathBuf> 
     }
     match look(request, checkpoint_dir, "run", &[])? {
         Found::Run(run) => Ok(run),
-        Found::File(file) if is_run(directory_of(&file)) => Ok(directory_of(&file).to_path_buf()),
+        Found::File(file) if is_run(holder(&file)) => Ok(holder(&file).to_path_buf()),
         Found::File(path) | Found::Directory(path) => Err(no_run(&path, checkpoint_dir, &[])),
     }
 }
@@ -77,7 +77,7 @@ pub fn checkpoint(request: impl AsRef<Path>, checkpoint_dir: &Path) -> Result<Pa
             newest(&run).with_context(|| format!("there is no checkpoint in {}", run.display()))
         }
         Found::File(file) if has_extension(&file, "safetensors") => {
-            let run = directory_of(&file);
+            let run = holder(&file);
             let of_run = newest(run).map_or(String::new(), |_| format!("; its run is {}", run.display()));
             bail!("{} holds parameters only, from which no training can continue{of_run}", file.display())
         }

@@ -9,6 +9,7 @@ use serde::{self, Deserialize};
 
 use crate::algorithms::Metric;
 use crate::algorithms::metrics::{Aggregate, EPISODES, TIMESTEPS, column};
+use crate::algorithms::schedule::Rates;
 
 /// The metrics of the updates since the last logged one.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, Deserialize)]
@@ -137,6 +138,10 @@ pub struct Row {
     pub updates_per_second: f64,
     /// Seconds of training since the run began.
     pub wall_seconds: f64,
+    /// Episodes that have ended since the run began.
+    pub episodes: u64,
+    /// What the learner's schedules said.
+    pub rates: Rates,
     /// When it was logged.
     pub time: Timestamp,
 }
@@ -242,6 +247,8 @@ mod tests {
             steps_per_second: 1024.0,
             updates_per_second: 2.0,
             wall_seconds: 5.5,
+            episodes: 0,
+            rates: Rates::default(),
             time: Timestamp::UNIX_EPOCH,
         };
         assert_eq!(

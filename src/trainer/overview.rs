@@ -184,6 +184,8 @@ mod tests {
             last_heartbeat: now(),
             memory_bytes: None,
             device_memory_bytes: None,
+            told: None,
+            epsilon: None,
             error: None,
         };
         status.write(run.path()).unwrap();

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::checkpoint::Checkpoint;
-use super::files::{directory_of, write_durably};
-use super::run_dir::{checkpoints, numbered_files};
+use super::files::write_durably;
+use super::run_dir::{checkpoints, holder, numbered_files, params_beside};
 use super::status::{PROGRAM, program_of};
 use crate::algorithms::NamedArrays;
 use crate::array::{ArrayType, DType, HostArray};
@@ -41,7 +41,8 @@ pub fn save_params(path: &Path, params: &[(String, HostArray)], metadata: &Metad
     })
 }
 
-/// Reads a parameter file: the arrays in the order of their names, and the metadata. A checkpoint has parameters, too.
+/// Reads a parameter file: the arrays in the order of their names, and the metadata. Of a checkpoint these are all arrays of the
+/// state, the parameters among them.
 ///
 /// # Errors
 /// One line: missing, unreadable, or neither a safetensors file nor a checkpoint.
@@ -75,10 +76,9 @@ pub fn load_params(path: &Path) -> Result<(NamedArrays, Metadata)> {
     Ok((params, metadata))
 }
 
-/// The parameters in a checkpoint, and of the metadata what its configuration says.
+/// The arrays of a checkpoint, and of the metadata what its configuration says.
 fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<(NamedArrays, Metadata)> {
-    let Checkpoint { config, env, progress, state, .. } = checkpoint;
-    let mut params: NamedArrays = state.into_iter().filter(|(name, _)| name.starts_with("params.")).collect();
+    let Checkpoint { config, env, progress, state: mut params, .. } = checkpoint;
     params.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut metadata = Metadata::from([
         ("env".into(), env),
@@ -91,7 +91,7 @@ fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Result<(NamedArrays, Me
     if let Some(algorithm) = metadata.remove("algo") {
         metadata.insert("algorithm".into(), algorithm);
     }
-    if let Some(program) = program_of(directory_of(path)) {
+    if let Some(program) = program_of(holder(path)) {
         metadata.insert(PROGRAM.into(), program);
     }
     Ok((params, metadata))
@@ -114,8 +114,10 @@ pub fn params_of_run(run: &Path) -> Option<PathBuf> {
     let saved = || {
         let alone = numbered_files(run, "params_", ".safetensors").ok()?.pop();
         let newest =
-            checkpoints(run).ok()?.pop().into_iter().chain(alone).max_by_key(|(update, _)| *update)?;
-        Some(newest.1) // of two that are equally new the last, which is smaller
+            checkpoints(run).ok()?.pop().into_iter().chain(alone).max_by_key(|(update, _)| *update)?.1;
+        // The parameters alone are smaller.
+        let beside = params_beside(&newest);
+        Some(if beside.is_file() { beside } else { newest })
     };
     there("final_params.safetensors").or_else(saved).or_else(|| there(BEST_PARAMS))
 }

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::checkpoint::Checkpoint;
-use super::files::directory_of;
 use super::find;
-use super::run_dir::{checkpoints, has_marks, numbered};
-use super::windows::CHECKPOINTS;
+use super::run_dir::{checkpoints, has_marks, holder};
 
 /// A checkpoint to continue from.
 #[derive(Clone, Debug)]
@@ -37,11 +35,9 @@ impl Resumed {
         }
     }
 
-    /// The directory that holds the checkpoint; of one of a window, that of the run.
+    /// The directory that holds the checkpoint, or of its run.
     pub fn directory(&self) -> &Path {
-        let directory = directory_of(&self.path);
-        let of_window = directory.file_name().is_some_and(|name| name == CHECKPOINTS);
-        directory.parent().filter(|run| of_window && has_marks(run)).unwrap_or(directory)
+        holder(&self.path)
     }
 
     /// Whether that is the directory of a run, which then goes on there. From one that lies anywhere else a run goes on
@@ -53,7 +49,7 @@ impl Resumed {
 
 /// The newest checkpoint beside `path` that is older and loads.
 fn older_checkpoint(path: &Path) -> Option<PathBuf> {
-    let update = numbered(&path.file_name()?.to_string_lossy(), "checkpoint_", ".ckpt")?;
-    let older = checkpoints(directory_of(path)).ok()?.into_iter().rev().filter(|(other, _)| *other < update);
-    older.map(|(_, path)| path).find(|path| Checkpoint::load(path).is_ok())
+    let all = checkpoints(holder(path)).ok()?;
+    let place = all.iter().position(|(_, other)| other.file_name() == path.file_name())?;
+    all[..place].iter().rev().map(|(_, path)| path).find(|path| Checkpoint::load(path).is_ok()).cloned()
 }

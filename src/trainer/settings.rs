@@ -52,6 +52,15 @@ pub enum Wandb {
     Disabled,
 }
 
+/// A document that says what to train, and has a run directory of its own kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// The file, word for word: the run keeps it as `config.yaml`.
+    pub text: String,
+    /// What `meta.json` says besides, or otherwise.
+    pub facts: Vec<(String, serde_json::Value)>,
+}
+
 /// How a row of metrics is told where there is no progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,7 +79,7 @@ pub struct Settings {
     /// Environment to train in
     #[arg(long, value_name = "NAME", default_value = "")]
     pub env: String,
-    /// Parameters and switches of the environment other than by default, such as time_max=500,mask_invalid=true
+    /// Parameters, switches and sizes of the environment other than by default, such as time_max=500,mask_invalid=true or rows=5
     #[arg(long, value_name = "NAME=VALUE,..", value_delimiter = ',')]
     #[serde(default)]
     pub env_set: Vec<String>,
@@ -129,6 +138,12 @@ pub struct Settings {
     /// Minutes between two checkpoints
     #[arg(long, value_name = "X", default_value_t = 10.0)]
     pub save_interval_minutes: f64,
+    /// Environment steps between two checkpoints, instead of minutes; a checkpoint is saved with the update that reaches a multiple
+    #[arg(long, value_name = "N", conflicts_with = "save_interval")]
+    pub save_steps: Option<u64>,
+    /// Keep checkpoints and their parameters as checkpoints/NAME_STEP in the run directory
+    #[arg(long, value_name = "NAME")]
+    pub checkpoint_prefix: Option<String>,
     /// Checkpoints to keep: the newest N [default: all]
     #[arg(long, value_name = "N")]
     pub keep: Option<u64>,
@@ -164,6 +179,15 @@ pub struct Settings {
     /// Write each episode of the evaluations into episodes.csv (those of the training never leave the device)
     #[arg(long)]
     pub log_episodes: bool,
+    /// Environment steps after which status.json is written at the latest; it is written once a second anyway
+    #[arg(long, value_name = "N")]
+    pub status_steps: Option<u64>,
+    /// A table of the logged rows by step, with the episodes, the exploration and the learning rate: a file in the run directory
+    #[arg(long, value_name = "NAME")]
+    pub metrics_file: Option<String>,
+    /// Say at the end how long the device, evaluations and everything else took
+    #[arg(long)]
+    pub track_timings: bool,
     /// What to do when a metric is not a finite number
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     pub on_nan: OnNan,
@@ -203,6 +227,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip)]
     pub wandb_home: Option<(&'static str, &'static str)>,
+    /// The document that the run was begun by, if there is one.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub document: Option<Document>,
     /// The name of the group that this run is one agent of.
     #[arg(skip)]
     #[serde(skip)]
@@ -231,6 +259,8 @@ impl Settings {
         ensure!((1..=4096).contains(&devices), "devices is {devices}; it must be from 1 to 4096");
         check_count("log_interval", self.log_interval)?;
         check_count("save_interval", self.save_interval.unwrap_or(1))?;
+        check_count("save_steps", self.save_steps.unwrap_or(1))?;
+        check_count("status_steps", self.status_steps.unwrap_or(1))?;
         check_count("keep", self.keep.unwrap_or(1))?;
         check_count("eval_interval", self.eval_interval.unwrap_or(1))?;
         check_count("window_steps", self.window_steps.unwrap_or(1))?;
@@ -259,8 +289,14 @@ impl Settings {
         if let Some(name) = &self.run_name {
             check_file_name("run_name", name)?;
         }
-        if let Some(suffix) = &self.run_suffix {
-            check_file_name("run_suffix", suffix)?;
+        for (setting, name) in [
+            ("run_suffix", &self.run_suffix),
+            ("checkpoint_prefix", &self.checkpoint_prefix),
+            ("metrics_file", &self.metrics_file),
+        ] {
+            if let Some(name) = name {
+                check_file_name(setting, name)?;
+            }
         }
         Ok(())
     }

@@ -26,9 +26,27 @@ pub enum State {
     Failed,
 }
 
+/// What `status.json` of a run that was begun by a document says first: the same as below, in the document's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    pub status: State,
+    pub step: u64,
+    pub total_steps: u64,
+    pub episode: u64,
+}
+
 /// The content of `status.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
+    pub told: Option<Told>,
+    /// When the process started, UTC.
+    pub start_time: String,
+    /// When this was written, UTC.
+    pub last_heartbeat: String,
+    /// The probability of a random action, if the learner explores so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub epsilon: Option<f64>,
     pub state: State,
     pub update: u64,
     pub num_updates: u64,
@@ -41,10 +59,6 @@ pub struct Status {
     pub mean_return: Option<f64>,
     /// Environment steps per second since the process began to train.
     pub steps_per_second: f64,
-    /// When the process started, UTC.
-    pub start_time: String,
-    /// When this was written, UTC.
-    pub last_heartbeat: String,
     /// Memory of the process.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memory_bytes: Option<u64>,
@@ -203,6 +217,8 @@ mod tests {
             last_heartbeat: now(),
             memory_bytes: memory_bytes(),
             device_memory_bytes: None,
+            told: None,
+            epsilon: None,
             error: None,
         };
         status.write(dir.path()).unwrap();

@@ -110,6 +110,19 @@ fn trained_players_of_every_game_for_two() {
             let shares = ["keeps_class", "best"].map(|key| number(&marks, key));
             assert!(shares.into_iter().all(|share| share > 0.0 && share < 1.0), "{marks}");
         }
+        // A Q-network plays against an actor-critic of the same game.
+        let flags = flags.replace(
+            "--algo ppo --run-name all",
+            "--algo dqn --run-name values --batch-size 8 --replay-size 64 --learning-starts 8",
+        );
+        run(&[&train[..], &flags.split_whitespace().collect::<Vec<_>>()].concat()).stdout();
+        let values = folder.path().join("values/final_params.safetensors");
+        let values = values.to_str().unwrap();
+        let [own, turned] = [[values, file], [file, values]]
+            .map(|[a, b]| json(&format!("match {a} {b} --games 40 --random-opening 2 --seed 5")));
+        assert_eq!(own["players"], serde_json::json!([values, file]));
+        assert_eq!(["wins", "draws", "losses"].map(|key| number(&own, key)).iter().sum::<f64>(), 40.0);
+        assert_eq!(number(&turned, "games"), 40.0);
         let twins = run(&["match", file, file, "--games", "4"]);
         assert!(
             twins.stderr.contains("nothing that") && twins.stderr.contains("left to chance"),

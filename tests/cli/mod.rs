@@ -1,6 +1,7 @@
 //! The command line from outside: exit statuses, messages and files of the real binary.
 
 mod dashboard;
+mod documents;
 mod every_environment;
 mod goodharts;
 mod help;

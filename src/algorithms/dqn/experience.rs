@@ -5,11 +5,11 @@
 //! the way.
 
 use crate::array::DType;
-use crate::envs::EnvSpec;
 use crate::envs::vector::View;
+use crate::envs::{EnvSpec, Mirror};
 use crate::lang::{
-    Bool, Features, Float, Int, arange, concatenate, int, int_u32, iota, merge_first_axes, repeat_tree,
-    select, take_tree, update_tree,
+    Bool, Features, Float, Int, arange, concatenate, constant, int, int_u32, iota, merge_first_axes,
+    repeat_tree, select, take_tree, update_tree,
 };
 
 /// What is seen in `N` situations.
@@ -31,6 +31,18 @@ impl Seen {
     #[track_caller]
     pub fn of_parts(obs: Features, mask: Option<Bool>) -> Seen {
         Seen { obs, valid: mask.map(bits) }
+    }
+
+    /// With those of the `N` situations in the mirror that are `turned`, bool`[N]`.
+    #[track_caller]
+    fn mirrored(self, mirror: &Mirror, turned: Bool, spec: &EnvSpec) -> Seen {
+        let swap = |x: Float, places: &[usize]| {
+            let other = x.take(constant(to_i32(places)), 1);
+            select(turned.broadcast(1, places.len()), other, x)
+        };
+        let obs = Features::Plain(swap(self.obs.unpacked(spec.packing().as_ref()), &mirror.obs));
+        let mask = self.mask(spec.num_actions);
+        Seen::of_parts(obs, mask.map(|mask| swap(mask.as_f32(), &mirror.actions).gt(0.5)))
     }
 
     /// The mask, bool`[N, A]`, of so many actions.
@@ -86,6 +98,26 @@ pub struct Experience {
     pub next: Seen,
 }
 crate::tree!(Experience { seen, action, reward, steps, next });
+
+impl Experience {
+    /// With those transitions in the mirror that are `turned`, bool`[N]`.
+    #[track_caller]
+    pub fn mirrored(self, mirror: &Mirror, turned: Bool, spec: &EnvSpec) -> Experience {
+        let Experience { seen, action, next, .. } = self;
+        let places: Int = constant(to_i32(&mirror.actions));
+        let other = places.take(action.as_i32(), 0).cast(action_type(spec));
+        Experience {
+            seen: seen.mirrored(mirror, turned, spec),
+            action: select(turned, other, action),
+            next: next.mirrored(mirror, turned, spec),
+            ..self
+        }
+    }
+}
+
+fn to_i32(places: &[usize]) -> Vec<i32> {
+    places.iter().map(|&place| place as i32).collect()
+}
 
 /// A step of `N` environments.
 pub struct Step {
@@ -199,6 +231,41 @@ mod tests {
     use super::*;
     use crate::interpret::interpret;
     use crate::lang::trace;
+
+    /// Column 1 of the left half is column 5 of the right one, and so are its stones.
+    #[test]
+    fn transitions_in_the_mirror_have_left_and_right_exchanged() {
+        let env = (crate::envs::registry::find("connect4").unwrap().make)();
+        let (spec, mirror) = (env.spec(), env.mirror().unwrap());
+        let traced = trace(&(), |()| {
+            let obs = (arange(2 * 84) * 7 % 5).lt(2).as_f32().reshape([2, 84]);
+            let mask = (arange(14) % 3).lt(2).reshape([2, 7]);
+            let packing = spec.packing().unwrap();
+            let seen = || Seen::of_parts(packing.pack(obs.transpose([1, 0])), Some(mask));
+            let batch = Experience {
+                seen: Seen { valid: None, ..seen() },
+                action: (arange(2) * 0 + 1).as_u8(),
+                reward: constant([1.0f32, 2.0]),
+                steps: (arange(2) * 0 + 1).as_u8(),
+                next: seen(),
+            };
+            let turned = arange(2).eq(1);
+            let found = batch.mirrored(&mirror, turned, &spec);
+            let numbers = |seen: &Seen| seen.obs.unpacked(Some(&packing));
+            let valid = found.next.mask(7).unwrap().as_i32();
+            (obs, mask.as_i32(), numbers(&found.seen), numbers(&found.next), valid, found.action.as_i32())
+        });
+        let found: Vec<Vec<f64>> = interpret(&traced.graph, &[]).iter().map(|array| array.to_f64()).collect();
+        let (obs, mask) = (&found[0], &found[1]);
+        let turned = |x: &[f64], i: usize| x[i - i % 7 + 6 - i % 7];
+        for seen in [&found[2], &found[3]] {
+            assert_eq!(seen[..84], obs[..84]);
+            (84..168).for_each(|i| assert_eq!(seen[i], turned(obs, i), "{i}"));
+        }
+        assert_eq!(found[4][..7], mask[..7]);
+        (7..14).for_each(|i| assert_eq!(found[4][i], turned(mask, i), "{i}"));
+        assert_eq!(found[5], [1.0, 5.0]);
+    }
 
     #[test]
     fn masks_are_kept_as_bits() {

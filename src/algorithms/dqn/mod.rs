@@ -17,18 +17,18 @@ pub use settings::{Every, Hyper, Settings};
 
 use std::rc::Rc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::algorithms::learner::{Algorithm, Inputs, Shared, UpdateTrace, Updated};
+use crate::algorithms::learner::{Algorithm, Fetch, Inputs, Shared, UpdateTrace, Updated};
 use crate::algorithms::metrics::Recorder;
 use crate::algorithms::opponents::{Opponents, Standing};
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
 use crate::algorithms::policy::{Actor, Choice};
 use crate::algorithms::replay::{Priorities, Ring, importance_weights};
 use crate::algorithms::rollout::{Envs, Totals, World};
-use crate::algorithms::schedule::crossed;
-use crate::algorithms::self_play::Opponent;
-use crate::envs::{AnyEnv, EnvSpec, random_action};
+use crate::algorithms::schedule::{Rates, crossed};
+use crate::algorithms::self_play::{Faced, Opponent};
+use crate::envs::{AnyEnv, EnvSpec, Mirror, random_action};
 use crate::lang::{
     Bool, Float, Int, Key, Leaves, cond, float, int, int_u64, ravel, repeat_tree, scan, scan_range, select,
     select_tree, take_tree, unravel, vmap,
@@ -88,6 +88,8 @@ pub struct Dqn {
     spec: EnvSpec,
     estimator: Estimator,
     opponents: Opponents,
+    /// If transitions are mirrored.
+    mirror: Option<Mirror>,
 }
 
 /// What gradient steps change, all parameters as one vector, so that a step of the optimizer is a few operations.
@@ -126,7 +128,8 @@ crate::tree!(Told { reward, losses, learned, synced });
 
 impl Dqn {
     /// # Errors
-    /// One line: convolutions over observations that are no images; opponents that the environment cannot have.
+    /// One line: convolutions over observations that are no images; opponents that the environment cannot have; no
+    /// mirror where transitions are to be mirrored.
     pub fn new(settings: Settings, env: Rc<dyn AnyEnv>) -> Result<Dqn> {
         let spec = env.spec();
         let estimator = Estimator {
@@ -136,7 +139,11 @@ impl Dqn {
         };
         let actor = Rc::new(QActor::new(estimator.network.clone()));
         let opponents = Opponents::new(&settings.opponents, &*env, actor, Choice::Greedy)?;
-        Ok(Dqn { settings, env, spec, estimator, opponents })
+        let mirror = settings.augment.then(|| {
+            let none = || format!("{} is not the same in the mirror; leave out --augment", spec.name);
+            env.mirror().with_context(none)
+        });
+        Ok(Dqn { mirror: mirror.transpose()?, settings, env, spec, estimator, opponents })
     }
 }
 
@@ -163,6 +170,18 @@ impl Algorithm for Dqn {
 
     fn precision(&self) -> Precision {
         self.settings.precision
+    }
+
+    fn rates(&self, timesteps: u64, episodes: u64) -> Rates {
+        self.settings.rates(timesteps, episodes)
+    }
+
+    fn faced(&self, state: &State, fetch: Fetch) -> Result<Option<Vec<Faced>>> {
+        self.opponents.faced(&state.standing, fetch)
+    }
+
+    fn freeze_every(&self) -> Option<u64> {
+        self.opponents.freeze_every()
     }
 
     fn check_devices(&self, num_devices: usize) -> Result<()> {
@@ -213,14 +232,15 @@ impl Algorithm for Dqn {
             priorities,
             draws: count.draws,
         };
-        let totals = {
+        let (totals, first_states) = {
             let opponent = self.opponents.playing(&standing, &Leaves::of(&online.first));
-            self.world(inputs, opponent.as_ref().map(|opponent| opponent as _)).no_totals(num_steps)
+            let world = self.world(inputs, opponent.as_ref().map(|opponent| opponent as _));
+            (world.no_totals(num_steps), world.first_states(steps_key.fold_in(num_steps as i32)))
         };
         let Count { steps, episodes, .. } = count;
         let running = Running { learning, replay, pending, envs, totals, steps, episodes };
         let (running, told) = scan(running, steps_key.split_many(num_steps), |running, key| {
-            self.step(inputs, &online, &standing, running, key)
+            self.step(inputs, &online, &standing, first_states.as_ref(), running, key)
         });
         let Running { learning, replay, pending, mut envs, totals, steps, episodes } = running;
         let metrics = self.record(inputs, &told, &totals, &replay, steps, episodes);
@@ -274,11 +294,13 @@ impl Algorithm for Dqn {
 
 impl Dqn {
     /// One step of all environments, then gradient steps if the replay holds enough. `like` has the structure of the networks.
+    #[allow(clippy::too_many_arguments)]
     fn step(
         &self,
         inputs: &Inputs<Hyper>,
         like: &Networks,
         standing: &Option<Standing>,
+        first_states: Option<&Leaves>,
         running: Running,
         key: Key,
     ) -> (Running, Told) {
@@ -293,7 +315,7 @@ impl Dqn {
         let epsilon = self.settings.epsilon_after(&inputs.hyper, steps, episodes);
         let action = self.explore(epsilon, greedy(values, mask), mask, world.env_keys(act_key));
 
-        let (envs, outcome, totals) = world.advance(envs, action, env_key, totals, None);
+        let (envs, outcome, totals) = world.advance(envs, action, env_key, totals, first_states);
         let cut = outcome.truncated;
         let terminated = cut.as_ref().map_or(outcome.done, |(truncated, _)| outcome.done & !*truncated);
         let after = Seen::of(&envs.view);
@@ -338,6 +360,9 @@ impl Dqn {
         vmap((keys, mask, greedy), |(key, mask, greedy)| {
             let [chance, choice] = key.split();
             let random = random_action(choice, mask, self.spec.num_actions);
+            if self.settings.greedy {
+                return greedy;
+            }
             select(chance.uniform([], 0.0..1.0).lt(epsilon), random, greedy)
         })
     }
@@ -356,6 +381,7 @@ impl Dqn {
     ) -> (Learning, Losses) {
         let hyper = &inputs.hyper;
         let size = self.settings.batch_size;
+        let turned = self.mirror.as_ref().map(|_| key.fold_in(1).bernoulli([size], 0.5));
         let (places, weights) = match &learning.priorities {
             None => (replay.draw(key, size), None),
             Some(priorities) => {
@@ -365,7 +391,10 @@ impl Dqn {
                 (places, Some(importance_weights(probabilities, rows, beta)))
             }
         };
-        let batch = replay.take(places);
+        let batch = match self.mirror.as_ref().zip(turned) {
+            Some((mirror, turned)) => replay.take(places).mirrored(mirror, turned, &self.spec),
+            None => replay.take(places),
+        };
         let Learning { online, target, optimizer, priorities, draws } = learning;
         let nothing = (Losses::none(), Float::full([size], 0.0));
         let ((online, optimizer), (losses, error)) = cond(
@@ -419,7 +448,12 @@ impl Dqn {
     }
 
     fn world<'a>(&'a self, inputs: &'a Inputs<Hyper>, opponent: Option<&'a dyn Opponent>) -> World<'a> {
-        World { opponent, ..World::of(inputs, &*self.env, self.settings.num_envs, inputs.hyper.gamma) }
+        let opening = self.opponents.opening();
+        World {
+            opponent,
+            opening,
+            ..World::of(inputs, &*self.env, self.settings.num_envs, inputs.hyper.gamma)
+        }
     }
 
     fn record(

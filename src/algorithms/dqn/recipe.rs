@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use toml::{Table, Value};
 
+use crate::algorithms::dialect::Dialect;
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::policy::{Actor, Choice, Metadata, Policy, check_sizes, in_order};
 use crate::algorithms::{self, NamedArrays, learner, opponents};
@@ -13,6 +15,29 @@ use crate::nn::{QNetwork, QSettings};
 
 use super::actor::QActor;
 use super::{Dqn, Settings, golden};
+
+/// The settings that parameters of documents come to. Images are read by two convolutions; all metrics are computed always.
+fn documented(params: &Table, env: &EnvSpec) -> Result<Table> {
+    let detailed = params.get("compute_detailed_metrics");
+    ensure!(
+        detailed.is_none_or(Value::is_bool),
+        "compute_detailed_metrics is {}; it must be true or false",
+        detailed.map_or(String::new(), Value::to_string)
+    );
+    let dueling = match params.get("network_type") {
+        None => false,
+        Some(Value::String(name)) if name == "dqn" => false,
+        Some(Value::String(name)) if name == "dueling_dqn" => true,
+        Some(other) => bail!("network_type is {other}; it must be \"dqn\" or \"dueling_dqn\""),
+    };
+    let mut settings = Table::new();
+    settings.insert("dueling".to_owned(), dueling.into());
+    if env.obs_shape.len() == 3 {
+        settings.insert("conv".to_owned(), Value::from(vec!["64", "128"]));
+        settings.insert("conv_channels".to_owned(), "first".into());
+    }
+    Ok(settings)
+}
 
 /// How DQN is made from its settings.
 pub enum Recipe {}
@@ -42,6 +67,21 @@ impl algorithms::Recipe for Recipe {
         "max_frozen_agents",
     ];
     const TRACED: &'static [&'static str] = Settings::TRACED;
+
+    const PARAMS: &'static str = "online.first";
+
+    const DIALECT: Dialect = Dialect {
+        names: &[
+            ("learning_rate", "lr"),
+            ("discount_factor", "gamma"),
+            ("replay_buffer_size", "replay_size"),
+            ("grad_clip_norm", "max_grad_norm"),
+            ("use_per", "prioritized"),
+            ("use_twin_q", "twin_q"),
+        ],
+        others: &["network_type", "compute_detailed_metrics"],
+        settings: documented,
+    };
 
     fn num_envs(settings: &Settings) -> usize {
         settings.num_envs

@@ -7,7 +7,7 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithms::opponents;
-use crate::algorithms::schedule::{crossed, exponential};
+use crate::algorithms::schedule::{Rates, crossed, decayed, exponential};
 use crate::lang::{Float, Int, float, int_u64};
 use crate::lower::Precision;
 use crate::nn::{Activation, Channels, ConvSpec, Init, QSettings};
@@ -85,6 +85,12 @@ pub struct Settings {
     /// After what the probability is multiplied by its factor
     #[arg(long, value_name = "WHAT", default_value_t = Every::Step)]
     pub epsilon_every: Every,
+    /// Take the best action always, while learning goes on; the probability above is lowered, but nobody acts by it
+    #[arg(long)]
+    pub greedy: bool,
+    /// Learn from half of the transitions as they are in the mirror, in an environment that is the same there
+    #[arg(long)]
+    pub augment: bool,
     /// Steps after which the target network becomes as the online one; 0 leaves it as it was at first
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub target_update_freq: usize,
@@ -254,6 +260,24 @@ impl Settings {
     pub fn lr_after(&self, hyper: &Hyper, steps: Int) -> Float {
         let count = crossed(int_u64(0), steps, self.lr_decay_interval as u64);
         exponential(hyper.lr, hyper.ln_lr_decay, hyper.lr_min, count)
+    }
+
+    /// The same two on the host, in the last step and in the next one.
+    pub fn rates(&self, steps: u64, episodes: u64) -> Rates {
+        let steps = [steps.saturating_sub(self.num_envs as u64), steps];
+        let exploration = steps.map(|steps| {
+            let count = if self.epsilon_every == Every::Step { steps } else { episodes };
+            decayed(self.epsilon, self.epsilon_decay, self.epsilon_min, count)
+        });
+        let learning_rate = steps.map(|steps| {
+            let count = steps.checked_div(self.lr_decay_interval as u64).unwrap_or(0);
+            decayed(self.lr, self.lr_decay, self.lr_min, count)
+        });
+        Rates {
+            exploration: Some(exploration),
+            // An annealed one depends on the length of the run.
+            learning_rate: (!self.anneal_lr).then_some(learning_rate),
+        }
     }
 
     /// To what degree the loss makes up for the priorities of the draw that follows so many (u64).

@@ -3,6 +3,7 @@
 //! The state never leaves the devices except to be saved. The same programs serve one agent, whose environments the devices
 //! share, and a group of agents, mapped over: each device holds its share of them, and none needs to hear of another.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
@@ -97,7 +98,7 @@ pub(super) struct Engine<A: Algorithm> {
     chunk: Jit<ChunkInput<A>, ChunkOutput<A>>,
     leaves: Vec<Leaf>,
     /// The structure of the state on one device; its leaves are numbered.
-    pub structure: AgentState<A::State>,
+    pub structure: Rc<AgentState<A::State>>,
     state: Option<OnDevice<AgentState<A::State>>>,
     given: OnDevice<Given<A::Hyper>>,
     num_devices: usize,
@@ -130,7 +131,7 @@ impl<A: Algorithm> Engine<A> {
             client: client.clone(),
             chunk,
             leaves,
-            structure: numbered(structure),
+            structure: Rc::new(numbered(structure)),
             state: Some(state),
             given,
             num_devices: start.num_devices,
@@ -182,7 +183,7 @@ impl<A: Algorithm> Engine<A> {
                 });
             }
         }
-        self.state = Some(OnDevice::new(&self.client, &self.structure, &shards)?);
+        self.state = Some(OnDevice::new(&self.client, &*self.structure, &shards)?);
         Ok(())
     }
 

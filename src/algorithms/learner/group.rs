@@ -13,10 +13,12 @@ use anyhow::{Context, Result, ensure};
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::policy::{Choice, Policy};
+use crate::algorithms::schedule::Rates;
+use crate::algorithms::self_play::Faced;
 use crate::algorithms::{self, Learner, NamedArrays};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
-use crate::lang::{Input, positions};
+use crate::lang::{Input, Int, positions};
 use crate::runtime::{Buffer, Client};
 
 use super::agents::Agents;
@@ -249,6 +251,21 @@ impl<A: Algorithm> Learner for Member<A> {
             let leaf = state.engine.phase_leaf();
             state.fetch_of(self.index, leaf)
         })
+    }
+
+    fn rates(&self, timesteps: u64, episodes: u64) -> Rates {
+        self.group.agents[self.index].rates(timesteps, episodes)
+    }
+
+    fn freeze_every(&self) -> Option<u64> {
+        self.group.agents[self.index].freeze_every()
+    }
+
+    fn faced(&self) -> Result<Option<Vec<Faced>>> {
+        let (agent, state) = (&self.group.agents[self.index], &self.group.state);
+        let structure = state.borrow().engine.structure.clone();
+        let mut fetch = |array: &Int| state.borrow_mut().fetch_of(self.index, positions(array)[0]);
+        agent.faced(&structure.own, &mut fetch)
     }
 
     fn device_memory(&self) -> Option<u64> {

@@ -24,6 +24,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
+use crate::array::HostArray;
 use crate::envs::AnyEnv;
 use crate::lang::{Float, Int, Key, Leaves, Tree, int, positions, replica_id};
 use crate::lower::Precision;
@@ -31,6 +32,8 @@ use crate::lower::Precision;
 use super::curriculum::Schedule;
 use super::metrics::Recorder;
 use super::policy::Actor;
+use super::schedule::Rates;
+use super::self_play::Faced;
 
 /// A learning algorithm on an environment: pure functions over the arrays of one agent.
 ///
@@ -63,6 +66,27 @@ pub trait Algorithm {
     /// How the products of an update are computed.
     fn precision(&self) -> Precision {
         Precision::F32
+    }
+
+    /// What its schedules say after so many timesteps and episodes; nothing by default.
+    fn rates(&self, timesteps: u64, episodes: u64) -> Rates {
+        let _ = (timesteps, episodes);
+        Rates::default()
+    }
+
+    /// What has come of the games against each opponent of a pool, if there is one; `fetch` gives the values of an array of
+    /// the state.
+    ///
+    /// # Errors
+    /// Whatever `fetch` reports.
+    fn faced(&self, state: &Self::State, fetch: Fetch) -> Result<Option<Vec<Faced>>> {
+        let _ = (state, fetch);
+        Ok(None)
+    }
+
+    /// After how many timesteps the agent joins a pool of opponents each time, if there is one.
+    fn freeze_every(&self) -> Option<u64> {
+        None
     }
 
     /// Checks that so many devices can share the environments, beside what the recipe checks.
@@ -102,6 +126,9 @@ pub trait Algorithm {
         Vec::new()
     }
 }
+
+/// Gives the values of an array of a state on the device.
+pub type Fetch<'a> = &'a mut dyn FnMut(&Int) -> Result<HostArray>;
 
 /// What an update is given beside the state.
 pub struct Inputs<H> {

@@ -6,6 +6,8 @@ use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::{Choice, Policy};
+use crate::algorithms::schedule::Rates;
+use crate::algorithms::self_play::Faced;
 use crate::algorithms::{Learner, NamedArrays};
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
@@ -119,6 +121,19 @@ impl<A: Algorithm> Learner for One<A> {
 
     fn phase(&self, update: u64) -> Result<Option<usize>> {
         self.info.phase(update, || self.engine.fetch(self.engine.phase_leaf()))
+    }
+
+    fn rates(&self, timesteps: u64, episodes: u64) -> Rates {
+        self.algorithm.rates(timesteps, episodes)
+    }
+
+    fn freeze_every(&self) -> Option<u64> {
+        self.algorithm.freeze_every()
+    }
+
+    fn faced(&self) -> Result<Option<Vec<Faced>>> {
+        let Engine { structure, .. } = &self.engine;
+        self.algorithm.faced(&structure.own, &mut |array| self.engine.fetch(positions(array)[0]))
     }
 
     fn device_memory(&self) -> Option<u64> {

@@ -6,18 +6,21 @@
 //! al. 2019, "Grandmaster level in StarCraft II using multi-agent reinforcement learning"). All of it lies on the device and is
 //! part of the state ([`Standing`]), so a run that is taken up again meets the same opponents.
 
+mod places;
 mod settings;
 mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{NoShare, POOL, SELF, Settings, Share};
-pub use standing::{Frozen, Results, Standing};
+pub use places::{Newcomer, check, params_in, put};
+pub use settings::{FROZEN, NoShare, POOL, SELF, Settings, Share, StartPolicy};
+pub use standing::{Frozen, Left, Results, Standing, weight};
 
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::array::HostArray;
 use crate::envs::vector::View;
 use crate::envs::{AnyEnv, EnvSpec, Player};
 use crate::lang::{
@@ -26,9 +29,10 @@ use crate::lang::{
 };
 
 use super::metrics::Recorder;
+use super::opening::Opening;
 use super::policy::{Actor, Choice};
 use super::rollout::{Envs, Totals};
-use super::self_play::{self, Opponent};
+use super::self_play::{self, Faced, Opponent};
 use settings::list;
 
 /// What is fixed about the opponents of an agent.
@@ -77,6 +81,13 @@ impl Opponents {
         Some(Playing { lineup, standing, agent: agent.clone(), odds: lineup.odds(standing) })
     }
 
+    /// How games begin, if not with their first states.
+    pub fn opening(&self) -> Option<Opening> {
+        let Settings { opening_share: share, opening_min: least, opening_max: most, .. } =
+            self.0.as_ref()?.settings;
+        (share > 0.0).then_some(Opening { share, least, most })
+    }
+
     /// How things stand after steps that came to these totals on each of `num_devices` devices, `timesteps` over all of them, and with
     /// which the agent has these parameters. Where a place changes hands, so do games in `envs`.
     #[track_caller]
@@ -94,6 +105,45 @@ impl Opponents {
         let (standing, opponent) = lineup.after(standing, met, num_devices, timesteps, agent, seats.opponent);
         seats.opponent = opponent;
         Some(standing)
+    }
+
+    /// What has come of the games against each opponent of a pool so far, if there is one; `fetch` gives the values of an array of
+    /// the standing.
+    ///
+    /// # Errors
+    /// Whatever `fetch` reports.
+    pub fn faced(
+        &self,
+        standing: &Option<Standing>,
+        fetch: &mut dyn FnMut(&Int) -> Result<HostArray>,
+    ) -> Result<Option<Vec<Faced>>> {
+        let pool = self.0.as_ref().filter(|lineup| lineup.slots > 0);
+        let Some((lineup, standing)) = pool.zip(standing.as_ref()) else { return Ok(None) };
+        let mut counts = |counts: &Int| Ok::<_, anyhow::Error>(fetch(counts)?.as_slice::<u64>().to_vec());
+        let Results { wins, draws, losses } = &standing.results;
+        let results = [counts(wins)?, counts(draws)?, counts(losses)?];
+        let of = |name, since, slot, i: usize| {
+            let [wins, draws, losses] = [0, 1, 2].map(|what: usize| results[what][i]);
+            Faced { name, since, slot, wins, draws, losses }
+        };
+        let mut faced: Vec<Faced> =
+            lineup.names().enumerate().map(|(i, name)| of(name, None, None, i)).collect();
+        if let Some(Frozen { since, left, .. }) = &standing.frozen {
+            let mut value = |value: &Int| Ok::<_, anyhow::Error>(counts(value)?[0]);
+            let (wins, draws, losses) = (value(&left.wins)?, value(&left.draws)?, value(&left.losses)?);
+            let since_left = Some(value(&left.since)?);
+            faced.push(Faced { name: FROZEN, since: since_left, slot: None, wins, draws, losses });
+            let places = counts(since)?.into_iter().enumerate();
+            let first = lineup.itself() + 1;
+            faced.extend(places.map(|(slot, since)| of(FROZEN, Some(since), Some(slot), first + slot)));
+        }
+        Ok(Some(faced.into_iter().filter(|faced| faced.since != Some(0)).collect()))
+    }
+
+    /// After how many steps the agent is frozen each time, if there is a pool.
+    pub fn freeze_every(&self) -> Option<u64> {
+        let lineup = self.0.as_ref().filter(|lineup| lineup.slots > 0)?;
+        Some(lineup.settings.freeze_every as u64)
     }
 
     /// Records what came of the games of an update.
@@ -206,6 +256,17 @@ impl Opponent for Playing<'_> {
     #[track_caller]
     fn begin(&self, rows: usize) -> Leaves {
         self.lineup.actor.begin(rows)
+    }
+
+    #[track_caller]
+    fn seat_of_agent(&self, keys: Key) -> Int {
+        let words = keys.into_words();
+        let games = words.shape()[1];
+        match self.lineup.settings.start_policy {
+            StartPolicy::Random => self_play::toss(Key::from_words(words)),
+            StartPolicy::AgentFirst => Int::full([games], 0),
+            StartPolicy::OpponentFirst => Int::full([games], 1),
+        }
     }
 
     #[track_caller]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithms::recipe::defaults;
@@ -15,8 +15,35 @@ pub const SELF: &str = "self";
 /// A different opponent in each game.
 pub const POOL: &str = "pool";
 
+/// What frozen agents are called.
+pub const FROZEN: &str = "frozen";
+
 /// The shares of scripted players in the pool where nothing is said of them.
 const SHARES: [(&str, f64); 3] = [("random", 0.2), ("heuristic", 0.5), ("smart_heuristic", 0.3)];
+
+/// Who makes the first move of a game.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum StartPolicy {
+    /// A fair coin decides
+    #[default]
+    Random,
+    /// The agent
+    AgentFirst,
+    /// The opponent
+    OpponentFirst,
+}
+
+impl fmt::Display for StartPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            StartPolicy::Random => "random",
+            StartPolicy::AgentFirst => "agent_first",
+            StartPolicy::OpponentFirst => "opponent_first",
+        })
+    }
+}
 
 /// Who has the other seat in a game for two.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -29,6 +56,18 @@ pub struct Settings {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opponent: Option<String>,
+    /// Who makes the first move of a game: a coin decides, always the agent, or always the opponent
+    #[arg(long, value_name = "WHO", default_value_t = StartPolicy::Random)]
+    pub start_policy: StartPolicy,
+    /// The share of games that begin with moves drawn at random, whoever is to move
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub opening_share: f64,
+    /// The least number of such moves
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub opening_min: usize,
+    /// The largest number of such moves; those after one that ends the game are left out, and that one too
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub opening_max: usize,
     /// Episodes before the pool has more than scripted players
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub start_episode: usize,
@@ -76,7 +115,10 @@ impl Settings {
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
         let (current, past) = (self.current_self_fraction, self.past_self_fraction);
-        for (name, value) in [("current_self_fraction", current), ("past_self_fraction", past)] {
+        let opening = self.opening_share;
+        for (name, value) in
+            [("current_self_fraction", current), ("past_self_fraction", past), ("opening_share", opening)]
+        {
             ensure!((0.0..=1.0).contains(&value), "{name} is {value}; it must be from 0 to 1");
         }
         ensure!(
@@ -86,9 +128,12 @@ impl Settings {
         for (name, value, most) in [
             ("max_frozen_agents", self.max_frozen_agents, 1024),
             ("freeze_every", self.freeze_every, usize::MAX >> 1),
+            ("opening_max", self.opening_max, 1000),
         ] {
             ensure!((1..=most).contains(&value), "{name} is {value}; it must be from 1 to {most}");
         }
+        let (least, most) = (self.opening_min, self.opening_max);
+        ensure!(least <= most, "opening_min is {least}; it must be at most opening_max = {most}");
         Ok(())
     }
 

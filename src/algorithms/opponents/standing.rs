@@ -4,10 +4,11 @@ use crate::algorithms::metrics::Recorder;
 use crate::algorithms::schedule::crossed;
 use crate::algorithms::self_play::Met;
 use crate::lang::{
-    Float, Int, Leaves, all_reduce, arange, concatenate, int_u64, rare, repeat_tree, select, update_tree,
+    Float, Int, Leaves, all_reduce, arange, concatenate, int_u64, rare, repeat_tree, select, select_tree,
+    update_tree,
 };
 
-use super::Lineup;
+use super::{FROZEN, Lineup};
 
 /// What becomes of frozen agents whose games are too few to judge them.
 const UNKNOWN: f64 = 0.5;
@@ -48,8 +49,26 @@ pub struct Frozen {
     pub since: Int,
     /// How many games had ended when each was last met, u64`[K]`.
     pub last_met: Int,
+    pub left: Left,
 }
-crate::tree!(Frozen { params, since, last_met });
+crate::tree!(Frozen { params, since, last_met, left });
+
+/// The agent whose place was taken last, and what had come of the games against it, u64 scalars; all 0 if there is none.
+#[derive(Clone, Copy)]
+pub struct Left {
+    pub since: Int,
+    pub wins: Int,
+    pub draws: Int,
+    pub losses: Int,
+}
+crate::tree!(Left { since, wins, draws, losses });
+
+/// The weight of an opponent against which the agent has so many wins, draws and losses: the square of the share of games that it wins.
+pub fn weight([wins, draws, losses]: [u64; 3]) -> f64 {
+    let games = wins + draws + losses;
+    let share = if games > FEW_GAMES as u64 { losses as f64 / games as f64 } else { UNKNOWN };
+    share.max(LEAST).powi(2)
+}
 
 impl Results {
     /// The weights f32`[M - from]` of the opponents from that number on: the square of the share of games that they win.
@@ -70,7 +89,9 @@ impl Lineup {
         let slots = self.slots;
         let frozen = (slots > 0).then(|| {
             let never = Int::full([slots], 0).as_u64();
-            Frozen { params: repeat_tree(agent, slots), since: never, last_met: never }
+            let zero = int_u64(0);
+            let left = Left { since: zero, wins: zero, draws: zero, losses: zero };
+            Frozen { params: repeat_tree(agent, slots), since: never, last_met: never, left }
         });
         let results = Results { wins: none, draws: none, losses: none };
         Standing { steps: int_u64(0), episodes: int_u64(0), results, frozen }
@@ -111,7 +132,16 @@ impl Lineup {
         let slot = select(frozen.since.eq(0), int_u64(0), last_met + 1).argmin(0);
         let taken = arange(self.slots).eq(slot) & due;
         let params = rare(due, frozen.params, |params| update_tree(params, slot, &repeat_tree(agent, 1)));
+        let at_place = |values: Int| select(taken, values, 0).sum_all();
+        let count = |counts: Int| at_place(counts.slice(0, first..self.count()));
+        let now_left = Left {
+            since: at_place(frozen.since),
+            wins: count(results.wins),
+            draws: count(results.draws),
+            losses: count(results.losses),
+        };
         let frozen = Frozen {
+            left: select_tree(due, now_left, frozen.left),
             params,
             since: select(taken, now, frozen.since),
             last_met: select(taken, episodes, last_met),
@@ -136,9 +166,9 @@ impl Lineup {
         }
         let first = self.itself() + 1;
         let single = self.names().enumerate().map(|(i, name)| (name, i..i + 1));
-        let frozen = (self.slots > 0).then(|| ("frozen", first..self.count()));
+        let frozen = (self.slots > 0).then(|| (FROZEN, first..self.count()));
         let is_met = |(name, range): &(&str, std::ops::Range<usize>)| {
-            *name == "frozen" || self.slots > 0 || self.first_odds[range.start] > 0.0
+            *name == FROZEN || self.slots > 0 || self.first_odds[range.start] > 0.0
         };
         for (name, range) in single.chain(frozen).filter(is_met) {
             for (what, count) in [("wins", met.wins), ("draws", met.draws), ("losses", met.losses)] {

@@ -53,6 +53,11 @@ fn u64s(values: &[u64]) -> Int {
     stack(values.iter().map(|&value| int_u64(value)).collect::<Vec<_>>())
 }
 
+fn nobody() -> Left {
+    let zero = int_u64(0);
+    Left { since: zero, wins: zero, draws: zero, losses: zero }
+}
+
 /// A standing with these results; agents 1, 2 and 3 were frozen after so many steps.
 fn standing(
     episodes: u64,
@@ -66,7 +71,7 @@ fn standing(
         steps: int_u64(0),
         episodes: int_u64(episodes),
         results: Results { wins: u64s(wins), draws: u64s(draws), losses: u64s(losses) },
-        frozen: Some(Frozen { params: leaves("name", names.handle()), since, last_met }),
+        frozen: Some(Frozen { params: leaves("name", names.handle()), since, last_met, left: nobody() }),
     }
 }
 
@@ -165,7 +170,13 @@ fn the_agent_takes_the_place_of_whom_it_met_least_recently() {
         let due = lineup.after(begun, &met, 1, 10, &agent, playing);
         (not_due, due)
     });
-    let names = ["steps", "episodes", "wins", "draws", "losses", "names", "since", "last_met", "playing"];
+    let left = ["left", "left_wins", "left_draws", "left_losses"];
+    let names = [
+        &["steps", "episodes", "wins", "draws", "losses", "names", "since", "last_met"][..],
+        &left,
+        &["playing"],
+    ]
+    .concat();
     let value = |which: usize, name: &str| {
         all[which * names.len() + names.iter().position(|known| *known == name).unwrap()].clone()
     };
@@ -179,4 +190,6 @@ fn the_agent_takes_the_place_of_whom_it_met_least_recently() {
     assert_eq!(value(1, "last_met"), [3.0, 10.0, 10.0]);
     assert_eq!(value(1, "draws"), [5.0, 5.0, 5.0, 5.0, 5.0, 0.0]);
     assert_eq!(value(1, "playing"), [0.0, 3.0, 4.0, 2.0, 2.0]);
+    assert_eq!(left.map(|name| value(0, name)[0]), [0.0; 4]);
+    assert_eq!(left.map(|name| value(1, name)[0]), [30.0, 5.0, 5.0, 5.0]);
 }

@@ -29,14 +29,14 @@ use anyhow::{Result, ensure};
 use crate::algorithms::advantage::{explained_variance, gae, mean_and_std, mean_and_unbiased_std};
 use crate::algorithms::curriculum::Schedule;
 use crate::algorithms::gradient::{self, micro_batch_rows};
-use crate::algorithms::learner::{Algorithm, Inputs, Shared, UpdateTrace, Updated};
+use crate::algorithms::learner::{Algorithm, Fetch, Inputs, Shared, UpdateTrace, Updated};
 use crate::algorithms::metrics::Recorder;
 use crate::algorithms::minibatch::Permutation;
 use crate::algorithms::opponents::{Opponents, Standing};
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm, clip_parts_by_norm};
 use crate::algorithms::policy::{Actor, Choice, NetworkActor};
 use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transition, World};
-use crate::algorithms::self_play::Opponent;
+use crate::algorithms::self_play::{Faced, Opponent};
 use crate::envs::AnyEnv;
 use crate::lang::{
     Bool, Float, Int, Key, Leaves, arange, boolean, float, leaf_types, merge_first_axes, numbered, positions,
@@ -115,6 +115,14 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
 
     fn precision(&self) -> Precision {
         self.settings.precision
+    }
+
+    fn faced(&self, state: &Self::State, fetch: Fetch) -> Result<Option<Vec<Faced>>> {
+        self.opponents.faced(&state.standing, fetch)
+    }
+
+    fn freeze_every(&self) -> Option<u64> {
+        self.opponents.freeze_every()
     }
 
     fn check_devices(&self, num_devices: usize) -> Result<()> {
@@ -435,6 +443,7 @@ impl<N: Network + Clone + 'static> Ppo<N> {
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
             cut_off_ends: self.settings.trunc_bootstrap == TruncBootstrap::FinalObs,
             opponent,
+            opening: self.opponents.opening(),
             ..World::of(inputs, &*self.env, self.settings.num_envs, gamma)
         }
     }

@@ -193,6 +193,8 @@ mod tests {
                     {\"timesteps\":20,\"train/entropy\":1.25,\"reward/kill\":0.5}\n";
         fs::write(dir.path().join("metrics.jsonl"), rows).unwrap();
         let status = Status {
+            told: None,
+            epsilon: None,
             state: State::Running,
             update: 2,
             num_updates: 8,

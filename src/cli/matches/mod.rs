@@ -143,27 +143,38 @@ impl Match {
         let players = self.players.iter().map(named).collect::<Result<Vec<Option<Player>>>>()?;
         let games = app.entries().iter().filter(|entry| entry.spec().players == 2);
         let games = games.map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-        let Some(env) = players.iter().flatten().map(|player| player.env).next() else {
+        // What was trained is for one make of the game; the others play any.
+        let trained = |player: &&Player| matches!(player.origin, Origin::Params(_));
+        let mut seated = players.iter().flatten();
+        let Some(home) = seated.clone().find(trained).or(seated.next()) else {
             bail!(UsageError(format!(
                 "random players play everywhere; add --env NAME, a game for two ({games})"
             )))
         };
-        let other = players.iter().flatten().find(|player| player.env.name != env.name);
-        if let Some(other) = other {
-            bail!(UsageError(format!(
-                "{} plays {} and {} plays {}; a match is played in one environment",
-                players.iter().flatten().next().expect("one has the environment").name(),
-                env.name,
-                other.name(),
-                other.env.name
-            )));
+        let (env, spec) = (home.env, home.env.spec());
+        let fits =
+            |player: &&Player| player.env.name == env.name && (!trained(player) || player.env.spec() == spec);
+        if let Some(other) = players.iter().flatten().find(|player| !fits(player)) {
+            let problem = match other.env.name == env.name {
+                true => format!("{} and {} play {} of different sizes", home.name(), other.name(), env.name),
+                false => format!(
+                    "{} plays {} and {} plays {}",
+                    home.name(),
+                    env.name,
+                    other.name(),
+                    other.env.name
+                ),
+            };
+            bail!(UsageError(format!("{problem}; a match is played in one environment")));
         }
         let count = env.spec().players;
         if count != 2 {
             let count = if count == 1 { "one player".to_owned() } else { format!("{count} players") };
             bail!(UsageError(format!("{} is for {count}; a match needs a game for two ({games})", env.name)));
         }
-        Ok(players.into_iter().map(|player| player.unwrap_or_else(|| Player::random(env))).collect())
+        let here =
+            |player: Option<Player>| player.map_or_else(|| Player::random(env), |player| player.moved(env));
+        Ok(players.into_iter().map(here).collect())
     }
 
     /// Every player against every later one.

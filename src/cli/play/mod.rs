@@ -72,6 +72,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let choice = if play.stochastic { Choice::Sample } else { Choice::Greedy };
     let strongest = env.build().players().last().map_or(RANDOM, |player| player.name);
     let player = Player::named(app, play.player.as_deref().unwrap_or(strongest), &play.place, choice)?;
+    let env = player.env; // with what is chosen of it
     let (client, stage) = play.device.open(&format!("tracing {}", env.name))?;
     let person = usize::from(play.second);
     let playback = Playback::new(&client, &*env.build(), &player.policy)?.in_seat(1 - person);

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::output::tell;
 use crate::trainer::find;
 use crate::trainer::overview::{Life, Overview};
-use crate::trainer::run_dir::{self, STOP_FILE};
+use crate::trainer::run_dir::{self, DOCUMENT, STOP_FILE};
+
+use super::print;
 
 /// Which run to stop.
 #[derive(Debug, Args)]
@@ -19,10 +21,35 @@ pub struct Stop {
 
 impl Stop {
     pub fn run(&self, checkpoint_dir: &Path) -> Result<()> {
-        let overview = Overview::of(&find::run(&self.run, checkpoint_dir)?)?;
-        tell(&ask(&overview)?);
+        let named = Path::new(&self.run);
+        ensure!(
+            named.components().count() < 2 || named.exists() || checkpoint_dir.join(named).exists(),
+            "Run directory not found: {}",
+            self.run
+        );
+        let directory = find::run(&self.run, checkpoint_dir)?;
+        if directory.join(DOCUMENT).exists() {
+            return print(&ask_as_documented(&directory)?);
+        }
+        tell(&ask(&Overview::of(&directory)?)?);
         Ok(())
     }
+}
+
+/// As [`ask`], of a run that was begun by a document, whose words and whose ways are others: the file is made for a run that has ended,
+/// too. The next one to begin in the directory removes it.
+fn ask_as_documented(directory: &Path) -> Result<String> {
+    let mut said = String::new();
+    if let Some(owner) = run_dir::presence(directory).owner() {
+        let pid = owner.process.pid;
+        match run_dir::terminate(owner, directory) {
+            Ok(true) => return Ok(format!("Sent SIGTERM to PID {pid} ({})", run_dir::name_of(directory))),
+            Ok(false) => {}
+            Err(error) => said = format!("Could not send signal: {error}\n"),
+        }
+    }
+    let file = run_dir::ask_by_file(directory, STOP_FILE)?;
+    Ok(format!("{said}Created stop file: {}\nTraining stops at the next status check.", file.display()))
 }
 
 /// Sends SIGTERM to the process that works on the run and on no other. Where there is none to be sure of (another
@@ -78,6 +105,8 @@ mod tests {
             last_heartbeat: now(),
             memory_bytes: None,
             device_memory_bytes: None,
+            told: None,
+            epsilon: None,
             error: None,
         };
         status.write(run.path()).unwrap();

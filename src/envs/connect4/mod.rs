@@ -21,7 +21,10 @@ use super::bits::{all_if, count, only_if};
 use super::description::{Action, Description, Feature, Group, Reward};
 use super::health::Range;
 use super::painter::Painter;
-use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
+use super::{
+    Aggregate, Env, EnvSpec, Golden, Health, Metric, Mirror, Observation, OtherSize, Player, Sizes, Step,
+    boxed,
+};
 
 pub use board::Board;
 pub use referee::{Position, Referee};
@@ -101,15 +104,23 @@ fn pays(name: &str) -> f64 {
 
 /// Draws its states.
 pub(super) fn painter() -> Box<dyn Painter> {
-    Box::new(painter::Connect4Painter { board: Connect4::default().board })
+    painter_of(Connect4::default().board)
+}
+
+fn painter_of(board: Board) -> Box<dyn Painter> {
+    Box::new(painter::Connect4Painter { board })
 }
 
 /// The observation, the actions and the rewards in names.
 pub(super) fn description() -> Description {
-    let Layout { rows, cols, observation, rewards } = layout();
+    description_of(Connect4::default().board)
+}
+
+fn description_of(board: Board) -> Description {
+    let Layout { observation, rewards, .. } = layout();
     let plane = |Plane { name, is }: &Plane| Group {
         name: format!("{name}, row by row from the top"),
-        count: rows * cols,
+        count: board.rows * board.cols,
         features: vec![Feature { name: "stone".into(), is: is.clone() }],
     };
     let column = |c: usize| Action { name: format!("column {c}"), does: "drops a stone there".into() };
@@ -120,10 +131,23 @@ pub(super) fn description() -> Description {
     };
     Description {
         observation: observation.iter().map(plane).collect(),
-        actions: (0..*cols).map(column).collect(),
+        actions: (0..board.cols).map(column).collect(),
         rewards: rewards.iter().map(reward).collect(),
     }
 }
+
+/// Boards of other sizes.
+pub(super) const SIZES: Sizes = Sizes {
+    known: || vec![("rows", layout().rows), ("cols", layout().cols)],
+    make: |sizes| {
+        let board = Board::new(sizes[0], sizes[1])?;
+        Ok(OtherSize {
+            env: boxed(Connect4 { board }),
+            description: description_of(board),
+            painter: painter_of(board),
+        })
+    },
+};
 
 /// What is known of the game.
 pub(super) const GOLDEN: Golden =
@@ -258,6 +282,14 @@ impl Env for Connect4 {
 
     fn players(&self) -> Vec<Player> {
         scripted::players(self.board)
+    }
+
+    /// Left and right change places.
+    fn mirror(&self) -> Option<Mirror> {
+        let Board { rows, cols } = self.board;
+        let actions: Vec<usize> = (0..cols).rev().collect();
+        let line = |start: usize| actions.iter().map(move |column| start * cols + column);
+        Some(Mirror { obs: (0..2 * rows).flat_map(line).collect(), actions: actions.clone() })
     }
 
     /// The columns that are not full, also when the game is over.

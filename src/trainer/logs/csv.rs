@@ -34,6 +34,28 @@ pub fn encode(row: &Row) -> Vec<u8> {
     line.into_bytes()
 }
 
+/// The first line of the table by step, with its newline.
+pub fn table_header(metric_names: &[String]) -> Vec<u8> {
+    let own = ["step", "episode", "epsilon", "learning_rate"].map(String::from);
+    let columns: Vec<_> = own.into_iter().chain(metric_names.iter().map(|name| quoted(name))).collect();
+    (columns.join(",") + "\n").into_bytes()
+}
+
+/// One line of the table by step, with its newline. A cell without a value is empty.
+pub fn encode_table(row: &Row) -> Vec<u8> {
+    let text = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+    let [exploration, learning_rate] =
+        [row.rates.exploration, row.rates.learning_rate].map(|rate| text(rate.map(|[last, _]| last)));
+    let mut line = format!("{},{},{exploration},{learning_rate}", row.timesteps, row.episodes);
+    for value in &row.values {
+        line.push(',');
+        line += &text(value.map(f64::from));
+    }
+    line.extend(std::iter::repeat_n(',', row.names.len() - row.values.len()));
+    line.push('\n');
+    line.into_bytes()
+}
+
 /// Whether the table at `path` has these columns. One that has others is put aside; none has any columns.
 pub fn keep_if_header_is(path: &Path, header: &[u8]) -> Result<bool> {
     let Ok((file, _)) = files::open(path) else { return Ok(true) };

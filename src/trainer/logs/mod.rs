@@ -20,6 +20,7 @@ use super::history::History;
 use super::log_file::LogFile;
 pub use super::log_file::{CURVES, METRICS};
 use super::metrics::Row;
+use super::pool::LOG as POOL;
 use crate::algorithms::evaluation::Episode;
 use crate::envs::EnvSpec;
 
@@ -39,6 +40,7 @@ pub struct Logs {
     warnings: LogFile,
     curves: LogFile,
     episodes: Option<LogFile>,
+    pool: Option<LogFile>,
     /// Lengths of the event files of earlier processes.
     closed: BTreeMap<String, u64>,
     /// Lines to tell: files that are not as the checkpoint says.
@@ -66,6 +68,7 @@ impl Logs {
             warnings: LogFile::open_lines(&run.join(WARNINGS), offset(WARNINGS))?,
             curves: LogFile::open_lines(&run.join(CURVES), offset(CURVES))?,
             episodes: None,
+            pool: None,
             closed: BTreeMap::new(),
             notices: Vec::new(),
         };
@@ -112,6 +115,42 @@ impl Logs {
         }
         file.begin_with(&header)?;
         self.episodes = Some(file);
+        Ok(self)
+    }
+
+    /// Opens the log of a pool of opponents, too, if there is one.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn with_pool(mut self, run: &Path, offsets: &BTreeMap<String, u64>, wanted: bool) -> Result<Self> {
+        if wanted {
+            let offset = offsets.get(POOL).copied().unwrap_or(0);
+            let file = LogFile::open_lines(&run.join(POOL), offset)?;
+            if file.length() < offset {
+                self.notices.push(lost_its_end(POOL));
+            }
+            self.pool = Some(file);
+        }
+        Ok(self)
+    }
+
+    /// Opens the table of the rows by step, too, if it has a name.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn with_table(
+        mut self,
+        run: &Path,
+        offsets: &BTreeMap<String, u64>,
+        metric_names: &[String],
+        name: Option<&str>,
+    ) -> Result<Self> {
+        let Some(name) = name else { return Ok(self) };
+        let header = csv::table_header(metric_names);
+        let kept = csv::keep_if_header_is(&run.join(name), &header)?;
+        let offset = offsets.get(name).copied().filter(|_| kept).unwrap_or(0);
+        self.add(run, name, offset, csv::encode_table)?;
+        self.begin_with(&header)?;
         Ok(self)
     }
 
@@ -200,12 +239,21 @@ impl Logs {
         self.episodes.as_mut().map_or(Ok(()), |file| file.append(&lines()))
     }
 
+    /// Appends what has come of the games against the opponents of a pool, if there is one.
+    ///
+    /// # Errors
+    /// One line that names the file; the line is kept for the next time.
+    pub fn pool(&mut self, line: &str) -> Result<()> {
+        self.pool.as_mut().map_or(Ok(()), |file| file.append(line.as_bytes()))
+    }
+
     /// Waits until everything is on the disk.
     ///
     /// # Errors
     /// One line for the first file that cannot be written.
     pub fn sync(&mut self) -> Result<()> {
-        let others = [&mut self.warnings, &mut self.curves].into_iter().chain(&mut self.episodes);
+        let others = [&mut self.warnings, &mut self.curves].into_iter();
+        let others = others.chain(&mut self.episodes).chain(&mut self.pool);
         let others: Vec<_> = others.map(LogFile::sync).collect(); // all, also after a failure
         self.for_each(|sink| sink.file.sync()).and(others.into_iter().collect())
     }
@@ -221,6 +269,7 @@ impl Logs {
         offsets.insert(WARNINGS.into(), self.warnings.length());
         offsets.insert(CURVES.into(), self.curves.length());
         offsets.extend(self.episodes.iter().map(|file| (EPISODES.into(), file.length())));
+        offsets.extend(self.pool.iter().map(|file| (POOL.into(), file.length())));
         offsets.extend(self.sinks.iter().map(|sink| (sink.name.clone(), sink.file.length())));
         offsets
     }
@@ -231,7 +280,8 @@ impl Logs {
         let mut notices = std::mem::take(&mut self.notices);
         let sinks = self.sinks.iter_mut().map(|sink| (sink.name.as_str(), &mut sink.file));
         let episodes = self.episodes.iter_mut().map(|file| (EPISODES, file));
-        for (name, file) in sinks.chain([(WARNINGS, &mut self.warnings)]).chain(episodes) {
+        let pool = self.pool.iter_mut().map(|file| (POOL, file));
+        for (name, file) in sinks.chain([(WARNINGS, &mut self.warnings)]).chain(episodes).chain(pool) {
             if file.was_removed() {
                 notices.push(format!("{name} was removed; it goes on with what is logged from now on"));
             }
@@ -271,6 +321,8 @@ mod tests {
             steps_per_second: 10.0,
             updates_per_second: 0.1,
             wall_seconds: update as f64,
+            episodes: 0,
+            rates: crate::algorithms::schedule::Rates::default(),
             time: "2026-01-05T01:02:03Z".parse().unwrap(),
         }
     }

@@ -10,13 +10,16 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
 use super::owner::Owner;
-use super::{entries, numbered, presence};
+use super::{CHECKPOINTS, DOCUMENT, POOL, entries, numbered, presence};
 use crate::trainer::files;
 use crate::trainer::status::{META, Status, read_meta};
 
 /// Files and folders of a run whose names have no number.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 29] = [
     "config.toml",
+    DOCUMENT,
+    CHECKPOINTS,
+    POOL,
     META,
     "status.json",
     "summary.json",
@@ -27,6 +30,8 @@ const NAMES: [&str; 25] = [
     "final_params.safetensors",
     "best_params.safetensors",
     "metrics.jsonl",
+    "curves.jsonl",
+    "pool.jsonl",
     "updates.csv",
     "episodes.csv",
     "warnings.jsonl",
@@ -39,7 +44,6 @@ const NAMES: [&str; 25] = [
     "run_metadata.json",
     "replay_index.json",
     "metrics",
-    "checkpoints",
     "replays",
 ];
 
@@ -55,7 +59,7 @@ const NUMBERED: [(&str, &str); 7] = [
 ];
 
 /// Whether a run writes files of this name.
-fn is_own_file(name: &str) -> bool {
+pub fn is_own_file(name: &str) -> bool {
     NAMES.contains(&name) || NUMBERED.iter().any(|(before, after)| numbered(name, before, after).is_some())
 }
 
@@ -81,7 +85,7 @@ pub fn is_vacant(directory: &Path) -> bool {
     let keeps_nothing = |name: &str| match name {
         "metrics.jsonl" => fs::metadata(directory.join(name)).is_ok_and(|data| data.len() == 0),
         "superseded" => false,
-        "metrics" | "checkpoints" | "replays" => {
+        CHECKPOINTS | POOL | "metrics" | "replays" => {
             entries(&directory.join(name)).is_ok_and(|names| names.is_empty())
         }
         _ => is_own_temporary(name) || (is_own_file(name) && !holds_state(name)),
@@ -101,6 +105,21 @@ pub(super) fn clear(directory: &Path) -> Result<()> {
         let is_directory = fs::symlink_metadata(&path).is_ok_and(|data| data.is_dir());
         let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Moves what a run has written to `superseded/`, but for its checkpoints, so that another run can begin in its directory.
+pub(super) fn set_aside(directory: &Path) -> Result<()> {
+    let target = directory.join("superseded");
+    let is_moved = |name: &str| is_own_file(name) && name != CHECKPOINTS && name != "superseded";
+    for name in entries(directory)?.iter().filter_map(|name| name.to_str()).filter(|name| is_moved(name)) {
+        files::make_own_directory(&target)?;
+        let (from, to) = (directory.join(name), target.join(name));
+        if to.is_dir() {
+            fs::remove_dir_all(&to).with_context(|| format!("cannot remove {}", to.display()))?;
+        }
+        fs::rename(&from, &to).with_context(|| format!("cannot move {}", from.display()))?;
     }
     Ok(())
 }

@@ -30,11 +30,18 @@ use crate::files::{open_directory, read_text};
 use name::{cannot_make, is_taken};
 use owner::{Claim, Lock, judge};
 
-pub use checkpoints::{checkpoints, keep_newest, numbered_files};
+pub use checkpoints::{checkpoints, holder, keep_newest, numbered_files, params_beside};
+use marks::is_own_file;
 pub use marks::{has_marks, is_vacant};
 pub use name::{check_is_new, new_name};
 pub use owner::{OWNER, Owner, Presence, Process, presence, terminate};
 
+/// The document that a run was begun by, if there was one.
+pub const DOCUMENT: &str = "config.yaml";
+/// The directory of checkpoints that are called by their steps.
+pub const CHECKPOINTS: &str = "checkpoints";
+/// The directory of agents that were frozen.
+pub const POOL: &str = "pool";
 /// A file of this name in its directory asks a run to save and end.
 pub const STOP_FILE: &str = "stop";
 /// A file of this name in its directory asks a run for a checkpoint.
@@ -72,6 +79,11 @@ impl RunDir {
                 Err(_) if is_vacant(&path) => {
                     let lock = lock(&path)?;
                     marks::clear(&path)?;
+                    return Self::claim(path, lock, new_id()?, shared);
+                }
+                Err(_) if name::can_be_reused(settings, &path) => {
+                    let lock = lock(&path)?;
+                    marks::set_aside(&path)?;
                     return Self::claim(path, lock, new_id()?, shared);
                 }
                 Err(_) => bail!(is_taken(&path)),
@@ -125,6 +137,17 @@ impl RunDir {
         self.file(&format!("params_{update}.safetensors"))
     }
 
+    /// The checkpoint and the parameters of a moment that is called by its step.
+    pub fn paths_by_step(&self, prefix: &str, step: u64) -> (PathBuf, PathBuf) {
+        let path = |kind: &str| self.file(CHECKPOINTS).join(format!("{prefix}_{step}.{kind}"));
+        (path("ckpt"), path("safetensors"))
+    }
+
+    /// Whether it was begun by a document.
+    pub fn has_document(&self) -> bool {
+        self.file(DOCUMENT).exists()
+    }
+
     /// The checkpoint of the moment at which a phase of the curriculum ended.
     pub fn phase_path(&self, phase: usize) -> PathBuf {
         self.file(&format!("phase_{phase}_complete.ckpt"))
@@ -140,9 +163,9 @@ impl RunDir {
         self.path.join(STOP_FILE).exists()
     }
 
-    /// Moves what was saved after `update` to `superseded/`, so that the directory holds one history only.
-    /// Gives the number of files moved.
-    pub fn supersede_after(&self, update: u64) -> Result<usize> {
+    /// Moves what was saved after `update`, in which the run had so many timesteps, to `superseded/`, so that the directory holds one
+    /// history only. Gives the number of files moved.
+    pub fn supersede_after(&self, update: u64, timesteps: u64) -> Result<usize> {
         let later = |name: &OsStr| {
             let name = name.to_string_lossy();
             let saved =
@@ -150,17 +173,18 @@ impl RunDir {
             saved.or_else(|| end_of_phase(&self.path, &name)).is_some_and(|saved| saved > update)
                 || name == "final_params.safetensors"
         };
-        let names = entries(&self.path)?.into_iter().filter(|name| later(name)).collect::<Vec<_>>();
+        let names = entries(&self.path)?.into_iter().filter(|name| later(name));
+        let mut moved: Vec<PathBuf> = names.map(|name| self.path.join(name)).collect();
+        moved.extend(checkpoints::saved_after(&self.path, timesteps)?);
         let target = self.path.join("superseded");
-        if !names.is_empty() {
+        if !moved.is_empty() {
             files::make_own_directory(&target)?;
         }
-        for name in &names {
-            let from = self.path.join(name);
-            fs::rename(&from, target.join(name))
+        for from in &moved {
+            fs::rename(from, target.join(from.file_name().unwrap_or_default()))
                 .with_context(|| format!("cannot move {}", from.display()))?;
         }
-        Ok(names.len())
+        Ok(moved.len())
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use jiff::civil::Date;
 use rustix::fs::{Access, access};
 
-use super::{checkpoints, entries, has_marks, is_vacant, name_of, presence};
+use super::{checkpoints, entries, has_marks, is_own_file, is_vacant, name_of, presence};
 use crate::trainer::settings::Settings;
 
 /// Refuses the directory of a new run if nothing can be made there, and its name if there is one of that name: what
@@ -16,12 +16,22 @@ use crate::trainer::settings::Settings;
 /// # Errors
 /// One line that says what to do.
 pub fn check_is_new(settings: &Settings) -> Result<()> {
+    if let Some(name) = settings.metrics_file.as_ref().filter(|name| is_own_file(name)) {
+        bail!(
+            "metrics_file is {name}, which is another file of the run; choose another name, such as metrics.csv"
+        );
+    }
     check_can_hold_runs(&settings.checkpoint_dir)?;
     let path = settings.run_name.as_ref().map(|name| settings.checkpoint_dir.join(name));
-    match path.filter(|path| path.exists() && !is_vacant(path)) {
+    match path.filter(|path| path.exists() && !is_vacant(path) && !can_be_reused(settings, path)) {
         Some(path) => bail!(is_taken(&path)),
         None => Ok(()),
     }
+}
+
+/// Whether the run may begin in the directory of another one, which has ended: documents name directories to be used again.
+pub(super) fn can_be_reused(settings: &Settings, path: &Path) -> bool {
+    settings.document.is_some() && has_marks(path) && !presence(path).may_be_alive()
 }
 
 /// Directories that are not there yet are made later: what is there of the path decides.

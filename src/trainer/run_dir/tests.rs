@@ -192,7 +192,7 @@ fn later_files_are_moved_not_deleted() {
         fs::rename(save(&dir.path().join("other"), update), run.phase_path(phase)).unwrap();
     }
     fs::write(run.file("final_params.safetensors"), "f").unwrap();
-    assert_eq!(run.supersede_after(20).unwrap(), 4);
+    assert_eq!(run.supersede_after(20, 2000).unwrap(), 4);
     assert!(run.phase_path(1).exists());
     assert!(run.checkpoint_path(20).exists() && !run.checkpoint_path(30).exists());
     for name in
@@ -200,7 +200,7 @@ fn later_files_are_moved_not_deleted() {
     {
         assert!(run.file("superseded").join(name).exists());
     }
-    assert_eq!(run.supersede_after(20).unwrap(), 0);
+    assert_eq!(run.supersede_after(20, 2000).unwrap(), 0);
 }
 
 /// A run that was trained, and is not any more.

@@ -10,13 +10,14 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::follow::open_windows;
-use super::{Ears, Job, Session, params_metadata};
+use super::opponents::open_pool;
+use super::{Ears, Job, Session, Timings, params_metadata};
 use crate::algorithms::metrics::EPISODE_RETURN;
 use crate::algorithms::{Learner, Metric};
 use crate::envs;
 use crate::trainer::console::{Console, Goal};
 use crate::trainer::evaluation;
-use crate::trainer::files::write_atomically;
+use crate::trainer::files::{make_own_directory, write_atomically};
 use crate::trainer::health::Health;
 use crate::trainer::history::{self, History};
 use crate::trainer::journal::Journal;
@@ -26,7 +27,7 @@ use crate::trainer::progress::Progress;
 use crate::trainer::readable::thousands;
 use crate::trainer::recent::RecentEpisodes;
 use crate::trainer::resumed::Resumed;
-use crate::trainer::run_dir::RunDir;
+use crate::trainer::run_dir::{CHECKPOINTS, DOCUMENT, RunDir, holder};
 use crate::trainer::settings::Settings;
 use crate::trainer::status::{self, State};
 use crate::trainer::summary;
@@ -45,7 +46,9 @@ impl<'a> Session<'a> {
     pub fn begin(job: Job<'a>, ears: impl FnOnce(Goal) -> Ears) -> Result<Self> {
         let progress = Progress::new(job.learner.metrics());
         let run = RunDir::create(job.settings)?;
-        status::write_meta(run.path(), run.id(), job.settings.seed, job.facts)?;
+        let of_document = job.settings.document.iter().flat_map(|document| &document.facts);
+        let facts: Vec<_> = job.facts.iter().chain(of_document).cloned().collect();
+        status::write_meta(run.path(), run.id(), job.settings.seed, &facts)?;
         let known = Known { origin: Origin::New, logged_step: 0 };
         Self::new(job, ears, run, progress, known)
     }
@@ -79,7 +82,7 @@ impl<'a> Session<'a> {
             run
         };
         evaluation::restore(run.path(), checkpoint.best.as_ref(), params_metadata(&**learner, facts))?;
-        let moved = run.supersede_after(progress.update)?;
+        let moved = run.supersede_after(progress.update, progress.timesteps)?;
         status::add_resume_to_meta(run.path(), run.id(), progress.update, facts)?;
         let other_metrics = !progress.interval.is_of(learner.metrics());
         if other_metrics {
@@ -95,8 +98,9 @@ impl<'a> Session<'a> {
         let mut session = Self::new(job, ears, run, progress, known)?;
         session.best = checkpoint.best;
         // A checkpoint under another name is saved again at the end, under its own.
-        let own_name = session.run.checkpoint_path(session.progress.update);
-        session.saved_update = (own_name.file_name() == path.file_name()).then_some(session.progress.update);
+        let own_name = session.saved_paths().0;
+        session.saved =
+            (own_name.file_name() == path.file_name()).then_some((session.progress.update, own_name));
         session.announce_resume(&path, moved, other_metrics);
         Ok(session)
     }
@@ -109,6 +113,12 @@ impl<'a> Session<'a> {
         known: Known,
     ) -> Result<Self> {
         let Job { settings, config, facts, learner } = job;
+        if let Some(document) = &settings.document {
+            write_atomically(&run.file(DOCUMENT), document.text.as_bytes())?;
+        }
+        if settings.checkpoint_prefix.is_some() {
+            make_own_directory(&run.file(CHECKPOINTS))?;
+        }
         let num_updates = settings.num_updates(learner.timesteps_per_update());
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
         let columns: Vec<String> = learner.metrics().iter().map(|metric| metric.name.to_string()).collect();
@@ -117,6 +127,7 @@ impl<'a> Session<'a> {
         let window_start = progress.windows.as_ref().map_or(0, |tally| tally.start);
         let windows = open_windows(settings, &run, facts, learner, &mut progress)?;
         let journal = open_journal(settings, &run, &progress)?;
+        let pool = open_pool(settings, &run, learner)?;
         let (health, recent) = read_back(&run, learner.metrics(), settings.health)?;
         let goal = Goal {
             num_updates,
@@ -126,7 +137,7 @@ impl<'a> Session<'a> {
         };
         let Ears { console, signals } = ears(goal);
         let wandb = begin_wandb(settings, config, facts, &run, known, window_start, &console);
-        let now = Instant::now();
+        let (now, progress_timesteps) = (Instant::now(), progress.timesteps);
         Ok(Self {
             settings,
             config,
@@ -137,6 +148,7 @@ impl<'a> Session<'a> {
             logs,
             windows,
             journal,
+            pool,
             wandb,
             console,
             saves_asked: signals.saves_asked(),
@@ -150,7 +162,9 @@ impl<'a> Session<'a> {
             chunk_end: now,
             seconds_per_update: None,
             last_save: now,
-            saved_update: None,
+            saved: None,
+            chunk_begin: progress_timesteps,
+            timings: Timings::default(),
             last_heartbeat: None,
             last_row: None,
             curves_wait: false,
@@ -166,7 +180,7 @@ impl<'a> Session<'a> {
         let Progress { update, timesteps, .. } = self.progress;
         let steps = thousands(timesteps);
         self.console.say(&format!("resumed {} at update {update} ({steps} timesteps)", checkpoint.display()));
-        if !checkpoint.starts_with(self.run.path()) {
+        if holder(checkpoint) != self.run.path() {
             self.console.say(&format!(
                 "it lies in no run's directory, so the run goes on in {}",
                 self.run.path().display()
@@ -223,6 +237,8 @@ pub(super) fn open_logs(
 ) -> Result<Logs> {
     let offsets = &progress.offsets;
     let logs = Logs::open(run.path(), offsets, columns)?;
+    let logs = logs.with_table(run.path(), offsets, columns, settings.metrics_file.as_deref())?;
+    let logs = logs.with_pool(run.path(), offsets, learner.faced()?.is_some())?;
     logs.with_episodes(run.path(), offsets, learner.spec(), settings.log_episodes)
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::Session;
 use super::report::Evaluated;
+use crate::algorithms::schedule::Rates;
 use crate::algorithms::{curriculum, metrics};
 use crate::trainer::console::Pulse;
 use crate::trainer::evaluation;
@@ -63,9 +64,12 @@ impl Session<'_> {
     /// Takes in the metrics of a chunk of `updates` that the learner has run, then logs, evaluates and saves what is due.
     pub fn take(&mut self, rows: Vec<Vec<f32>>, updates: usize, elapsed: Duration) -> Result<()> {
         self.seconds_per_update = Some(elapsed.as_secs_f64() / updates as f64);
+        self.timings.updates += elapsed;
+        self.chunk_begin = self.progress.timesteps;
         if !self.add_chunk(rows, updates)? {
             return Ok(()); // it was undone
         }
+        self.follow_pool()?;
         self.follow()?;
         self.log_and_save()
     }
@@ -105,7 +109,14 @@ impl Session<'_> {
             Some(seconds) => (CHUNK_SECONDS / seconds.max(1e-9)) as u64,
             None => 1, // to learn how long one takes
         };
+        let steps = |interval: Option<u64>| {
+            let left = interval.map(|interval| until_multiple(self.progress.timesteps, interval));
+            left.map_or(u64::MAX, |left| left.div_ceil(self.learner.timesteps_per_update().max(1)))
+        };
         let limits = [
+            steps(self.settings.save_steps),
+            steps(self.learner.freeze_every()),
+            steps(self.settings.status_steps),
             until_multiple(update, self.settings.log_interval),
             self.settings.eval_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.settings.save_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
@@ -171,6 +182,8 @@ impl Session<'_> {
             steps_per_second: update.timesteps() as f64 / seconds.max(1e-9),
             updates_per_second: 1.0 / seconds.max(1e-9),
             wall_seconds,
+            episodes: self.progress.episodes,
+            rates: Rates::default(),
             time: jiff::Timestamp::now(),
         }
     }

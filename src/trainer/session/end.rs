@@ -75,6 +75,9 @@ impl Session<'_> {
     pub fn close(mut self, result: Result<State>) -> Ended {
         let result = result.and_then(|state| self.end(state));
         self.console.finish();
+        if self.settings.track_timings {
+            self.console.say(&self.timings());
+        }
         match &result {
             Ok(outcome) => {
                 self.write_status(outcome.state, None);
@@ -97,7 +100,9 @@ impl Session<'_> {
         if state == State::Completed {
             self.end_windows();
         }
-        if self.progress.update > 0 {
+        // A run that saves by steps and is complete has saved what it was to save.
+        let is_saved = state == State::Completed && self.settings.save_steps.is_some();
+        if self.progress.update > 0 && !is_saved {
             self.save().with_context(|| format!("the last save failed ({})", self.what_is_kept()))?;
         }
         let mut final_params = None;
@@ -127,7 +132,7 @@ impl Session<'_> {
             final_params.as_deref(),
             self.best.as_ref(),
         )?;
-        let checkpoint = self.saved_update.map(|update| self.run.checkpoint_path(update));
+        let checkpoint = self.saved.as_ref().map(|(_, path)| path.clone());
         Ok(Outcome {
             run: self.run.name(),
             directory: self.run.path().to_path_buf(),
@@ -142,6 +147,19 @@ impl Session<'_> {
             best_params,
             metrics: self.last_row.clone(),
         })
+    }
+
+    /// Where the time of this process went.
+    fn timings(&self) -> String {
+        let total = self.start.elapsed().as_secs_f64();
+        let [core, eval] =
+            [self.timings.updates, self.timings.evaluations].map(|duration| duration.as_secs_f64());
+        let rest = (total - core - eval).max(0.0);
+        let part = |name: &str, seconds: f64| {
+            format!("{name} {seconds:.2} s ({:.1}%)", 100.0 * seconds / total.max(1e-9))
+        };
+        let parts = [part("core", core), part("callbacks", rest), part("eval", eval)];
+        format!("timings: total {total:.2} s, {}", parts.join(", "))
     }
 
     fn say_goodbye(&self, outcome: &Outcome) {

@@ -6,6 +6,7 @@
 //! - `begin`: a new run, or one that goes on from a checkpoint
 //! - `chunks`: how long a chunk is, and what follows each
 //! - `follow`: windows of environment steps, and replays
+//! - `opponents`: the pool of those that an agent meets
 //! - `report`: evaluations, logs, alerts and the status, for those who follow the run
 //! - `save`: checkpoints and parameters, on the way and at the end
 //! - `rollback`: what happens when a value is no finite number
@@ -15,12 +16,14 @@ mod begin;
 mod chunks;
 mod end;
 mod follow;
+mod opponents;
 mod report;
 mod rollback;
 mod save;
 
+use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -36,6 +39,7 @@ use super::journal::Journal;
 use super::live::Live;
 use super::logs::Logs;
 use super::metrics::Row;
+use super::pool::Pool;
 use super::progress::Progress;
 use super::recent::RecentEpisodes;
 use super::recovery::Snapshot;
@@ -106,6 +110,7 @@ pub(super) struct Session<'a> {
     logs: Logs,
     windows: Option<Windows>,
     journal: Option<Journal>,
+    pool: Option<Pool>,
     wandb: Option<Wandb>,
     console: Console,
     signals: Rc<Signals>,
@@ -124,7 +129,11 @@ pub(super) struct Session<'a> {
     /// How long an update takes, once one was run.
     seconds_per_update: Option<f64>,
     last_save: Instant,
-    saved_update: Option<u64>,
+    /// The update of the newest checkpoint, and its file.
+    saved: Option<(u64, PathBuf)>,
+    /// Timesteps when the last chunk began.
+    chunk_begin: u64,
+    timings: Timings,
     last_heartbeat: Option<Instant>,
     last_row: Option<Row>,
     /// Whether points of the curves wait to be written.
@@ -135,6 +144,14 @@ pub(super) struct Session<'a> {
     health: Health,
     snapshot: Option<Snapshot>,
     rollbacks: u32,
+}
+
+/// Where the time of this process went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Timings {
+    /// In the learner's updates.
+    updates: Duration,
+    evaluations: Duration,
 }
 
 impl Session<'_> {

@@ -25,6 +25,11 @@ pub(super) enum Evaluated {
     Values(Vec<Option<f32>>),
 }
 
+/// Rounded to six digits after the point.
+fn six_digits(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
 impl Session<'_> {
     /// Plays the evaluation that belongs here, if one does, and keeps the parameters if they are the best so far. Gives
     /// its numbers for the logs. One that fails is a warning; a request to stop interrupts it.
@@ -33,7 +38,10 @@ impl Session<'_> {
         if !evaluation::is_due(self.settings, update) {
             return Evaluated::Nothing;
         }
-        let evaluation = match self.evaluate() {
+        let begin = Instant::now();
+        let evaluated = self.evaluate();
+        self.timings.evaluations += begin.elapsed();
+        let evaluation = match evaluated {
             Ok(Some(evaluation)) => evaluation,
             Ok(None) => return Evaluated::Interrupted,
             Err(error) => {
@@ -93,13 +101,16 @@ impl Session<'_> {
             steps_per_second: interval.timesteps() as f64 / seconds,
             updates_per_second: interval.updates as f64 / seconds,
             wall_seconds: self.progress.seconds,
+            episodes: self.progress.episodes,
+            rates: self.learner.rates(self.progress.timesteps, self.progress.episodes),
             time: jiff::Timestamp::now(),
         };
         let by_window = self.shows_windows();
         if let Some(wandb) = self.wandb.as_mut().filter(|_| !by_window) {
             wandb.row(&row);
         }
-        if let Err(error) = self.logs.append(&row) {
+        let pool = self.log_pool();
+        if let Err(error) = self.logs.append(&row).and(pool) {
             self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }
         self.tell_of_logs();
@@ -130,7 +141,8 @@ impl Session<'_> {
         for notice in self.wandb.iter_mut().flat_map(Wandb::notices) {
             self.console.say(&notice);
         }
-        if self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
+        let has_steps = self.settings.status_steps.is_some_and(|steps| self.has_reached_multiple(steps));
+        if has_steps || self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.write_status(State::Running, None);
         }
     }
@@ -143,7 +155,19 @@ impl Session<'_> {
 
     /// What the run says of itself at this moment.
     pub(super) fn status(&self, state: State, error: Option<String>) -> Status {
+        let Progress { timesteps, episodes, .. } = self.progress;
+        let told = || status::Told {
+            status: state,
+            step: timesteps,
+            total_steps: self.total_timesteps(),
+            episode: episodes,
+        };
+        let has_ended = state != State::Running;
+        let exploration = self.learner.rates(timesteps, episodes).exploration;
         Status {
+            told: self.run.has_document().then(told),
+            // What callbacks see before they lower it; at the end they have.
+            epsilon: exploration.map(|[last, next]| six_digits(if has_ended { next } else { last })),
             state,
             update: self.progress.update,
             num_updates: self.num_updates,

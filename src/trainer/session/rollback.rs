@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use super::Session;
 use super::begin::{open_journal, open_logs, read_back};
 use super::follow::open_windows;
+use super::opponents::open_pool;
 use crate::trainer::checkpoint::Checkpoint;
 use crate::trainer::evaluation;
 use crate::trainer::recovery;
@@ -68,8 +69,9 @@ impl Session<'_> {
         self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
         self.journal = open_journal(self.settings, &self.run, &self.progress)?;
         self.windows = open_windows(self.settings, &self.run, self.facts, self.learner, &mut self.progress)?;
+        self.pool = open_pool(self.settings, &self.run, self.learner)?;
         (self.health, self.recent) = read_back(&self.run, self.learner.metrics(), self.settings.health)?;
-        self.saved_update = Some(self.progress.update);
+        self.saved = Some((self.progress.update, path.clone()));
         self.snapshot = None;
         let (path, count) = (path.display(), self.rollbacks);
         self.console.say(&format!("rolled back to {path} ({count} of at most {MOST_ROLLBACKS} times)"));

@@ -14,6 +14,7 @@ use crate::trainer::journal::End;
 use crate::trainer::params;
 use crate::trainer::progress::Progress;
 use crate::trainer::run_dir::{self, SAVE_FILE};
+use crate::trainer::settings::Settings;
 use crate::trainer::status::State;
 use crate::trainer::summary;
 use crate::trainer::wandb::Artifact;
@@ -30,9 +31,13 @@ impl Session<'_> {
     }
 
     fn save_is_due(&self) -> bool {
-        match self.settings.save_interval {
-            Some(interval) => self.progress.update.is_multiple_of(interval),
-            None => self.last_save.elapsed().as_secs_f64() >= self.settings.save_interval_minutes * 60.0,
+        let Settings { save_interval, save_steps, .. } = *self.settings;
+        match (save_interval, save_steps) {
+            (_, Some(steps)) => self.has_reached_multiple(steps),
+            (Some(interval), None) => self.progress.update.is_multiple_of(interval),
+            (None, None) => {
+                self.last_save.elapsed().as_secs_f64() >= self.settings.save_interval_minutes * 60.0
+            }
         }
     }
 
@@ -48,8 +53,8 @@ impl Session<'_> {
 
     fn save_as_asked(&mut self) {
         if self.save_or_warn() {
-            let path = self.run.checkpoint_path(self.progress.update);
-            self.console.say(&format!("saved {}", path.display()));
+            let saved = self.saved.iter().map(|(_, path)| path.display());
+            saved.for_each(|path| self.console.say(&format!("saved {path}")));
         }
     }
 
@@ -64,11 +69,11 @@ impl Session<'_> {
     }
 
     pub(super) fn what_is_kept(&self) -> String {
-        let is_there = |update: &u64| self.run.checkpoint_path(*update).exists();
-        match self.saved_update {
-            Some(update) if is_there(&update) => format!("checkpoint_{update}.ckpt is kept"),
+        let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+        match &self.saved {
+            Some((_, path)) if path.exists() => format!("{} is kept", name(path)),
             _ if !self.run.path().exists() => "the run directory is gone, and all that was in it".into(),
-            Some(update) => format!("checkpoint_{update}.ckpt is gone"),
+            Some((_, path)) => format!("{} is gone", name(path)),
             None => "there is no checkpoint yet".into(),
         }
     }
@@ -76,20 +81,39 @@ impl Session<'_> {
     /// Saves a checkpoint and the parameters of this moment, unless they are there.
     pub(super) fn save(&mut self) -> Result<()> {
         let update = self.progress.update;
-        if self.saved_update == Some(update) {
+        if self.saved.as_ref().is_some_and(|(saved, _)| *saved == update) {
             return Ok(());
         }
         let checkpoint = self.checkpoint()?;
+        let (path, params) = self.saved_paths();
         // Parameters first: whoever finds a checkpoint finds its parameters, too. Neither waits for the other's luck.
-        let params = self.save_params(&self.run.params_path(update));
-        checkpoint.save(&self.run.checkpoint_path(update))?;
-        self.saved_update = Some(update);
-        let path = self.run.checkpoint_path(update);
+        let params = self.save_params(&params);
+        checkpoint.save(&path)?;
+        self.saved = Some((update, path.clone()));
         self.keep_artifact(format!("checkpoint-{update}"), path);
         if let Some(keep) = self.settings.keep {
             run_dir::keep_newest(self.run.path(), keep as usize)?;
         }
         params
+    }
+
+    /// The files of a checkpoint and of its parameters that are saved at this moment. One that is saved for a multiple of `save_steps` is
+    /// called by it.
+    pub(super) fn saved_paths(&self) -> (PathBuf, PathBuf) {
+        let Progress { update, timesteps, .. } = self.progress;
+        let Some(prefix) = &self.settings.checkpoint_prefix else {
+            return (self.run.checkpoint_path(update), self.run.params_path(update));
+        };
+        let multiple = match self.settings.save_steps {
+            Some(steps) if self.has_reached_multiple(steps) => timesteps - timesteps % steps,
+            _ => timesteps,
+        };
+        self.run.paths_by_step(prefix, multiple)
+    }
+
+    /// Whether the chunk that has just ended reached a multiple of so many timesteps.
+    pub(super) fn has_reached_multiple(&self, steps: u64) -> bool {
+        self.progress.timesteps / steps > self.chunk_begin / steps
     }
 
     /// Keeps a checkpoint of the moment at which a phase of the curriculum ends.

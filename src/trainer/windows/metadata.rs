@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::index::{INDEX, Replay};
-use super::{CHECKPOINTS, CONFIG, REPLAYS, WINDOWS};
+use super::{CONFIG, REPLAYS, WINDOWS};
 use crate::envs::front::Meaning;
 use crate::trainer::files::write_atomically;
+use crate::trainer::run_dir::CHECKPOINTS;
 use crate::trainer::settings::Settings;
 use crate::trainer::status::{self, State};
 use crate::trainer::tally::{Tally, Window};

@@ -22,6 +22,7 @@ use super::checkpoint::{self, PLAIN_FORMAT};
 use super::files::{make_own_directory, write_atomically};
 use super::log_file::LogFile;
 use super::replay::{self, EXTENSION, Recorder};
+use super::run_dir::{self, CHECKPOINTS};
 use super::settings::Settings;
 use super::status::{self, State};
 use super::tally::{Tally, Window};
@@ -39,7 +40,6 @@ use row::keys;
 
 /// The log of windows, as a checkpoint counts its bytes.
 pub const WINDOWS: &str = "metrics/windows.jsonl";
-pub const CHECKPOINTS: &str = "checkpoints";
 const REPLAYS: &str = "replays";
 const CONFIG: &str = "config.json";
 
@@ -95,7 +95,7 @@ impl Windows {
             write_atomically(&run.join(CONFIG), config.as_bytes())?;
         }
         take_back(run, tally.number)?;
-        let run_id = super::run_dir::name_of(run);
+        let run_id = run_dir::name_of(run);
         let has_replays = settings.replays_per_window > 0;
         if has_replays {
             make_own_directory(&run.join(REPLAYS))?;

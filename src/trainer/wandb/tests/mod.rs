@@ -35,6 +35,8 @@ fn row(update: u64) -> Row {
         steps_per_second: 10.0,
         updates_per_second: 0.1,
         wall_seconds: update as f64,
+        episodes: 0,
+        rates: crate::algorithms::schedule::Rates::default(),
         time: "2026-01-05T01:02:03Z".parse().unwrap(),
     }
 }
