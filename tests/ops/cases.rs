@@ -622,7 +622,7 @@ fn recurrence(dtype: DType) -> Graph {
 /// has been its own.
 fn forgetful_scan(dtype: DType) -> Case {
     let vector = ArrayType::new(dtype, [3]);
-    let forget = body(&[vector.clone()], |b, x| vec![b.full_like(x[0], 0.0)]);
+    let forget = body(std::slice::from_ref(&vector), |b, x| vec![b.full_like(x[0], 0.0)]);
     let step = body(&[vector], |b, x| {
         let inner = Op::Scan { body: Box::new(forget), captures: 0, carry: 1, length: 2, reverse: false };
         let forgotten = b.many(inner, x)[0];

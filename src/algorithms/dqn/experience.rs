@@ -244,9 +244,9 @@ mod tests {
             let seen = || Seen::of_parts(packing.pack(obs.transpose([1, 0])), Some(mask));
             let batch = Experience {
                 seen: Seen { valid: None, ..seen() },
-                action: (arange(2) * 0 + 1).as_u8(),
+                action: Int::full([2], 1).as_u8(),
                 reward: constant([1.0f32, 2.0]),
-                steps: (arange(2) * 0 + 1).as_u8(),
+                steps: Int::full([2], 1).as_u8(),
                 next: seen(),
             };
             let turned = arange(2).eq(1);

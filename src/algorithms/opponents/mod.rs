@@ -3,8 +3,9 @@
 //! Opponents are numbered: the scripted players of the environment, then the agent as it is, then the places of frozen agents. Each
 //! game has one, drawn when it begins by the odds of the moment. Frozen agents are drawn in proportion to the square of the share of
 //! games that they win, so that those are met from whom there is something to learn (prioritized fictitious self-play: Vinyals et
-//! al. 2019, "Grandmaster level in StarCraft II using multi-agent reinforcement learning"). All of it lies on the device and is
-//! part of the state ([`Standing`]), so a run that is taken up again meets the same opponents.
+//! al. 2019, "Grandmaster level in StarCraft II using multi-agent reinforcement learning"). What a chunk of training needs of it lies
+//! on the device and is part of the state ([`Standing`]); the host keeps every agent that was frozen, and draws which of them are in
+//! the places (`places`), so a run that is taken up again meets the same opponents.
 
 mod places;
 mod settings;

@@ -84,7 +84,7 @@ pub struct Settings {
     /// Steps after which the agent as it is joins the pool
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub freeze_every: usize,
-    /// Most frozen agents in the pool; another one takes the place of the one that was met least recently
+    /// Most frozen agents that can be met at a time; whenever another one joins the pool, they are drawn anew from all of it
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub max_frozen_agents: usize,
 }
