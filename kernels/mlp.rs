@@ -164,7 +164,7 @@ unsafe fn backward_with<L: Lanes>(
             })
             .collect();
         let (mut dz, mut dx) = (scratch.take(BLOCK * widest), scratch.take(BLOCK * widest));
-        let mut panels = scratch;
+        let mut panels = scratch; // what is left has room for the panels of one cotangent
         for first in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - first);
             let last = layers[layers.len() - 1].outputs;

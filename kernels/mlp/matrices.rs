@@ -107,8 +107,8 @@ impl<'a> Right<'a> {
         Right { numbers: matrix.numbers, width: matrix.width, row_step: matrix.width, panel_step: panel }
     }
 
-    /// A copy in panels, each of whose rows follows on the one before. The rows of a wide matrix are pages apart, and
-    /// a multiple of a power of two: a tile that went down its columns would read each number from a slower cache.
+    /// A copy in panels, each of whose rows follows on the one before. The rows of a wide matrix are far apart, often by a power of
+    /// two, so that few places of a cache serve a whole column: a tile that went down it would wait for a slower cache at each row.
     #[inline(always)]
     pub fn panels(matrix: &[f32], width: usize, panel: usize, scratch: &mut Scratch<'a>) -> Self {
         let panel_step = matrix.len() / width * panel;
