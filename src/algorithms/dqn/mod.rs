@@ -294,7 +294,6 @@ impl Algorithm for Dqn {
 
 impl Dqn {
     /// One step of all environments, then gradient steps if the replay holds enough. `like` has the structure of the networks.
-    #[allow(clippy::too_many_arguments)]
     fn step(
         &self,
         inputs: &Inputs<Hyper>,

@@ -154,13 +154,27 @@ impl Tensors {
         }
     }
 
+    /// Adds to each number of a tensor in a vector of all parameters.
+    ///
+    /// # Errors
+    /// One line: there is no such tensor.
+    pub fn shift(&self, name: &str, vector: &mut [f32], by: f32) -> Result<()> {
+        let Tensor { start, size, .. } = *self.find(name)?;
+        vector[start..start + size].iter_mut().for_each(|number| *number += by);
+        Ok(())
+    }
+
     /// The numbers of a tensor in PyTorch's order, of a vector of all parameters.
     ///
     /// # Errors
     /// One line: there is no such tensor.
     pub fn of(&self, name: &str, vector: &[f64]) -> Result<Vec<f64>> {
-        let tensor = self.all.iter().find(|tensor| tensor.name == name);
-        let tensor = tensor.with_context(|| format!("the golden data has an unknown tensor {name}"))?;
+        let tensor = self.find(name)?;
         Ok((0..tensor.size).map(|index| vector[tensor.place(index)]).collect())
+    }
+
+    fn find(&self, name: &str) -> Result<&Tensor> {
+        let tensor = self.all.iter().find(|tensor| tensor.name == name);
+        tensor.with_context(|| format!("the golden data has an unknown tensor {name}"))
     }
 }
