@@ -148,6 +148,23 @@ fn end_of_lines(path: &Path, offset: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// The last whole line of a file, without its end; nothing if there is no such file, or no line in it.
+///
+/// # Errors
+/// What the system says, or that the line is longer than a text may be.
+pub fn last_line(path: &Path) -> io::Result<Option<String>> {
+    let end = end_of_lines(path, u64::MAX)?;
+    let Some(last) = end.checked_sub(1) else { return Ok(None) };
+    let start = end_of_lines(path, last)?;
+    if last - start > files::TEXT_LIMIT {
+        return Err(io::Error::other("its last line is too long"));
+    }
+    let (mut file, mut bytes) = (files::open(path)?.0, vec![0; (last - start) as usize]);
+    file.seek(SeekFrom::Start(start))?;
+    file.read_exact(&mut bytes)?;
+    String::from_utf8(bytes).map(Some).map_err(io::Error::other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files::make_own_directory;
+use super::log_file::last_line;
 use super::params::{Metadata, load_params, save_params};
 use super::run_dir::POOL;
 use crate::algorithms::NamedArrays;
 use crate::algorithms::opponents::{Newcomer, check, params_in, put, weight};
 use crate::algorithms::self_play::Faced;
 use crate::array::HostArray;
-use crate::files::read_text;
 
 /// The log of a pool.
 pub const LOG: &str = "pool.jsonl";
@@ -40,7 +40,6 @@ struct Kept {
 /// What is read of a line of the log.
 #[derive(Deserialize)]
 struct Line {
-    #[serde(default)]
     elsewhere: Vec<Kept>,
 }
 
@@ -57,15 +56,18 @@ impl Pool {
     /// The pool of a run whose log ends at the moment at which the device has these opponents.
     ///
     /// # Errors
-    /// One line: a file of an agent is gone, or belongs to another network.
+    /// One line: the log cannot be read; a file of an agent is gone, or belongs to another network.
     pub fn open(
         run: &Path,
         seed: u64,
         faced: &[Faced],
         state: impl Fn() -> Result<NamedArrays>,
     ) -> Result<Pool> {
-        let text = read_text(&run.join(LOG)).unwrap_or_default();
-        let last = text.lines().last().and_then(|line| serde_json::from_str::<Line>(line).ok());
+        let log = run.join(LOG);
+        let cannot =
+            || format!("cannot read {}; remove it to go on without the agents in {POOL}/", log.display());
+        let last = last_line(&log).with_context(cannot)?;
+        let last = last.map(|line| serde_json::from_str::<Line>(&line)).transpose().with_context(cannot)?;
         let agents = last.map_or_else(Vec::new, |line| line.elsewhere);
         let mut pool = Pool { run: run.to_path_buf(), seed, agents, logged_update: None };
         if !pool.agents.is_empty() {
@@ -223,4 +225,26 @@ fn chance(seed: u64, now: u64, since: u64) -> f64 {
     let hash = Sha256::digest([seed, now, since].map(u64::to_le_bytes).concat());
     let bits = u64::from_le_bytes(hash[..8].try_into().expect("eight bytes"));
     ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// The log of a long run is longer than what is read of a file as one text.
+    #[test]
+    fn the_last_line_of_a_log_of_any_length_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Pool::open(dir.path(), 0, &[], || Ok(Vec::new())).map(|pool| pool.agents.len());
+        assert_eq!(open().unwrap(), 0);
+        let line = |since: &str| format!("{{\"elsewhere\":[{since}]}}\n");
+        let agent = line(r#"{"since":5,"wins":1,"draws":0,"losses":2}"#);
+        let old = line("").repeat((crate::files::TEXT_LIMIT as usize) / line("").len() + 1);
+        fs::write(dir.path().join(LOG), old + &agent).unwrap();
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("agent_5.safetensors cannot be met"), "{error}");
+        fs::write(dir.path().join(LOG), "{}\n").unwrap();
+        assert!(open().unwrap_err().to_string().starts_with("cannot read "));
+    }
 }

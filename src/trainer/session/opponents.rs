@@ -18,6 +18,9 @@ pub(super) fn open_pool(settings: &Settings, run: &RunDir, learner: &dyn Learner
 impl Session<'_> {
     /// Keeps an agent that was frozen in the chunk that was just run, and puts those in its place that are met next.
     pub(super) fn follow_pool(&mut self) -> Result<()> {
+        if self.pool.is_none() {
+            return Ok(());
+        }
         let metadata = self.params_metadata().into_iter().collect();
         let (Some(pool), Some(faced)) = (&mut self.pool, self.learner.faced()?) else { return Ok(()) };
         let learner = &*self.learner;

@@ -176,15 +176,12 @@ impl Session<'_> {
 
     /// Completes the files that the front of the run has beside its directory. A run that a signal ends has no model.
     pub(super) fn end_journal(&mut self, state: State) -> Result<()> {
-        if self.journal.is_none() {
-            return Ok(());
-        }
         let is_saved = state == State::Completed || self.console.stop_is_asked();
-        let (params, metadata) = (self.learner.params()?, self.counted_metadata());
+        let metadata = self.counted_metadata();
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let Progress { update: updates, timesteps, episodes, seconds, .. } = self.progress;
         if is_saved {
-            journal.save_model(&params, metadata, timesteps)?;
+            journal.save_model(&self.learner.params()?, metadata, timesteps)?;
         }
         let settings = &summary::config_object(self.config);
         journal.sum_up(&End { seconds, episodes, updates, is_saved, settings })
