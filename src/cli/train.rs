@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::ArgMatches;
-use serde_json::json;
+use serde_json::Value;
 
 use crate::algorithms::learner::Timing;
 use crate::algorithms::{Agent, Group};
 use crate::config::{self, Config, Resolved, UsageError, usage};
 use crate::envs::Entry;
-use crate::envs::front::{Meaning, Variant};
+use crate::envs::front::{Meaning, Measured, Variant};
 use crate::output::tell;
 use crate::runtime::plugin::{self, PluginFile};
 use crate::trainer::live::Live;
@@ -42,7 +42,7 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
         config::resolve(app.catalog(), matches)?;
     let entry = app.catalog().env(&config.run.env)?;
     config.run.entry = Some(entry);
-    let Meaning { variants, sequential, measures, .. } = trainer::meaning_of(&config.run)?;
+    let Meaning { variants, sequential, measured, .. } = trainer::meaning_of(&config.run)?;
     let (together, in_turn) = if sequential { (vec![], variants) } else { (variants, vec![]) };
     if !together.is_empty() {
         config.run.num_seeds = together.len();
@@ -81,7 +81,7 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
         variants: &together,
         plugin: &plugin,
         json,
-        measures,
+        measured,
     };
     let trained = match in_turn.is_empty() {
         true => train(&work, resumed, live),
@@ -101,8 +101,8 @@ struct Work<'a> {
     variants: &'a [Variant],
     plugin: &'a PluginFile,
     json: bool,
-    /// Whether the throughput is all that is wanted.
-    measures: bool,
+    /// What is said of a run of which the throughput is all that is wanted.
+    measured: Option<fn(&Measured) -> Value>,
 }
 
 /// One run after the other; the first one that is stopped is the last one. Gives what became of that.
@@ -145,13 +145,13 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
     if config.run.num_seeds > 1 {
         let built = build_group_of(work, &plan);
         drop(stage);
-        match work.measures {
-            true => measure_group(work, built?, total_updates),
-            false => train_group(config, built?, json),
+        match work.measured {
+            Some(said) => measure_group(built?, total_updates, Some(said).filter(|_| json)),
+            None => train_group(config, built?, json),
         }?;
         return Ok(None);
     }
-    if resumed.is_none() && !work.measures {
+    if resumed.is_none() && work.measured.is_none() {
         trainer::run_dir::check_is_new(&config.run)?;
     }
     let (mut learner, facts) = build(&config.settings, &plan)?;
@@ -163,10 +163,11 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
     if let Some(timing) = learner.timing().map(described) {
         live.as_ref().map_or_else(|| tell(&timing), |live| live.say(&timing));
     }
-    if work.measures {
+    if let Some(said) = work.measured {
         let batch = learner.timesteps_per_update();
         let name = config.run.run_name.clone().unwrap_or_default();
-        measure(&[name], total_updates, batch, json, |updates| learner.run(updates).map(drop))?;
+        let said = Some(said).filter(|_| json);
+        measure(&[name], (total_updates, batch), said, |updates| learner.run(updates).map(drop))?;
         return Ok(None);
     }
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut *learner, resumed, live)?;
@@ -245,7 +246,7 @@ fn train_group(config: &Config, built: Built, json: bool) -> Result<()> {
 }
 
 /// Measures several agents in one program.
-fn measure_group(work: &Work, built: Built, total_updates: u64) -> Result<()> {
+fn measure_group(built: Built, total_updates: u64, said: Option<fn(&Measured) -> Value>) -> Result<()> {
     let Built { members, mut group, .. } = built;
     if let Some(timing) = group.timing() {
         tell(&described(timing));
@@ -253,39 +254,26 @@ fn measure_group(work: &Work, built: Built, total_updates: u64) -> Result<()> {
     let batch = group.members().first().map_or(0, |learner| learner.timesteps_per_update());
     let names: Vec<String> =
         members.into_iter().filter_map(|Member { settings, .. }| settings.run_name).collect();
-    measure(&names, total_updates, batch, work.json, |updates| group.run(updates).map(drop))
+    measure(&names, (total_updates, batch), said, |updates| group.run(updates).map(drop))
 }
 
 /// Runs updates and tells how fast they were; nothing is saved.
 fn measure(
     names: &[String],
-    total_updates: u64,
-    batch: u64,
-    json: bool,
+    (total_updates, batch): (u64, u64),
+    said: Option<fn(&Measured) -> Value>,
     mut run: impl FnMut(usize) -> Result<()>,
 ) -> Result<()> {
     let begin = Instant::now();
     for _ in 0..total_updates {
         run(1)?;
     }
-    let (seconds, steps) = (begin.elapsed().as_secs_f64(), total_updates * batch);
-    let rate = |steps: u64| steps as f64 / seconds.max(1e-9);
+    let (seconds, steps) = (begin.elapsed().as_secs_f64().max(1e-9), total_updates * batch);
     let all = steps * names.len() as u64;
-    tell(&format!(
-        "{} in {seconds:.1} s: {} steps/s; nothing was saved",
-        thousands(all),
-        thousands(rate(all) as u64)
-    ));
-    for name in names.iter().filter(|_| json) {
-        let result = json!({
-            "mode": name,
-            "total_steps": steps,
-            "elapsed_seconds": seconds,
-            "throughput": rate(steps),
-            "model_path": null,
-            "aborted": false,
-        });
-        super::print_line(result.to_string())?;
+    let rate = thousands((all as f64 / seconds) as u64);
+    tell(&format!("{} in {seconds:.1} s: {rate} steps/s; nothing was saved", thousands(all)));
+    for (name, said) in names.iter().zip(said.into_iter().cycle()) {
+        super::print_line(said(&Measured { run_name: name, steps, seconds }).to_string())?;
     }
     Ok(())
 }

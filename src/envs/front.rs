@@ -50,8 +50,16 @@ pub struct Meaning {
     pub variants: Vec<Variant>,
     /// Whether they are trained one after the other instead of as one program.
     pub sequential: bool,
-    /// Whether the throughput is all that is wanted, and nothing is saved.
-    pub measures: bool,
+    /// What is printed of a run of which the throughput is all that is wanted, and nothing is saved.
+    pub measured: Option<fn(&Measured) -> Value>,
+}
+
+/// A run that was only measured.
+pub struct Measured<'a> {
+    pub run_name: &'a str,
+    /// Environment steps.
+    pub steps: u64,
+    pub seconds: f64,
 }
 
 /// One of several runs, in an environment of its own.
