@@ -20,7 +20,7 @@ use toml::Table;
 use super::{Catalog, UsageError};
 use crate::envs::{self, AnyEnv};
 use crate::files;
-use crate::trainer::settings::Document;
+use crate::trainer::Document;
 
 use section::Section;
 

@@ -247,12 +247,12 @@ impl Callbacks {
             let enabled = callback.flag("enabled", true)?;
             let params = callback.section("params")?;
             callback.end()?;
-            let counts = |known: usize| usize::from(enabled) * known;
+            // One that is switched off must be right, too.
             match kind.as_str() {
-                "checkpoint" => checkpoints.extend([checkpoint(params)?].into_iter().take(counts(1))),
-                "epsilon_decay" => epsilon.extend([epsilon_decay(params)?].into_iter().take(counts(1))),
-                "lr_decay" => lrs.extend([lr_decay(params)?].into_iter().take(counts(1))),
-                "metrics_file" => tables.extend([metrics_file(params)?].into_iter().take(counts(1))),
+                "checkpoint" => checkpoints.extend(Some(checkpoint(params)?).filter(|_| enabled)),
+                "epsilon_decay" => epsilon.extend(Some(epsilon_decay(params)?).filter(|_| enabled)),
+                "lr_decay" => lrs.extend(Some(lr_decay(params)?).filter(|_| enabled)),
+                "metrics_file" => tables.extend(Some(metrics_file(params)?).filter(|_| enabled)),
                 _ => return Err(unknown(&format!("{path} {kind}"), &kind, &KINDS.map(str::to_owned))),
             }
         }

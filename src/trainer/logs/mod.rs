@@ -6,7 +6,7 @@
 
 mod csv;
 mod episodes;
-pub mod tensorboard;
+pub(super) mod tensorboard;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
