@@ -33,6 +33,9 @@ pub struct Faced {
     pub losses: u64,
 }
 
+/// The number of no opponent.
+pub const NOBODY: i32 = -1;
+
 /// What plays the other seat.
 pub trait Opponent {
     /// How many there are that may be met in a game; they are numbered from 0.
@@ -51,8 +54,9 @@ pub trait Opponent {
     /// What it remembers before the first step of `rows` games, `[N, ...]` each.
     fn begin(&self, rows: usize) -> Leaves;
 
-    /// Actions i32`[N]` of the opponents of these numbers for a view of the player to move, and what is remembered of it. Where a game begins for it (`starts`,
-    /// bool`[N]`), nothing of `carry` is remembered. `keys` is an array of keys `[2, N]`.
+    /// Actions i32`[N]` of the opponents of these numbers for a view of the player to move, and what is remembered of it. A number
+    /// below 0 says that none is asked for: what is returned there has no meaning. Where a game begins for it (`starts`, bool`[N]`),
+    /// nothing of `carry` is remembered. `keys` is an array of keys `[2, N]`.
     fn choose(&self, number: Int, carry: Leaves, view: &View, starts: Bool, keys: Key) -> (Leaves, Int);
 }
 
@@ -196,7 +200,8 @@ impl Table<'_> {
                 let [seat, met, choice, own] = move_keys(words, now.count);
                 let view = vector::view(self.env, self.params, &now.state);
                 let Seats { agent, opponent, carry, starts } = now.seats;
-                let (after, actions) = self.opponent.choose(opponent, carry.clone(), &view, starts, choice);
+                let asked = select(moving, opponent, NOBODY);
+                let (after, actions) = self.opponent.choose(asked, carry.clone(), &view, starts, choice);
                 let carry = select_tree(moving, after, carry);
                 let seats = Seats { agent, opponent, carry, starts: starts & !moving };
                 self.play([seat, met, own], Moves { seats, ..now }, actions, Some(moving))

@@ -34,6 +34,14 @@ impl Dense {
             bias: concatenate(0, [self.bias, other.bias]),
         }
     }
+
+    /// Both layers in one that read inputs of their own: the inputs and outputs of `other` follow those of this one.
+    #[track_caller]
+    pub fn apart(&self, other: &Dense) -> Dense {
+        let [ours, theirs] = [self, other].map(|layer| layer.bias.size());
+        let kernels = [self.kernel.pad(1, 0, theirs, 0.0), other.kernel.pad(1, ours, 0, 0.0)];
+        Dense { kernel: concatenate(0, kernels), bias: concatenate(0, [self.bias, other.bias]) }
+    }
 }
 
 impl Activation {
@@ -45,6 +53,17 @@ impl Activation {
             Activation::Tanh => x.tanh(),
         }
     }
+}
+
+/// Two heads over the same numbers as one: the outputs of the second follow those of the first.
+///
+/// # Panics
+/// If one has more layers than the other.
+#[track_caller]
+pub fn heads_beside(first: &[Dense], second: &[Dense]) -> Vec<Dense> {
+    assert_eq!(first.len(), second.len(), "heads that are to be one have as many layers");
+    let layers = first.iter().zip(second).enumerate();
+    layers.map(|(i, (a, b))| if i == 0 { a.beside(b) } else { a.apart(b) }).collect()
 }
 
 /// `[N, in]` -> `[N, out]` through all layers, with the activation after each but the last.

@@ -147,19 +147,19 @@ impl QNetwork {
     /// relative to their mean over these. The advantage of an action that is not valid counts as 0.
     #[track_caller]
     pub fn values(&self, params: &QParams, obs: Features, mask: Option<Bool>) -> Float {
-        let activation = self.settings.activation;
         let x = self.read(params, obs);
-        let head = |layers: &[Dense]| dense::mlp(&[&params.hidden, layers].concat(), activation, x);
-        let advantage = head(&params.advantage);
+        let network =
+            |heads: &[Dense]| dense::mlp(&[&params.hidden, heads].concat(), self.settings.activation, x);
         if params.value.is_empty() {
-            return advantage;
+            return network(&params.advantage);
         }
+        let both = network(&dense::heads_beside(&params.value, &params.advantage));
+        let (value, advantage) = (both.slice(1, 0..1).squeeze(1), both.slice(1, 1..self.num_actions + 1));
         let (advantage, count) = match mask {
             None => (advantage, Float::full([advantage.shape()[0]], self.num_actions as f64)),
             Some(mask) => (select(mask, advantage, 0.0), mask.as_f32().sum([1]).maximum(1.0)),
         };
-        let spread = |x: Float| x.broadcast(1, self.num_actions);
-        spread(head(&params.value).squeeze(1) - advantage.sum([1]) / count) + advantage
+        (value - advantage.sum([1]) / count).broadcast(1, self.num_actions) + advantage
     }
 
     /// What the dense layers read.

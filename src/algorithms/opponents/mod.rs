@@ -26,14 +26,14 @@ use crate::envs::vector::View;
 use crate::envs::{AnyEnv, EnvSpec, Player};
 use crate::lang::{
     Bool, Float, Int, Key, Leaves, Packing, arange, concatenate, constant, float, int, merge_first_axes,
-    select, select_tree, split_first_axis, take_tree, vmap, vmap_last, while_loop,
+    repeat_tree, select, select_tree, split_first_axis, take_tree, vmap, vmap_last, while_loop,
 };
 
 use super::metrics::Recorder;
 use super::opening::Opening;
 use super::policy::{Actor, Choice};
 use super::rollout::{Envs, Totals};
-use super::self_play::{self, Faced, Opponent};
+use super::self_play::{self, Faced, NOBODY, Opponent};
 use settings::list;
 
 /// What is fixed about the opponents of an agent.
@@ -232,6 +232,9 @@ impl Lineup {
     }
 }
 
+/// Passes in which agents are through with their games if all games are theirs and are spread evenly over them.
+const PASSES: usize = 3;
+
 /// [`Opponents`] that play.
 pub struct Playing<'a> {
     lineup: &'a Lineup,
@@ -289,11 +292,15 @@ impl Opponent for Playing<'_> {
             return (carry, action);
         }
         let situation = Situation { carry, view: *view, keys: keys.into_words().transpose([1, 0]) };
-        let (after, own) = self.act(&self.agent, &situation);
-        let (carry, action) = select_tree(number.eq(itself), (after, own), (situation.carry.clone(), action));
+        let agent = repeat_tree(&self.agent, 1);
+        let own = select(number.eq(itself), 0, NOBODY);
+        let decided = self.dealt(&agent, 1, own, &situation, (situation.carry.clone(), action));
         match &self.standing.frozen {
-            None => (carry, action),
-            Some(frozen) => self.frozen(frozen, number - (itself + 1), &situation, (carry, action)),
+            None => decided,
+            Some(frozen) => {
+                let slot = number - (itself + 1);
+                self.dealt(&frozen.params, self.lineup.slots, slot, &situation, decided)
+            }
         }
     }
 }
@@ -323,35 +330,37 @@ impl Playing<'_> {
         (carry, decision.action)
     }
 
-    /// `others` with what frozen agents do in their games; `slot`, i32`[N]`, is the place of the frozen agent of each game, or below 0.
+    /// `others` with what some agents do in their games. `params` are those of the agents, `[agents, ...]` each; `agent`, i32`[N]`,
+    /// says which of them plays in each game, none where it is below 0.
     ///
-    /// The games are dealt to the agents, the same number to each, so that all agents together work on about as many games as
-    /// there are. Agents that have more games go on with the rest of them in further passes.
+    /// The games are dealt to the agents, the same number to each, so that all agents together work on a part of the games that is
+    /// usually enough. Agents that have more games go on with the rest of them in further passes.
     #[track_caller]
-    fn frozen(
+    fn dealt(
         &self,
-        frozen: &Frozen,
-        slot: Int,
+        params: &Leaves,
+        agents: usize,
+        agent: Int,
         situation: &Situation,
         others: (Leaves, Int),
     ) -> (Leaves, Int) {
-        let (games, slots) = (slot.size(), self.lineup.slots);
-        let at_once = games.div_ceil(slots);
-        let own = slot.broadcast(1, slots).eq(arange(slots).broadcast(0, games));
+        let games = agent.size();
+        let at_once = games.div_ceil(PASSES * agents);
+        let own = agent.broadcast(1, agents).eq(arange(agents).broadcast(0, games));
         // The number of a game among those of its agent.
         let rank = select(own, own.as_i32().cumsum(0), 0).sum([1]) - 1;
         let passes = (rank + at_once) / at_once; // of an agent's last game; 0 where no agent plays
-        let last = select(slot.ge(0), passes, 0).max_all();
+        let last = select(agent.ge(0), passes, 0).max_all();
         let all = (int(0), others);
         let (_, decided) = while_loop(
             all,
             |(pass, _)| pass.lt(last),
             |(pass, decided)| {
-                let now = slot.ge(0) & (rank / at_once).eq(pass);
-                let place = select(now, slot * at_once + rank % at_once, i32::MAX);
-                let dealt = Int::full([slots * at_once], 0).at(place).set(arange(games));
-                let dealt = split_first_axis(take_tree(situation, dealt), slots);
-                let acted = vmap((frozen.params.clone(), dealt), |(params, dealt)| self.act(&params, &dealt));
+                let now = agent.ge(0) & (rank / at_once).eq(pass);
+                let place = select(now, agent * at_once + rank % at_once, i32::MAX);
+                let dealt = Int::full([agents * at_once], 0).at(place).set(arange(games));
+                let dealt = split_first_axis(take_tree(situation, dealt), agents);
+                let acted = vmap((params.clone(), dealt), |(params, dealt)| self.act(&params, &dealt));
                 let acted = merge_first_axes(acted);
                 let found = take_tree(&acted, select(now, place, 0));
                 (pass + 1, select_tree(now, found, decided))
