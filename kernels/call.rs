@@ -278,6 +278,11 @@ impl<'a> Call<'a> {
         Ok(to)
     }
 
+    /// Result number `index`, of any element type.
+    pub fn untyped_result(&self, index: usize) -> Result<Untyped<'a>, String> {
+        untyped("result", &self.frame.rets, index)
+    }
+
     /// Operand number `index`, of any element type.
     pub fn untyped_operand(&self, index: usize) -> Result<Untyped<'a>, String> {
         untyped("operand", &self.frame.args, index)

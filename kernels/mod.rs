@@ -11,8 +11,11 @@ mod mlp;
 mod mlp_calls;
 mod pack;
 mod put_back;
+mod put_row;
 mod sparse_calls;
 mod sparse_dot;
+mod take_columns;
+mod take_row;
 mod transpose;
 
 use std::ffi::c_void;
@@ -67,7 +70,42 @@ kernels! {
     /// (chosen bool`[B]`, places i32`[B]`, A arrays `[.., B]` of any types, A arrays `[.., W]`) -> the A arrays `[.., B]`, in place:
     /// each chosen column b becomes column `places[b]` of the other array.
     PUT_BACK = "lockstep_put_back" => put_back::put_back;
+    /// (tables `[S, .., B]` of any type, places i32`[B]`, rows `[.., B]`) -> the tables, in place: row `places[b]` of table b becomes
+    /// row b; nothing where there is no such row.
+    PUT_ROW = "lockstep_put_row" => put_row::put_row;
+    /// (tables `[S, .., B]` of any type, places i32`[B]`, rows `[.., B]`) -> the rows, in place: row b becomes row `places[b]` of
+    /// table b; it stays where there is no such row.
+    TAKE_ROW = "lockstep_take_row" => take_row::take_row;
+    /// (places i32`[W]`, A arrays `[.., B]` of any types) -> A arrays `[.., W]`: the columns at these places; a place outside means the
+    /// nearest one.
+    TAKE_COLUMNS = "lockstep_take_columns" => take_columns::take_columns;
 }
+
+/// `$work` with `$T` as a type whose values have the width that both of `$widths` are, in bytes.
+macro_rules! of_width {
+    ($widths:expr, $T:ident => $work:expr) => {
+        match $widths {
+            (1, 1) => {
+                type $T = u8;
+                $work
+            }
+            (2, 2) => {
+                type $T = u16;
+                $work
+            }
+            (4, 4) => {
+                type $T = u32;
+                $work
+            }
+            (8, 8) => {
+                type $T = u64;
+                $work
+            }
+            widths => Err(format!("elements of {widths:?} bytes")),
+        }
+    };
+}
+use of_width;
 
 /// The i32 attribute of the calls of an MLP: which activation stands between the layers, as [`Activation`] numbers them.
 pub const ACTIVATION: &str = "activation";

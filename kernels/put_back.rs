@@ -4,6 +4,7 @@
 //! others stay as they lie. XLA would write every column, after a choice for each, and then copy them into what the loop carries.
 
 use super::call::{Call, Flag, Untyped};
+use super::of_width;
 
 /// A chosen column and its place in the group.
 type Move = (usize, usize);
@@ -21,13 +22,7 @@ pub fn put_back(call: &mut Call) -> Result<(), String> {
         let group = call.untyped_operand(2 + arrays + array)?;
         // SAFETY: the widths are those of the elements, and XLA's buffers are apart.
         unsafe {
-            match (all.width()?, group.width()?) {
-                (1, 1) => move_columns::<u8>(all, group, &moves)?,
-                (2, 2) => move_columns::<u16>(all, group, &moves)?,
-                (4, 4) => move_columns::<u32>(all, group, &moves)?,
-                (8, 8) => move_columns::<u64>(all, group, &moves)?,
-                widths => return Err(format!("elements of {widths:?} bytes in array {array}")),
-            }
+            of_width!((all.width()?, group.width()?), T => move_columns::<T>(all, group, &moves))?;
         }
     }
     Ok(())

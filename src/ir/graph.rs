@@ -119,6 +119,11 @@ impl Graph {
         Build::new(self, equation.location).many(op, inputs)
     }
 
+    /// Whether an equation reads the variable, or it is an output.
+    pub fn reads(&self, var: Var) -> bool {
+        self.outputs.contains(&var) || self.equations.iter().any(|equation| equation.inputs.contains(&var))
+    }
+
     /// The number of equations, with those of bodies.
     pub fn total_equations(&self) -> usize {
         let of_bodies = |equation: &Equation| -> usize {

@@ -26,6 +26,6 @@ pub use check::{check, check_appended, checked};
 pub use conv::Window;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
-pub use kernel::{Activation, Kernel, KernelKind};
+pub use kernel::{Activation, Kernel, KernelKind, as_tables, have_rows, of_rows};
 pub(crate) use op::array_op;
 pub use op::{Binary, Comparison, Op, OpKind, Reduction, ScatterKind, Unary};

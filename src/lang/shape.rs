@@ -175,6 +175,18 @@ impl<K: Kind> At<K> {
         self.array.take(self.index, 0)
     }
 
+    /// The entry at a scalar index; `otherwise` where the index is out of bounds. For many examples side by side it costs as much as
+    /// there are entries taken.
+    #[track_caller]
+    pub fn get_or(self, otherwise: Array<K>) -> Array<K> {
+        assert_eq!(self.index.rank(), 0, "get_or: one entry is taken, at a scalar index");
+        let examples = |array: Array<K>| array.expand_dims(array.rank());
+        let (tables, rows) = (examples(self.array), examples(otherwise));
+        let inputs = [tables.handle, self.index.expand_dims(0).handle, rows.handle];
+        let taken = Array::<K>::from_handle(emit(Op::Kernel(Kernel::TakeRow), &inputs)[0]);
+        taken.squeeze(taken.rank() - 1)
+    }
+
     /// The array with these entries replaced; an index out of bounds does nothing.
     #[track_caller]
     pub fn set(self, value: impl IntoOperand<K>) -> Array<K> {

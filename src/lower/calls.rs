@@ -82,6 +82,9 @@ impl Lowering<'_> {
             Kernel::Mlp { activation, .. } => (kernels::MLP, Some(activation)),
             Kernel::MlpGradient { activation, .. } => (kernels::MLP_GRADIENT, Some(activation)),
             Kernel::PutBack { .. } => (kernels::PUT_BACK, None),
+            Kernel::PutRow => (kernels::PUT_ROW, None),
+            Kernel::TakeRow => (kernels::TAKE_ROW, None),
+            Kernel::TakeColumns { .. } => (kernels::TAKE_COLUMNS, None),
         };
         let inputs = match kernel {
             Kernel::SparseDot | Kernel::SparseDotTransposed => self.fuse_gather(1, inputs),
@@ -90,6 +93,8 @@ impl Lowering<'_> {
         };
         let in_place: Vec<usize> = match kernel {
             Kernel::PutBack { arrays } => (2..2 + arrays).collect(),
+            Kernel::PutRow => vec![0],
+            Kernel::TakeRow => vec![2],
             _ => vec![],
         };
         let names = self.call_kernel(target, activation, &inputs, &in_place, outputs, at);

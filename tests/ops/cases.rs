@@ -487,6 +487,14 @@ fn kernels() -> Vec<Case> {
         plain(Bool, &[2, 3]),
     ];
     cases.push(Case::of(Op::Kernel(Kernel::PutBack { arrays: 3 }), "", &inputs).rough());
+    let inputs =
+        [index(&[3], -1..9), plain(F32, &[7]), input(U64, &[2, 3, 7], Values::Bits), plain(Bool, &[2, 7])];
+    cases.push(Case::of(Op::Kernel(Kernel::TakeColumns { arrays: 3 }), "", &inputs).rough());
+    for dtype in [F32, Bool, U64] {
+        let inputs = [plain(dtype, &[4, 2, 3]), index(&[3], -2..6), plain(dtype, &[2, 3])];
+        cases.push(Case::of(Op::Kernel(Kernel::PutRow), dtype.name(), &inputs));
+        cases.push(Case::of(Op::Kernel(Kernel::TakeRow), dtype.name(), &inputs));
+    }
     cases
 }
 

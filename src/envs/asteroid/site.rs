@@ -3,9 +3,7 @@
 //! A step reads and writes one node only, so the state holds this one in full. Of the others it holds the [`Marks`] of those that play
 //! has changed; all else is made again from the [`Chart`] when the ship arrives.
 
-use crate::lang::{
-    Bool, Float, Int, arange, boolean, concatenate, int_u32, map2, rare, select, select_tree, take_tree,
-};
+use crate::lang::{Bool, Float, Int, arange, boolean, concatenate, int_u32, map2, select, take_tree};
 
 use super::chart::{ASTEROID_DRAWS, Chart, NODES, SLOTS, STATION, asteroid_count};
 use super::pcg::{between, exponential, normal};
@@ -202,13 +200,11 @@ impl Store {
     pub fn exchange(self, moved: Bool, left: &Site, reached: Site) -> (Store, Site) {
         let keep = moved & left.changed;
         let known = moved & self.holds(reached.node);
-        let (stored, marks) = rare(keep | known, (self.marks, reached.marks), |(stored, marks)| {
-            let own = take_tree(&stored, reached.node);
-            // A place out of bounds is not written.
-            let place = select(keep, left.node, NODES);
-            let after = map2(&stored, &left.marks, |stored, marks| stored.at(place).set(marks));
-            (after, select_tree(known, own, marks))
-        });
+        // A place out of bounds is not written. No way leads back to the node that was left, so what is read is not what was written.
+        let place = select(keep, left.node, NODES);
+        let stored = map2(&self.marks, &left.marks, |stored, marks| stored.at(place).set(marks));
+        let node = select(known, reached.node, NODES);
+        let marks = map2(&stored, &reached.marks, |stored, fresh| stored.at(node).get_or(fresh));
         let kept = self.kept | select(keep, int_u32(1) << left.node.as_u32(), 0);
         let site = Site { marks, changed: select(moved, known, reached.changed), ..reached };
         (Store { marks: stored, kept }, site)

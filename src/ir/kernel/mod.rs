@@ -6,11 +6,13 @@
 mod mlp;
 mod packed;
 mod put_back;
+mod rows;
 
 use strum::{EnumDiscriminants, EnumIter};
 
 use crate::array::{ArrayType, DType};
 pub use crate::runtime::kernels::Activation;
+pub use rows::{as_tables, have_rows, of_rows};
 
 use super::{Build, Graph, Location, Op, Var};
 
@@ -39,6 +41,15 @@ pub enum Kernel {
     /// (chosen bool`[B]`, places i32`[B]`, `arrays` arrays `[.., B]`, as many `[.., W]`) -> the arrays `[.., B]`, where each chosen
     /// column b is now column `places[b]` of the other array: what became of a group of columns, back where they came from.
     PutBack { arrays: usize },
+    /// (tables `[S, .., B]`, places i32`[B]`, rows `[.., B]`) -> the tables, where row `places[b]` of table b is now row b; nothing is
+    /// written where there is no such row.
+    PutRow,
+    /// (tables `[S, .., B]`, places i32`[B]`, rows `[.., B]`) -> the rows, where row b is now row `places[b]` of table b; it stays where
+    /// there is no such row.
+    TakeRow,
+    /// (places i32`[W]`, `arrays` arrays `[.., B]`) -> as many `[.., W]`: their columns at these places; a place outside means the
+    /// nearest one.
+    TakeColumns { arrays: usize },
 }
 
 impl Kernel {
@@ -52,17 +63,25 @@ impl Kernel {
             Kernel::Mlp { .. } => "mlp",
             Kernel::MlpGradient { .. } => "mlp_gradient",
             Kernel::PutBack { .. } => "put_back",
+            Kernel::PutRow => "put_row",
+            Kernel::TakeRow => "take_row",
+            Kernel::TakeColumns { .. } => "take_columns",
         }
     }
 
+    /// Whether numbers are only moved, whatever they are.
+    pub fn moves(self) -> bool {
+        matches!(self, Kernel::PutBack { .. } | Kernel::PutRow | Kernel::TakeRow | Kernel::TakeColumns { .. })
+    }
+
     /// Whether the native function is for inputs of these types: f32, and for an MLP layers that are small enough to be
-    /// read from the core's own cache. Columns of any type can be put back.
+    /// read from the core's own cache. Columns and rows of any type can be written.
     pub fn is_native_for(self, inputs: &[ArrayType]) -> bool {
         /// Numbers of a matrix of weights.
         const SMALL: usize = 1 << 18;
         let weights = match self {
             Kernel::Mlp { layers, .. } | Kernel::MlpGradient { layers, .. } => &inputs[1..1 + 2 * layers],
-            Kernel::PutBack { .. } => return true,
+            _ if self.moves() => return true,
             _ => &[],
         };
         inputs.iter().all(|input| !input.dtype.is_float() || input.dtype == DType::F32)
@@ -81,6 +100,8 @@ impl Kernel {
             Kernel::Mlp { layers, .. } => 1 + 2 * layers,
             Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
             Kernel::PutBack { arrays } => 2 + 2 * arrays,
+            Kernel::PutRow | Kernel::TakeRow => 3,
+            Kernel::TakeColumns { arrays } => 1 + arrays,
         };
         if inputs.len() != count {
             return Err(format!("{name} takes {count} inputs, not {}", inputs.len()));
@@ -89,8 +110,7 @@ impl Kernel {
         let may_be_int = |i: usize| match self {
             Kernel::Pack { .. } => i == 1,
             Kernel::PackedDot | Kernel::PackedDotTransposed => i == 1 || i == 2,
-            Kernel::PutBack { .. } => true,
-            _ => false,
+            _ => self.moves(),
         };
         let wrong =
             |(i, x): &(usize, &&ArrayType)| !may_be_int(*i) && (!x.dtype.is_float() || x.dtype != dtype);
@@ -112,6 +132,9 @@ impl Kernel {
             Kernel::Mlp { layers, .. } => mlp::infer(name, inputs, layers),
             Kernel::MlpGradient { layers, input, .. } => mlp::infer_gradient(name, inputs, layers, input),
             Kernel::PutBack { arrays } => put_back::infer(name, inputs, arrays),
+            Kernel::PutRow => rows::check(name, inputs).map(|()| vec![inputs[0].clone()]),
+            Kernel::TakeRow => rows::check(name, inputs).map(|()| vec![inputs[2].clone()]),
+            Kernel::TakeColumns { .. } => infer_columns(name, inputs),
         }
     }
 
@@ -131,10 +154,31 @@ impl Kernel {
                 mlp::gradient(b, activation, layers, input, &inputs)
             }
             Kernel::PutBack { arrays } => put_back::put_back(b, arrays, &inputs),
+            Kernel::PutRow => vec![rows::put(b, &inputs)],
+            Kernel::TakeRow => vec![rows::take(b, &inputs)],
+            Kernel::TakeColumns { .. } => {
+                let column = |&array: &Var| {
+                    let axis = b.array_type(array).rank() - 1;
+                    b.gather(array, inputs[0], axis)
+                };
+                inputs[1..].iter().map(column).collect()
+            }
         };
         graph.outputs = outputs;
         graph
     }
+}
+
+/// The types of the columns that are taken.
+fn infer_columns(name: &str, inputs: &[&ArrayType]) -> Result<Vec<ArrayType>, String> {
+    let [places, arrays @ ..] = inputs else { unreachable!("the inputs were counted") };
+    let taken = |array: &&ArrayType| match array.shape.split_last() {
+        Some((&columns, rest)) if columns > 0 && places.dtype == DType::I32 && places.rank() == 1 => {
+            Ok(ArrayType::new(array.dtype, [rest, &places.shape].concat()))
+        }
+        _ => Err(format!("{name} {places} of {array}")),
+    };
+    arrays.iter().map(taken).collect()
 }
 
 /// The product over axis `i` of `a` and axis `j` of `b`.

@@ -5,10 +5,12 @@
 
 use super::{Batched, Placement, Rule};
 use crate::array::{ArrayType, DType};
-use crate::ir::{Binary, Comparison, Op, ScatterKind, Var};
+use crate::ir::{Binary, Build, Comparison, Kernel, Op, ScatterKind, Var};
 
 /// Longest axis along which a write at a batched index becomes a one-hot select instead of a scatter.
 const ONE_HOT_LIMIT: usize = 1024;
+/// Numbers of all examples from which on such a write is a native kernel that touches nothing else.
+const NATIVE_WRITE: usize = 1 << 16;
 
 impl Rule<'_> {
     pub(super) fn dynamic_slice(&mut self, sizes: &[usize], inputs: &[Batched]) -> Vec<Batched> {
@@ -96,9 +98,39 @@ impl Rule<'_> {
             return vec![Batched { var: taken, batched: true }];
         }
         let indices = self.clamp(indices, self.example(0).shape[axis] - 1);
+        if batching.placement == Placement::Last && x_rank > 1 {
+            return self.take_numbers(axis, x.var, indices.var);
+        }
         let (flat, indices) = self.flat_rows(axis, x.var, indices.var);
         let taken = self.build.gather(flat, indices, 0);
         vec![Batched { var: self.rows_in_place(axis, indices_rank, x_rank, taken), batched: true }]
+    }
+
+    /// The gather of entries that are no scalars, with the batch last: number by number, since XLA would turn all of `x` around to
+    /// have the numbers of an entry side by side.
+    fn take_numbers(&mut self, axis: usize, x: Var, indices: Var) -> Vec<Batched> {
+        let size = self.batching.size;
+        let example = self.example(0).shape;
+        let [before, after] = [&example[..axis], &example[axis + 1..]];
+        let chosen = self.example(1).shape;
+        let [a, i, c]: [usize; 3] = [before, &chosen, after].map(|shape| shape.iter().product());
+        let shape = [a, i, c, size];
+        let along = |b: &mut Build, axis: usize| b.iota(DType::I32, &shape, axis);
+        let indices = self.build.reshape(indices, &[i, size]);
+        let entry = self.build.broadcast(indices, &shape, &[1, 3]);
+        let outer = along(&mut self.build, 0);
+        let outer = self.times(outer, example[axis]);
+        let entry = self.build.add(outer, entry);
+        let entry = self.times(entry, c);
+        let inner = along(&mut self.build, 2);
+        let number = self.build.add(entry, inner);
+        let number = self.times(number, size);
+        let lane = along(&mut self.build, 3);
+        let place = self.build.add(number, lane);
+        let flat = self.build.reshape(x, &[a * example[axis] * c * size]);
+        let taken = self.build.gather(flat, place, 0);
+        let shape = [before, &chosen, after, &[size]].concat();
+        vec![Batched { var: self.build.reshape(taken, &shape), batched: true }]
     }
 
     /// For indices and `x` that are both batched: `x` with `axis` and the batch axis joined as axis 0, and the
@@ -220,6 +252,11 @@ impl Rule<'_> {
         let batching = self.batching;
         let shape = self.build.array_type(x).shape;
         let rank = shape.len() - 1;
+        let table = axis == 0 && batching.placement == Placement::Last && kind == ScatterKind::Set;
+        if table && self.build.array_type(x).size() >= NATIVE_WRITE {
+            let written = self.build.one(Op::Kernel(Kernel::PutRow), &[x, index, update]);
+            return vec![Batched { var: written, batched: true }];
+        }
         let positions = self.build.iota(DType::I32, &shape, batching.shift(axis));
         let index = self.build.broadcast(index, &shape, &[batching.position(rank)]);
         let here = self.build.compare(Comparison::Eq, positions, index);

@@ -12,10 +12,11 @@ use crate::ir::{Binary, Build, Comparison, Graph, Kernel, Op, Reduction, Unary, 
 
 /// A batched `rare` works on groups of this fraction of the batch.
 const RARE_GROUPS: usize = 32;
-/// From so many examples and arrays on, the results of a group are put back by a native kernel: below, the whole loop is one
-/// kernel of XLA.
+/// From so many examples, and arrays or numbers of each, on, the results of a group are put back by a native kernel: below, the
+/// whole loop is one kernel of XLA.
 const NATIVE_BATCH: usize = 512;
 const NATIVE_ARRAYS: usize = 12;
+const NATIVE_NUMBERS: usize = 100;
 
 impl Batching {
     /// How many examples the batched [`Op::Rare`] works on at once.
@@ -107,7 +108,7 @@ impl Rule<'_> {
         changed: &[bool],
         inputs: &[Batched],
     ) -> Vec<Batched> {
-        // Leaves that stay are read like captures. The order is: captures, leaves that stay, leaves that change.
+        // Leaves that stay are read like captures, if at all. The order is: captures, leaves that stay, leaves that change.
         let operands = &inputs[1 + captures..];
         let order: Vec<usize> = [false, true]
             .into_iter()
@@ -118,8 +119,10 @@ impl Rule<'_> {
         graph.inputs = body.inputs[..captures].to_vec();
         graph.inputs.extend(order.iter().map(|&i| body.inputs[captures + i]));
         graph.outputs = order[staying..].iter().map(|&i| body.outputs[i]).collect();
-        let mut reads: Vec<Batched> = inputs[1..1 + captures].to_vec();
-        reads.extend(order[..staying].iter().map(|&i| operands[i]));
+        let reads = inputs[1..1 + captures].iter().chain(order[..staying].iter().map(|&i| &operands[i]));
+        let (read, reads): (Vec<Var>, Vec<Batched>) =
+            graph.inputs.iter().copied().zip(reads.copied()).filter(|(input, _)| graph.reads(*input)).unzip();
+        graph.inputs = [&read, &graph.inputs[captures + staying..]].concat();
         let writes: Vec<Var> = order[staying..].iter().map(|&i| self.force(operands[i])).collect();
         let written = self.rare_groups(&graph, inputs[0].var, &reads, &writes);
         let mut outputs = operands.to_vec();
@@ -156,13 +159,16 @@ impl Rule<'_> {
         let mut build = Build::new(&mut step, location);
         let ranks = inclusive_counts(&mut build, pending);
         let indices = first_rows(&mut build, ranks, width);
-        let mut group_inputs = Vec::new();
-        for (&read, &batched) in reads_in.iter().zip(&flags) {
-            group_inputs.push(if batched { batching.take_rows(&mut build, read, indices) } else { read });
-        }
-        for &write in writes_in {
-            group_inputs.push(batching.take_rows(&mut build, write, indices));
-        }
+        let of_examples = reads_in.iter().zip(&flags).filter(|(_, batched)| **batched).map(|(&read, _)| read);
+        let taken: Vec<Var> = of_examples.chain(writes_in.iter().copied()).collect();
+        let mut taken = self.take_group(&mut build, &taken, indices).into_iter();
+        let mut next = || taken.next().expect("each was taken");
+        let mut group_inputs: Vec<Var> = reads_in
+            .iter()
+            .zip(&flags)
+            .map(|(&read, &batched)| if batched { next() } else { read })
+            .collect();
+        group_inputs.extend(writes_in.iter().map(|_| next()));
         let results = build.graph.inline(&group_body, &group_inputs);
         let (position, in_group) = positions_in_group(&mut build, pending, ranks, width);
         let later = build.unary(Unary::Not, in_group);
@@ -172,6 +178,23 @@ impl Rule<'_> {
         let (cond, body) = (Box::new(go_on), Box::new(step));
         let op = Op::While { cond, body, cond_captures: 0, body_captures: reads.len() };
         self.build.many(op, &inputs)[1..].to_vec()
+    }
+
+    /// The examples `indices` (i32, a vector) of arrays.
+    fn take_group(&self, build: &mut Build, arrays: &[Var], indices: Var) -> Vec<Var> {
+        if self.is_native(build, arrays) {
+            let op = Op::Kernel(Kernel::TakeColumns { arrays: arrays.len() });
+            return build.many(op, &[&[indices], arrays].concat());
+        }
+        arrays.iter().map(|&array| self.batching.take_rows(build, array, indices)).collect()
+    }
+
+    /// Whether the columns of these arrays are moved by a native kernel.
+    fn is_native(&self, build: &mut Build, arrays: &[Var]) -> bool {
+        let Batching { placement, size, .. } = self.batching;
+        let numbers: usize = arrays.iter().map(|&var| build.array_type(var).size() / size).sum();
+        let many = arrays.len() >= NATIVE_ARRAYS || numbers >= NATIVE_NUMBERS;
+        placement == Placement::Last && size >= NATIVE_BATCH && many
     }
 
     /// The arrays `before`, but with the rows that are in the group as the group's `results` say, each at its position there.
@@ -185,7 +208,7 @@ impl Rule<'_> {
     ) -> Vec<Var> {
         let (batching, location) = (self.batching, self.equation.location);
         let arrays = before.len();
-        if batching.placement == Placement::Last && batching.size >= NATIVE_BATCH && arrays >= NATIVE_ARRAYS {
+        if self.is_native(build, before) {
             let inputs = [&[in_group, position], before, results].concat();
             return build.many(Op::Kernel(Kernel::PutBack { arrays }), &inputs);
         }

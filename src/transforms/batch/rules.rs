@@ -1,6 +1,6 @@
 //! The table of rules, one per op, and the rules of the ops that compute the same for every example.
 
-use super::{Batched, Rule};
+use super::{Batched, Placement, Rule};
 use crate::array::{ArrayType, DType};
 use crate::ir::{Build, Graph, Kernel, Op, Var};
 
@@ -179,7 +179,10 @@ impl Rule<'_> {
     /// one wider matrix; with more of both, the examples are computed in turn.
     fn kernel(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
         let size = self.batching.size;
-        if let Kernel::PutBack { .. } = kernel {
+        if let (Kernel::PutRow | Kernel::TakeRow, Placement::Last) = (kernel, self.batching.placement) {
+            return self.rows_of_more_examples(kernel, inputs);
+        }
+        if kernel.moves() {
             let types: Vec<ArrayType> = (0..inputs.len()).map(|i| self.example(i)).collect();
             let twin = kernel.twin(&types, self.equation.location);
             return self.batching.apply(self.build.graph, &twin, inputs);
@@ -230,6 +233,23 @@ impl Rule<'_> {
             }
             _ => self.in_turn(Op::Kernel(kernel), &in_front, &batched),
         }
+    }
+
+    /// A kernel of rows in tables whose examples lie on the last axis: those of the batch are more of them.
+    fn rows_of_more_examples(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
+        let size = self.batching.size;
+        let joined = |rule: &mut Self, i: usize| {
+            let shape = rule.example(i).shape;
+            let (&examples, rest) = shape.split_last().expect("the examples");
+            let forced = rule.force(inputs[i]);
+            rule.build.reshape(forced, &[rest, &[examples * size]].concat())
+        };
+        let operands = [0, 1, 2].map(|i| joined(self, i));
+        let result = self.build.one(Op::Kernel(kernel), &operands);
+        let shape = self.build.array_type(result).shape;
+        let (&joined, rest) = shape.split_last().expect("the examples");
+        let var = self.build.reshape(result, &[rest, &[joined / size, size]].concat());
+        vec![Batched { var, batched: true }]
     }
 
     /// The parts of `height` rows of a matrix as examples.

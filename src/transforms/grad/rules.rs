@@ -1,7 +1,8 @@
 //! The table of pullbacks: for each op, from the cotangents of its outputs to those of its inputs.
 
 use crate::ir::{
-    Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window,
+    Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window, as_tables,
+    have_rows, of_rows,
 };
 
 use super::{GradError, Point, control};
@@ -328,7 +329,7 @@ fn conv(b: &mut Build, g: Var, x: &[Var], windows: [Window; 2], wants: &[bool]) 
 }
 
 /// The cotangents of a product with a sparse or packed matrix (its own is dense and a plain product, the other factor's is such
-/// a product again), and of an MLP.
+/// a product again), of an MLP, and of rows in tables.
 fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, GradError> {
     let Point { equation, x, y, cotangents, wants, .. } = *point;
     let Op::Kernel(kernel) = equation.op else { unreachable!("the rule of kernels") };
@@ -369,7 +370,32 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
             Ok(first.into_iter().chain(gradients).collect())
         }
         Kernel::MlpGradient { .. } => Err(no_rule(equation, "it is a gradient itself")),
-        Kernel::PutBack { .. } => Err(no_rule(equation, "it belongs to a loop, which has none")),
+        Kernel::PutBack { .. } | Kernel::TakeColumns { .. } => {
+            Err(no_rule(equation, "it belongs to a loop, which has none"))
+        }
+        Kernel::PutRow => {
+            let shape = b.array_type(g).shape;
+            let (written, zeros) = (of_rows(b, &shape, x[1]), b.full_like(g, 0.0));
+            let tables = wants[0].then(|| b.select(written, zeros, g));
+            let rows = wants[2].then(|| {
+                let of_rows = b.select(written, g, zeros);
+                b.reduce(Reduction::Sum, of_rows, &[0])
+            });
+            Ok(vec![tables, None, rows])
+        }
+        Kernel::TakeRow => {
+            let shape = b.array_type(x[0]).shape;
+            let tables = wants[0].then(|| {
+                let (read, g) = (of_rows(b, &shape, x[1]), as_tables(b, g, &shape));
+                let zeros = b.full_like(g, 0.0);
+                b.select(read, g, zeros)
+            });
+            let rows = wants[2].then(|| {
+                let (there, zeros) = (have_rows(b, &shape, x[1]), b.full_like(g, 0.0));
+                b.select(there, zeros, g)
+            });
+            Ok(vec![tables, None, rows])
+        }
     }
 }
 
