@@ -67,6 +67,8 @@ pub mod runtime;
 
 pub mod array;
 
+pub mod statistics;
+
 pub mod files;
 
 pub mod names;
