@@ -14,6 +14,7 @@ pub mod evaluation;
 pub mod golden;
 pub mod gradient;
 pub mod learner;
+pub mod lives;
 pub mod metrics;
 pub mod minibatch;
 pub mod opening;
