@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value, json};
 
 use crate::algorithms::evaluation::{Evaluator, MAX_EPISODES, MAX_STEPS, Plan};
 use crate::algorithms::policy::Choice;
 use crate::algorithms::report::{Report, Spread};
-use crate::config::UsageError;
+use crate::config::{UsageError, own_flag, usage};
+use crate::envs::Entry;
 
 use super::device::Device;
-use super::player::{Player, Request, env_help};
+use super::player::{Place, Player, Request, env_help};
 use super::positions::Exam;
-use super::{App, print, print_line};
+use super::{App, print, print_line, survival};
 
 /// What to evaluate, and how.
 #[derive(Debug, Args)]
@@ -45,10 +47,19 @@ struct Eval {
     json: bool,
 }
 
-pub fn command(env: &str) -> Command {
-    Eval::augment_args(Command::new("eval"))
-        .mut_arg("env", |arg| arg.help(env_help(env)))
+pub fn command(app: &App) -> Command {
+    let env = app.catalog().default_env();
+    let command = Eval::augment_args(Command::new("eval")).mut_arg("env", |arg| arg.help(env_help(env)));
+    let own: Vec<_> = app.entries().iter().filter_map(|entry| entry.survival).collect();
+    let command = own.iter().fold(command, |command, survival| (survival.flags)(command));
+    let names: Vec<String> = own.iter().flat_map(|survival| survival.names()).collect();
+    command
+        .mut_arg("params", |arg| match names.is_empty() {
+            true => arg,
+            false => arg.required(false).required_unless_present_any(names),
+        })
         .about("Evaluate trained parameters, a scripted player, or random play")
+        .long_about(None)
         .after_help("Each episode counts once, however long it is. The same seed plays the same episodes.")
 }
 
@@ -57,6 +68,9 @@ pub fn command(env: &str) -> Command {
 /// # Errors
 /// One line; a [`UsageError`] if the numbers make no sense.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
+    if let Some(request) = by_lives(app, matches)? {
+        return request.run();
+    }
     let eval = Eval::from_arg_matches(matches)?;
     eval.check().map_err(|error| UsageError(error.to_string()))?;
     let player = Player::named(app, &eval.request.params, &eval.request.place, eval.choice())?;
@@ -79,6 +93,31 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     } else {
         print(&eval.to_text(&player, &report))
     }
+}
+
+/// What is asked for if a flag is given that an environment brings, in which agents live on.
+fn by_lives<'a>(app: &'a App, matches: &ArgMatches) -> Result<Option<survival::Request<'a>>> {
+    let place = Place::from_arg_matches(matches)?;
+    let name = place.env.as_deref().unwrap_or(app.catalog().default_env());
+    let entry = app.catalog().env(name)?;
+    let names = |entry: &Entry| entry.survival.map_or_else(Vec::new, |survival| survival.names());
+    let flag = own_flag(app.catalog(), &entry, matches, names)?;
+    let Some((survival, flag)) = entry.survival.zip(flag) else { return Ok(None) };
+    let is_given = |name: &&str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    if let Some(name) =
+        ["params", "episodes", "stochastic", "max_steps", "positions"].into_iter().find(is_given)
+    {
+        let other = if name == "params" { "RUN".to_owned() } else { format!("--{}", name.replace('_', "-")) };
+        let problem = format!(
+            "{other} is for an evaluation by episodes and {flag} for one by lives; leave one of them out"
+        );
+        return Err(UsageError(problem).into());
+    }
+    let seed = is_given(&"seed").then(|| matches.get_one("seed").copied()).flatten();
+    let protocol = (survival.read)(matches, seed).map_err(usage)?;
+    let device = Device::from_arg_matches(matches)?;
+    let json = matches.get_flag("json");
+    Ok(Some(survival::Request { app, entry, survival, protocol, place, device, json }))
 }
 
 impl Eval {

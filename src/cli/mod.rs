@@ -32,12 +32,15 @@ mod matches;
 mod metrics;
 mod mistakes;
 mod new;
+mod picture;
 mod play;
 mod player;
 mod plugin;
 mod positions;
+mod power;
 mod runs;
 mod serve;
+mod survival;
 mod table;
 mod terminal;
 mod train;
@@ -64,7 +67,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .about("Train reinforcement-learning agents in programs compiled by XLA")
         .subcommands([
             train_command(app.catalog()),
-            eval::command(env),
+            eval::command(app),
             watch::command(env),
             matches::command(),
             play::command(),
@@ -74,6 +77,8 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             metrics::command(),
             bench::command(env),
             compile::command(env),
+            survival::command(),
+            power::command(),
             verify::command(app),
             serve::command(app),
             plugin::command(),
@@ -90,6 +95,8 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "metrics" => metrics::run(app, matches),
         "bench" => bench::run(app, matches),
         "compile" => compile::run(app, matches),
+        "power" => power::run(matches),
+        "report" => survival::run_report(app, matches),
         "runs" => runs::run(app, matches),
         "verify" => verify::run(app, matches),
         "serve" => serve::run(app, matches),

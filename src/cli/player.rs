@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
-use crate::algorithms::policy::{Choice, Policy};
+use crate::algorithms::policy::{Choice, Metadata, Policy};
 use crate::algorithms::{NamedArrays, scripted};
 use crate::config::UsageError;
 use crate::envs::{self, Entry};
@@ -55,6 +55,8 @@ pub struct Player {
     pub env: Entry,
     pub policy: Policy,
     pub origin: Origin,
+    /// What the file of the parameters says of itself; nothing of other players.
+    pub metadata: Metadata,
 }
 
 /// What a player is.
@@ -71,7 +73,7 @@ pub enum Origin {
 impl Player {
     /// The policy that chooses at random.
     pub fn random(env: Entry) -> Player {
-        Player { env, policy: Policy::random(&env.spec()), origin: Origin::Random }
+        Player { env, policy: Policy::random(&env.spec()), origin: Origin::Random, metadata: Metadata::new() }
     }
 
     /// What the user names: `random`, a scripted player, or what [`find::params`] knows.
@@ -125,6 +127,7 @@ impl Player {
                 env: *env,
                 policy: scripted::policy(player.clone(), &env.spec()),
                 origin: Origin::Script(player.name),
+                metadata: Metadata::new(),
             })),
             _ => {
                 let names: Vec<&str> = found.iter().map(|(env, _)| env.name).collect();
@@ -169,7 +172,7 @@ impl Player {
         let spec = env.build().spec();
         let policy = (algorithm.policy)(params, &metadata, choice, &spec)
             .with_context(|| format!("{file} cannot play {}", env.name))?;
-        Ok(Player { env, policy, origin: Origin::Params(path.to_path_buf()) })
+        Ok(Player { env, policy, origin: Origin::Params(path.to_path_buf()), metadata })
     }
 
     /// Its name, or that of its file.

@@ -14,7 +14,7 @@ use super::{Catalog, Config, Invocation, UsageError, document, usage};
 use crate::algorithms::Entry;
 use crate::envs;
 use crate::files;
-use crate::trainer::{self, Resumed};
+use crate::trainer::{self, ENV_SET, Resumed};
 
 /// What cannot change when a run is resumed, beside what its algorithm says: what decides the shape of its state, and what it
 /// is called.
@@ -113,6 +113,7 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
     let defaults = run_defaults()?.into_iter().chain(own_defaults.clone());
     if let Some(front) = &front {
         front.check_agreement(&entry, &given)?;
+        front.add_options(&mut given);
     }
     let merged: Table = defaults.chain(base.values).chain(by_front).chain(given).collect();
     let settings = (algorithm.complete)(&merged)?;
@@ -159,7 +160,10 @@ struct OfFront {
 impl OfFront {
     /// Refuses settings that are given as well, and differ.
     fn check_agreement(&self, entry: &envs::Entry, given: &Table) -> Result<()> {
-        let differs = |(key, value): &(&String, &Value)| given.get(*key).is_some_and(|other| other != *value);
+        let differs = |(key, value): &(&String, &Value)| match given.get(*key) {
+            Some(other) if *key == ENV_SET => options_differ(value, other),
+            other => other.is_some_and(|other| other != *value),
+        };
         let Some((key, value)) = self.settings.iter().find(differs) else { return Ok(()) };
         let (flag, env) = (key.replace('_', "-"), entry.name);
         Err(UsageError(format!(
@@ -167,6 +171,25 @@ impl OfFront {
         ))
         .into())
     }
+
+    /// Puts the options of the environment that the flags mean before those that are given.
+    fn add_options(&self, given: &mut Table) {
+        let own = self.settings.get(ENV_SET).and_then(Value::as_array).cloned().unwrap_or_default();
+        if let Some(Value::Array(list)) = given.get_mut(ENV_SET) {
+            *list = [own, std::mem::take(list)].concat();
+        }
+    }
+}
+
+/// The options of an environment in a list.
+fn options(list: &Value) -> impl Iterator<Item = &str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::trim)
+}
+
+/// Whether two lists have other values for the same option.
+fn options_differ(a: &Value, b: &Value) -> bool {
+    let name = |option: &str| option.split('=').next().unwrap_or_default().trim().to_owned();
+    options(a).any(|a| options(b).any(|b| name(a) == name(b) && a != b))
 }
 
 /// What flags and environment variables say to the front of an environment, if it is in use: if a flag of it is given.
@@ -176,9 +199,30 @@ fn given_to_front(
     matches: &ArgMatches,
     seed: u64,
 ) -> Result<Option<OfFront>> {
+    let names = |other: &envs::Entry| other.front.map_or_else(Vec::new, |front| front.names());
+    let flag = own_flag(catalog, entry, matches, names)?;
+    let Some((front, flag)) = entry.front.zip(flag) else { return Ok(None) };
+    let commit =
+        trainer::status::git_state().0.map_or("nogit".to_owned(), |commit| commit.chars().take(7).collect());
+    let name = format!("{}-{commit}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let config = (front.read)(matches, seed, &name).map_err(usage)?;
+    let settings = (front.meaning)(&config).map_err(usage)?.settings;
+    Ok(Some(OfFront { flag, config, settings }))
+}
+
+/// A flag on the command line that the environment brings, if one is given; `names` gives the names of those of an environment.
+///
+/// # Errors
+/// A [`UsageError`]: a flag of another environment is given.
+pub fn own_flag(
+    catalog: &Catalog,
+    entry: &envs::Entry,
+    matches: &ArgMatches,
+    names: impl Fn(&envs::Entry) -> Vec<String>,
+) -> Result<Option<String>> {
     let flag_of = |other: &envs::Entry| {
         let is_flag = |name: &String| matches.value_source(name) == Some(ValueSource::CommandLine);
-        let name = other.front?.names().into_iter().find(is_flag)?;
+        let name = names(other).into_iter().find(is_flag)?;
         Some(format!("--{}", name.replace('_', "-")))
     };
     for other in catalog.envs.entries().iter().filter(|other| *other != entry) {
@@ -190,13 +234,7 @@ fn given_to_front(
             return Err(UsageError(message).into());
         }
     }
-    let Some((front, flag)) = entry.front.zip(flag_of(entry)) else { return Ok(None) };
-    let commit =
-        trainer::status::git_state().0.map_or("nogit".to_owned(), |commit| commit.chars().take(7).collect());
-    let name = format!("{}-{commit}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-    let config = (front.read)(matches, seed, &name).map_err(usage)?;
-    let settings = (front.meaning)(&config).map_err(usage)?.settings;
-    Ok(Some(OfFront { flag, config, settings }))
+    Ok(flag_of(entry))
 }
 
 /// Whether a flag or an environment variable says a setting.

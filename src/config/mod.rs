@@ -33,7 +33,7 @@ use crate::{envs, trainer};
 
 pub use catalog::Catalog;
 pub use command::{Invocation, run_settings, train_command, with_variables};
-pub use layers::{Resolved, resolve};
+pub use layers::{Resolved, own_flag, resolve};
 pub use scaling::{auto_devices, check_devices};
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.
@@ -132,6 +132,7 @@ impl Config {
     /// The configuration of one of the runs that a front asks for.
     pub fn variant(&self, variant: &Variant) -> Config {
         let Variant { run_name, env_set, config } = variant.clone();
+        let env_set = [env_set, self.run.env_set.clone()].concat();
         let run =
             trainer::Settings { run_name: Some(run_name), env_set, front: Some(config), ..self.run.clone() };
         Config { run, ..self.clone() }

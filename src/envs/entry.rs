@@ -12,6 +12,7 @@ use crate::lang::Backend;
 use super::front::Front;
 use super::options::{Choices, Options, Sizes, Switch};
 use super::painter::{ObservationPainter, Painter};
+use super::survival::Survival;
 use super::telemetry::Telemetry;
 use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health};
 
@@ -45,12 +46,18 @@ pub struct Entry {
     pub(super) options: Options,
     /// A command line of its own for `train`.
     pub front: Option<Front>,
+    /// How `eval` lets agents live on in it.
+    pub survival: Option<Survival>,
+    check: Option<Check>,
     describe: Option<fn() -> Description>,
     painter: Option<fn() -> Box<dyn Painter>>,
 }
 
 /// Where a program is to run, once it is needed.
 pub type Open<'a> = &'a dyn Fn() -> Result<Backend>;
+
+/// Says why an environment with these default parameters cannot be, if it cannot.
+pub type Check = fn(&dyn AnyEnv) -> Result<(), String>;
 
 /// Entries are told apart by their names.
 impl PartialEq for Entry {
@@ -125,6 +132,8 @@ impl Entry {
             sizes: None,
             options: Options::NONE,
             front: None,
+            survival: None,
+            check: None,
             describe: None,
             painter: None,
         }
@@ -200,10 +209,15 @@ impl Entry {
     /// The environment with other parameters and switches, each as `NAME=VALUE`.
     ///
     /// # Errors
-    /// One line: there is no such option, or the value is none for it.
+    /// One line: there is no such option, the value is none for it, or the values do not go together.
     pub fn with(self, options: &[String]) -> Result<Entry, String> {
         let options = Options::parse(&self.choices(), options)?;
-        Ok(Entry { options, ..self })
+        let entry = Entry { options, ..self };
+        match self.check {
+            Some(check) => check(&*entry.build()).map_err(|problem| format!("{}: {problem}", self.name))?,
+            None => {}
+        }
+        Ok(entry)
     }
 
     /// Other makes of it, which `--env-set NAME=true` chooses.
@@ -219,6 +233,16 @@ impl Entry {
     /// A command line of its own for `train`.
     pub const fn front(self, front: Front) -> Entry {
         Entry { front: Some(front), ..self }
+    }
+
+    /// How `eval` lets agents live on in it.
+    pub const fn survival(self, survival: Survival) -> Entry {
+        Entry { survival: Some(survival), ..self }
+    }
+
+    /// What says, in one line, why parameters do not go together.
+    pub const fn checked(self, check: Check) -> Entry {
+        Entry { check: Some(check), ..self }
     }
 
     pub fn spec(&self) -> EnvSpec {

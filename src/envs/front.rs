@@ -137,7 +137,12 @@ pub struct Milestone {
 impl Front {
     /// The names of its flags.
     pub fn names(&self) -> Vec<String> {
-        let command = (self.flags)(Command::new("front"));
-        command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+        names(self.flags)
     }
+}
+
+/// The names of what is added to a command.
+pub(super) fn names(flags: fn(Command) -> Command) -> Vec<String> {
+    let command = flags(Command::new("flags"));
+    command.get_arguments().map(|arg| arg.get_id().to_string()).collect()
 }

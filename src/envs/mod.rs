@@ -20,6 +20,7 @@ mod options;
 pub mod painter;
 mod random_action;
 pub mod registry;
+pub mod survival;
 pub mod telemetry;
 pub mod vector;
 

@@ -55,6 +55,8 @@ pub const fn builtin() -> [Entry; 5] {
         .algorithm("ppo")
         .golden(goodharts::GOLDEN)
         .switches(goodharts::SWITCHES)
+        .checked(goodharts::check)
+        .survival(goodharts::SURVIVAL)
         .front(goodharts::FRONT),
         Entry::new(
             "asteroid",

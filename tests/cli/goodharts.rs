@@ -9,7 +9,7 @@ use lockstep::trainer::load_params;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Done, finish, lockstep};
+use super::{Done, finish, lockstep, run};
 
 const MODES: [&str; 4] = ["ground_truth", "ground_truth_blinded", "proxy_mortal", "proxy"];
 
@@ -25,7 +25,7 @@ fn trained() -> &'static Path {
     static RUN: OnceLock<TempDir> = OnceLock::new();
     let directory = RUN.get_or_init(|| {
         let directory = TempDir::new().unwrap();
-        train(directory.path(), "-m all -u 2").stdout();
+        train(directory.path(), "-m all -u 2 --env-set food_energy=1").stdout();
         directory
     });
     directory.path()
@@ -97,8 +97,8 @@ fn all_modes_are_trained_together_with_their_logs_and_models() {
         let says = |key: &str| metadata.get(key).map(String::as_str);
         assert_eq!((says("mode"), says("seed")), (Some(mode), Some("42")));
         assert_eq!((says("training_steps"), says("brain_type")), (Some("512"), Some("base_cnn")));
-        let option = format!("{mode}=true");
-        assert_eq!(says("env_set"), (mode != "ground_truth").then_some(option.as_str()));
+        let option = if mode == "ground_truth" { String::new() } else { format!("{mode}=true,") };
+        assert_eq!(says("env_set"), Some(format!("{option}food_energy=1").as_str()));
         let architecture: Value = serde_json::from_str(says("architecture").unwrap()).unwrap();
         assert_eq!(architecture["input_channels"], 2);
     }
@@ -109,7 +109,7 @@ fn modes_one_after_the_other_learn_the_same_and_older_logs_are_moved() {
     let directory = TempDir::new().unwrap();
     fs::create_dir(directory.path().join("logs")).unwrap();
     fs::write(directory.path().join("logs/proxy_20200101_000000_updates.csv"), "old").unwrap();
-    train(directory.path(), "-m proxy_mortal,proxy --sequential -u 2").stdout();
+    train(directory.path(), "-m proxy_mortal,proxy --sequential -u 2 --env-set food_energy=1").stdout();
     assert!(directory.path().join("logs/previous/proxy_20200101_000000_updates.csv").exists());
     for mode in ["proxy_mortal", "proxy"] {
         let [alone, together] =
@@ -143,6 +143,202 @@ fn what_makes_no_sense_is_named() {
     fails("-u 0", &["--updates is 0; it must be at least 1"]);
     fails("--entropy=-1", &["--entropy is -1"]);
     fails("--random-seed --seed 3", &["--random-seed draws a seed, and --seed says one"]);
+    fails("-m proxy --env-set proxy=false", &["--env-set contradicts env_set = [\"proxy=true\"]"]);
     fails("--num-envs 4", &["--num-envs contradicts num_envs = 2"]);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+/// Evaluates the models of the trained modes, or others, in a directory of its own, which is given back with what was said.
+fn evaluate(flags: &str) -> (TempDir, Done) {
+    let directory = TempDir::new().unwrap();
+    let models = trained().join("models");
+    let models = ["--models-dir", models.to_str().unwrap()];
+    let words: Vec<&str> =
+        "eval --env goodharts --device cpu".split(' ').chain(flags.split_whitespace()).collect();
+    let has_model = words.iter().any(|word| ["--model", "--models-dir"].contains(word));
+    let words = if has_model { words } else { [words, models.to_vec()].concat() };
+    let done = finish(lockstep(&words).current_dir(directory.path()));
+    (directory, done)
+}
+
+fn read(directory: &TempDir, file: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(directory.path().join(file)).unwrap()).unwrap()
+}
+
+fn value(object: &Value, key: &str) -> f64 {
+    object[key].as_f64().unwrap_or_else(|| panic!("{key} in {object}"))
+}
+
+/// What holds exactly between the numbers of a run, whatever happened in it.
+fn check_identities(run: &Value) {
+    let (a, metadata) = (&run["aggregates"], &run["metadata"]);
+    let steps = value(a, "total_timesteps");
+    let lives = value(metadata, "total_deaths") + value(metadata, "n_survivors");
+    assert_eq!(value(a, "survival_mean"), steps / lives);
+    assert_eq!(value(a, "deaths_per_1k_steps"), 1000.0 * value(metadata, "total_deaths") / steps);
+    for item in ["food", "poison"] {
+        let eaten = value(metadata, &format!("total_{item}_consumed"));
+        assert_eq!(value(a, &format!("{item}_per_1k_steps")), 1000.0 * eaten / steps);
+        let of = |lives: &Value| value(lives, "count") * value(&lives[item], "mean");
+        assert!(
+            (of(&run["deaths"]) + of(&run["survivors"]) - eaten).abs() < 1e-6,
+            "{item} of all lives is all {item}"
+        );
+    }
+    let energy = value(a, "food_per_1k_steps") - 2.0 * value(a, "poison_per_1k_steps") - 10.0;
+    assert!((value(a, "energy_per_1k_steps") - energy).abs() < 1e-9);
+    let counts = |lives: &Value, key: &str| -> u64 {
+        lives[key]["histogram"].as_array().unwrap().iter().map(|bin| bin[2].as_u64().unwrap()).sum()
+    };
+    for (lives, count) in [("deaths", "total_deaths"), ("survivors", "n_survivors")] {
+        for key in ["survival", "efficiency"] {
+            assert_eq!(counts(&run[lives], key), metadata[count].as_u64().unwrap());
+        }
+    }
+}
+
+#[test]
+fn several_runs_of_all_modes_are_evaluated_and_reported() {
+    let (directory, done) = evaluate(
+        "-m all -t 150 -e 24 --runs 2 --base-seed 42 -o out/all.json --full-report --report-dir reports",
+    );
+    let table = done.stdout();
+    assert!(table.starts_with("Mode ") && table.contains("ground_truth against proxy: "), "{table}");
+    let document = read(&directory, "out/all.json");
+    // A report takes three runs at least.
+    let seeds = json!([191_664_964, 1_662_057_958, 1_405_681_632]);
+    assert_eq!((&document["n_runs"], &document["base_seed"]), (&json!(3), &json!(42)));
+    for mode in MODES {
+        let result = &document["results"][mode];
+        let a = &result["aggregates"];
+        assert_eq!(a["seeds"], seeds);
+        assert_eq!(value(a, "total_timesteps"), 3.0 * 150.0 * 24.0);
+        let energy = value(a, "food_per_1k_steps") - 2.0 * value(a, "poison_per_1k_steps") - 10.0;
+        assert!((value(a, "energy_per_1k_steps") - energy).abs() < 1e-9);
+        let runs = result["runs"].as_array().unwrap();
+        let mean = runs.iter().map(|run| value(run, "survival_mean")).sum::<f64>() / 3.0;
+        assert!((value(a, "survival_mean") - mean).abs() < 1e-9 && runs.len() == 3);
+        // Those that starve at 101 steps die, in every mode.
+        assert!(value(a, "total_deaths") > 24.0, "{mode}: {a}");
+        let last = read(&directory, &format!("out/all_{mode}.json"));
+        assert_eq!((&last["config"]["mode"], &last["config"]["seed"]), (&json!(mode), &seeds[2]));
+        assert_eq!(last["metadata"]["model_mode"], mode);
+        assert_eq!(last["metadata"]["model_training_steps"], 512);
+        check_identities(&last);
+    }
+    let reports: Vec<_> = fs::read_dir(directory.path().join("reports")).unwrap().collect();
+    let report = reports[0].as_ref().unwrap().path();
+    let text = fs::read_to_string(report.join("report.md")).unwrap();
+    for part in [
+        "## Executive Summary",
+        "Survival Collapse Ratio",
+        "### ground_truth - proxy\n",
+        "## Power Analysis",
+        "## Methodology",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert!(text.contains("| 1.0 | 16 | 22 | 26 |"), "{text}");
+    let figures: Vec<_> = text.split('"').filter(|word| word.starts_with("figures/")).collect();
+    assert_eq!(figures.len(), 18);
+    figures.iter().for_each(|file| assert!(report.join(file).is_file(), "{file}"));
+
+    // The same from the file alone.
+    let done = finish(
+        lockstep(&["report", "-i", "out/all.json", "-o", "again", "--no-figures"])
+            .current_dir(directory.path()),
+    );
+    done.stdout();
+    let again = fs::read_to_string(directory.path().join("again/report.md")).unwrap();
+    assert_eq!(
+        again.split("## Figures").next().unwrap().trim(),
+        text.split("## Figures").next().unwrap().trim()
+    );
+    assert_eq!(fs::read_dir(directory.path().join("again/figures")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_single_run_compares_its_modes() {
+    let (directory, done) =
+        evaluate("-m proxy,ground_truth -t 110 -e 16 --seed 7 --deterministic -o r.json --json");
+    let printed: Value = serde_json::from_str(done.stdout().trim()).unwrap();
+    let document = read(&directory, "r.json");
+    assert_eq!(printed, document);
+    for mode in ["proxy", "ground_truth"] {
+        let run = &document["results"][mode];
+        assert_eq!(run, &read(&directory, &format!("r_{mode}.json")));
+        assert_eq!((&run["config"]["seed"], &run["config"]["deterministic"]), (&json!(7), &json!(true)));
+        assert_eq!(document["comparison"][mode]["survival"], run["aggregates"]["survival_mean"]);
+        assert_eq!(document["comparison"][mode]["efficiency"], run["aggregates"]["overall_efficiency"]);
+        check_identities(run);
+    }
+}
+
+#[test]
+fn a_player_lives_in_the_environment_that_is_asked_for() {
+    let flags =
+        "--model omniscient_seeker -t 120 -e 16 --seed 7 --food 900 --poison 0 --move-cost 0.02 -o r.json";
+    let (directory, done) = evaluate(flags);
+    done.stdout();
+    let run = read(&directory, "r_ground_truth.json");
+    let a = &run["aggregates"];
+    assert_eq!((value(a, "poison_per_1k_steps"), value(a, "overall_efficiency")), (0.0, 1.0));
+    assert!(value(a, "food_per_1k_steps") > 100.0, "{a}");
+    assert!((value(a, "energy_per_1k_steps") - (value(a, "food_per_1k_steps") - 20.0)).abs() < 1e-9);
+    assert_eq!(run["config"]["food_count"], 900);
+    assert!(run["metadata"]["model_mode"].is_null());
+}
+
+#[test]
+fn evaluations_that_make_no_sense_are_named() {
+    let fails = |flags: &str, parts: &[&str]| evaluate(flags).1.fails(2, parts);
+    fails("-m honest", &["there is no mode \"honest\"; there are ground_truth, ground_truth_handhold,"]);
+    fails(
+        "-m proxy --models-dir nowhere",
+        &["there is no model nowhere/ppo_proxy.safetensors; train it with train -m proxy"],
+    );
+    fails(
+        "-m all --models-dir nowhere",
+        &["there is no model of any mode in nowhere; train them with train -m all"],
+    );
+    let other = trained().join("models/ppo_proxy.safetensors");
+    fails(
+        &format!("-m proxy_mortal --model {}", other.display()),
+        &["is a model of proxy, not of proxy_mortal"],
+    );
+    fails("-t 0", &["--timesteps is 0; it must be at least 1"]);
+    fails("-e 0", &["--n-envs is 0"]);
+    fails("--runs 0", &["--runs is 0"]);
+    fails("-e 9999999", &["there are 9999999 environments; there can be at most 1048576"]);
+    fails(
+        "-m proxy --food 16000 --poison 384",
+        &["16000 food and 384 poison do not fit a grid of 128 x 128 cells"],
+    );
+    fails("-m proxy --env-set max_steps=100", &["--env-set max_steps=100 contradicts max_steps=1000000"]);
+    fails(
+        "-m proxy --episodes 5",
+        &["--episodes is for an evaluation by episodes and --mode for one by lives"],
+    );
+    fails("random -m proxy", &["RUN is for an evaluation by episodes"]);
+    let told = finish(&mut lockstep(&["eval", "--env", "cartpole", "-m", "proxy"]));
+    told.fails_in_one_line(2, &["--mode is a flag of goodharts, not of cartpole; add --env goodharts"]);
+    let told = finish(lockstep(&["report", "-i", "none.json"]).current_dir(trained()));
+    told.fails_in_one_line(1, &["cannot read none.json"]);
+    let told = finish(lockstep(&["report"]).current_dir(trained()));
+    told.fails_in_one_line(
+        2,
+        &["there is no generated/reports/*/results.json; name a file of results with --input"],
+    );
+}
+
+#[test]
+fn the_power_of_a_comparison_is_told() {
+    let told = run(&["power", "--effect-size", "0.5", "--n-a", "64", "--n-b", "64"]).stdout();
+    let line = |name: &str| told.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+    assert_eq!(line("samples per group").as_deref(), Some("63"), "{told}");
+    assert_eq!(line("power of these groups").as_deref(), Some("0.8015"), "{told}");
+    let printed = run(&["power", "--effect-size", "2", "--power", "0.9", "--json"]).stdout();
+    let printed: Value = serde_json::from_str(printed.trim()).unwrap();
+    assert_eq!((value(&printed, "samples_per_group"), value(&printed, "steps_per_group")), (6.0, 2000.0));
+    assert!(printed["achieved_power"].is_null());
 }

@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 83] = [
+    let cases: [(&str, &[&str]); 89] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -151,6 +151,15 @@ fn wrong_usage_is_status_2() {
         ("runs lst", &["unrecognized subcommand 'lst'", "'list'"]),
         ("bench --logs --env-only", &["'--logs' cannot be used with '--env-only'"]),
         ("bench --compare", &["'--compare <FILE>'"]),
+        (
+            "train --env goodharts --env-set max_food=20000",
+            &["goodharts: 20000 food and 256 poison do not fit a grid of 128 x 128 cells"],
+        ),
+        ("power", &["--effect-size <D>"]),
+        ("power --effect-size 0", &["the effect size is 0; it must be above 0"]),
+        ("power --effect-size 1 --alpha 1.5", &["alpha is 1.5; it must be between 0 and 1"]),
+        ("power --effect-size 1 --deaths-per-1k 0", &["there are 0 deaths per 1000 steps"]),
+        ("power --effect-size 1 --n-a 5", &["--n-b <N>"]),
         ("plugin install cuda11", &["invalid value 'cuda11'", "cpu, cuda12, cuda13, tpu"]),
     ];
     for (line, parts) in cases {

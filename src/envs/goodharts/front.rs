@@ -113,13 +113,13 @@ fn read(matches: &ArgMatches, seed: u64, _name: &str) -> Result<String> {
     Ok(serde_json::to_string_pretty(&flags)?)
 }
 
-fn random_seed() -> Result<u64> {
+pub(super) fn random_seed() -> Result<u64> {
     let number = getrandom::u32().map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
     Ok(u64::from(number >> 1))
 }
 
 /// The modes in a list.
-fn modes(list: &str) -> Result<Vec<Mode>> {
+pub(super) fn modes(list: &str) -> Result<Vec<Mode>> {
     if list.trim() == "all" {
         return Ok(Mode::iter().filter(|mode| *mode != Mode::GroundTruthHandhold).collect());
     }
@@ -172,7 +172,7 @@ fn meaning(config: &str) -> Result<Meaning> {
     }
     if let [mode] = modes[..] {
         settings.insert("run_name".into(), flags.run_id(mode).into());
-        settings.insert("env_set".into(), options(mode).into());
+        settings.insert("env_set".into(), mode.options().into());
     }
     let journal = match modes[..] {
         [mode] if !flags.benchmark => Some(journal(&flags, mode)),
@@ -181,7 +181,7 @@ fn meaning(config: &str) -> Result<Meaning> {
     let variant = |&mode: &Mode| {
         let own = Flags { mode: mode.name().to_owned(), ..flags.clone() };
         let config = serde_json::to_string_pretty(&own)?;
-        Ok(Variant { run_name: flags.run_id(mode), env_set: options(mode), config })
+        Ok(Variant { run_name: flags.run_id(mode), env_set: mode.options(), config })
     };
     let variants = if modes.len() > 1 { modes.iter().map(variant).collect::<Result<_>>()? } else { vec![] };
     let sequential = flags.sequential;
@@ -206,11 +206,6 @@ fn measured(run: &Measured) -> Value {
         "model_path": null,
         "aborted": false,
     })
-}
-
-/// The options of the environment that are a mode; none for the default one.
-fn options(mode: Mode) -> Vec<String> {
-    if mode == Mode::default() { Vec::new() } else { vec![format!("{}=true", mode.name())] }
 }
 
 fn journal(flags: &Flags, mode: Mode) -> Journal {

@@ -8,12 +8,14 @@
 //! All modes are the same program: what tells them apart are [`Params`], which are traced. The cells are bits ([`grid`]), so that
 //! thousands of worlds fit into the caches and a window is read as 22 words.
 
+mod evaluation;
 mod front;
 pub mod golden;
 mod grid;
 mod mode;
 mod painter;
 mod scripted;
+mod seeds;
 mod statistics;
 
 use std::sync::OnceLock;
@@ -26,6 +28,7 @@ use super::description::{Action, Description, Feature, Group, Reward};
 use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
 use grid::{Grid, Items, RADIUS, VIEW, spread};
 
+pub use evaluation::SURVIVAL;
 pub use front::FRONT;
 pub use mode::{Mode, SWITCHES};
 pub use scripted::Scripted;
@@ -239,6 +242,31 @@ pub(super) fn painter() -> Box<dyn super::painter::Painter> {
 /// Steps, lives and choices of the reference.
 pub(super) const GOLDEN: Golden =
     Golden { help: "jax_env_spec/goodharts/README.md describes those of goodharts.", open: golden::open };
+
+/// Why a world with these parameters cannot be: its items must fit the grid, on which the agent needs a cell.
+pub(super) fn check(env: &dyn super::AnyEnv) -> Result<(), String> {
+    let params = super::default_params(env);
+    let number = |name: &str| {
+        let param = params.iter().find(|(other, _)| other == name);
+        param.map_or(0.0, |(_, value)| value.to_f64()[0])
+    };
+    for item in ["food", "poison"] {
+        let (least, most) = (number(&format!("min_{item}")), number(&format!("max_{item}")));
+        if least < 0.0 || least > most {
+            return Err(format!(
+                "min_{item} = {least} and max_{item} = {most} are no range of numbers from 0 on"
+            ));
+        }
+    }
+    let World { width, height } = layout().world;
+    let (food, poison) = (number("max_food"), number("max_poison"));
+    match food + poison < (width * height) as f64 {
+        true => Ok(()),
+        false => Err(format!(
+            "{food} food and {poison} poison do not fit a grid of {width} x {height} cells, one of which is the agent's"
+        )),
+    }
+}
 
 /// No return is known from which on it is solved: it differs between modes.
 pub(super) const HEALTH: Health = Health::UNKNOWN;

@@ -45,6 +45,11 @@ impl Mode {
         }
     }
 
+    /// The options of the environment that are this mode; none for the default one.
+    pub fn options(self) -> Vec<String> {
+        if self == Mode::default() { Vec::new() } else { vec![format!("{}=true", self.name())] }
+    }
+
     /// Whether it sees how interesting a cell is instead of what is there.
     pub fn sees_interest(self) -> bool {
         matches!(self, Mode::GroundTruthBlinded | Mode::ProxyMortal | Mode::Proxy)

@@ -31,24 +31,31 @@ pub enum Anchor {
 enum Shape {
     Line(Vec<Point>, Ink),
     Area(Vec<Point>, Ink),
-    Text { at: Point, anchor: Anchor, bold: bool, colour: [u8; 3], text: String },
+    Text { at: Point, anchor: Anchor, bold: bool, size: f64, colour: [u8; 3], text: String },
 }
 
-/// Shapes on a white ground, the later over the earlier.
+/// Shapes on a ground of one colour, the later over the earlier.
 #[derive(Debug)]
 pub struct Picture {
     width: f64,
     height: f64,
+    ground: [u8; 3],
     shapes: Vec<Shape>,
 }
 
 const FONT_SIZE: f64 = 12.0;
+const HEADING_SIZE: f64 = 17.0;
 /// Pixels of a PNG for one of the picture.
 const SCALE: f32 = 2.0;
 
 impl Picture {
     pub fn new(width: f64, height: f64) -> Self {
-        Self { width, height, shapes: Vec::new() }
+        Self::on([0xff; 3], width, height)
+    }
+
+    /// A picture on a ground of another colour than white.
+    pub fn on(ground: [u8; 3], width: f64, height: f64) -> Self {
+        Self { width, height, ground, shapes: Vec::new() }
     }
 
     /// Draws a line through points.
@@ -62,7 +69,19 @@ impl Picture {
     }
 
     pub fn text(&mut self, at: Point, anchor: Anchor, bold: bool, colour: [u8; 3], text: &str) {
-        self.shapes.push(Shape::Text { at, anchor, bold, colour, text: text.into() });
+        self.shapes.push(Shape::Text { at, anchor, bold, size: FONT_SIZE, colour, text: text.into() });
+    }
+
+    /// A text in large letters.
+    pub fn heading(&mut self, at: Point, anchor: Anchor, colour: [u8; 3], text: &str) {
+        self.shapes.push(Shape::Text {
+            at,
+            anchor,
+            bold: true,
+            size: HEADING_SIZE,
+            colour,
+            text: text.into(),
+        });
     }
 
     pub fn to_svg(&self) -> String {
@@ -70,7 +89,8 @@ impl Picture {
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" font-family=\"sans-serif\" font-size=\"{FONT_SIZE}\">\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+             <rect width=\"100%\" height=\"100%\" fill=\"{}\"/>\n",
+            hex(self.ground)
         );
         for shape in &self.shapes {
             writeln!(svg, "{}", element(shape)).expect("a string takes all");
@@ -84,15 +104,19 @@ impl Picture {
         let size = |length: f64| (length * f64::from(SCALE)).ceil() as u32;
         let mut pixels =
             Pixmap::new(size(self.width), size(self.height)).context("the picture is too large")?;
-        pixels.fill(Color::WHITE);
+        let [red, green, blue] = self.ground;
+        pixels.fill(Color::from_rgba8(red, green, blue, 0xff));
         let font = Face::parse(include_bytes!("sans.ttf"), 0).context("the font is part of the program")?;
         self.shapes.iter().for_each(|shape| paint(&mut pixels, shape, &font));
         pixels.encode_png().context("cannot encode the picture")
     }
 }
 
+fn hex([red, green, blue]: [u8; 3]) -> String {
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
 fn element(shape: &Shape) -> String {
-    let hex = |[red, green, blue]: [u8; 3]| format!("#{red:02x}{green:02x}{blue:02x}");
     let list =
         |points: &[Point]| points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect::<Vec<_>>().join(" ");
     match shape {
@@ -108,7 +132,7 @@ fn element(shape: &Shape) -> String {
                 hex(*colour)
             )
         }
-        Shape::Text { at: (x, y), anchor, bold, colour, text } => {
+        Shape::Text { at: (x, y), anchor, bold, size, colour, text } => {
             let anchor = match anchor {
                 Anchor::Start => "start",
                 Anchor::Middle => "middle",
@@ -116,8 +140,9 @@ fn element(shape: &Shape) -> String {
             };
             let weight = if *bold { " font-weight=\"bold\"" } else { "" };
             let (colour, text) = (hex(*colour), escaped(text));
+            let size = if *size == FONT_SIZE { String::new() } else { format!(" font-size=\"{size}\"") };
             format!(
-                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\"{weight}>{text}</text>"
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\"{weight}{size}>{text}</text>"
             )
         }
     }
@@ -146,8 +171,8 @@ fn paint(pixels: &mut Pixmap, shape: &Shape, font: &Face) {
                 pixels.fill_path(&path, &paint(*colour, *opacity), FillRule::Winding, scale, None);
             }
         }
-        Shape::Text { at, anchor, bold, colour, text } => {
-            let Some(path) = letters(font, *at, *anchor, text) else { return };
+        Shape::Text { at, anchor, bold, size, colour, text } => {
+            let Some(path) = letters(font, *size, *at, *anchor, text) else { return };
             let paint = paint(*colour, 1.0);
             pixels.fill_path(&path, &paint, FillRule::Winding, scale, None);
             if *bold {
@@ -169,8 +194,8 @@ fn path(points: &[Point]) -> Option<Path> {
 }
 
 /// The outlines of a text.
-fn letters(font: &Face, (x, y): Point, anchor: Anchor, text: &str) -> Option<Path> {
-    let scale = FONT_SIZE as f32 / f32::from(font.units_per_em());
+fn letters(font: &Face, size: f64, (x, y): Point, anchor: Anchor, text: &str) -> Option<Path> {
+    let scale = size as f32 / f32::from(font.units_per_em());
     let glyphs: Vec<GlyphId> = text
         .chars()
         .map(|letter| font.glyph_index(letter).or(font.glyph_index('?')).unwrap_or_default())

@@ -1,7 +1,5 @@
 //! `runs plot`: the curves of runs as a picture, one panel per metric, one colour per run or group.
 
-mod picture;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +12,7 @@ use crate::trainer::history::{Axis, Curves};
 
 use super::subject::{Banded, Subject};
 use crate::cli::chart::{self, Curve};
-use picture::{Anchor, Ink, Picture, Point};
+use crate::cli::picture::{Anchor, Ink, Picture, Point};
 
 /// What to draw, and where.
 #[derive(Debug, Args)]
