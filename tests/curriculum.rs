@@ -79,7 +79,10 @@ fn with_settings<T>(
     then: impl FnOnce(&dyn Fn() -> Ppo, &Start) -> T,
 ) -> T {
     let ppo = || Ppo::new(settings.clone(), Rc::new(Erased::new(Paying))).unwrap();
-    then(&ppo, &Start { seed: 1, total_updates: 60, max_updates: 30, num_devices, record_steps: false })
+    then(
+        &ppo,
+        &Start { seed: 1, total_updates: 60, max_updates: 30, num_devices, record: Default::default() },
+    )
 }
 
 /// The mean reward and the number of the phase in each update.

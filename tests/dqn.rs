@@ -22,7 +22,7 @@ fn learner_of(algo: &str, env: &str, settings: &str, seed: u64, max_updates: usi
     (entry.check)(&table).unwrap();
     (entry.check_sizes)(&table).unwrap();
     let env = Rc::from((envs::find(env).unwrap().make)());
-    let start = Start { seed, total_updates: 1000, max_updates, num_devices: 1, record_steps: false };
+    let start = Start { seed, total_updates: 1000, max_updates, num_devices: 1, record: Default::default() };
     (entry.build)(&plain_client(), &table, env, &start).unwrap()
 }
 

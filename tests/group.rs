@@ -49,7 +49,7 @@ fn lr(agent: usize, own: bool) -> f64 {
 }
 
 fn start(seed: u64, num_devices: usize) -> Start {
-    Start { seed, total_updates: 4, max_updates: 3, num_devices, record_steps: false }
+    Start { seed, total_updates: 4, max_updates: 3, num_devices, record: Default::default() }
 }
 
 fn group(

@@ -262,7 +262,7 @@ fn trained(env: &str, kernels: bool, devices: usize, updates: usize) -> Vec<(Str
         Settings { num_envs: 16, num_steps: 8, hidden_dim: 32, update_epochs: 2, ..Settings::default() };
     let client = client().clone().with_kernels(kernels);
     let start =
-        Start { seed: 3, total_updates: 4, max_updates: 2, num_devices: devices, record_steps: false };
+        Start { seed: 3, total_updates: 4, max_updates: 2, num_devices: devices, record: Default::default() };
     let mut learner = One::new(&client, Ppo::new(settings, env.into()).unwrap(), &start).unwrap();
     learner.run(updates).unwrap();
     learner.params().unwrap().into_iter().map(|(name, array)| (name, array.to_f64())).collect()

@@ -18,7 +18,8 @@ fn final_returns(algorithm: &str, agents: usize, timesteps: u64) -> Vec<f64> {
     let env = || (entry.make)().into();
     let total_updates = timesteps / (algorithm.timesteps_per_update)(&settings, env()).unwrap();
     let updates = total_updates as usize;
-    let start = Start { seed: 0, total_updates, max_updates: updates, num_devices: 2, record_steps: false };
+    let start =
+        Start { seed: 0, total_updates, max_updates: updates, num_devices: 2, record: Default::default() };
     let agent = |seed| Agent { settings: settings.clone(), env: env(), seed };
     let agents: Vec<Agent> = (0..agents as u64).map(agent).collect();
     let mut group = (algorithm.build_group)(&plain_client(), &agents, &start).unwrap();

@@ -87,7 +87,7 @@ fn train(
         total_updates: updates as u64,
         max_updates: updates,
         num_devices,
-        record_steps: false,
+        record: Default::default(),
     };
     let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone()).unwrap()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
@@ -136,7 +136,8 @@ fn only_what_remembers_solves_the_memory_probe() {
 #[test]
 fn segments_begin_with_what_was_remembered() {
     let settings = Settings { num_minibatches: 1, update_epochs: 1, ..settings(Some(Rnn::Lstm)) };
-    let start = Start { seed: 1, total_updates: 20, max_updates: 20, num_devices: 1, record_steps: false };
+    let start =
+        Start { seed: 1, total_updates: 20, max_updates: 20, num_devices: 1, record: Default::default() };
     let ppo = Ppo::new(settings, Rc::new(Erased::new(Memory))).unwrap();
     let mut learner = One::new(client(), ppo, &start).unwrap();
     let rows = learner.run(20).unwrap();

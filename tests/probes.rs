@@ -111,7 +111,7 @@ fn train<E: Env + 'static>(env: E, updates: usize, obs: &[f32]) -> (Vec<Trained>
         total_updates: updates as u64,
         max_updates: updates,
         num_devices: 1,
-        record_steps: false,
+        record: Default::default(),
     };
     let agents = (0..AGENTS).map(|_| Ppo::new(settings.clone(), env.clone()).unwrap()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
@@ -156,7 +156,8 @@ fn a_reward_that_is_no_number_is_traced_to_step_and_environment() {
         cut_off: false,
     };
     for num_devices in [1, 2] {
-        let start = Start { seed: 1, total_updates: 3, max_updates: 1, num_devices, record_steps: false };
+        let start =
+            Start { seed: 1, total_updates: 3, max_updates: 1, num_devices, record: Default::default() };
         let env = Rc::new(Erased::new(probe));
         let mut learner = One::new(client(), Ppo::new(settings(), env).unwrap(), &start).unwrap();
         let state = learner.state().unwrap();

@@ -81,6 +81,8 @@ pub struct Recorder {
     parts: Vec<Float>,
     /// What each step comes to on this device, and which columns are maxima.
     steps: Option<(Float, Vec<bool>)>,
+    /// What the episodes that ended in each step came to on this device.
+    episodes: Option<Float>,
 }
 
 /// Where the value of a metric comes from. Numbers are places among the parts.
@@ -105,8 +107,13 @@ enum Value {
 impl Recorder {
     /// The list for an update that has so many environment steps, over all devices.
     pub fn new(timesteps: Float) -> Self {
-        let mut recorder =
-            Recorder { metrics: Vec::new(), values: Vec::new(), parts: Vec::new(), steps: None };
+        let mut recorder = Recorder {
+            metrics: Vec::new(),
+            values: Vec::new(),
+            parts: Vec::new(),
+            steps: None,
+            episodes: None,
+        };
         let steps = recorder.add(TIMESTEPS, Aggregate::Sum, Value::Shared(timesteps));
         steps.describe("timesteps", "steps of all environments together");
         recorder
@@ -160,6 +167,11 @@ impl Recorder {
         self.steps = Some((table, is_largest));
     }
 
+    /// What the episodes that ended in each step of the update came to on this device, f32 `[T, K, B]`.
+    pub fn episodes(&mut self, table: Float) {
+        self.episodes = Some(table);
+    }
+
     fn part(&mut self, x: Float) -> usize {
         self.parts.push(x);
         self.parts.len() - 1
@@ -182,12 +194,13 @@ impl Recorder {
 
     /// Combines the numbers of the `num_devices` devices that share an agent.
     pub fn gather(self, num_devices: usize) -> Metrics {
-        let Recorder { metrics, values, parts, steps } = self;
+        let Recorder { metrics, values, parts, steps, episodes } = self;
         let steps = steps.map(|(table, is_largest)| {
             let all = all_gather(table, num_devices);
             let is_largest: Bool = constant(is_largest).broadcast(0, table.shape()[0]);
             select(is_largest, all.max([0]), all.sum([0]))
         });
+        let episodes = episodes.map(|table| merge_last_axis(all_gather(table, num_devices)));
         let combined = (!parts.is_empty()).then(|| {
             let all = all_gather(stack(&parts), num_devices);
             (all.sum([0]), all.max([0]))
@@ -201,8 +214,14 @@ impl Recorder {
             Value::Ratio { part, by } => sums.index(0, part) / sums.index(0, by).maximum(1.0),
         };
         let row = stack(values.into_iter().map(value).collect::<Vec<_>>());
-        Metrics { list: metrics, row, steps }
+        Metrics { list: metrics, row, steps, episodes }
     }
+}
+
+/// `[D, T, K, B]` as `[T, K, D * B]`.
+fn merge_last_axis(parts: Float) -> Float {
+    let [devices, steps, columns, envs] = parts.shape()[..] else { panic!("a table has three axes") };
+    parts.transpose([1, 2, 0, 3]).reshape([steps, columns, devices * envs])
 }
 
 impl Metric {
@@ -233,6 +252,8 @@ pub struct Metrics {
     pub row: Float,
     /// f32 `[T, K]`: what each step comes to over all environments, if it was recorded.
     pub steps: Option<Float>,
+    /// f32 `[T, K, B]`: the episodes that ended in each step in all environments, if they were recorded.
+    pub episodes: Option<Float>,
 }
 
 impl Metrics {

@@ -5,6 +5,7 @@
 //! metrics per update, and copies the state out when it saves. It never learns which algorithm it drives.
 
 pub mod advantage;
+pub mod attribution;
 pub mod count;
 pub mod curriculum;
 pub mod dialect;
@@ -26,6 +27,7 @@ pub mod positions;
 pub mod ppo;
 pub mod random;
 pub mod recipe;
+pub mod recording;
 pub mod registry;
 pub mod replay;
 pub mod report;
@@ -44,6 +46,7 @@ pub use self::metrics::Metric;
 use self::playback::Playback;
 use self::policy::Choice;
 pub use self::recipe::{Agent, Entry, Recipe};
+use self::recording::Ended;
 pub use self::registry::{Registry, builtin};
 use self::schedule::Rates;
 use self::self_play::Faced;
@@ -78,8 +81,13 @@ pub trait Learner {
     fn run(&mut self, updates: usize) -> anyhow::Result<Vec<Vec<f32>>>;
 
     /// What each step of the updates of the last [`Learner::run`] came to over all environments: a row of
-    /// [`rollout::step_columns`] for each, if that is recorded.
+    /// [`recording::step_columns`] for each, if that is recorded.
     fn steps(&self) -> Option<&[f32]> {
+        None
+    }
+
+    /// The episodes that ended in each update of the last [`Learner::run`], or of that of its group, if they are recorded.
+    fn episodes(&self) -> Option<Vec<Vec<Ended>>> {
         None
     }
 

@@ -5,8 +5,9 @@
 
 use anyhow::Result;
 
-use crate::array::{DType, HostArray};
+use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::painter::Frame;
+use crate::envs::vector::View;
 use crate::envs::{AnyEnv, vector};
 use crate::lang::{Bool, Float, Int, Jit, Key, Leaves, OnDevice, Tree, vmap_last};
 use crate::lower;
@@ -14,7 +15,7 @@ use crate::runtime::Client;
 
 use super::NamedArrays;
 use super::evaluation::{episode_keys, params_of, step_keys};
-use super::policy::{Decision, Policy};
+use super::policy::{Choice, Decision, Policy};
 
 /// An environment and a policy on a device, and an episode that is being played.
 pub struct Playback {
@@ -36,6 +37,7 @@ pub struct Playback {
     action: usize,
     /// The player that the policy is, if it is not all of them.
     seat: Option<usize>,
+    choice: Choice,
 }
 
 /// What there is to see before a step.
@@ -56,9 +58,28 @@ pub struct Moment {
     pub action: usize,
     /// The number of the player to move.
     pub to_move: usize,
+    /// What else there is to see in a [`Playback::in_depth`].
+    pub depth: Option<Depth>,
+}
+
+/// What goes on in a policy.
+#[derive(Clone, Debug)]
+pub struct Depth {
+    /// What each layer makes of what is seen, by name; what actions are weighed by is last. None for a
+    /// policy without layers.
+    pub layers: NamedArrays,
+    /// The action that the policy would take if it chose in the other way.
+    pub other_action: usize,
 }
 
 impl Moment {
+    /// Puts the action that would be chosen in the other way in the place of the one that is.
+    pub fn swap_actions(&mut self) {
+        if let Some(depth) = &mut self.depth {
+            std::mem::swap(&mut self.action, &mut depth.other_action);
+        }
+    }
+
     /// What a painter sees of it.
     pub fn frame(&self) -> Frame<'_> {
         Frame { state: &self.state, obs: &self.obs }
@@ -91,8 +112,15 @@ struct Look {
     mask: Option<Bool>,
     to_move: Option<Int>,
     decision: Decision,
+    depth: Option<Inside>,
 }
-crate::tree!(Look { obs, mask, to_move, decision });
+crate::tree!(Look { obs, mask, to_move, decision, depth });
+
+struct Inside {
+    layers: Leaves,
+    other_action: Int,
+}
+crate::tree!(Inside { layers, other_action });
 
 /// What the program `step` gives, one environment on the last axis: its state, and what came of the step.
 type Stepped = (Leaves, Came);
@@ -112,6 +140,18 @@ impl Playback {
     /// # Errors
     /// Whatever the compiler or the device reports.
     pub fn new(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
+        Playback::with(client, env, policy, false)
+    }
+
+    /// As [`Playback::new`], with all that goes on in the policy: [`Moment::depth`].
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    pub fn in_depth(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
+        Playback::with(client, env, policy, true)
+    }
+
+    fn with(client: &Client, env: &dyn AnyEnv, policy: &Policy, in_depth: bool) -> Result<Playback> {
         let options = lower::Options::default();
         let (structure, values) = params_of(env);
         let (words, number) = (Int::placeholder(DType::U32, [2]), Int::placeholder(DType::I32, []));
@@ -127,8 +167,10 @@ impl Playback {
             let view = vector::view(env, &params, &state);
             let [action_keys, _] = step_keys(keys.into_words(), step);
             let obs = vmap_last(state, |state| env.observe(&params, &state).actor.flatten());
+            let depth =
+                in_depth.then(|| inside(policy, &weights, carry.clone(), &view, action_keys.duplicate()));
             let (carry, decision) = policy.act(&weights, carry, &view, action_keys);
-            (carry, Look { obs, mask: view.mask, to_move: view.to_move, decision })
+            (carry, Look { obs, mask: view.mask, to_move: view.to_move, decision, depth })
         })?;
         let input = (structure.clone(), state, keys, number, Int::placeholder(DType::I32, [1]));
         let step = Jit::new(client, "step", &options, &input, |(params, state, keys, number, action)| {
@@ -151,7 +193,13 @@ impl Playback {
             steps: 0,
             action: 0,
             seat: None,
+            choice: policy.choice(),
         })
+    }
+
+    /// How the policy chooses.
+    pub fn choice(&self) -> Choice {
+        self.choice
     }
 
     /// The policy is this one of several players from now on: what the others see, it does not remember.
@@ -228,6 +276,12 @@ impl Playback {
         let mut look = look.fetch_all()?;
         let floats = |array: HostArray| array.as_slice::<f32>().to_vec();
         self.action = number_in(&look.take("decision.action")) as usize;
+        let layers = look.take_below("depth.layers");
+        let depth = look.take_if_any("depth.other_action").map(|action| {
+            let shaped = |(name, array): (String, HostArray)| (name, without_rows(&array));
+            let layers = layers.into_iter().map(shaped).collect();
+            Depth { layers, other_action: number_in(&action) as usize }
+        });
         let moment = Moment {
             state: state.fetch_all()?.into_named(),
             obs: floats(look.take("obs")),
@@ -237,11 +291,28 @@ impl Playback {
             action_values: look.take_if_any("decision.action_values").map(floats),
             action: self.action,
             to_move: look.take_if_any("to_move").map_or(0, |player| number_in(&player) as usize),
+            depth,
         };
         let is_own = self.seat.is_none_or(|seat| seat == moment.to_move);
         self.carry = Some(if is_own { carry } else { before });
         Ok(moment)
     }
+}
+
+/// What goes on in a policy beside its decision.
+#[track_caller]
+fn inside(policy: &Policy, weights: &Leaves, carry: Leaves, view: &View, keys: Key) -> Inside {
+    let layers = policy.layer_outputs(weights, carry.clone(), view);
+    let layers = Leaves(layers.into_iter().map(|(name, output)| (name, output.handle())).collect());
+    let other = policy.clone().with_choice(policy.choice().other());
+    let (_, decision) = other.act(weights, carry, view, keys);
+    Inside { layers, other_action: decision.action }
+}
+
+/// The only row of an array.
+fn without_rows(array: &HostArray) -> HostArray {
+    let array_type = ArrayType::new(array.dtype(), &array.shape()[1..]);
+    HostArray::from_bytes(&array_type, &array.to_bytes()).expect("there is one row")
 }
 
 const BEGUN: &str = "an episode was begun";
@@ -265,10 +336,54 @@ fn number_in(array: &HostArray) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use crate::algorithms::evaluation::{Evaluator, Plan};
+    use crate::algorithms::policy::NetworkActor;
     use crate::envs::{CartPole, Erased};
+    use crate::interpret::interpret;
+    use crate::lang::trace;
+    use crate::nn::{Activation, ActorCritic, Channels, Init, Network, Settings, ValueHead};
     use crate::runtime::plugin;
+
+    #[test]
+    fn in_depth_the_last_layer_weighs_the_actions() {
+        let env = Erased::new(CartPole);
+        let settings = Settings {
+            hidden_dim: 8,
+            num_layers: 2,
+            activation: Activation::Relu,
+            separate_trunks: false,
+            init: Init::Lecun,
+            conv: vec![],
+            conv_channels: Channels::Last,
+            rnn: None,
+            rnn_dim: 1,
+            privileged_critic: false,
+            value_head: ValueHead::Simple,
+        };
+        let network = ActorCritic::new(settings, &env.spec()).unwrap();
+        let weights = interpret(&trace(&(), |()| network.init(Key::new(2))).graph, &[]);
+        let policy = Policy::new(Rc::new(NetworkActor::of(network)), weights, Choice::Greedy);
+        let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
+        let mut playback = Playback::in_depth(&client, &env, &policy).unwrap();
+        let mut moment = playback.begin(1, 0).unwrap();
+        for _ in 0..3 {
+            let depth = moment.depth.clone().unwrap();
+            let shapes: Vec<(&str, usize)> =
+                depth.layers.iter().map(|(name, values)| (name.as_str(), values.shape()[0])).collect();
+            assert_eq!(shapes, [("trunk.0", 8), ("trunk.1", 8), ("logits", 2)]);
+            let weighed: Vec<f64> = depth.layers[2].1.to_f64().into_iter().map(f64::exp).collect();
+            let share = weighed[0] / weighed.iter().sum::<f64>();
+            assert!((share - f64::from(moment.probs[0])).abs() < 1e-5, "{share} {:?}", moment.probs);
+            let (greedy, drawn) = (moment.action, depth.other_action);
+            assert!(moment.probs[greedy] >= moment.probs[1 - greedy] && drawn < 2);
+            moment.swap_actions();
+            assert_eq!((moment.action, moment.depth.unwrap().other_action), (drawn, greedy));
+            moment = playback.step().unwrap().1;
+        }
+    }
 
     #[test]
     fn an_episode_is_the_one_that_is_evaluated() {
@@ -283,7 +398,7 @@ mod tests {
             let mut length = 0;
             loop {
                 assert_eq!((moment.obs.len(), moment.probs.as_slice()), (4, &[0.5, 0.5][..]));
-                assert_eq!((moment.value, &moment.mask), (None, &None));
+                assert_eq!((moment.value, &moment.mask, moment.depth.is_none()), (None, &None, true));
                 let x = &moment.state.iter().find(|(name, _)| name == "x").unwrap().1;
                 assert_eq!((x.shape(), x.to_f64()[0] as f32), (&[1][..], moment.obs[0]));
                 let (outcome, next) = playback.step().unwrap();

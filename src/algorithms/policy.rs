@@ -12,7 +12,7 @@ use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
 use crate::lang::{Float, Int, Key, Leaves, Tree, leaf_paths, leaves, rebuild, structure_of};
-use crate::nn::{ActorCritic, Categorical, Network, check_arrays};
+use crate::nn::{ActorCritic, Categorical, LayerOutputs, Network, check_arrays};
 
 use super::NamedArrays;
 
@@ -26,6 +26,17 @@ pub enum Choice {
     Greedy,
     /// One drawn with its probability.
     Sample,
+}
+
+impl Choice {
+    /// The other way.
+    #[must_use]
+    pub fn other(self) -> Choice {
+        match self {
+            Choice::Greedy => Choice::Sample,
+            Choice::Sample => Choice::Greedy,
+        }
+    }
 }
 
 /// What a policy thinks of some observations.
@@ -74,6 +85,13 @@ pub trait Actor {
         keys: Key,
         choice: Choice,
     ) -> (Leaves, Decision);
+
+    /// What each layer makes of what is seen, by name, what actions are weighed by last (logits, or what they are worth), f32`[N, A]`.
+    /// Nothing by default: not every actor is a network.
+    fn layer_outputs(&self, params: &Leaves, carry: Leaves, view: &View) -> LayerOutputs {
+        let _ = (params, carry, view);
+        Vec::new()
+    }
 }
 
 /// A network that acts by the probabilities that it gives.
@@ -110,6 +128,12 @@ impl<N: Network> Actor for NetworkActor<N> {
         let params = rebuild(self.structure.duplicate(), &leaves(params));
         let (carry, logits, value) = self.network.act(&params, carry, view);
         (carry, Decision::of(&Categorical::new(logits, view.mask), value, keys, choice))
+    }
+
+    #[track_caller]
+    fn layer_outputs(&self, params: &Leaves, carry: Leaves, view: &View) -> LayerOutputs {
+        let params = rebuild(self.structure.duplicate(), &leaves(params));
+        self.network.layer_outputs(&params, carry, view)
     }
 }
 
@@ -247,5 +271,16 @@ impl Policy {
     #[track_caller]
     pub fn act(&self, params: &Leaves, carry: Leaves, view: &View, keys: Key) -> (Leaves, Decision) {
         self.actor.act(params, carry, view, keys, self.choice)
+    }
+
+    /// What each layer makes of what is seen: see [`Actor::layer_outputs`].
+    #[track_caller]
+    pub fn layer_outputs(&self, params: &Leaves, carry: Leaves, view: &View) -> LayerOutputs {
+        self.actor.layer_outputs(params, carry, view)
+    }
+
+    /// How it chooses.
+    pub fn choice(&self) -> Choice {
+        self.choice
     }
 }

@@ -1,13 +1,14 @@
 //! Collecting experience: all environments step together under the current policy.
 
 use crate::algorithms::metrics::{self, Recorder};
-use crate::envs::vector::{self, VectorStep, View};
+use crate::envs::vector::{self, View};
 use crate::envs::{Aggregate, AnyEnv, EnvSpec};
-use crate::lang::{Bool, Float, Int, Key, Leaves, int, rare, scan, select, stack};
+use crate::lang::{Bool, Float, Int, Key, Leaves, rare, scan, select};
 use crate::nn::{Categorical, Network};
 
 use super::learner::{Inputs, Shared};
 use super::opening::Opening;
+use super::recording::{EpisodeTable, Record, StepColumn, StepTable, step_columns};
 use super::self_play::{Met, Opponent, Seats, Table};
 
 /// The environments between two updates. `B` is their number on this device.
@@ -89,6 +90,8 @@ pub struct Totals {
     pub met: Option<Met>,
     /// The sums of each single step, where they are recorded.
     pub steps: Option<StepTable>,
+    /// The single episodes that ended, where they are recorded.
+    pub ended: Option<EpisodeTable>,
 }
 crate::tree!(Totals {
     reward,
@@ -98,40 +101,9 @@ crate::tree!(Totals {
     metrics,
     action_groups,
     met,
-    steps
+    steps,
+    ended
 });
-
-/// What the steps of a rollout come to over the environments, step by step: for those who follow a run in windows that end anywhere.
-#[derive(Clone, Copy)]
-pub struct StepTable {
-    /// f32`[T, K]`: the columns of [`step_columns`].
-    table: Float,
-    /// Steps that are in it, i32.
-    count: Int,
-}
-crate::tree!(StepTable { table, count });
-
-/// What is recorded of each step, summed over the environments; the environment's own metrics follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepColumn {
-    /// By the clock of the environment.
-    Ticks,
-    Reward,
-    /// The returns of the episodes that ended.
-    Returns,
-    /// Episodes that ended, and those that were cut off.
-    Terminated,
-    Truncated,
-    /// A metric of the environment, by its place: weighted with the ticks of the steps, or the largest.
-    Metric(usize, Aggregate),
-}
-
-/// The columns of what is recorded of each step.
-pub fn step_columns(spec: &EnvSpec) -> Vec<StepColumn> {
-    use StepColumn::{Metric, Returns, Reward, Terminated, Ticks, Truncated};
-    let own = spec.metrics.iter().enumerate().map(|(place, metric)| Metric(place, metric.aggregate));
-    [Ticks, Reward, Returns, Terminated, Truncated].into_iter().chain(own).collect()
-}
 
 /// What collects experience: a policy with its value function. Where it remembers something, `carry` is what it remembers of each
 /// environment, and `starts` says where an episode begins.
@@ -195,8 +167,7 @@ pub struct World<'a> {
     pub cut_off_ends: bool,
     /// In a game for two, what plays against the agent.
     pub opponent: Option<&'a dyn Opponent>,
-    /// Whether what each step comes to is recorded.
-    pub record_steps: bool,
+    pub record: Record,
     /// If set, how games begin.
     pub opening: Option<Opening>,
 }
@@ -216,7 +187,7 @@ impl<'a> World<'a> {
             reset_pool: None,
             cut_off_ends: true,
             opponent: None,
-            record_steps: inputs.record_steps,
+            record: inputs.record,
             opening: None,
         }
     }
@@ -337,8 +308,11 @@ impl<'a> World<'a> {
         let (returns, lengths) = (envs.returns + step.reward, envs.lengths + 1);
         let spec = self.env.spec();
         let steps = totals.steps.map(|steps| steps.with(&spec, &step, returns));
+        let metrics = self.record.episodes.unwrap_or_default();
+        let ended = totals.ended.map(|ended| ended.with((&spec, metrics), &step, returns, lengths));
         let totals = Totals {
             steps,
+            ended,
             reward: totals.reward + step.reward,
             episodes: totals.episodes + step.done.as_f32(),
             episode_returns: totals.episode_returns + select(step.done, returns, 0.0),
@@ -369,9 +343,11 @@ impl<'a> World<'a> {
     #[track_caller]
     pub fn no_totals(&self, num_steps: usize) -> Totals {
         let spec = self.env.spec();
-        let steps = self.record_steps.then(|| StepTable::new(&spec, num_steps));
+        let steps = self.record.steps.then(|| StepTable::new(&spec, num_steps));
+        let ended = self.record.episodes;
+        let ended = ended.map(|metrics| EpisodeTable::new(metrics, num_steps, self.num_envs));
         let opponents = self.opponent.map(|opponent| opponent.count());
-        Totals { steps, ..Totals::none(&spec, self.num_envs, opponents) }
+        Totals { steps, ended, ..Totals::none(&spec, self.num_envs, opponents) }
     }
 
     /// One key per environment, by its number among the environments of all devices: `[2, B]`.
@@ -400,6 +376,7 @@ impl Totals {
             action_groups: spec.action_groups.iter().map(|_| zeros()).collect(),
             met: opponents.map(Met::nobody),
             steps: None,
+            ended: None,
         }
     }
 
@@ -409,6 +386,9 @@ impl Totals {
         if let Some(StepTable { table, .. }) = self.steps {
             let is_largest = |column| matches!(column, StepColumn::Metric(_, Aggregate::Max));
             m.steps(table, step_columns(spec).into_iter().map(is_largest).collect());
+        }
+        if let Some(EpisodeTable { table, .. }) = self.ended {
+            m.episodes(table);
         }
         m.mean("train/mean_reward", self.reward, steps).describe("reward", "mean reward of a step");
         m.sum(metrics::EPISODES, self.episodes).describe("episodes", "episodes that ended");
@@ -428,34 +408,6 @@ impl Totals {
             m.mean(format!("actions/{name}_frac"), count, steps)
                 .describe("share", format!("actions of the group {name} among all that were taken"));
         }
-    }
-}
-
-impl StepTable {
-    #[track_caller]
-    fn new(spec: &EnvSpec, num_steps: usize) -> StepTable {
-        StepTable { table: Float::full([num_steps, step_columns(spec).len()], 0.0), count: int(0) }
-    }
-
-    /// With one more step, in which episodes had these returns.
-    #[track_caller]
-    fn with(self, spec: &EnvSpec, step: &VectorStep, returns: Float) -> StepTable {
-        let ones = Float::full(returns.shape(), 1.0);
-        let ticks = spec.clock_column().map_or(ones, |column| step.metrics[column]);
-        let cut = step.truncated.as_ref().map(|(truncated, _)| *truncated);
-        let terminated = cut.map_or(step.done, |cut| step.done & !cut);
-        let sum = |column| match column {
-            StepColumn::Ticks => ticks.sum_all(),
-            StepColumn::Reward => step.reward.sum_all(),
-            StepColumn::Returns => select(step.done, returns, 0.0).sum_all(),
-            StepColumn::Terminated => terminated.as_f32().sum_all(),
-            StepColumn::Truncated => cut.map_or(0.0 * ones, Bool::as_f32).sum_all(),
-            StepColumn::Metric(place, Aggregate::Mean) => (step.metrics[place] * ticks).sum_all(),
-            StepColumn::Metric(place, Aggregate::Max) => step.metrics[place].max_all(),
-        };
-        let row = stack(step_columns(spec).into_iter().map(sum).collect::<Vec<_>>());
-        let table = self.table.dynamic_update(self.count, row.expand_dims(0));
-        StepTable { table, count: self.count + 1 }
     }
 }
 

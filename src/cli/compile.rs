@@ -68,7 +68,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         total_updates: 1,
         max_updates: MAX_UPDATES,
         num_devices: compile.devices,
-        record_steps: false,
+        record: Default::default(),
     };
     let stage = Stage::begin(&format!("tracing the training in {env}"), None);
     let modules = (algorithm.modules)(&settings, Rc::from(entry.build()), &start, plugin.kind)?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use crate::algorithms::learner::{Start, Timing};
+use crate::algorithms::recording::Record;
 use crate::algorithms::{self, Agent, Group, Learner};
 use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
@@ -17,6 +18,9 @@ pub const MAX_UPDATES: usize = 1024;
 
 /// The same where what each step comes to is recorded, too.
 const MAX_RECORDED_UPDATES: usize = 64;
+
+/// The same where single episodes are recorded: their table has a place for each step of each environment.
+const MAX_UPDATES_WITH_EPISODES: usize = 4;
 
 /// What people read while XLA works.
 pub const COMPILING: &str = "compiling with XLA; the next time it is loaded from the cache";
@@ -39,8 +43,7 @@ pub struct Plan<'a> {
     pub kernels: bool,
     /// Whether programs may have clusters.
     pub clusters: bool,
-    /// Whether what each step comes to is recorded.
-    pub record_steps: bool,
+    pub record: Record,
     /// Through which people hear what takes long.
     pub stage: &'a Stage,
 }
@@ -48,9 +51,13 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// How a learner of this plan starts.
     fn start(&self) -> Start {
-        let &Plan { seed, total_updates, max_updates, devices: num_devices, record_steps, .. } = self;
-        let max_updates = if record_steps { max_updates.min(MAX_RECORDED_UPDATES) } else { max_updates };
-        Start { seed, total_updates, max_updates, num_devices, record_steps }
+        let &Plan { seed, total_updates, max_updates, devices: num_devices, record, .. } = self;
+        let most = match record {
+            Record { episodes: Some(_), .. } => MAX_UPDATES_WITH_EPISODES,
+            Record { steps: true, .. } => MAX_RECORDED_UPDATES,
+            Record { steps: false, .. } => max_updates,
+        };
+        Start { seed, total_updates, max_updates: max_updates.min(most), num_devices, record }
     }
 
     fn env(&self) -> Rc<dyn AnyEnv> {

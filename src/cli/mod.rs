@@ -39,6 +39,7 @@ mod plugin;
 mod positions;
 mod power;
 mod runs;
+mod saliency;
 mod serve;
 mod survival;
 mod table;
@@ -69,6 +70,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             train_command(app.catalog()),
             eval::command(app),
             watch::command(env),
+            saliency::command(env),
             matches::command(),
             play::command(),
             runs::command(),
@@ -88,6 +90,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "train" => train::run(app, matches),
         "eval" => eval::run(app, matches),
         "watch" => watch::run(app, matches),
+        "saliency" => saliency::run(app, matches),
         "match" => matches::run(app, matches),
         "play" => play::run(app, matches),
         "envs" => envs::run(app, matches),

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use crate::algorithms::policy::{Choice, Metadata, Policy};
-use crate::algorithms::{NamedArrays, scripted};
+use crate::algorithms::{self, NamedArrays, scripted};
 use crate::config::UsageError;
-use crate::envs::{self, Entry};
+use crate::envs::{self, Entry, EnvSpec};
 use crate::output::tell;
 use crate::trainer::{ENV_SET, find, load_params, status};
 
@@ -157,12 +157,7 @@ impl Player {
             })?,
             (None, None) => bail!("{file} does not say its environment; add --env NAME"),
         };
-        let algorithm = match metadata.get("algorithm") {
-            Some(name) => catalog.algorithm(name).map_err(|_| {
-                anyhow!("{file} was trained by {name}, an algorithm of the program {program}; {instead}")
-            })?,
-            None => catalog.algorithm_of(&env), // files of the first versions do not say it
-        };
+        let algorithm = algorithm_of(app, path, &metadata, &env)?;
         let options: Vec<String> =
             metadata.get(ENV_SET).map_or_else(Vec::new, |text| text.split(',').map(str::to_owned).collect());
         env.with(&options).map_err(|problem| anyhow!("{file}: {problem}"))?;
@@ -173,6 +168,17 @@ impl Player {
         let policy = (algorithm.policy)(params, &metadata, choice, &spec)
             .with_context(|| format!("{file} cannot play {}", env.name))?;
         Ok(Player { env, policy, origin: Origin::Params(path.to_path_buf()), metadata })
+    }
+
+    /// The policy in a file of parameters that plays in `env`, made for observations of this spec.
+    ///
+    /// # Errors
+    /// As [`Player::load`].
+    pub fn policy_of(app: &App, path: &Path, env: &Entry, spec: &EnvSpec) -> Result<Policy> {
+        let (params, metadata) = load_params(path)?;
+        let algorithm = algorithm_of(app, path, &metadata, env)?;
+        (algorithm.policy)(algorithm.params_of(params), &metadata, Choice::Greedy, spec)
+            .with_context(|| format!("{} cannot play {}", path.display(), env.name))
     }
 
     /// Its name, or that of its file.
@@ -193,6 +199,21 @@ impl Player {
             (Origin::Params(_), Choice::Greedy) => "greedy",
         }
     }
+}
+
+/// The algorithm that made a file of parameters with this metadata.
+fn algorithm_of(app: &App, path: &Path, metadata: &Metadata, env: &Entry) -> Result<algorithms::Entry> {
+    let Some(name) = metadata.get("algorithm") else {
+        return Ok(app.catalog().algorithm_of(env)); // files of the first versions do not say it
+    };
+    app.catalog().algorithm(name).map_err(|_| {
+        let program = metadata.get(status::PROGRAM).map_or("that made it", String::as_str);
+        anyhow!(
+            "{} was trained by {name}, an algorithm of the program {program}; run that program instead of {}",
+            path.display(),
+            app.name()
+        )
+    })
 }
 
 /// The scripted players of some environments.

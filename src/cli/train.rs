@@ -1,17 +1,24 @@
 //! `lockstep train`: from a command line to a finished run.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::ArgMatches;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::algorithms::learner::Timing;
+use crate::algorithms::recording::Record;
 use crate::algorithms::{Agent, Group};
 use crate::config::{self, Config, Resolved, UsageError, usage};
 use crate::envs::Entry;
 use crate::envs::front::{Meaning, Measured, Variant};
+use crate::envs::painter::arrow;
 use crate::output::tell;
 use crate::runtime::plugin::{self, PluginFile};
 use crate::trainer::live::Live;
@@ -19,7 +26,7 @@ use crate::trainer::status::State;
 use crate::trainer::{self, ENV_SET, Failure, Member, Outcome, Resumed, Stage, evaluation, thousands, wandb};
 
 use super::App;
-use super::dashboard::Screen;
+use super::dashboard::{Company, Screen};
 use super::learner::{MAX_UPDATES, Plan, build, build_group};
 use super::terminal;
 
@@ -42,15 +49,14 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
         config::resolve(app.catalog(), matches)?;
     let entry = app.catalog().env(&config.run.env)?;
     config.run.entry = Some(entry);
-    let Meaning { variants, sequential, measured, .. } = trainer::meaning_of(&config.run)?;
+    let Meaning { variants, sequential, measured, episodes, stop_file, .. } =
+        trainer::meaning_of(&config.run)?;
     let (together, in_turn) = if sequential { (vec![], variants) } else { (variants, vec![]) };
     if !together.is_empty() {
         config.run.num_seeds = together.len();
     }
-    if dashboard && (config.run.num_seeds > 1 || !in_turn.is_empty()) {
-        let advice = "train --dashboard shows one run; leave it out with several, and see one of them with \
-                      `lockstep runs watch RUN`";
-        return Err(UsageError(advice.into()).into());
+    if dashboard && measured.is_some() {
+        return Err(UsageError("a benchmark has no dashboard; leave out one of them".into()).into());
     }
     if dashboard {
         terminal::check("train --dashboard", "without it, the run is told in lines")?;
@@ -73,7 +79,10 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
         let facts = facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into())));
         document.facts.extend(facts);
     }
-    let (screen, live) = dashboard.then(Screen::open).transpose()?.unzip();
+    let has_company = config.run.num_seeds > 1 || !in_turn.is_empty();
+    let company = has_company.then(|| Company { actions: labels(&entry) });
+    let (screen, live) = dashboard.then(|| Screen::open(company)).transpose()?.unzip();
+    let results = RefCell::default();
     let work = Work {
         program: app.name(),
         entry: &entry,
@@ -82,13 +91,26 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
         plugin: &plugin,
         json,
         measured,
+        episodes,
+        results: &results,
     };
     let trained = match in_turn.is_empty() {
         true => train(&work, resumed, live),
-        false => train_in_turn(&work, &in_turn),
+        false => train_in_turn(&work, &in_turn, stop_file.map(Path::new), live),
     };
     drop(screen); // the terminal is restored before anything else is said
+    results.into_inner().into_iter().try_for_each(super::print_line)?;
     trained
+}
+
+/// The names of the actions that are directions, by the metrics that count them.
+fn labels(entry: &Entry) -> BTreeMap<String, String> {
+    let (painter, spec) = (entry.painter(), entry.spec());
+    let label = |(name, actions): &(&'static str, Range<usize>)| {
+        let sign = arrow(painter.direction(actions.start).filter(|_| actions.len() == 1)?);
+        Some((format!("actions/{name}_frac"), format!("{sign} {name}")))
+    };
+    spec.action_groups.iter().filter_map(label).collect()
 }
 
 /// What is to be trained, and on what.
@@ -103,17 +125,46 @@ struct Work<'a> {
     json: bool,
     /// What is said of a run of which the throughput is all that is wanted.
     measured: Option<fn(&Measured) -> Value>,
+    /// The metrics with which single episodes are logged, if they are.
+    episodes: Option<&'static [&'static str]>,
+    /// Lines for programs, which wait for the end of a screen.
+    results: &'a RefCell<Vec<String>>,
 }
 
-/// One run after the other; the first one that is stopped is the last one. Gives what became of that.
-fn train_in_turn(work: &Work, variants: &[Variant]) -> Result<Option<Outcome>> {
+impl Work<'_> {
+    /// Prints a result as JSON, at once if there is no screen.
+    fn give(&self, result: &impl Serialize, live: Option<&Live>) -> Result<()> {
+        let text = serde_json::to_string(result)?;
+        match live {
+            None => super::print_line(text)?,
+            Some(_) => self.results.borrow_mut().push(text),
+        }
+        Ok(())
+    }
+}
+
+/// One run after the other; the first one that is stopped is the last one, or the one after which there is a stop file. Gives what
+/// became of that.
+fn train_in_turn(
+    work: &Work,
+    variants: &[Variant],
+    stop_file: Option<&Path>,
+    live: Option<Live>,
+) -> Result<Option<Outcome>> {
     let mut last = None;
-    for variant in variants {
+    for (done, variant) in variants.iter().enumerate() {
+        if let Some(file) = stop_file.filter(|file| done > 0 && file.exists()) {
+            let (file, left) = (file.display(), variants.len() - done);
+            tell(&format!(
+                "{file} is there, so the {left} that are left are not trained; it stays until you remove it"
+            ));
+            break;
+        }
         let mut config = work.config.variant(variant);
         let entry = work.entry.with(&config.run.env_set).map_err(UsageError)?;
         config.run.entry = Some(entry);
         let alone = Work { entry: &entry, config: &config, ..*work };
-        last = train(&alone, None, None)?;
+        last = train(&alone, None, live.clone())?;
         if last.as_ref().is_some_and(|outcome| outcome.state == State::Stopped) {
             break;
         }
@@ -138,7 +189,7 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
         plugin: work.plugin,
         kernels: !config.run.no_kernels,
         clusters: !config.run.no_clusters,
-        record_steps: config.run.window_steps.is_some(),
+        record: Record { steps: config.run.window_steps.is_some(), episodes: work.episodes },
         stage: &stage,
     };
     let total_updates = plan.total_updates;
@@ -147,7 +198,7 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
         drop(stage);
         match work.measured {
             Some(said) => measure_group(built?, total_updates, Some(said).filter(|_| json)),
-            None => train_group(config, built?, json),
+            None => train_group(work, built?, live.as_ref()),
         }?;
         return Ok(None);
     }
@@ -170,9 +221,10 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
         measure(&[name], (total_updates, batch), said, |updates| learner.run(updates).map(drop))?;
         return Ok(None);
     }
+    let screen = live.clone();
     let outcome = trainer::train(&config.run, &config.to_toml()?, &facts, &mut *learner, resumed, live)?;
     if json {
-        super::print_line(serde_json::to_string(&outcome)?)?;
+        work.give(&outcome, screen.as_ref())?;
     }
     Ok(Some(outcome))
 }
@@ -215,18 +267,19 @@ fn build_group_of(work: &Work, plan: &Plan) -> Result<Built> {
 }
 
 /// Trains several agents in one program.
-fn train_group(config: &Config, built: Built, json: bool) -> Result<()> {
-    let Config { run, .. } = config;
+fn train_group(work: &Work, built: Built, live: Option<&Live>) -> Result<()> {
+    let Work { config: Config { run, .. }, json, .. } = *work;
     let Built { name, members, mut group } = built;
+    let told = |line: &str| live.map_or_else(|| tell(line), |live| live.say(line));
     if let Some(timing) = group.timing() {
-        tell(&described(timing));
+        told(&described(timing));
     }
     let mut learners = group.members();
-    let outcome = trainer::train_group(&name, &members, &mut *group, &mut learners)?;
+    let outcome = trainer::train_group(&name, &members, &mut *group, &mut learners, live.cloned())?;
     let (agents, steps) = (run.num_seeds, thousands(outcome.timesteps));
     let rate = thousands(outcome.steps_per_second as u64);
     let name = |member: Option<&Member>| member.and_then(|member| member.settings.run_name.clone());
-    tell(&format!(
+    told(&format!(
         "{agents} agents, {steps} timesteps in {:.1} s: {rate} steps/s; their runs are {} to {} in {}",
         outcome.seconds,
         name(members.first()).unwrap_or_default(),
@@ -234,7 +287,7 @@ fn train_group(config: &Config, built: Built, json: bool) -> Result<()> {
         run.checkpoint_dir.display()
     ));
     if json {
-        super::print_line(serde_json::to_string(&outcome)?)?;
+        work.give(&outcome, live)?;
     }
     let failed = outcome.failures.len();
     match outcome.failures.first() {

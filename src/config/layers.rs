@@ -13,6 +13,7 @@ use super::text::{check_keys, parse};
 use super::{Catalog, Config, Invocation, UsageError, document, usage};
 use crate::algorithms::Entry;
 use crate::envs;
+use crate::envs::front::{DeviceVariable, Meaning, Said};
 use crate::files;
 use crate::trainer::{self, ENV_SET, Resumed};
 
@@ -69,6 +70,7 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
         (None, None) => Layer::default(),
     };
+    let of_front = base.take_file_of_front(catalog)?;
     let trainer::Settings { env, plugin, .. } = run;
     let env = match (given.get("env"), base.values.get("env")) {
         (None, Some(Value::String(env))) => env.clone(),
@@ -84,7 +86,14 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         base.values.entry("algo").or_insert_with(own); // runs of older versions do not say it
         check_fixed(resumed, &FIXED, &base.values, &given)?;
     }
-    let front = given_to_front(catalog, &entry, matches, run.seed)?;
+    let front = given_to_front(catalog, &entry, matches, run.seed, of_front)?;
+    if let Some(front) = &front {
+        notes.extend(front.notes.clone());
+        base.values.extend(front.of_file.clone());
+    }
+    if !given.contains_key("device") {
+        given.extend(device_by_variable(&entry)?);
+    }
     if let (Some(front), Some(resumed)) = (&front, &resumed) {
         let run = trainer::run_dir::name_of(resumed.directory());
         let flag = &front.flag;
@@ -155,6 +164,9 @@ struct OfFront {
     flag: String,
     config: String,
     settings: Table,
+    /// What its file says, which gives way to flags.
+    of_file: Table,
+    notes: Vec<String>,
 }
 
 impl OfFront {
@@ -192,22 +204,37 @@ fn options_differ(a: &Value, b: &Value) -> bool {
     options(a).any(|a| options(b).any(|b| name(a) == name(b) && a != b))
 }
 
-/// What flags and environment variables say to the front of an environment, if it is in use: if a flag of it is given.
+/// A file of a format that an environment brings with it.
+struct FileOfFront {
+    origin: String,
+    owner: envs::Entry,
+    values: Table,
+}
+
+/// What flags, environment variables and a file say to the front of an environment, if it is in use: if a flag of it is given, or such
+/// a file.
 fn given_to_front(
     catalog: &Catalog,
     entry: &envs::Entry,
     matches: &ArgMatches,
     seed: u64,
+    file: Option<FileOfFront>,
 ) -> Result<Option<OfFront>> {
+    if let Some(FileOfFront { origin, owner, .. }) = file.as_ref().filter(|file| file.owner != *entry) {
+        let message = format!("{origin} is a configuration of {}, not of {}", owner.name, entry.name);
+        return Err(UsageError(message).into());
+    }
     let names = |other: &envs::Entry| other.front.map_or_else(Vec::new, |front| front.names());
-    let flag = own_flag(catalog, entry, matches, names)?;
+    let by_file = || file.as_ref().map(|_| "--config".to_owned());
+    let flag = own_flag(catalog, entry, matches, names)?.or_else(by_file);
     let Some((front, flag)) = entry.front.zip(flag) else { return Ok(None) };
     let commit =
         trainer::status::git_state().0.map_or("nogit".to_owned(), |commit| commit.chars().take(7).collect());
     let name = format!("{}-{commit}", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-    let config = (front.read)(matches, seed, &name).map_err(usage)?;
-    let settings = (front.meaning)(&config).map_err(usage)?.settings;
-    Ok(Some(OfFront { flag, config, settings }))
+    let file = file.as_ref().map(|file| &file.values);
+    let config = (front.read)(&Said { flags: matches, file, seed, name: &name }).map_err(usage)?;
+    let Meaning { settings, of_file, notes, .. } = (front.meaning)(&config).map_err(usage)?;
+    Ok(Some(OfFront { flag, config, settings, of_file, notes }))
 }
 
 /// A flag on the command line that the environment brings, if one is given; `names` gives the names of those of an environment.
@@ -235,6 +262,16 @@ pub fn own_flag(
         }
     }
     Ok(flag_of(entry))
+}
+
+/// The device that the environment's own variable says.
+fn device_by_variable(entry: &envs::Entry) -> Result<Option<(String, Value)>> {
+    let Some(DeviceVariable { name, kind }) = entry.front.and_then(|front| front.device) else {
+        return Ok(None);
+    };
+    let Some(value) = std::env::var(name).ok().filter(|value| !value.is_empty()) else { return Ok(None) };
+    let kind = kind(&value).map_err(|error| UsageError(format!("{name}: {error}")))?;
+    Ok(Some(("device".to_owned(), kind.into())))
 }
 
 /// Whether a flag or an environment variable says a setting.
@@ -334,6 +371,21 @@ impl Layer {
             Ok(values) => Ok(Self { origin, values }),
             Err(error) => Err(UsageError(format!("{origin}, {error}")).into()),
         }
+    }
+
+    /// Takes out everything if it is in a format that an environment brings with it; what is left is which one that is.
+    fn take_file_of_front(&mut self, catalog: &Catalog) -> Result<Option<FileOfFront>> {
+        let owns = |entry: &&envs::Entry| {
+            let file = entry.front.and_then(|front| front.config_file);
+            file.is_some_and(|file| file.sections.iter().any(|name| self.values.contains_key(*name)))
+        };
+        let Some(&owner) = catalog.envs.entries().iter().find(owns) else { return Ok(None) };
+        let file = owner.front.and_then(|front| front.config_file).expect("it was just found");
+        let origin = self.origin.clone();
+        let values =
+            (file.check)(&self.values).map_err(|error| UsageError(format!("{origin}: {error:#}")))?;
+        self.values = Table::from_iter([("env".to_owned(), owner.name.into())]);
+        Ok(Some(FileOfFront { origin, owner, values }))
     }
 
     /// Takes out the plugin that runs of older versions stored. Gives a line that says so.

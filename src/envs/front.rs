@@ -11,15 +11,48 @@ use clap::{ArgMatches, Command};
 use serde_json::{Map, Value};
 use toml::Table;
 
+use crate::names::nearest;
+
 /// The command line of an environment's own.
 #[derive(Clone, Copy)]
 pub struct Front {
     /// Adds its flags to a command, which must have none of their names.
     pub flags: fn(Command) -> Command,
-    /// All that its flags say, as the JSON text that `config.json` of a run holds; `name` is that of a run for which no flag says one.
-    pub read: fn(flags: &ArgMatches, seed: u64, name: &str) -> Result<String>,
+    /// All that is said to it, as the JSON text that `config.json` of a run holds.
+    pub read: fn(&Said) -> Result<String>,
     /// What such a text means.
     pub meaning: fn(config: &str) -> Result<Meaning>,
+    /// Files of a format of its own for `--config`.
+    pub config_file: Option<ConfigFile>,
+    /// An environment variable that says on what to train, where no flag does.
+    pub device: Option<DeviceVariable>,
+}
+
+/// What is said to a front.
+pub struct Said<'a> {
+    pub flags: &'a ArgMatches,
+    /// What a file of its own says, as [`ConfigFile::check`] gives it.
+    pub file: Option<&'a Table>,
+    pub seed: u64,
+    /// The name of a run for which no flag says one.
+    pub name: &'a str,
+}
+
+/// Files of a format that an environment brings with it.
+#[derive(Clone, Copy)]
+pub struct ConfigFile {
+    /// The tables by any of which such a file is known.
+    pub sections: &'static [&'static str],
+    /// What a file says; one line if it makes no sense.
+    pub check: fn(&Table) -> Result<Table>,
+}
+
+/// An environment variable with a device.
+#[derive(Clone, Copy)]
+pub struct DeviceVariable {
+    pub name: &'static str,
+    /// The kind of device that a value means; one line if it means none.
+    pub kind: fn(&str) -> Result<&str>,
 }
 
 /// What the flags of a front mean.
@@ -27,6 +60,10 @@ pub struct Front {
 pub struct Meaning {
     /// Settings of the run and of its algorithm.
     pub settings: Table,
+    /// The same of a file, which give way to flags.
+    pub of_file: Table,
+    /// Lines to tell the user: what has no effect.
+    pub notes: Vec<String>,
     /// What the run calls what trains it.
     pub backend: String,
     /// What is added to the seed of the run for the episodes of replays.
@@ -50,6 +87,11 @@ pub struct Meaning {
     pub variants: Vec<Variant>,
     /// Whether they are trained one after the other instead of as one program.
     pub sequential: bool,
+    /// The metrics that single episodes of the training are recorded with, if a table of the journal wants them: the values of their
+    /// last steps.
+    pub episodes: Option<&'static [&'static str]>,
+    /// A file that ends them between two that are trained one after the other.
+    pub stop_file: Option<&'static str>,
     /// What is printed of a run of which the throughput is all that is wanted, and nothing is saved.
     pub measured: Option<fn(&Measured) -> Value>,
 }
@@ -86,6 +128,9 @@ pub struct Journal {
     /// The first line of the table, and that of an update, without their ends.
     pub columns: &'static str,
     pub line: fn(&Update) -> String,
+    /// The same of the table with a line for each episode.
+    pub episode_columns: &'static str,
+    pub episode_line: fn(&Episode, &Update) -> String,
     /// What TensorBoard shows of an update.
     pub scalars: fn(&Update) -> Vec<(&'static str, f64)>,
     pub summary: fn(&Summary) -> Value,
@@ -104,6 +149,21 @@ pub struct Update<'a> {
     pub time: jiff::Timestamp,
     /// Its metrics by name.
     pub value: &'a dyn Fn(&str) -> Option<f64>,
+    /// The episodes that ended in it, in order.
+    pub episodes: &'a [Episode<'a>],
+    /// The share of the run that is done with it.
+    pub progress: f64,
+}
+
+/// An episode that has ended.
+pub struct Episode<'a> {
+    /// Its number in the run, from 1.
+    pub number: u64,
+    pub episode_return: f32,
+    /// Steps.
+    pub length: u64,
+    /// The values that [`Meaning::episodes`] names.
+    pub metrics: &'a [f32],
 }
 
 /// What a run came to.
@@ -119,8 +179,9 @@ pub struct Summary<'a> {
     pub best_return: Option<f64>,
     /// Whether the model was saved.
     pub is_saved: bool,
-    /// The table of updates.
-    pub table: &'a str,
+    /// The names of the tables of updates and of episodes.
+    pub updates_table: &'a str,
+    pub episodes_table: &'a str,
     /// All settings of the run and of its algorithm.
     pub settings: &'a Map<String, Value>,
 }
@@ -132,6 +193,11 @@ pub struct Milestone {
     /// The key of an outcome of the environment's telemetry; `None` for the return.
     pub outcome: Option<&'static str>,
     pub thresholds: Vec<f64>,
+}
+
+/// What to say of a key that is none of these: the nearest one, or else `otherwise`.
+pub fn hint<'a>(key: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    nearest(key, known).map_or(otherwise.to_owned(), |name| format!("did you mean {name}?"))
 }
 
 impl Front {

@@ -62,6 +62,18 @@ pub struct Picture {
 pub trait Painter {
     fn paint(&self, frame: &Frame) -> Picture;
 
+    /// The same on a screen with room for so many columns and rows: as much of a scene that is larger as fits.
+    fn paint_within(&self, frame: &Frame, columns: usize, rows: usize) -> Picture {
+        let _ = (columns, rows);
+        self.paint(frame)
+    }
+
+    /// Where an action leads if it is a step on a grid: columns to the right and rows down, -1 to 1 each.
+    fn direction(&self, action: usize) -> Option<[i32; 2]> {
+        let _ = action;
+        None
+    }
+
     /// The column of the picture above which an action is shown, in games where actions are places on top of the board.
     fn column_of(&self, action: usize) -> Option<u16> {
         let _ = action;
@@ -72,6 +84,36 @@ pub trait Painter {
     fn pace(&self) -> f64 {
         10.0
     }
+}
+
+/// The sign of a step on a grid: columns to the right and rows down, -1 to 1 each.
+pub fn arrow(direction: [i32; 2]) -> char {
+    match direction.map(i32::signum) {
+        [-1, -1] => '↖',
+        [0, -1] => '↑',
+        [1, -1] => '↗',
+        [-1, 0] => '←',
+        [1, 0] => '→',
+        [-1, 1] => '↙',
+        [0, 1] => '↓',
+        [1, 1] => '↘',
+        _ => '·',
+    }
+}
+
+/// A picture of pixels, two of them in each letter, one above the other. A pixel of the colour `Reset` is the ground.
+pub fn half_blocks(width: usize, height: usize, color: impl Fn(usize, usize) -> Color) -> Vec<Line<'static>> {
+    let letter = |x: usize, y: usize| {
+        let upper = color(x, 2 * y);
+        let lower = if 2 * y + 1 < height { color(x, 2 * y + 1) } else { Color::Reset };
+        match (upper, lower) {
+            (Color::Reset, Color::Reset) => Span::raw(" "),
+            (Color::Reset, lower) => Span::styled("▄", Style::new().fg(lower)),
+            (upper, lower) => Span::styled("▀", Style::new().fg(upper).bg(lower)),
+        }
+    };
+    let line = |y: usize| Line::from((0..width).map(|x| letter(x, y)).collect::<Vec<_>>());
+    (0..height.div_ceil(2)).map(line).collect()
 }
 
 /// Lists the numbers of the observation: the painter of an environment that brings none.

@@ -17,8 +17,8 @@ use crate::lang::{
 
 use super::conv::{self, Conv, Image};
 use super::{
-    Activation, Cell, Critic, Dense, LayerSpec, Network, Outputs, PopArt, Settings, ValueHead, dense,
-    settings,
+    Activation, Cell, Critic, Dense, LayerOutputs, LayerSpec, Network, Outputs, PopArt, Settings, ValueHead,
+    dense, settings,
 };
 
 /// The entry of a file's metadata that says how many numbers a privileged observation has.
@@ -116,13 +116,20 @@ impl ActorCritic {
     /// What the convolutions make of observations; without any, these themselves.
     #[track_caller]
     fn torso(&self, params: &ActorCriticParams, obs: Features) -> Input {
-        let Some(image) = self.image else { return Input::Observed(obs) };
+        let Some(images) = self.images(obs) else { return Input::Observed(obs) };
+        let Settings { conv, activation, .. } = &self.settings;
+        Input::Computed(conv::torso(conv, &params.conv, *activation, images))
+    }
+
+    /// What the convolutions read, if there are any.
+    #[track_caller]
+    fn images(&self, obs: Features) -> Option<Float> {
+        let image = self.image?;
         let pixels = match obs {
             Features::Plain(x) => x,
             Features::Packed { numbers, flags } => self.packing().unpack(numbers, flags),
         };
-        let Settings { conv, activation, .. } = &self.settings;
-        Input::Computed(conv::torso(conv, &params.conv, *activation, image.arrange(pixels)))
+        Some(image.arrange(pixels))
     }
 
     #[track_caller]
@@ -351,6 +358,34 @@ impl Network for ActorCritic {
         of_dense + self.image.map_or(0, |image| image.activations(&self.settings.conv))
     }
 
+    #[track_caller]
+    fn layer_outputs(&self, params: &ActorCriticParams, carry: Leaves, view: &View) -> LayerOutputs {
+        let Settings { conv, activation, rnn, .. } = &self.settings;
+        let mut outputs = Vec::new();
+        let mut x = Input::Observed(view.obs);
+        if let Some(images) = self.images(view.obs) {
+            let maps = conv::outputs(conv, &params.conv, *activation, images);
+            x = Input::Computed(conv::flat(*maps.last().expect("there are convolutions")));
+            outputs.extend((0..).zip(maps).map(|(i, map): (usize, Float)| (format!("conv.{i}"), map)));
+        }
+        if let (Some(rnn), Some(cell)) = (rnn, &params.rnn) {
+            let (_, output) = rnn.step(cell, carry, self.read(&cell.input, x), None);
+            outputs.push(("rnn".to_owned(), output));
+            x = Input::Computed(output);
+        }
+        let (last, hidden) = params.actor.split_last().expect("an actor has a layer");
+        let named = |part: &'static str, layers: &[Dense]| -> Vec<(String, Dense)> {
+            layers.iter().enumerate().map(|(i, layer)| (format!("{part}.{i}"), *layer)).collect()
+        };
+        for (name, layer) in [named("trunk", &params.trunk), named("actor", hidden)].concat() {
+            let output = activation.apply(self.read(&layer, x));
+            outputs.push((name, output));
+            x = Input::Computed(output);
+        }
+        outputs.push(("logits".to_owned(), self.read(last, x)));
+        outputs
+    }
+
     /// Only the cell goes step by step; the products before and after it take all rows at once.
     #[track_caller]
     fn unroll(&self, params: &ActorCriticParams, carry: Leaves, views: View, starts: Bool) -> Outputs {
@@ -491,12 +526,18 @@ mod tests {
                     let privileged = Some((arange(10).as_f32() * 0.9).cos().reshape([5, 2]));
                     let view = View { obs, mask: None, privileged, to_move: None };
                     let value = network.value(&params, Leaves::default(), &view, None);
-                    (network.apply(&params, Leaves::default(), &view, None).1, value)
+                    let outputs = network.apply(&params, Leaves::default(), &view, None).1;
+                    let layers = network.layer_outputs(&params, Leaves::default(), &view);
+                    let (name, logits) = layers.last().expect("there are layers");
+                    assert_eq!((name.as_str(), layers.len()), ("logits", num_layers + 1));
+                    (outputs, value, *logits)
                 });
                 interpret(&traced.graph, &[]).iter().flat_map(HostArray::to_f64).collect::<Vec<_>>()
             };
             let expected = outputs(&plain);
-            assert_eq!(expected[15..20], expected[20..], "the values are those of the step");
+            assert_eq!(expected[15..20], expected[20..25], "the values are those of the step");
+            let logits = expected[..15].iter().zip(&expected[25..]);
+            assert!(logits.into_iter().all(|(a, b)| (a - b).abs() < 1e-5), "layer by layer it is the same");
             for other in [&sparse, &packed] {
                 let pairs = expected.iter().zip(outputs(other));
                 assert!(

@@ -183,15 +183,28 @@ pub fn init(init: Init, key: Key, channels: usize, layers: &[ConvSpec]) -> Vec<C
 /// The layers over images `[N, height, width, channels]`, each with the activation, flattened: `[N, outputs]`.
 #[track_caller]
 pub fn torso(specs: &[ConvSpec], layers: &[Conv], activation: Activation, images: Float) -> Float {
-    let rows = images.shape()[0];
-    let y = specs.iter().zip(layers).fold(images, |x, (spec, layer)| {
+    flat(outputs(specs, layers, activation, images).last().copied().unwrap_or(images))
+}
+
+/// What each of the layers makes of images, `[N, height, width, channels]` all of them.
+#[track_caller]
+pub fn outputs(specs: &[ConvSpec], layers: &[Conv], activation: Activation, images: Float) -> Vec<Float> {
+    let layer = |x: &mut Float, (spec, layer): (&ConvSpec, &Conv)| {
         let options = Conv2d { strides: [spec.stride; 2], padding: Padding::Same, ..Conv2d::default() };
-        let y = conv2d(x, layer.kernel, options);
+        let y = conv2d(*x, layer.kernel, options);
         let places = y.size() / spec.filters;
         let flat = y.reshape([places, spec.filters]) + layer.bias.broadcast(0, places);
-        activation.apply(flat).reshape(y.shape())
-    });
-    y.reshape([rows, y.size() / rows])
+        *x = activation.apply(flat).reshape(y.shape());
+        Some(*x)
+    };
+    specs.iter().zip(layers).scan(images, layer).collect()
+}
+
+/// `[N, height, width, channels]` as `[N, numbers]`.
+#[track_caller]
+pub fn flat(images: Float) -> Float {
+    let rows = images.shape()[0];
+    images.reshape([rows, images.size() / rows])
 }
 
 #[cfg(test)]

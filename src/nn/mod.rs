@@ -20,7 +20,7 @@ pub use categorical::Categorical;
 pub use conv::{Channels, Conv, ConvSpec};
 pub use dense::{Activation, Dense};
 pub use init::{Init, LayerSpec};
-pub use network::{Critic, Network, NotANetwork, Outputs, check_arrays, check_params};
+pub use network::{Critic, LayerOutputs, Network, NotANetwork, Outputs, check_arrays, check_params};
 pub use popart::PopArt;
 pub use q_network::{QNetwork, QParams, QSettings};
 pub use recurrent::{Cell, Rnn};

@@ -68,6 +68,13 @@ pub trait Network {
         leaf_types(params).iter().map(|array_type| array_type.shape[0]).sum()
     }
 
+    /// What each layer on the way to the logits makes of a view, by name, the logits themselves last: f32`[N, ...]`, images
+    /// `[N, height, width, channels]`. Nothing by default: a network need not have layers.
+    fn layer_outputs(&self, params: &Self::Params, carry: Leaves, view: &View) -> LayerOutputs {
+        let _ = (params, carry, view);
+        Vec::new()
+    }
+
     /// `T` steps of `B` environments, whose views are `[T, B, ...]` and starts `[T, B]`: the outputs for all rows, `[T x B, ...]`.
     fn unroll(&self, params: &Self::Params, carry: Leaves, views: View, starts: Bool) -> Outputs {
         let (_, outputs) = scan(carry, (views, starts), |carry, (view, starts)| {
@@ -76,6 +83,9 @@ pub trait Network {
         merge_first_axes(outputs)
     }
 }
+
+/// Layers by name, in their order, each with what it makes of its inputs, f32`[N, ...]`.
+pub type LayerOutputs = Vec<(String, Float)>;
 
 /// The part of a network's parameters that is the critic's alone.
 pub struct Critic<'a> {

@@ -11,7 +11,7 @@ use crate::lang::{Bool, Features, Float, Key, Packing, select};
 
 use super::conv::{self, Conv, Image};
 use super::settings::{choice, convolutions, entry};
-use super::{Activation, Channels, ConvSpec, Dense, Init, LayerSpec, dense};
+use super::{Activation, Channels, ConvSpec, Dense, Init, LayerOutputs, LayerSpec, dense};
 
 /// How a Q-network is built.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,18 +162,43 @@ impl QNetwork {
         (value - advantage.sum([1]) / count).broadcast(1, self.num_actions) + advantage
     }
 
+    /// What each layer makes of observations, by name, what actions are worth last: see [`Network::layer_outputs`](super::Network).
+    #[track_caller]
+    pub fn layer_outputs(&self, params: &QParams, obs: Features, mask: Option<Bool>) -> LayerOutputs {
+        let QSettings { ref conv, activation, .. } = self.settings;
+        let (flat, mut outputs) = (self.numbers(obs), Vec::new());
+        let mut x = flat;
+        if let Some(image) = self.image {
+            let maps = conv::outputs(conv, &params.conv, activation, image.arrange(flat));
+            x = conv::flat(*maps.last().expect("there are convolutions"));
+            outputs.extend((0..).zip(maps).map(|(i, map): (usize, Float)| (format!("conv.{i}"), map)));
+        }
+        for (i, layer) in params.hidden.iter().enumerate() {
+            x = activation.apply(layer.apply(x));
+            outputs.push((format!("hidden.{i}"), x));
+        }
+        outputs.push(("values".to_owned(), self.values(params, obs, mask)));
+        outputs
+    }
+
     /// What the dense layers read.
     #[track_caller]
     fn read(&self, params: &QParams, obs: Features) -> Float {
         let QSettings { ref conv, activation, .. } = self.settings;
-        let flat = match (obs, &self.packing) {
+        let flat = self.numbers(obs);
+        self.image.map_or(flat, |image| conv::torso(conv, &params.conv, activation, image.arrange(flat)))
+    }
+
+    /// Observations as plain numbers.
+    #[track_caller]
+    fn numbers(&self, obs: Features) -> Float {
+        match (obs, &self.packing) {
             (Features::Plain(x), _) => x,
             (Features::Packed { numbers, flags }, Some(packing)) => packing.unpack(numbers, flags),
             (Features::Packed { .. }, None) => {
                 panic!("the network was made for observations that are not packed")
             }
-        };
-        self.image.map_or(flat, |image| conv::torso(conv, &params.conv, activation, image.arrange(flat)))
+        }
     }
 
     /// Numbers in an observation.

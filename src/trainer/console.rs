@@ -1,7 +1,7 @@
 //! What a person sees of a run: a progress bar on a terminal, one line per logged row elsewhere, both on stderr; or a
 //! screen of its own, which is told what there is to say.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -63,6 +63,8 @@ pub struct Console {
     member: Option<String>,
     /// Says that the first update lasts, until it is done.
     first: RefCell<Option<Stage>>,
+    /// Checkpoints that the screen has asked for and that were heard.
+    saves: Cell<u64>,
     start: Instant,
     goal: Goal,
 }
@@ -77,7 +79,8 @@ impl Console {
             bar.enable_steady_tick(CLOCK);
             bar
         });
-        Self { live, bar, member: None, first: RefCell::default(), start: Instant::now(), goal }
+        let saves = Cell::new(live.as_ref().map_or(0, Live::saves));
+        Self { live, bar, member: None, first: RefCell::default(), saves, start: Instant::now(), goal }
     }
 
     /// Says that the first update has begun, where no bar and no screen shows a clock.
@@ -99,7 +102,8 @@ impl Console {
     /// The voice of one run of the group that this console tells of: its lines begin with its name, and what all of them
     /// would say alike it leaves to the group.
     pub fn of_member(&self, name: String) -> Self {
-        Self { live: None, bar: self.bar.clone(), member: Some(name), first: RefCell::default(), ..*self }
+        let (live, bar, saves) = (self.live.clone(), self.bar.clone(), self.saves.clone());
+        Self { live, bar, member: Some(name), first: RefCell::default(), saves, ..*self }
     }
 
     /// Shows the run in a directory, which has its files now.
@@ -149,9 +153,9 @@ impl Console {
             LogFormat::Spec => spec_line(row, self.start.elapsed().as_secs_f64(), self.goal.first_update),
         };
         match (&self.live, &self.bar, &self.member) {
-            (Some(live), ..) => live.row(&line()),
+            (Some(live), _, None) => live.row(&line()),
             (None, None, None) => tell(&line()),
-            _ => {}
+            _ => {} // the group tells it
         }
     }
 
@@ -170,7 +174,7 @@ impl Console {
                 number(high)
             )
             .expect("a string takes all");
-            tell(&text);
+            self.live.as_ref().map_or_else(|| tell(&text), |live| live.row(&text));
         }
     }
 
@@ -181,7 +185,13 @@ impl Console {
 
     /// Whether the screen has asked for a checkpoint since the last time.
     pub fn take_save(&self) -> bool {
-        self.live.as_ref().is_some_and(Live::take_save)
+        let asked = self.live.as_ref().map_or(0, Live::saves);
+        self.saves.replace(asked) != asked
+    }
+
+    /// Whether a key of the screen asks the run to end with what it has, which is no interrupt.
+    pub fn is_enough(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.stop_is_asked() && !live.is_interrupted())
     }
 
     /// Takes the bar away.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::console::{Console, Goal, Pulse};
+use super::live::Live;
 use super::open_files;
 use super::run_dir;
 use super::session::{Ears, Ended, Job, Outcome, SENDING, Session};
@@ -61,8 +62,8 @@ pub fn check_group(members: &[Member]) -> Result<()> {
     open_files::reserve(members.len())
 }
 
-/// Trains the runs of the group `name`, each until its `total_timesteps`, or until a signal or a file `stop` asks it to
-/// end early. The learners are those of `group`, in the order of `members`.
+/// Trains the runs of the group `name`, each until its `total_timesteps`, or until a signal, a file `stop` or the screen at the other
+/// end of `live` asks it to end early. The learners are those of `group`, in the order of `members`.
 ///
 /// # Errors
 /// One line: there is a run of one of the names, a run directory cannot be used, or the device failed. What happens to
@@ -72,6 +73,7 @@ pub fn train_group(
     members: &[Member],
     group: &mut dyn Group,
     learners: &mut [Box<dyn Learner>],
+    live: Option<Live>,
 ) -> Result<GroupOutcome> {
     check_group(members)?;
     let Some((first, learner)) = members.first().zip(learners.first()) else { bail!("a group of no agents") };
@@ -79,8 +81,8 @@ pub fn train_group(
     let num_updates = first.settings.num_updates(batch);
     let format = first.settings.log_format;
     let goal = Goal { num_updates, first_update: 0, timesteps_per_update: batch, format };
-    let console = Console::new(goal, None);
-    let signals = Rc::new(Signals::begin(true)?);
+    let signals = Rc::new(Signals::begin(live.is_none())?);
+    let console = Console::new(goal, live);
     let mut going = Vec::new();
     for (index, (Member { settings, config, facts }, learner)) in members.iter().zip(learners).enumerate() {
         let learner = &mut **learner;

@@ -1,5 +1,5 @@
-//! Files of a run beside its directory, under the names that its front gives them: a table with a line for each update, scalars for
-//! TensorBoard, a summary, the model.
+//! Files of a run beside its directory, under the names that its front gives them: a table with a line for each update, one with a line
+//! for each episode, scalars for TensorBoard, a summary, the model.
 //!
 //! The lengths of the tables stand in the checkpoint, so that a run that goes on has each update once.
 
@@ -17,10 +17,12 @@ use super::metrics::Row;
 use super::params::{Metadata, save_params};
 use crate::algorithms::NamedArrays;
 use crate::algorithms::metrics::EPISODE_RETURN;
+use crate::algorithms::recording::Ended;
 use crate::envs::front::{self, Update};
 
 /// The keys of the lengths.
-const TABLE: &str = "journal/updates";
+const UPDATES: &str = "journal/updates";
+const EPISODES: &str = "journal/episodes";
 const EVENTS: &str = "journal/events";
 
 /// The files of a run, open for appending.
@@ -34,10 +36,14 @@ pub struct Journal {
 
 struct Tables {
     directory: PathBuf,
-    table: LogFile,
-    /// The name of the table.
-    name: String,
+    updates: Table,
+    episodes: Table,
     events: LogFile,
+}
+
+struct Table {
+    name: String,
+    file: LogFile,
 }
 
 impl Journal {
@@ -57,24 +63,40 @@ impl Journal {
         Ok(Journal { plan, tables, began: began.to_owned(), best_return })
     }
 
-    /// Takes in the rows of some updates.
+    /// Takes in some updates of a run of `num_updates`: the row of each, and the episodes that ended in it.
     ///
     /// # Errors
     /// One line that names the file; the lines are kept for the next time.
-    pub fn take(&mut self, rows: &[Row]) -> Result<()> {
-        let returns = rows.iter().filter_map(|row| row.get(EPISODE_RETURN)).map(f64::from);
+    pub fn take(&mut self, updates: &[(Row, Vec<Ended>)], num_updates: u64) -> Result<()> {
+        let returns = updates.iter().filter_map(|(row, _)| row.get(EPISODE_RETURN)).map(f64::from);
         self.best_return = returns.chain(self.best_return).max_by(f64::total_cmp);
         let Some(tables) = &mut self.tables else { return Ok(()) };
-        let (mut lines, mut events) = (String::new(), Vec::new());
-        for row in rows {
-            let value = |name: &str| row.get(name).map(f64::from);
-            let update =
-                Update { number: row.update, timesteps: row.timesteps, time: row.time, value: &value };
+        let (mut lines, mut episode_lines, mut events) = (String::new(), String::new(), Vec::new());
+        for (row, ended) in updates {
+            let episodes = numbered(row.episodes, ended);
+            let update = Update {
+                number: row.update,
+                timesteps: row.timesteps,
+                time: row.time,
+                value: &|name| row.get(name).map(f64::from),
+                episodes: &episodes,
+                progress: row.update as f64 / num_updates as f64,
+            };
             lines += &(self.plan.line)(&update);
             lines.push('\n');
+            for episode in &episodes {
+                episode_lines += &(self.plan.episode_line)(episode, &update);
+                episode_lines.push('\n');
+            }
             events.extend(tensorboard::scalars(row.time, row.timesteps, (self.plan.scalars)(&update)));
         }
-        tables.table.append(lines.as_bytes()).and(tables.events.append(&events))
+        let Tables { updates, episodes, events: event_file, .. } = tables;
+        let written = [
+            updates.file.append(lines.as_bytes()),
+            episodes.file.append(episode_lines.as_bytes()),
+            event_file.append(&events),
+        ];
+        written.into_iter().collect()
     }
 
     /// Waits until everything is on the disk; gives the lengths.
@@ -82,12 +104,15 @@ impl Journal {
     /// # Errors
     /// One line that names the file.
     pub fn sync(&mut self) -> Result<BTreeMap<String, u64>> {
-        let Some(Tables { table, events, .. }) = &mut self.tables else { return Ok(BTreeMap::new()) };
-        table.sync()?;
-        events.sync()?;
-        Ok([(TABLE, table.length()), (EVENTS, events.length())]
-            .map(|(key, length)| (key.into(), length))
-            .into())
+        let Some(Tables { updates, episodes, events, .. }) = &mut self.tables else {
+            return Ok(BTreeMap::new());
+        };
+        let files = [(UPDATES, &mut updates.file), (EPISODES, &mut episodes.file), (EVENTS, events)];
+        let length = |(key, file): (&str, &mut LogFile)| {
+            file.sync()?;
+            Ok((key.to_owned(), file.length()))
+        };
+        files.into_iter().map(length).collect()
     }
 
     /// Saves the parameters as the model.
@@ -108,7 +133,7 @@ impl Journal {
     /// One line that names the file.
     pub fn sum_up(&mut self, end: &End) -> Result<()> {
         self.sync()?;
-        let Some(Tables { directory, name, .. }) = &self.tables else { return Ok(()) };
+        let Some(Tables { directory, updates, episodes, .. }) = &self.tables else { return Ok(()) };
         let summary = (self.plan.summary)(&front::Summary {
             journal: &self.plan,
             began: &self.began,
@@ -117,12 +142,25 @@ impl Journal {
             updates: end.updates,
             best_return: self.best_return,
             is_saved: end.is_saved,
-            table: name,
+            updates_table: &updates.name,
+            episodes_table: &episodes.name,
             settings: end.settings,
         });
         let path = directory.join(format!("{}_summary.json", self.plan.name));
         write_atomically(&path, &serde_json::to_vec_pretty(&summary)?)
     }
+}
+
+/// Episodes with their numbers, of which the last is `count`.
+fn numbered<'a>(count: u64, ended: &'a [Ended]) -> Vec<front::Episode<'a>> {
+    let before = count.saturating_sub(ended.len() as u64);
+    let episode = |(number, ended): (u64, &'a Ended)| front::Episode {
+        number,
+        episode_return: ended.episode_return,
+        length: ended.length,
+        metrics: &ended.metrics,
+    };
+    (before + 1..).zip(ended).map(episode).collect()
 }
 
 /// How a run ended.
@@ -142,16 +180,21 @@ impl Tables {
             let made = fs::create_dir_all(directory);
             made.with_context(|| format!("cannot make the directory {}", directory.display()))?;
         }
-        if !offsets.contains_key(TABLE) {
+        if !offsets.contains_key(UPDATES) {
             move_away(&directory, &plan.subject)?;
         }
-        let name = format!("{}_updates.csv", plan.name);
         let offset = |key: &str| offsets.get(key).copied().unwrap_or(0);
-        let mut table = LogFile::open_lines(&directory.join(&name), offset(TABLE))?;
-        table.begin_with(format!("{}\n", plan.columns).as_bytes())?;
+        let table = |kind: &str, key: &str, columns: &str| -> Result<Table> {
+            let name = format!("{}_{kind}.csv", plan.name);
+            let mut file = LogFile::open_lines(&directory.join(&name), offset(key))?;
+            file.begin_with(format!("{columns}\n").as_bytes())?;
+            Ok(Table { name, file })
+        };
+        let updates = table("updates", UPDATES, plan.columns)?;
+        let episodes = table("episodes", EPISODES, plan.episode_columns)?;
         let mut events = LogFile::open(&events.join(tensorboard::file_name(&plan.name)), offset(EVENTS))?;
         events.begin_with(&tensorboard::header())?;
-        Ok(Tables { directory, table, name, events })
+        Ok(Tables { directory, updates, episodes, events })
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 /// What the run tells the screen.
@@ -25,7 +25,10 @@ pub enum Event {
 #[derive(Debug, Default)]
 struct Requests {
     stop: AtomicBool,
-    save: AtomicBool,
+    /// Whether that was as a signal.
+    interrupt: AtomicBool,
+    /// Checkpoints that were asked for.
+    saves: AtomicU64,
 }
 
 /// The run's end of the connection. When it and its clones are dropped, the run has ended.
@@ -75,9 +78,14 @@ impl Live {
         self.requests.stop.load(Ordering::SeqCst)
     }
 
-    /// Whether it is asked to save since the last time.
-    pub(super) fn take_save(&self) -> bool {
-        self.requests.save.swap(false, Ordering::SeqCst)
+    /// Whether the stop is as a signal would be, not by a key that asks for it.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.requests.interrupt.load(Ordering::SeqCst)
+    }
+
+    /// Checkpoints that were asked for so far.
+    pub(super) fn saves(&self) -> u64 {
+        self.requests.saves.load(Ordering::SeqCst)
     }
 }
 
@@ -87,9 +95,14 @@ impl Remote {
         self.requests.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Asks the run to save a checkpoint after its chunk.
+    /// As a signal: a run that is asked to end so has not come to what it was to come to.
+    pub fn interrupt(&self) {
+        self.requests.interrupt.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks each run to save a checkpoint after its chunk.
     pub fn save(&self) {
-        self.requests.save.store(true, Ordering::SeqCst);
+        self.requests.saves.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The next event, if there is one.

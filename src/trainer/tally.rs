@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::algorithms::rollout::StepColumn;
+use crate::algorithms::recording::StepColumn;
 use crate::envs::Aggregate;
 
 /// The windows of a run so far.

@@ -40,7 +40,7 @@ pub fn press(process: &mut Child, key: &[u8]) {
     process.stdin.as_mut().unwrap().write_all(key).unwrap();
 }
 
-fn wait_for(condition: impl Fn() -> bool) {
+pub fn wait_for(condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(120), "it never came");

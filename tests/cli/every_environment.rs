@@ -93,6 +93,7 @@ fn trained_evaluated_and_watched() {
         assert!(shown.contains(name), "{name}\n{shown}");
 
         check_windows(name, &trained.run());
+        check_saliency(&entry, &trained);
 
         let by_itself = ["--episodes", "4", "--max-steps", "40"];
         let scripted: Vec<&str> = (entry.make)().players().iter().map(|player| player.name).collect();
@@ -109,6 +110,24 @@ fn trained_evaluated_and_watched() {
             let short = ["--episodes", "2", "--max-steps", "12"];
             check_play(name, &run(&[&["watch"], &player[..], &short].concat()).stdout(), 2);
         }
+    }
+}
+
+/// What was trained explains itself where observations are images, and integrated gradients are complete.
+fn check_saliency(entry: &Entry, trained: &Trained) {
+    let (params, folder) = (trained.params(), trained.folder.path().join("saliency"));
+    let flags = ["--samples", "2", "--steps", "2", "--device", "cpu", "-o", folder.to_str().unwrap()];
+    let done = run(&[&["saliency", &params][..], &flags].concat());
+    if entry.spec().obs_shape.len() < 2 {
+        return done.fails_in_one_line(2, &["are no images"]);
+    }
+    let text = done.stdout();
+    let errors: Vec<f64> =
+        words_after(&text, "miss the difference by ").iter().map(|number| number.parse().unwrap()).collect();
+    assert!(errors.len() == 2 && errors.iter().all(|error| *error < 5.0), "{}: {text}", entry.name);
+    for number in 1..=2 {
+        let png = fs::read(folder.join(format!("saliency_{number}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG") && png.len() > 1000, "{}", entry.name);
     }
 }
 

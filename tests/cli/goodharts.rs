@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -9,6 +10,7 @@ use lockstep::trainer::load_params;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::dashboard::{ENTER, LEAVE, on_terminal, press, wait_for};
 use super::{Done, finish, lockstep, run};
 
 const MODES: [&str; 4] = ["ground_truth", "ground_truth_blinded", "proxy_mortal", "proxy"];
@@ -50,12 +52,13 @@ fn table(text: &str) -> Vec<BTreeMap<String, String>> {
     let cells = |line: &str| -> Vec<String> {
         let quoted: Vec<&str> = line.split('"').collect();
         match quoted[..] {
+            [line] => line.split(',').map(String::from).collect(),
             [before, list, after] => {
                 let before = before.trim_end_matches(',').split(',').map(String::from);
                 let after = after.trim_start_matches(',').split(',').map(String::from);
                 before.chain([list.to_owned()]).chain(after).collect()
             }
-            _ => panic!("no list of action_probs in {line}"),
+            _ => panic!("more than one list in {line}"),
         }
     };
     let row = |line: &str| {
@@ -87,6 +90,7 @@ fn all_modes_are_trained_together_with_their_logs_and_models() {
         // The immortal ones live 512 steps, so no life ends in 256; the others starve after 101 at the latest if they find nothing.
         let lives: f64 = rows.iter().map(|row| number(row, "episodes_count")).sum();
         assert_eq!(lives == 0.0, mode == "proxy", "{mode}: {lives}");
+        compare_with_episodes(&rows, &table(&log(directory, mode, "_episodes.csv")));
         let summary: Value = serde_json::from_str(&log(directory, mode, "_summary.json")).unwrap();
         assert_eq!((&summary["mode"], &summary["total_updates"]), (&json!(mode), &json!(2)));
         assert_eq!(summary["hyperparameters"]["n_envs"], 2);
@@ -104,6 +108,37 @@ fn all_modes_are_trained_together_with_their_logs_and_models() {
     }
 }
 
+/// What the updates say of the lives that ended in them must follow from the lives themselves.
+fn compare_with_episodes(updates: &[BTreeMap<String, String>], episodes: &[BTreeMap<String, String>]) {
+    for (number_before, episode) in episodes.iter().enumerate() {
+        assert_eq!(number(episode, "episode"), (number_before + 1) as f64);
+        assert!((64.0..=256.0).contains(&number(episode, "food_density")), "{episode:?}");
+        assert!((1.0..=512.0).contains(&number(episode, "length")), "{episode:?}");
+        assert!((0.0..0.5).contains(&number(episode, "action_prob_std")), "{episode:?}");
+    }
+    let mut seen = 0;
+    for (i, update) in updates.iter().enumerate() {
+        let progress = (i + 1) as f64 / updates.len() as f64;
+        let own: Vec<_> =
+            episodes.iter().filter(|episode| number(episode, "curriculum_progress") == progress).collect();
+        seen += own.len();
+        assert_eq!(own.len() as f64, number(update, "episodes_count"));
+        let of = |name| own.iter().map(move |episode| number(episode, name));
+        let mean = |name| of(name).sum::<f64>() / own.len().max(1) as f64;
+        for (column, value) in [
+            ("reward_mean", mean("reward")),
+            ("reward_min", of("reward").reduce(f64::min).unwrap_or(0.0)),
+            ("reward_max", of("reward").reduce(f64::max).unwrap_or(0.0)),
+            ("food_mean", mean("food_eaten")),
+            ("poison_mean", mean("poison_eaten")),
+        ] {
+            let told = number(update, column);
+            assert!((told - value).abs() <= 1e-4 * value.abs().max(1.0), "{column}: {told} {value}");
+        }
+    }
+    assert_eq!(seen, episodes.len());
+}
+
 #[test]
 fn modes_one_after_the_other_learn_the_same_and_older_logs_are_moved() {
     let directory = TempDir::new().unwrap();
@@ -115,11 +150,127 @@ fn modes_one_after_the_other_learn_the_same_and_older_logs_are_moved() {
         let [alone, together] =
             [directory.path(), trained()].map(|directory| table(&log(directory, mode, "_updates.csv")));
         for (alone, together) in alone.iter().zip(&together) {
-            for column in ["episodes_count", "reward_mean", "entropy", "value_loss", "food_ratio"] {
+            for column in [
+                "episodes_count",
+                "reward_mean",
+                "reward_min",
+                "reward_max",
+                "entropy",
+                "value_loss",
+                "food_ratio",
+            ] {
                 let (a, b) = (number(alone, column), number(together, column));
                 assert!((a - b).abs() <= 1e-3 * b.abs().max(1.0), "{mode}, {column}: {a} {b}");
             }
         }
+    }
+}
+
+#[test]
+fn a_stop_signal_ends_a_sequence_between_two_modes() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join(".training_stop_signal"), "").unwrap();
+    let done = train(directory.path(), "-m proxy_mortal,proxy --sequential -u 1 --verbose --clean-cache");
+    assert!(
+        done.stderr.contains(".training_stop_signal is there, so the 1 that are left"),
+        "{}",
+        done.stderr
+    );
+    assert!(done.stderr.contains("--clean-cache has no effect"), "{}", done.stderr);
+    done.stdout();
+    let has_model = |mode: &str| directory.path().join(format!("models/ppo_{mode}.safetensors")).exists();
+    assert_eq!(["proxy_mortal", "proxy"].map(has_model), [true, false]);
+}
+
+const CONFIG: &str = include_str!("../../jax_env_spec/goodharts/config.default.toml");
+
+#[test]
+fn a_configuration_of_the_reference_gives_way_to_flags_alone() {
+    let directory = TempDir::new().unwrap();
+    let config = CONFIG.replace("gamma = 0.99", "gamma = 0.98").replace("min_food = 64", "min_food = 32");
+    let config = config.replace("eps_clip = 0.2", "eps_clip = 0.3");
+    fs::write(directory.path().join("config.toml"), config).unwrap();
+    train(directory.path(), "--config config.toml -m proxy -u 1 --clip-eps 0.25 --seed 3").stdout();
+    let runs: Vec<_> = fs::read_dir(directory.path().join("checkpoints")).unwrap().collect();
+    let run = runs[0].as_ref().unwrap().path();
+    let settings: toml::Table = fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+    let says = |name: &str, value: toml::Value| assert_eq!(settings[name], value, "{name}");
+    says("gamma", 0.98.into());
+    says("clip_eps", 0.25.into());
+    says("num_envs", 2.into());
+    says("seed", 3.into());
+    says("env_set", toml::Value::from(vec!["proxy=true", "min_food=32", "gamma=0.98"]));
+    let episodes = table(&log(directory.path(), "proxy", "_episodes.csv"));
+    assert!(episodes.is_empty(), "a life of this mode has 512 steps");
+}
+
+#[test]
+fn a_configuration_that_makes_no_sense_is_named() {
+    let directory = TempDir::new().unwrap();
+    let fails = |text: &str, flags: &str, parts: &[&str]| {
+        fs::write(directory.path().join("config.toml"), text).unwrap();
+        train(directory.path(), &format!("--config config.toml {flags}")).fails_in_one_line(2, parts);
+    };
+    fails(&CONFIG.replace("gamma = 0.99\n", ""), "-u 1", &["config.toml: training.gamma is missing"]);
+    fails(&CONFIG.replace("gamma =", "gama ="), "-u 1", &["no key training.gama", "training.gamma?"]);
+    fails("[training]\n", "-u 1", &["config.toml: cell_types.empty.color is missing"]);
+    fs::write(directory.path().join("config.toml"), CONFIG).unwrap();
+    let other = ["train", "--env", "cartpole", "--config", "config.toml"];
+    let done = finish(lockstep(&other).current_dir(directory.path()));
+    done.fails_in_one_line(2, &["config.toml is a configuration of goodharts, not of cartpole"]);
+}
+
+#[test]
+fn the_device_of_a_variable_gives_way_to_a_flag() {
+    let directory = TempDir::new().unwrap();
+    let train = |device: &str, flags: &[&str]| {
+        let words = [
+            &["train", "--env", "goodharts", "-u", "1", "-e", "2", "--conv", "2", "--hidden-dim", "8"],
+            flags,
+        ];
+        finish(lockstep(&words.concat()).current_dir(directory.path()).env("GOODHARTS_DEVICE", device))
+    };
+    train("abacus", &[]).fails_in_one_line(2, &["GOODHARTS_DEVICE: \"abacus\" is no device"]);
+    train("cuda:1", &[]).fails_in_one_line(2, &["CUDA_VISIBLE_DEVICES=1"]);
+    train("abacus", &["--device", "cpu", "-b"]).stdout();
+    train("cpu", &["-b"]).stdout();
+}
+
+/// All modes are on one screen; its key stops them with their models saved, which an interrupt does not.
+#[test]
+fn the_screen_of_several_modes_stops_them_with_their_models() {
+    for (way, stop, saved) in [
+        ("", &b"xy"[..], [true, true]),
+        ("--sequential", b"xy", [true, false]), // the other one has not begun
+        ("", b"\x03", [false, false]),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let flags = "train --env goodharts -e 2 --conv 2 --hidden-dim 8 --device cpu --no-wandb -m proxy_mortal,proxy -u 8000 -d";
+        let words: Vec<&str> = flags.split_whitespace().chain(way.split_whitespace()).collect();
+        let Some(mut command) = on_terminal(&words) else { return };
+        let mut process = command.current_dir(directory.path()).spawn().unwrap();
+        let runs = || fs::read_dir(directory.path().join("checkpoints")).into_iter().flatten().flatten();
+        let begun = || runs().filter(|run| run.path().join("status.json").exists()).count();
+        wait_for(|| begun() == if way.is_empty() { 2 } else { 1 });
+        press(&mut process, b"6");
+        let mut screen = process.stdout.take().unwrap();
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains('↖') {
+            let mut bytes = [0; 256];
+            let count = screen.read(&mut bytes).unwrap();
+            assert!(count > 0, "no arrows of the actions: {}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&bytes[..count]);
+        }
+        stop.iter().for_each(|key| press(&mut process, &[*key]));
+        let _keyboard = process.stdin.take(); // its end would be a reason to leave
+        screen.read_to_end(&mut seen).unwrap();
+        assert!(process.wait().unwrap().success());
+        let text = String::from_utf8_lossy(&seen);
+        let (before, after) = text.rsplit_once(LEAVE).unwrap();
+        let said = if way.is_empty() { "2 agents, " } else { "stopped at update" };
+        assert!(before.contains(ENTER) && after.contains(said), "{after:?}");
+        let has_model = |mode: &str| directory.path().join(format!("models/ppo_{mode}.safetensors")).exists();
+        assert_eq!(["proxy_mortal", "proxy"].map(has_model), saved, "{after}");
     }
 }
 

@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 89] = [
+    let cases: [(&str, &[&str]); 93] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -84,7 +84,8 @@ fn wrong_usage_is_status_2() {
             &["curriculum_start_phase is 4, but hackmatrix has the phases 1 to 3"],
         ),
         ("train --curriculum 500,400", &["curriculum is [500, 400]; each phase must begin after"]),
-        ("train --num-seeds 2 --dashboard", &["train --dashboard shows one run; leave it out"]),
+        ("train --num-seeds 2 --dashboard", &["train --dashboard needs a terminal"]),
+        ("train --env goodharts -b -d", &["a benchmark has no dashboard"]),
         ("bench --num-seeds 0", &["num_seeds is 0; it must be at least 1"]),
         ("bench --num-seeds 2 --logs", &["'--num-seeds <K>' cannot be used with '--logs'"]),
         ("train --run-name ../up", &["run_name is \"../up\""]),
@@ -125,6 +126,12 @@ fn wrong_usage_is_status_2() {
         ("match heuristic random --random-opening 1000", &["random_opening is 1000; it must be less than"]),
         ("watch", &["<RUN>"]),
         ("watch random --env cartpole --speed 0", &["speed is 0"]),
+        ("saliency", &["<RUN>"]),
+        ("saliency random --env goodharts --samples 0", &["samples is 0"]),
+        (
+            "saliency random --env cartpole",
+            &["the observations of cartpole have the shape [4] and are no images"],
+        ),
         ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),
         ("bench --env cartpole --updates 0", &["updates is 0"]),
         ("compile --topology v5e:2x2 --env cartpole --devices 3", &["num_envs", "devices = 3"]),

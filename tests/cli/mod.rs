@@ -28,6 +28,7 @@ pub fn lockstep(args: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOCKSTEP_")) {
         command.env_remove(name);
     }
+    command.env_remove("GOODHARTS_DEVICE");
     command.env("LOCKSTEP_PJRT_PLUGIN", plugin);
     command.env("LOCKSTEP_CACHE_DIR", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command.env("RUST_BACKTRACE", "1"); // a panic would show

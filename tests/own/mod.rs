@@ -124,7 +124,8 @@ fn it_learns() {
     use lockstep::algorithms::{Group, Recipe, metrics, recipe};
     let env = || (envs::registry::find("cartpole").unwrap().make)();
     let agent = |_| reinforce::Reinforce::make(recipe::defaults(), env().into()).unwrap();
-    let start = Start { seed: 1, total_updates: 150, max_updates: 150, num_devices: 1, record_steps: false };
+    let start =
+        Start { seed: 1, total_updates: 150, max_updates: 150, num_devices: 1, record: Default::default() };
     let mut group = Agents::new(&crate::common::plain_client(), (0..4).map(agent).collect(), &start).unwrap();
     let column = metrics::column(group.members()[0].metrics(), metrics::EPISODE_RETURN).unwrap();
     let rows = group.run(150).unwrap();

@@ -35,7 +35,7 @@ fn learned<E: Env + 'static>(env: E, obs: &[f32]) -> Vec<Vec<Vec<f64>>> {
         total_updates: UPDATES as u64,
         max_updates: UPDATES,
         num_devices: 1,
-        record_steps: false,
+        record: Default::default(),
     };
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     group.run(UPDATES).unwrap();

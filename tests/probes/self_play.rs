@@ -64,7 +64,8 @@ fn guessable(mut state: NamedArrays) -> NamedArrays {
 fn trained(prize: f64) -> Vec<[f64; 2]> {
     const UPDATES: [usize; 4] = [60, 10, 10, 10];
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(MatchingPennies { heads: prize }));
-    let start = Start { seed: 1, total_updates: 90, max_updates: 60, num_devices: 1, record_steps: false };
+    let start =
+        Start { seed: 1, total_updates: 90, max_updates: 60, num_devices: 1, record: Default::default() };
     let agents = (0..AGENTS).map(|_| Ppo::new(settings(), env.clone()).unwrap()).collect();
     let mut group = Agents::new(&plain_client(), agents, &start).unwrap();
     let mut members = group.members();
@@ -110,7 +111,8 @@ fn devices_share_the_games() {
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(MatchingPennies { heads: 1.0 }));
     let settings = Settings { rnn: Some(Rnn::Gru), rnn_dim: 8, num_envs: 8, num_steps: 6, ..settings() };
     let games = |num_devices| {
-        let start = Start { seed: 1, total_updates: 1, max_updates: 1, num_devices, record_steps: false };
+        let start =
+            Start { seed: 1, total_updates: 1, max_updates: 1, num_devices, record: Default::default() };
         let ppo = Ppo::new(settings.clone(), env.clone()).unwrap();
         let mut learner = One::new(client(), ppo, &start).unwrap();
         learner.run(1).unwrap();

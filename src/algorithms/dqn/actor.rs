@@ -3,7 +3,7 @@
 use crate::algorithms::policy::{Actor, Choice, Decision};
 use crate::envs::vector::View;
 use crate::lang::{Bool, Float, Int, Key, Leaves, Tree, arange, leaves, rebuild, select, structure_of};
-use crate::nn::{Categorical, QNetwork, QParams};
+use crate::nn::{Categorical, LayerOutputs, QNetwork, QParams};
 
 /// The valid action i32`[N]` of the highest value `[N, A]`, the first of equals. A mask that allows nothing is read as one that allows
 /// the first action.
@@ -50,5 +50,11 @@ impl Actor for QActor {
         let value = select(chosen, values, 0.0).sum([1]);
         let decision = Decision::of(&certain, Some(value), keys, choice);
         (carry, Decision { action_values: Some(values), ..decision })
+    }
+
+    #[track_caller]
+    fn layer_outputs(&self, params: &Leaves, _carry: Leaves, view: &View) -> LayerOutputs {
+        let params = rebuild(self.structure.duplicate(), &leaves(params));
+        self.network.layer_outputs(&params, view.obs, view.mask)
     }
 }

@@ -19,7 +19,9 @@ use crate::lower;
 use crate::runtime::{CacheOutcome, Client};
 
 use super::agents::{Agents, Given, given};
-use super::programs::{AgentState, ChunkInput, ChunkOutput, How, Leaf, Programs, Start, TraceInput, update};
+use super::programs::{
+    AgentState, ChunkInput, ChunkOutput, How, Leaf, Programs, Row, Start, TraceInput, update,
+};
 use super::{Algorithm, NonFinite, UpdateTrace};
 
 /// What starting cost.
@@ -104,6 +106,40 @@ pub(super) struct Engine<A: Algorithm> {
     num_devices: usize,
 }
 
+/// What a chunk of updates tells, on the devices.
+pub(super) struct Told {
+    rows: OnDevice<Row>,
+    updates: usize,
+    has_steps: bool,
+    has_episodes: bool,
+}
+
+impl Told {
+    pub fn num_devices(&self) -> usize {
+        self.rows.shards().len()
+    }
+
+    /// The metrics as a device has them: a row for each update, for each of its agents if there are several.
+    pub fn metrics(&self, device: usize) -> Result<HostArray> {
+        self.table(device, 0)
+    }
+
+    /// What each step came to over all devices, if that is recorded.
+    pub fn steps(&self, device: usize) -> Result<Option<HostArray>> {
+        self.has_steps.then(|| self.table(device, 1)).transpose()
+    }
+
+    /// The episodes of each update as [`recording`](crate::algorithms::recording) has them, if they are recorded.
+    pub fn episodes(&self, device: usize) -> Result<Option<HostArray>> {
+        self.has_episodes.then(|| self.table(device, 1 + usize::from(self.has_steps))).transpose()
+    }
+
+    /// A table without the rows of updates that were not run.
+    fn table(&self, device: usize, leaf: usize) -> Result<HostArray> {
+        Ok(self.rows.shards()[device][leaf].to_host()?.slice(0, 0..self.updates))
+    }
+}
+
 const PRESENT: &str = "a chunk that fails leaves no state";
 
 impl<A: Algorithm> Engine<A> {
@@ -139,16 +175,14 @@ impl<A: Algorithm> Engine<A> {
         Ok((engine, LearnerInfo::new(agents.first(), start, metrics, timing)))
     }
 
-    /// Runs `updates` updates. Gives each device's table of metrics, a row per update up to the compiled maximum, and what each
-    /// step came to over all devices, if that is recorded.
-    pub fn run(&mut self, updates: usize) -> Result<(Vec<HostArray>, Option<HostArray>)> {
+    /// Runs `updates` updates.
+    pub fn run(&mut self, updates: usize) -> Result<Told> {
         let count = self.chunk.upload([&HostArray::scalar(updates as i32)])?;
         let state = self.state.take().expect(PRESENT);
-        let (state, tables) = self.chunk.call([state.give(), self.given.lend(), count])?.unzip();
+        let (state, rows) = self.chunk.call([state.give(), self.given.lend(), count])?.unzip();
         self.state = Some(state);
-        let steps = tables.shards()[0].get(1).map(|steps| steps.to_host()).transpose()?;
-        let metrics = tables.shards().iter().map(|table| Ok(table[0].to_host()?));
-        Ok((metrics.collect::<Result<_>>()?, steps))
+        let (_, Row { steps, episodes, .. }) = self.chunk.output();
+        Ok(Told { rows, updates, has_steps: steps.is_some(), has_episodes: episodes.is_some() })
     }
 
     pub fn state(&self) -> &OnDevice<AgentState<A::State>> {
@@ -222,7 +256,7 @@ impl<A: Algorithm> Engine<A> {
         let input = (structure(self.structure.duplicate()), given);
         let program: Jit<TraceInput<A>, UpdateTrace> =
             Jit::new(client, "update trace", &options, &input, |(state, given)| {
-                update(algorithm, How { num_devices, record_steps: false }, &given, state).2
+                update(algorithm, How { num_devices, record: Default::default() }, &given, state).2
             })?;
         let outputs = program.call([self.state().lend(), self.given.lend()])?;
         let trace = program.output();

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::policy::{Choice, Policy};
+use crate::algorithms::recording::{Ended, ended_of};
 use crate::algorithms::schedule::Rates;
 use crate::algorithms::self_play::Faced;
 use crate::algorithms::{self, Learner, NamedArrays};
@@ -46,6 +47,8 @@ struct GroupState<A: Algorithm> {
     engine: Engine<A>,
     /// The leaves that were fetched since the state last changed: members ask for the same ones in turn.
     fetched: Vec<Option<HostArray>>,
+    /// Of each agent the episodes that ended in each update of the last chunk, if they are recorded.
+    episodes: Vec<Vec<Vec<Ended>>>,
 }
 
 impl<A: Algorithm> GroupState<A> {
@@ -53,13 +56,17 @@ impl<A: Algorithm> GroupState<A> {
     fn run(&mut self, updates: usize, info: &LearnerInfo) -> Result<Vec<Vec<Vec<f32>>>> {
         info.check_updates(updates)?;
         self.forget();
-        let width = info.metrics.len();
-        let mut agents = Vec::new();
-        for table in self.engine.run(updates)?.0 {
-            let part = table.shape()[1]; // [max_updates, agents of this device, metrics]
-            let rows: Vec<&[f32]> = table.as_slice().chunks(width).take(updates * part).collect();
+        let told = self.engine.run(updates)?;
+        let (width, mut agents) = (info.metrics.len(), Vec::new());
+        self.episodes.clear();
+        for device in 0..told.num_devices() {
+            let table = told.metrics(device)?;
+            let part = table.shape()[1]; // [updates, agents of this device, metrics]
+            let rows: Vec<&[f32]> = table.as_slice().chunks(width).collect();
+            let episodes = told.episodes(device)?; // [updates, agents of this device, steps, columns, environments]
             for agent in 0..part {
                 agents.push(rows.iter().skip(agent).step_by(part).map(|row| row.to_vec()).collect());
+                self.episodes.extend(episodes.as_ref().map(|all| ended_of(&without_axis(all, 1, agent))));
             }
         }
         Ok(agents)
@@ -79,9 +86,7 @@ impl<A: Algorithm> GroupState<A> {
 
     /// A leaf of one agent.
     fn fetch_of(&mut self, index: usize, leaf: usize) -> Result<HostArray> {
-        let own = self.fetch(leaf)?.slice(0, index..index + 1);
-        let array_type = ArrayType::new(own.dtype(), &own.shape()[1..]);
-        Ok(HostArray::from_bytes(&array_type, &own.to_bytes()).expect("an agent's part has the size"))
+        Ok(without_axis(self.fetch(leaf)?, 0, index))
     }
 
     /// The state of one agent.
@@ -115,6 +120,15 @@ impl<A: Algorithm> GroupState<A> {
         let without_agents = |whole: ArrayType| ArrayType::new(whole.dtype, &whole.shape[1..]);
         self.engine.types().into_iter().map(|(name, whole)| (name, without_agents(whole))).collect()
     }
+}
+
+/// What is at one place along an axis.
+fn without_axis(all: &HostArray, axis: usize, place: usize) -> HostArray {
+    let own = all.slice(axis, place..place + 1);
+    let mut shape = own.shape().to_vec();
+    shape.remove(axis);
+    let array_type = ArrayType::new(own.dtype(), shape);
+    HostArray::from_bytes(&array_type, &own.to_bytes()).expect("a part has the size")
 }
 
 impl<A: Algorithm> Common<A> {
@@ -152,7 +166,7 @@ impl<A: Algorithm> Group<A> {
     pub fn with_seeds(client: &Client, agents: Vec<A>, seeds: &[u64], start: &Start) -> Result<Group<A>> {
         ensure!(agents.len() == seeds.len(), "{} agents have {} seeds", agents.len(), seeds.len());
         let (engine, info) = Engine::new(client, &Agents::Group(&agents, seeds), start)?;
-        let state = GroupState { fetched: vec![None; engine.types().len()], engine };
+        let state = GroupState { fetched: vec![None; engine.types().len()], episodes: Vec::new(), engine };
         let (evaluator, state) = (RefCell::new(None), RefCell::new(state));
         Ok(Group(Rc::new(Common { agents, info, evaluator, state })))
     }
@@ -192,6 +206,10 @@ impl<A: Algorithm> Learner for Member<A> {
 
     fn timing(&self) -> Option<Timing> {
         Some(self.group.info.timing)
+    }
+
+    fn episodes(&self) -> Option<Vec<Vec<Ended>>> {
+        self.group.state.borrow().episodes.get(self.index).cloned()
     }
 
     /// Runs this agent alone. That is seldom, so it may cost as much as for all: the others are put back afterwards.

@@ -32,6 +32,7 @@ use crate::lower::Precision;
 use super::curriculum::Schedule;
 use super::metrics::Recorder;
 use super::policy::Actor;
+use super::recording::Record;
 use super::schedule::Rates;
 use super::self_play::Faced;
 
@@ -141,8 +142,7 @@ pub struct Inputs<H> {
     pub total_updates: Float,
     /// Devices that share the environments.
     pub num_devices: usize,
-    /// Whether what each step comes to is recorded.
-    pub record_steps: bool,
+    pub record: Record,
 }
 
 impl<H> Inputs<H> {

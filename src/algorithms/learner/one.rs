@@ -6,6 +6,7 @@ use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::{Choice, Policy};
+use crate::algorithms::recording::{Ended, ended_of};
 use crate::algorithms::schedule::Rates;
 use crate::algorithms::self_play::Faced;
 use crate::algorithms::{Learner, NamedArrays};
@@ -26,6 +27,8 @@ pub struct One<A: Algorithm> {
     evaluator: Option<Evaluator>,
     /// What the steps of the last chunk came to, if that is recorded.
     steps: Option<Vec<f32>>,
+    /// The episodes that ended in each of its updates, if they are recorded.
+    episodes: Option<Vec<Vec<Ended>>>,
 }
 
 impl<A: Algorithm> One<A> {
@@ -35,7 +38,7 @@ impl<A: Algorithm> One<A> {
     /// One line: sizes that do not divide, or whatever the compiler or the device reports.
     pub fn new(client: &Client, algorithm: A, start: &Start) -> Result<One<A>> {
         let (engine, info) = Engine::new(client, &Agents::One(&algorithm), start)?;
-        Ok(One { algorithm, engine, info, evaluator: None, steps: None })
+        Ok(One { algorithm, engine, info, evaluator: None, steps: None, episodes: None })
     }
 
     /// What acts with the parameters as they are.
@@ -64,17 +67,20 @@ impl<A: Algorithm> Learner for One<A> {
 
     fn run(&mut self, updates: usize) -> Result<Vec<Vec<f32>>> {
         self.info.check_updates(updates)?;
-        let (tables, steps) = self.engine.run(updates)?;
-        self.steps = steps.map(|steps| {
-            let of_update: usize = steps.shape()[1..].iter().product();
-            steps.as_slice::<f32>()[..updates * of_update].to_vec()
-        });
-        let rows = tables[0].as_slice::<f32>().chunks(self.info.metrics.len());
-        Ok(rows.take(updates).map(<[f32]>::to_vec).collect())
+        let told = self.engine.run(updates)?;
+        self.steps = told.steps(0)?.map(|steps| steps.as_slice().to_vec());
+        self.episodes = told.episodes(0)?.map(|table| ended_of(&table));
+        let metrics = told.metrics(0)?;
+        let rows = metrics.as_slice::<f32>().chunks(self.info.metrics.len());
+        Ok(rows.map(<[f32]>::to_vec).collect())
     }
 
     fn steps(&self) -> Option<&[f32]> {
         self.steps.as_deref()
+    }
+
+    fn episodes(&self) -> Option<Vec<Vec<Ended>>> {
+        self.episodes.clone()
     }
 
     fn playback(&self, choice: Choice) -> Result<Playback> {

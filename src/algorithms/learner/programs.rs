@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::algorithms::curriculum::{self, Begins, PhaseProgress};
 use crate::algorithms::gradient::divisor_at_most;
 use crate::algorithms::metrics::{EPISODE_RETURN, EPISODES, Metric, Metrics};
+use crate::algorithms::recording::Record;
 use crate::array::{ArrayType, DType, HostArray};
 use crate::lang::{
     Float, Handle, Int, Key, Lowered, Path, Signature, Tree, inline, int, leaf_paths, leaf_types, leaves,
@@ -29,8 +30,7 @@ pub struct Start {
     pub max_updates: usize,
     /// Devices that share the environments of an agent, or the agents of a group.
     pub num_devices: usize,
-    /// Whether what each step comes to is recorded: [`Learner::steps`](crate::algorithms::Learner::steps).
-    pub record_steps: bool,
+    pub record: Record,
 }
 
 /// How an update is traced, apart from the algorithm.
@@ -38,7 +38,7 @@ pub struct Start {
 pub(super) struct How {
     /// Devices that share the environments.
     pub num_devices: usize,
-    pub record_steps: bool,
+    pub record: Record,
 }
 
 /// What an update tells.
@@ -47,8 +47,10 @@ pub(super) struct Row {
     pub metrics: Float,
     /// f32 `[T, K]`
     pub steps: Option<Float>,
+    /// f32 `[T, K, B]`
+    pub episodes: Option<Float>,
 }
-crate::tree!(Row { metrics, steps });
+crate::tree!(Row { metrics, steps, episodes });
 
 /// Everything that an update changes: the algorithm's own state, and what every agent has.
 pub struct AgentState<S> {
@@ -113,7 +115,8 @@ impl<A: Algorithm> Functions<A> {
         let update = trace(&(state.output.duplicate(), given.duplicate()), |(state, given)| {
             let (state, recorded, trace) = update(algorithm, how, &given, state);
             metrics = recorded.list;
-            (state, Row { metrics: recorded.row, steps: recorded.steps }, trace)
+            let row = Row { metrics: recorded.row, steps: recorded.steps, episodes: recorded.episodes };
+            (state, row, trace)
         });
         Functions { state: state.output, update, metrics }
     }
@@ -149,8 +152,8 @@ fn inputs<A: Algorithm>(
         }
     };
     let (hyper, total_updates) = (given.hyper.duplicate(), given.total_updates);
-    let How { num_devices, record_steps } = how;
-    (Inputs { hyper, env, update, total_updates, num_devices, record_steps }, phase)
+    let How { num_devices, record } = how;
+    (Inputs { hyper, env, update, total_updates, num_devices, record }, phase)
 }
 
 /// One update of an agent: its state, its metrics, and what was computed on the way.
@@ -195,7 +198,7 @@ pub(super) struct Programs<A: Algorithm> {
 /// A curriculum that does not fit the environment.
 pub fn metrics<A: Algorithm>(algorithm: &A) -> Result<Vec<Metric>> {
     let (given, _) = given(algorithm, 1)?;
-    let how = How { num_devices: 1, record_steps: false };
+    let how = How { num_devices: 1, record: Default::default() };
     Ok(Functions::<A>::new(algorithm, &given, how).metrics)
 }
 
@@ -225,7 +228,7 @@ impl<A: Algorithm> Programs<A> {
         let (single, values, varying) = agents.given(start.total_updates)?;
         let values = for_devices(&values, &varying, num_devices);
         let given = typed_as(single.duplicate(), &values[0]);
-        let how = How { num_devices: sharers, record_steps: start.record_steps };
+        let how = How { num_devices: sharers, record: start.record };
         let one = Functions::<A>::new(algorithm, &single, how);
 
         let exact = lower::Options { num_replicas: num_devices, ..Default::default() };
@@ -255,12 +258,16 @@ impl<A: Algorithm> Programs<A> {
                 (state, row)
             };
             let axis = agents.axis(num_devices);
-            let Row { metrics, steps } = &one.update.output.1;
+            let Row { metrics, steps, episodes } = &one.update.output.1;
             let table = |row: &Float| {
                 let axes = [start.max_updates].into_iter().chain(axis).chain(row.shape());
                 Float::full(axes.collect::<Vec<_>>(), 0.0)
             };
-            let table = Row { metrics: table(metrics), steps: steps.as_ref().map(table) };
+            let table = Row {
+                metrics: table(metrics),
+                steps: steps.as_ref().map(table),
+                episodes: episodes.as_ref().map(table),
+            };
             match axis {
                 None => updates(state, table, count, |state| update(state, &given)),
                 Some(size) => {
@@ -287,8 +294,14 @@ fn updates<S: Tree>(state: S, table: Row, count: Int, update: impl Fn(S) -> (S, 
         |(done, state, table)| {
             let (state, row) = update(state);
             let put = |table: Float, row: Float| table.dynamic_update(done, row.expand_dims(0));
-            let steps = table.steps.zip(row.steps).map(|(table, steps)| put(table, steps));
-            (done + 1, state, Row { metrics: put(table.metrics, row.metrics), steps })
+            let put_both =
+                |table: Option<Float>, row: Option<Float>| table.zip(row).map(|(table, row)| put(table, row));
+            let table = Row {
+                metrics: put(table.metrics, row.metrics),
+                steps: put_both(table.steps, row.steps),
+                episodes: put_both(table.episodes, row.episodes),
+            };
+            (done + 1, state, table)
         },
     );
     (state, table)

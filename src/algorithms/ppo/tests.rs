@@ -34,7 +34,7 @@ fn rollout(settings: Settings) -> Vec<Vec<f64>> {
             update: int(0),
             total_updates: float(1.0),
             num_devices: 1,
-            record_steps: false,
+            record: Default::default(),
         };
         let network = ppo.network.init(Key::new(1));
         let policy = Acting { network: &ppo.network, params: &network };

@@ -107,7 +107,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             seed: bench.seed,
             total_updates: 1_000_000, // so that the learning rate stays
             env_set: &[],
-            record_steps: false,
+            record: Default::default(),
             max_updates: MAX_UPDATES,
             devices,
             deterministic: *deterministic,

@@ -15,8 +15,8 @@ use crate::trainer::overview::{Life, Overview};
 use crate::trainer::readable::{duration, significant};
 use crate::trainer::thousands;
 
-const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
-const DIM: Style = Style::new().fg(Color::DarkGray);
+pub(super) const HEAD: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(super) const DIM: Style = Style::new().fg(Color::DarkGray);
 const CURVE: Style = Style::new().fg(Color::Cyan);
 const WARNING: Style = Style::new().fg(Color::Yellow);
 /// In a line: what the value takes, and what is left to the curve however long the names are.
@@ -52,7 +52,7 @@ pub fn draw_stage(frame: &mut Frame, what: &str, lines: &[String], keys: &[Help]
     frame.render_widget(footer(keys, notice, 0), foot);
 }
 
-fn newest_lines(frame: &mut Frame, area: Rect, lines: &[String]) {
+pub(super) fn newest_lines(frame: &mut Frame, area: Rect, lines: &[String]) {
     let newest = lines[lines.len().saturating_sub(usize::from(area.height))..].iter();
     frame.render_widget(Paragraph::new(newest.map(|line| spoken(line)).collect::<Vec<_>>()), area);
 }
@@ -155,7 +155,7 @@ fn small(metric: &str, longest_name: usize, history: &Curves, width: usize) -> L
 }
 
 /// Four significant digits, in at most nine characters.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     significant(value, 4)
 }
 
@@ -164,7 +164,7 @@ fn spoken(line: &str) -> Line<'_> {
     Line::styled(line, style)
 }
 
-fn footer<'a>(keys: &[Help], notice: &'a str, missing: usize) -> Line<'a> {
+pub(super) fn footer<'a>(keys: &[Help], notice: &'a str, missing: usize) -> Line<'a> {
     let mut spans: Vec<Span> = Vec::new();
     for (key, what) in keys {
         spans.push(Span::styled(*key, HEAD));

@@ -1,11 +1,13 @@
 //! The curves of a run on the full screen: of one in this process (`train --dashboard`) or in another one (`runs watch`).
 //!
 //! Both read the run's files, so they show the same, and neither costs the training anything: drawing has a thread, or
-//! a process, of its own. They differ only in where lines come from and requests go to.
+//! a process, of its own. They differ only in where lines come from and requests go to. [`several`] runs of
+//! this process share a screen.
 
 mod draw;
 mod layout;
 mod screen;
+mod several;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 pub use draw::{draw, draw_stage};
-pub use screen::Screen;
+pub use screen::{Company, Screen};
 
 use super::chart;
 use super::terminal::{Key, Terminal};
@@ -98,6 +100,9 @@ enum Wish {
     Stop,
     /// Ctrl-C.
     Interrupt,
+    /// To the page that is so many further on, or of that number.
+    Turn(isize),
+    Page(usize),
     Nothing,
 }
 
@@ -105,12 +110,17 @@ enum Wish {
 #[derive(Debug, Default)]
 struct Keys {
     asking: bool,
+    /// Whether there are several pages.
+    has_pages: bool,
 }
 
 impl Keys {
     /// What the keys do now. A run that has ended can neither be saved nor stopped.
     fn shown(&self, is_live: bool) -> &'static [Help] {
         match (is_live, self.asking) {
+            (true, false) if self.has_pages => {
+                &[("1-6 ← →", "page"), ("q", "close this view"), ("s", "save now"), ("x", "stop all")]
+            }
             (true, true) => &[("y", "save and stop the run"), ("any other key", "go on")],
             (true, false) => &[("q", "close this view"), ("s", "save now"), ("x", "stop the run")],
             (false, _) => &[("q", "close this view")],
@@ -127,6 +137,9 @@ impl Keys {
                 Wish::Nothing
             }
             _ if asked && is_live => Wish::Nothing,
+            Key::Left if self.has_pages => Wish::Turn(-1),
+            Key::Right if self.has_pages => Wish::Turn(1),
+            Key::Char(digit @ '1'..='9') if self.has_pages => Wish::Page(digit as usize - '1' as usize),
             Key::Char('q') | Key::Escape => Wish::Leave,
             Key::Char('s') if is_live => Wish::Save,
             Key::Char('x') if is_live => {
@@ -177,7 +190,7 @@ pub fn watch(directory: &Path, asked: &[String], run: &dyn Reach) -> Result<()> 
             Wish::Leave | Wish::Interrupt => return Ok(()),
             Wish::Save => notice = run.save(followed.overview())?,
             Wish::Stop => notice = run.stop(followed.overview())?,
-            Wish::Nothing => {}
+            Wish::Turn(_) | Wish::Page(_) | Wish::Nothing => {}
         }
     }
 }
@@ -198,6 +211,10 @@ mod tests {
         assert_eq!([press('x', true), press('y', true)], [Wish::Nothing, Wish::Stop]);
         assert_eq!([press('x', false), press('y', false), press('s', false)], [Wish::Nothing; 3]);
         assert_eq!(keys.press(Key::Interrupt, true), Wish::Interrupt);
+        let mut paged = Keys { has_pages: true, ..Keys::default() };
+        let pressed = [Key::Right, Key::Left, Key::Char('3')].map(|key| paged.press(key, true));
+        assert_eq!(pressed, [Wish::Turn(1), Wish::Turn(-1), Wish::Page(2)]);
+        assert_eq!(keys.press(Key::Right, true), Wish::Nothing);
         keys.press(Key::Char('x'), true);
         assert!(keys.shown(true)[0].0 == "y" && keys.shown(false) == [("q", "close this view")]);
     }

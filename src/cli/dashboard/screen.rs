@@ -1,5 +1,6 @@
 //! The screen of a run in this process, on a thread of its own.
 
+use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::several::{self, PAGES};
 use super::{Followed, Keys, View, Wish, draw, draw_stage};
 use crate::cli::terminal::Terminal;
 use crate::output::tell;
@@ -19,17 +21,23 @@ const TICK: Duration = Duration::from_millis(100);
 /// Lines that are kept, to be told again once the screen is gone.
 const MOST_LINES: usize = 1000;
 
+/// What a screen knows beforehand of several runs.
+pub struct Company {
+    /// How the metrics of actions are called, where that is not their name.
+    pub actions: BTreeMap<String, String>,
+}
+
 /// The screen's thread. Dropping this waits for its end, after which the terminal is as it was.
 pub struct Screen {
     thread: Option<JoinHandle<()>>,
 }
 
 impl Screen {
-    /// Takes the terminal. Gives what the run needs to know; once that is dropped, the screen ends.
+    /// Takes the terminal, for one run or for several. Gives what a run needs to know; once that is dropped, the screen ends.
     ///
     /// # Errors
     /// One line: the terminal cannot be used.
-    pub fn open() -> Result<(Self, Live)> {
+    pub fn open(company: Option<Company>) -> Result<(Self, Live)> {
         let signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen to signals")?;
         let terminal = Terminal::open()?;
         let (live, remote) = connect();
@@ -37,9 +45,11 @@ impl Screen {
             remote,
             signals,
             stage: None,
-            followed: None,
+            followed: Vec::new(),
             lines: Vec::new(),
-            keys: Keys::default(),
+            keys: Keys { has_pages: company.is_some(), ..Keys::default() },
+            company,
+            page: 0,
             notice: String::new(),
             stopping: false,
         };
@@ -61,8 +71,11 @@ struct Shown {
     signals: Signals,
     /// What goes on before the run begins, and since when.
     stage: Option<(String, Instant)>,
-    /// The run, once it has begun.
-    followed: Option<Followed>,
+    /// The runs that have begun.
+    followed: Vec<Followed>,
+    /// If there are to be several.
+    company: Option<Company>,
+    page: usize,
     lines: Vec<String>,
     keys: Keys,
     notice: String,
@@ -88,10 +101,24 @@ impl Shown {
     fn show(&mut self, terminal: &mut Terminal) -> Result<bool> {
         while self.take_events(|_| ())? {
             self.take_signals(Some(terminal));
-            let is_live = self.followed.as_ref().is_none_or(|followed| followed.overview().life.is_live());
+            let lives = |followed: &Followed| followed.overview().life.is_live();
+            let is_live =
+                self.followed.is_empty() || self.company.is_some() || self.followed.iter().any(lives);
             let keys = self.keys.shown(is_live);
-            if let Some(followed) = &mut self.followed {
+            for followed in &mut self.followed {
                 followed.refresh()?;
+            }
+            if let (Some(Company { actions }), [_, ..]) = (&self.company, &self.followed[..]) {
+                let view = several::View {
+                    runs: &self.followed,
+                    page: self.page,
+                    actions,
+                    lines: &self.lines,
+                    keys,
+                    notice: &self.notice,
+                };
+                terminal.draw(|frame| several::draw(frame, &view))?;
+            } else if let [followed, ..] = &self.followed[..] {
                 let view = View {
                     overview: followed.overview(),
                     curves: followed.curves(),
@@ -114,8 +141,13 @@ impl Shown {
                     self.notice = "the run saves after its chunk".into();
                 }
                 Wish::Interrupt if self.stopping => leave(Some(terminal)),
-                Wish::Interrupt => self.stop(),
-                Wish::Nothing => {}
+                Wish::Interrupt => self.interrupt(),
+                Wish::Turn(by) => {
+                    let pages = PAGES.len() as isize;
+                    self.page = (self.page as isize + by).rem_euclid(pages) as usize;
+                }
+                Wish::Page(number) if number < PAGES.len() => self.page = number,
+                Wish::Page(_) | Wish::Nothing => {}
             }
         }
         Ok(false)
@@ -140,7 +172,7 @@ impl Shown {
                     told(&format!("{what} ..."));
                     self.stage = Some((what, Instant::now()));
                 }
-                Event::Begun(directory) => self.followed = Some(Followed::new(&directory)?),
+                Event::Begun(directory) => self.followed.push(Followed::new(&directory)?),
                 Event::Row(line) => told(&line),
                 Event::Line(line) => {
                     told(&line);
@@ -161,8 +193,14 @@ impl Shown {
             if self.stopping {
                 leave(terminal.take());
             }
-            self.stop();
+            self.interrupt();
         }
+    }
+
+    /// Stops the run as a signal does.
+    fn interrupt(&mut self) {
+        self.remote.interrupt();
+        self.stop();
     }
 
     fn stop(&mut self) {

@@ -42,7 +42,7 @@ impl Diagnose {
             seed: run.seed,
             total_updates: config.num_updates(&entry)?,
             env_set: &config.run.env_set,
-            record_steps: false,
+            record: Default::default(),
             max_updates: 1,
             devices: config.devices(),
             deterministic: run.deterministic,

@@ -22,6 +22,10 @@ pub enum Wish {
     Step,
     /// One step back.
     Back,
+    /// To the other way of choosing actions.
+    Choose,
+    /// To what the layers make of what is seen, or on from the next of them.
+    Layers,
     /// To this share of the whole.
     Seek(f64),
     Nothing,
@@ -52,6 +56,8 @@ impl Control {
             Key::Char(digit) if digit.is_ascii_digit() => {
                 return Wish::Seek(f64::from(digit as u32 - '0' as u32) / 10.0);
             }
+            Key::Char('s') => return Wish::Choose,
+            Key::Char('a') => return Wish::Layers,
             Key::Char(' ') => self.paused = !self.paused,
             Key::Char('+' | '=') => self.speed = (self.speed * 1.5).min(1000.0),
             Key::Char('-') => self.speed = (self.speed / 1.5).max(0.01),
@@ -77,6 +83,8 @@ mod tests {
         assert_eq!(control.speed, 1.5);
         control.press(Key::Char('-'));
         assert_eq!(control.speed, 1.0);
+        assert_eq!(control.press(Key::Char('s')), Wish::Choose);
+        assert_eq!(control.press(Key::Char('a')), Wish::Layers);
         assert_eq!(control.press(Key::Char('q')), Wish::Quit);
         assert_eq!(control.press(Key::Interrupt), Wish::Quit);
     }

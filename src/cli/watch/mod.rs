@@ -4,6 +4,7 @@
 //! that is shown on the full [`screen`], or as [`plain`] text where there is none. A [`replay`] is shown in the same way, without game
 //! and policy.
 
+mod activations;
 mod control;
 mod plain;
 mod replay;
@@ -61,7 +62,9 @@ pub fn command(env: &str) -> Command {
         command.mut_arg("params", |arg| arg.required_unless_present("latest").conflicts_with("latest"));
     command.about("Watch a policy play, or a recorded episode, in the terminal").after_help(
         "RUN may also be a replay (RUN/replays/NAME.jsonl.gz), a recorded episode of a run with --replays-per-window. Keys: space \
-         pauses, n or the right arrow does one step, + and - change the speed, q quits; in a replay b or the left arrow goes one \
+         pauses, n or the right arrow does one step, + and - change the speed, s changes between the most probable actions and drawn \
+         ones, a shows what the layers of the network make of what is seen (again: from the next layer on, and in the end the \
+         board), q quits; in a replay b or the left arrow goes one \
          step back, and 0 to 9 go to that tenth of it. Where the output is no terminal, every step is a block of plain text.",
     )
 }
@@ -79,11 +82,15 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let player = watch.player(app)?;
     let env = player.env.build();
     let (client, stage) = watch.device.open(&format!("tracing {}", player.env.name))?;
-    let playback = Playback::new(&client, &*env, &player.policy)?;
+    let on_screen = can_draw(&io::stdout());
+    let playback = match on_screen {
+        true => Playback::in_depth(&client, &*env, &player.policy),
+        false => Playback::new(&client, &*env, &player.policy),
+    }?;
     let mut session = Session::new(playback, &player.env, watch.seed, watch.episodes, watch.max_steps)?;
     let painter = player.env.painter();
     drop(stage);
-    if can_draw(&io::stdout()) {
+    if on_screen {
         screen::run(&mut session, &*painter, watch.speed)?;
         super::print(&plain::summary(&session))
     } else {

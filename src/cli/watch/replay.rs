@@ -149,7 +149,7 @@ fn on_screen(mut replay: Replay, speed: f64) -> Result<()> {
             Some(Wish::Back) => replay.at = replay.at.saturating_sub(1),
             Some(Wish::Seek(share)) => replay.seek(share),
             None if !control.paused && !replay.is_over() && Instant::now() >= due => replay.at += 1,
-            Some(Wish::Nothing) | None => continue,
+            Some(Wish::Choose | Wish::Layers | Wish::Nothing) | None => continue,
         }
         shown = Instant::now();
     }

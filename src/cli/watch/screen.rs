@@ -10,10 +10,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph};
 
+use super::activations;
 use super::control::{Control, Wish};
 use super::session::{Paid, Scene, Session};
+use crate::algorithms::policy::Choice;
 use crate::cli::terminal::{Terminal, bar, stop_flag};
-use crate::envs::painter::{Painter, Picture};
+use crate::envs::painter::{Painter, Picture, arrow};
 
 /// How long the end of an episode stays, in seconds at speed 1.
 const REST: f64 = 1.5;
@@ -27,15 +29,24 @@ pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<(
     let mut screen = Terminal::open()?;
     let mut control = Control { paused: false, speed };
     let mut shown = Instant::now();
+    let mut layer = None;
     while !stop.load(Ordering::Relaxed) {
         let scene = session.scene();
-        let picture = painter.paint(&scene.moment.frame());
-        screen.draw(|frame| draw(frame, scene, &picture, &control))?;
+        let look = Look { painter, control: &control, layer, choice: session.choice() };
+        screen.draw(|frame| draw(frame, scene, &look))?;
         let rest = if scene.end.is_some() { REST } else { 1.0 / painter.pace() };
         let pause = Duration::from_secs_f64(rest / control.speed);
         match control.wait(&screen, shown + pause)? {
             Some(Wish::Quit) => break,
             Some(Wish::Step) => {}
+            Some(Wish::Choose) => {
+                session.choose_otherwise();
+                continue;
+            }
+            Some(Wish::Layers) => {
+                layer = next_layer(layer, session.scene());
+                continue;
+            }
             Some(Wish::Back | Wish::Seek(_) | Wish::Nothing) => continue,
             None if control.paused || session.is_over() || shown.elapsed() < pause => continue,
             None => {}
@@ -46,20 +57,59 @@ pub fn run(session: &mut Session, painter: &dyn Painter, speed: f64) -> Result<(
     Ok(())
 }
 
-fn draw(frame: &mut Frame, scene: &Scene, picture: &Picture, control: &Control) {
+/// How a scene is shown.
+struct Look<'a> {
+    painter: &'a dyn Painter,
+    control: &'a Control,
+    /// The first layer that is shown instead of the board, if any is.
+    layer: Option<usize>,
+    choice: Choice,
+}
+
+/// The layer to show after `layer`; after the last one it is the board.
+fn next_layer(layer: Option<usize>, scene: &Scene) -> Option<usize> {
+    let layers = scene.moment.depth.as_ref().map_or(0, |depth| depth.layers.len());
+    Some(layer.map_or(0, |layer| layer + 1)).filter(|&layer| layer < layers)
+}
+
+/// Columns that a board leaves to what stands beside it.
+const BESIDE: u16 = 34;
+
+fn draw(frame: &mut Frame, scene: &Scene, look: &Look) {
+    let painter = look.painter;
     let [title, body, keys] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .areas(frame.area());
-    frame.render_widget(headline(scene, control), title);
+    frame.render_widget(headline(scene, look), title);
     frame.render_widget(key_line(), keys);
 
+    let room = (body.width.saturating_sub(BESIDE), body.height);
+    let picture = painter.paint_within(&scene.moment.frame(), room.0.into(), room.1.into());
+    let layers = scene.moment.depth.as_ref().map(|depth| &depth.layers).zip(look.layer);
+    if let Some((layers, first)) = layers {
+        let [left, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(BESIDE)]).areas(body);
+        activations::draw(frame, layers, first, painter, left);
+        draw_beside(frame, scene, &picture, painter, right, Rect { height: 0, ..left });
+        return;
+    }
     let lines = [&picture.board[..], &picture.legend[..]].concat();
     let height = lines.len() as u16;
     let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16;
     let [left, right] = Layout::horizontal([Constraint::Length(width + 1), Constraint::Min(0)]).areas(body);
     let [board, below] = Layout::vertical([Constraint::Length(height), Constraint::Min(0)]).areas(left);
     frame.render_widget(Paragraph::new(lines), board);
+    draw_beside(frame, scene, &picture, painter, right, below);
+}
 
+/// What stands beside the board, and below it where there is room.
+fn draw_beside(
+    frame: &mut Frame,
+    scene: &Scene,
+    picture: &Picture,
+    painter: &dyn Painter,
+    right: Rect,
+    below: Rect,
+) {
     // Where there is room below the board, the choices stand there and the rewards are shown in full.
     let rewards = scene.rewards();
     let [facts, mut paid, choices] =
@@ -68,6 +118,7 @@ fn draw(frame: &mut Frame, scene: &Scene, picture: &Picture, control: &Control) 
     if !tall {
         // Room for what has been paid so far, but not much of it.
         paid = rewards.iter().filter(|part| part.sum != 0.0).count().min(4) as u16 + 3;
+        paid = paid.min(right.height.saturating_sub(facts + choices).max(3));
     }
     let [facts_area, rewards_area, beside] =
         Layout::vertical([Constraint::Length(facts), Constraint::Length(paid), Constraint::Min(0)])
@@ -77,10 +128,10 @@ fn draw(frame: &mut Frame, scene: &Scene, picture: &Picture, control: &Control) 
     let state = Block::bordered().title(" state ");
     frame.render_widget(Paragraph::new(picture.facts.clone()).block(state), facts_area);
     draw_rewards(frame, &rewards, &scene.total(), rewards_area);
-    draw_choices(frame, scene, choices_area);
+    draw_choices(frame, scene, painter, choices_area);
 }
 
-fn headline(scene: &Scene, control: &Control) -> Line<'static> {
+fn headline(scene: &Scene, look: &Look) -> Line<'static> {
     let mut text = format!(
         " {}  episode {}/{}  step {}  return {:.3}  ",
         scene.spec.name,
@@ -92,6 +143,13 @@ fn headline(scene: &Scene, control: &Control) -> Line<'static> {
     if let Some((action, _)) = &scene.last {
         text += &format!("last action {}  ", scene.description.action(*action));
     }
+    if scene.moment.depth.as_ref().is_some_and(|depth| !depth.layers.is_empty()) {
+        text += match look.choice {
+            Choice::Greedy => "greedy  ",
+            Choice::Sample => "sampled  ",
+        };
+    }
+    let control = look.control;
     let state = match (scene.end, control.paused) {
         (Some(end), _) => format!(" {end} "),
         (None, true) => " paused ".to_owned(),
@@ -102,7 +160,10 @@ fn headline(scene: &Scene, control: &Control) -> Line<'static> {
 }
 
 fn key_line() -> Line<'static> {
-    Line::styled(" space pause   n step   + - speed   q quit", Style::new().fg(Color::DarkGray))
+    Line::styled(
+        " space pause   n step   + - speed   s sampled/greedy   a activations   q quit",
+        Style::new().fg(Color::DarkGray),
+    )
 }
 
 /// The parts of the reward, in the last step and over the episode, and their sum. A narrow area has the episode only;
@@ -138,8 +199,8 @@ fn draw_rewards(frame: &mut Frame, parts: &[Paid], total: &Paid, area: Rect) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-/// The possible actions as bars, the most probable first.
-fn draw_choices(frame: &mut Frame, scene: &Scene, area: Rect) {
+/// The possible actions as bars, the most probable first, or in their order where they are directions.
+fn draw_choices(frame: &mut Frame, scene: &Scene, painter: &dyn Painter, area: Rect) {
     let title = match scene.moment.value {
         Some(value) => format!(" actions, value {value:.2} "),
         None => " actions ".to_owned(),
@@ -151,14 +212,20 @@ fn draw_choices(frame: &mut Frame, scene: &Scene, area: Rect) {
         let next = scene.end.is_none() && action == scene.moment.action;
         let style = if next { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
         let (mark, color) = if next { ("▶", Color::LightGreen) } else { (" ", Color::Gray) };
-        let name: String = scene.description.action(action).chars().take(8).collect();
+        let sign = painter.direction(action).map(|direction| format!("{} ", arrow(direction)));
+        let name = sign.unwrap_or_default() + scene.description.action(action);
+        let name: String = name.chars().take(8).collect();
         Line::from(vec![
             Span::styled(format!("{mark} {name:<9}"), style),
             Span::styled(bar(p, bar_width), Style::new().fg(color)),
             Span::styled(format!("{:>6.1}%", 100.0 * p), style),
         ])
     };
-    let lines: Vec<Line> = scene.choices().into_iter().take(inner.height.into()).map(line).collect();
+    let mut choices = scene.choices();
+    if choices.iter().all(|(action, _)| painter.direction(*action).is_some()) {
+        choices.sort_by_key(|(action, _)| *action);
+    }
+    let lines: Vec<Line> = choices.into_iter().take(inner.height.into()).map(line).collect();
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
@@ -191,6 +258,7 @@ mod tests {
                 action_values: None,
                 action: 0,
                 to_move: 0,
+                depth: None,
             },
             last: Some((
                 1,
@@ -210,9 +278,9 @@ mod tests {
 
     fn shown(scene: &Scene, control: &Control, width: u16, height: u16) -> String {
         let painter = find("cartpole").unwrap().painter();
-        let picture = painter.paint(&scene.moment.frame());
+        let look = Look { painter: &*painter, control, layer: None, choice: Choice::Greedy };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| draw(frame, scene, &picture, control)).unwrap();
+        terminal.draw(|frame| draw(frame, scene, &look)).unwrap();
         let cells = terminal.backend().buffer().content().chunks(width.into());
         let line = |cells: &[ratatui::buffer::Cell]| {
             cells.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned()
@@ -233,7 +301,7 @@ mod tests {
             "▶ left     ██████████",
             " 75.0%",
             "right",
-            "space pause   n step   + - speed   q quit",
+            "space pause   n step   + - speed   s sampled/greedy   a activations   q quit",
         ] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::Result;
 
 use crate::algorithms::playback::{Moment, Outcome, Playback};
+use crate::algorithms::policy::Choice;
 use crate::envs::{Aggregate, Description, Entry, EnvSpec};
 
 /// Plays episodes of one policy.
@@ -14,6 +15,8 @@ pub struct Session {
     max_steps: usize,
     scene: Scene,
     results: Vec<Finished>,
+    /// Whether actions are chosen in the other way than the policy does.
+    chooses_otherwise: bool,
 }
 
 /// What there is to see before a step, or after the last one.
@@ -81,7 +84,7 @@ impl Session {
             episode_return: 0.0,
             end: None,
         };
-        Ok(Session { playback, seed, max_steps, scene, results: Vec::new() })
+        Ok(Session { playback, seed, max_steps, scene, results: Vec::new(), chooses_otherwise: false })
     }
 
     pub fn scene(&self) -> &Scene {
@@ -98,6 +101,18 @@ impl Session {
         self.scene.end.is_some() && self.scene.episode + 1 == self.scene.episodes
     }
 
+    /// Chooses actions in the other way from now on: draws them instead of taking the most probable ones, or the other way round.
+    pub fn choose_otherwise(&mut self) {
+        self.chooses_otherwise = !self.chooses_otherwise;
+        self.scene.moment.swap_actions();
+    }
+
+    /// How actions are chosen now.
+    pub fn choice(&self) -> Choice {
+        let choice = self.playback.choice();
+        if self.chooses_otherwise { choice.other() } else { choice }
+    }
+
     /// Takes one step, or begins the next episode. Does nothing when all are over.
     pub fn advance(&mut self) -> Result<()> {
         if self.is_over() {
@@ -110,13 +125,19 @@ impl Session {
         let scene = &mut self.scene;
         scene.episode += 1;
         scene.moment = self.playback.begin(self.seed, scene.episode)?;
+        if self.chooses_otherwise {
+            scene.moment.swap_actions();
+        }
         scene.totals = Scene::no_totals(&scene.spec);
         (scene.steps, scene.episode_return, scene.last, scene.end) = (0, 0.0, None, None);
         Ok(())
     }
 
     fn step(&mut self) -> Result<()> {
-        let (outcome, moment) = self.playback.step()?;
+        let (outcome, mut moment) = self.playback.take(self.scene.moment.action)?;
+        if self.chooses_otherwise {
+            moment.swap_actions();
+        }
         let scene = &mut self.scene;
         scene.steps += 1;
         scene.episode_return += f64::from(outcome.reward);

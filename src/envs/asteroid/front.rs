@@ -6,15 +6,15 @@
 
 use anyhow::{Result, anyhow, ensure};
 use clap::builder::PossibleValuesParser;
-use clap::{ArgAction, ArgMatches, Args, FromArgMatches};
+use clap::{ArgAction, Args, FromArgMatches};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use toml::Table;
 
 use super::telemetry::METRICS;
-use crate::envs::front::{Front, Meaning, Milestone};
+use crate::envs::front::{Front, Meaning, Milestone, Said};
 
-pub const FRONT: Front = Front { flags: Flags::augment_args, read, meaning };
+pub const FRONT: Front = Front { flags: Flags::augment_args, read, meaning, config_file: None, device: None };
 
 /// What trains: nothing, or PPO under either of its names.
 const BACKENDS: [&str; 3] = ["random", "ppo", "puffer_ppo"];
@@ -250,7 +250,8 @@ fn named<const N: usize>(settings: [(&str, toml::Value); N]) -> Table {
     settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-fn read(matches: &ArgMatches, seed: u64, name: &str) -> Result<String> {
+fn read(said: &Said) -> Result<String> {
+    let Said { flags: matches, seed, name, .. } = *said;
     let flag = |name: &str| matches.get_one::<bool>(name).copied().unwrap_or(false);
     let every = matches.get_one::<u64>("checkpoint_every_windows").copied().unwrap_or(1);
     let flags = Flags::from_arg_matches(matches)?;
@@ -347,7 +348,8 @@ mod tests {
             .arg(every.value_parser(value_parser!(u64)))
             .arg(flush.action(ArgAction::SetTrue));
         let command = Flags::augment_args(command);
-        read(&command.try_get_matches_from(args.split_whitespace())?, 7, "name")
+        let flags = &command.try_get_matches_from(args.split_whitespace())?;
+        read(&Said { flags, file: None, seed: 7, name: "name" })
     }
 
     #[test]

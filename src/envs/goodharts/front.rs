@@ -8,16 +8,28 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches};
+use clap::{Args, FromArgMatches};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 use toml::Table;
 
+use super::config_file::{CONFIG_FILE, File, device_kind};
 use super::{Mode, layout};
-use crate::envs::front::{Front, Journal, Meaning, Measured, Summary, Update, Variant};
+use crate::envs::front::{
+    DeviceVariable, Episode, Front, Journal, Meaning, Measured, Said, Summary, Update, Variant,
+};
 
-pub const FRONT: Front = Front { flags: Flags::augment_args, read, meaning };
+pub const FRONT: Front = Front {
+    flags: Flags::augment_args,
+    read,
+    meaning,
+    config_file: Some(CONFIG_FILE),
+    device: Some(DeviceVariable { name: "GOODHARTS_DEVICE", kind: device_kind }),
+};
+
+/// Ends a sequence of modes between two of them.
+const STOP_FILE: &str = ".training_stop_signal";
 
 /// Seed where none is said.
 const SEED: u64 = 42;
@@ -79,6 +91,18 @@ struct Flags {
     #[arg(long, value_name = "NAME", default_value = "max-autotune")]
     #[arg(value_parser = PossibleValuesParser::new(["reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]))]
     compile_mode: String,
+    /// Tell of every update
+    #[arg(short, long)]
+    #[serde(default)]
+    verbose: bool,
+    /// Cache of the reference, on which this had no effect either
+    #[arg(long)]
+    #[serde(default)]
+    clean_cache: bool,
+    /// What a configuration file says.
+    #[arg(skip)]
+    #[serde(default)]
+    file: Option<Table>,
     #[arg(skip = SEED)]
     seed: u64,
     /// When the run began, as in the names of files.
@@ -86,7 +110,8 @@ struct Flags {
     began: String,
 }
 
-fn read(matches: &ArgMatches, seed: u64, _name: &str) -> Result<String> {
+fn read(said: &Said) -> Result<String> {
+    let Said { flags: matches, file, seed, .. } = *said;
     let flags = Flags::from_arg_matches(matches)?;
     let source = matches.try_get_raw("seed").ok().and_then(|_| matches.value_source("seed"));
     let is_said = matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable));
@@ -97,10 +122,10 @@ fn read(matches: &ArgMatches, seed: u64, _name: &str) -> Result<String> {
     let seed = match (is_said, flags.random_seed) {
         (true, _) => seed,
         (false, true) => random_seed()?,
-        (false, false) => SEED,
+        (false, false) => file.and_then(|file| File(file.clone()).whole("training.seed")).unwrap_or(SEED),
     };
     let began = jiff::Zoned::now().strftime("%Y%m%d_%H%M%S").to_string();
-    let flags = Flags { seed, began, ..flags };
+    let flags = Flags { seed, began, file: file.cloned(), ..flags };
     modes(&flags.mode)?;
     for (flag, number) in [("timesteps", flags.timesteps), ("updates", flags.updates)] {
         ensure!(number != Some(0), "--{flag} is 0; it must be at least 1");
@@ -137,11 +162,30 @@ pub(super) fn modes(list: &str) -> Result<Vec<Mode>> {
 
 impl Flags {
     fn num_envs(&self) -> u64 {
-        self.n_envs.filter(|&count| count > 0).unwrap_or(NUM_ENVS)
+        self.n_envs.filter(|&count| count > 0).unwrap_or(self.size("training.n_envs", NUM_ENVS))
+    }
+
+    fn num_steps(&self) -> u64 {
+        self.size("training.steps_per_env", NUM_STEPS)
+    }
+
+    /// A number of the file, if there is one.
+    fn size(&self, name: &str, other: u64) -> u64 {
+        self.file().and_then(|file| file.whole(name)).unwrap_or(other)
+    }
+
+    fn file(&self) -> Option<File> {
+        self.file.clone().map(File)
+    }
+
+    /// The options of the environment that are a mode, and what the file says of it.
+    fn options(&self, mode: Mode) -> Vec<String> {
+        let of_file = self.file().map(|file| file.options(mode)).unwrap_or_default();
+        mode.options().into_iter().chain(of_file).collect()
     }
 
     fn total_timesteps(&self) -> u64 {
-        let batch = self.num_envs().saturating_mul(NUM_STEPS);
+        let batch = self.num_envs().saturating_mul(self.num_steps());
         let default = if self.benchmark { BENCHMARK_TIMESTEPS } else { TIMESTEPS };
         self.updates.map_or(self.timesteps.unwrap_or(default), |updates| updates.saturating_mul(batch))
     }
@@ -161,7 +205,7 @@ fn meaning(config: &str) -> Result<Meaning> {
         ("seed".to_owned(), count(flags.seed)),
         ("total_timesteps".to_owned(), count(flags.total_timesteps())),
         ("num_envs".to_owned(), count(flags.num_envs())),
-        ("num_steps".to_owned(), count(NUM_STEPS)),
+        ("num_steps".to_owned(), count(flags.num_steps())),
         ("auto_scale".to_owned(), false.into()),
     ]);
     if let Some(minibatches) = flags.minibatches.filter(|&count| count > 0) {
@@ -170,9 +214,12 @@ fn meaning(config: &str) -> Result<Meaning> {
     if let Some(entropy) = flags.entropy.filter(|&entropy| entropy > 0.0) {
         settings.insert("ent_coef".into(), entropy.into());
     }
+    if flags.verbose {
+        settings.insert("log_interval".into(), count(1));
+    }
     if let [mode] = modes[..] {
         settings.insert("run_name".into(), flags.run_id(mode).into());
-        settings.insert("env_set".into(), mode.options().into());
+        settings.insert("env_set".into(), flags.options(mode).into());
     }
     let journal = match modes[..] {
         [mode] if !flags.benchmark => Some(journal(&flags, mode)),
@@ -181,16 +228,22 @@ fn meaning(config: &str) -> Result<Meaning> {
     let variant = |&mode: &Mode| {
         let own = Flags { mode: mode.name().to_owned(), ..flags.clone() };
         let config = serde_json::to_string_pretty(&own)?;
-        Ok(Variant { run_name: flags.run_id(mode), env_set: mode.options(), config })
+        Ok(Variant { run_name: flags.run_id(mode), env_set: flags.options(mode), config })
     };
     let variants = if modes.len() > 1 { modes.iter().map(variant).collect::<Result<_>>()? } else { vec![] };
     let sequential = flags.sequential;
+    let of_file = flags.file().map(|file| file.settings()).transpose()?.unwrap_or_default();
+    let notes = if flags.clean_cache { vec!["--clean-cache has no effect".to_owned()] } else { vec![] };
     Ok(Meaning {
         settings,
+        of_file,
+        notes,
+        stop_file: Some(STOP_FILE),
         info: true,
         journal,
         variants,
         sequential,
+        episodes: (!flags.benchmark && !flags.no_log).then_some(EPISODE_METRICS),
         measured: flags.benchmark.then_some(measured),
         ..Meaning::default()
     })
@@ -223,6 +276,8 @@ fn journal(flags: &Flags, mode: Mode) -> Journal {
         events: PathBuf::from("generated/logs"),
         columns: COLUMNS,
         line,
+        episode_columns: EPISODE_COLUMNS,
+        episode_line,
         scalars,
         summary,
         model: PathBuf::from("models").join(format!("ppo_{}.safetensors", mode.name())),
@@ -243,8 +298,16 @@ fn architecture() -> Value {
 }
 
 /// The columns of `_updates.csv`.
-const COLUMNS: &str = "update_num,total_steps,policy_loss,value_loss,entropy,explained_variance,episodes_count,reward_mean,food_mean,\
+const COLUMNS: &str = "update_num,total_steps,policy_loss,value_loss,entropy,explained_variance,episodes_count,reward_mean,reward_min,reward_max,food_mean,\
                        poison_mean,food_ratio,reward_per_consumed,action_probs,timestamp";
+
+/// The columns of `_episodes.csv`. `food_density` is the food that the world of the episode is meant to hold, `curriculum_progress` the
+/// share of the training that is done, `action_prob_std` how the shares of the actions in the update spread.
+const EPISODE_COLUMNS: &str = "episode,reward,length,food_eaten,poison_eaten,food_density,curriculum_progress,action_prob_std,timestamp";
+
+/// What is recorded of each episode, in this order.
+const EPISODE_METRICS: &[&str] =
+    &["stats/food_of_ended_lives", "stats/poison_of_ended_lives", "stats/food_count_of_ended_lives"];
 
 /// What an update came to, in the words of the reference.
 struct Numbers {
@@ -256,6 +319,8 @@ struct Numbers {
     episodes: f64,
     /// Means over the lives that ended; 0 where none did.
     reward: f64,
+    reward_min: f64,
+    reward_max: f64,
     food: f64,
     poison: f64,
     /// Of what was eaten in all steps.
@@ -269,7 +334,7 @@ impl Numbers {
         let episodes = value("train/num_episodes");
         let per_life = |name: &str| value(name) * value("train/num_timesteps") / episodes.max(1.0);
         let (food, poison) = (value("stats/food_eaten"), value("stats/poison_eaten"));
-        let action = |action: &super::Move| value(&format!("actions/{}_frac", action.name));
+        let returns = || update.episodes.iter().map(|episode| f64::from(episode.episode_return));
         Numbers {
             policy_loss: value("train/pg_loss"),
             value_loss: 2.0 * value("train/vf_loss"),
@@ -277,10 +342,12 @@ impl Numbers {
             explained_variance: value("train/explained_variance"),
             episodes,
             reward: value("train/mean_episode_return"),
+            reward_min: returns().reduce(f64::min).unwrap_or(0.0),
+            reward_max: returns().reduce(f64::max).unwrap_or(0.0),
             food: per_life("stats/food_of_ended_lives"),
             poison: per_life("stats/poison_of_ended_lives"),
             food_ratio: if food + poison > 0.0 { food / (food + poison) } else { 0.5 },
-            actions: layout().actions.iter().map(action).collect(),
+            actions: actions(update),
         }
     }
 
@@ -293,14 +360,32 @@ impl Numbers {
 fn line(update: &Update) -> String {
     let numbers = Numbers::of(update);
     let Numbers { policy_loss, value_loss, entropy, explained_variance, .. } = numbers;
-    let Numbers { episodes, reward, food, poison, food_ratio, ref actions, .. } = numbers;
+    let Numbers { episodes, reward, reward_min, reward_max, food, poison, food_ratio, ref actions, .. } =
+        numbers;
     let eaten = numbers.reward_per_consumed();
     let actions = serde_json::to_string(actions).unwrap_or_default();
     let Update { number, timesteps, time, .. } = update;
     format!(
-        "{number},{timesteps},{policy_loss},{value_loss},{entropy},{explained_variance},{episodes},{reward},{food},{poison},{food_ratio},\
-         {eaten},\"{actions}\",{time}"
+        "{number},{timesteps},{policy_loss},{value_loss},{entropy},{explained_variance},{episodes},{reward},{reward_min},{reward_max},\
+         {food},{poison},{food_ratio},{eaten},\"{actions}\",{time}"
     )
+}
+
+/// The shares of the actions in an update.
+fn actions(update: &Update) -> Vec<f64> {
+    let share =
+        |action: &super::Move| (update.value)(&format!("actions/{}_frac", action.name)).unwrap_or(0.0);
+    layout().actions.iter().map(share).collect()
+}
+
+fn episode_line(episode: &Episode, update: &Update) -> String {
+    let Episode { number, episode_return, length, metrics, .. } = episode;
+    let [food, poison, food_count] = metrics[..] else { panic!("an episode has what was asked for") };
+    let (actions, progress, time) = (actions(update), update.progress, update.time);
+    let mean = actions.iter().sum::<f64>() / actions.len() as f64;
+    let squares: f64 = actions.iter().map(|share| (share - mean).powi(2)).sum();
+    let spread = (squares / actions.len() as f64).sqrt();
+    format!("{number},{episode_return},{length},{food},{poison},{food_count},{progress},{spread},{time}")
 }
 
 /// The scalars of TensorBoard.
@@ -344,6 +429,6 @@ fn summary(summary: &Summary) -> Value {
             "entropy_coef": setting("ent_coef"),
             "vectorized": true,
         },
-        "log_files": {"updates": summary.table},
+        "log_files": {"episodes": summary.episodes_table, "updates": summary.updates_table},
     })
 }

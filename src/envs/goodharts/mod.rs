@@ -8,6 +8,7 @@
 //! All modes are the same program: what tells them apart are [`Params`], which are traced. The cells are bits ([`grid`]), so that
 //! thousands of worlds fit into the caches and a window is read as 22 words.
 
+mod config_file;
 mod evaluation;
 mod front;
 pub mod golden;
@@ -331,6 +332,13 @@ impl Env for Goodharts {
             unit: "items per step",
             description: format!("{name} that was eaten in lives which ended, by the steps of all"),
         };
+        let food_count = Metric {
+            name: "stats/food_count_of_ended_lives".into(),
+            aggregate: Aggregate::Mean,
+            unit: "items per step",
+            description: "food that the worlds of lives which ended are meant to hold, by the steps of all"
+                .into(),
+        };
         let action = |(number, action): (usize, &'static Move)| (action.name.as_str(), number..number + 1);
         EnvSpec {
             privileged_shape: Some(vec![2 + 2 * VIEW * VIEW]),
@@ -338,6 +346,7 @@ impl Env for Goodharts {
             metrics: (REWARDS.iter().map(reward))
                 .chain(["food", "poison"].map(eaten))
                 .chain(["food", "poison"].map(of_lives))
+                .chain([food_count])
                 .collect(),
             action_groups: layout().actions.iter().enumerate().map(action).collect(),
             ..EnvSpec::new("goodharts", [2, VIEW, VIEW], layout().actions.len())
@@ -501,8 +510,8 @@ impl Goodharts {
         let reward = (sum + shaping).clamp(-limit, limit);
         let eaten = [eaten.food, eaten.poison].map(Bool::as_f32);
         let cut_off = moved.life.steps.ge(p.max_steps);
-        let of_life =
-            [moved.life.food, moved.life.poison].map(|count| select(died | cut_off, count, 0).as_f32());
+        let of_life = [moved.life.food, moved.life.poison, moved.food_count]
+            .map(|count| select(died | cut_off, count, 0).as_f32());
         Step {
             reward,
             terminated: died,

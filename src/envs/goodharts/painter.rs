@@ -1,14 +1,15 @@
 //! The world around the agent: food, poison, and the window that it sees.
 
-use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style};
+use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style, half_blocks};
 
-use super::grid::{Grid, RADIUS};
+use super::grid::{Grid, RADIUS, VIEW};
 use super::layout;
 
 /// Columns and rows of the drawing: what lies further away is not shown. A column is two letters wide, about as much as a row is high.
 const COLUMNS: usize = 39;
 const ROWS: usize = 25;
 
+const AGENT: Color = Color::White;
 const FOOD: Color = Color::Rgb(22, 199, 154);
 const POISON: Color = Color::Rgb(255, 107, 107);
 /// The ground in the window, and elsewhere.
@@ -27,7 +28,7 @@ impl Painter for GoodhartsPainter {
         Picture {
             board: board(frame),
             legend: vec![
-                item("@", Color::White, "the agent"),
+                item("@", AGENT, "the agent"),
                 item("o", FOOD, "food"),
                 item("x", POISON, "poison"),
                 item("·", SEEN, "what the agent sees"),
@@ -42,30 +43,127 @@ impl Painter for GoodhartsPainter {
         }
     }
 
+    /// As much of the grid as fits, two cells in each letter, with what the agent sees beside the facts.
+    fn paint_within(&self, frame: &Frame, columns: usize, rows: usize) -> Picture {
+        let Picture { mut facts, .. } = self.paint(frame);
+        let width = facts.iter().map(Line::width).max().unwrap_or(0) + 2;
+        for (number, seen) in view(frame).into_iter().enumerate() {
+            if number == facts.len() {
+                facts.push(Line::default());
+            }
+            let room = " ".repeat(width - facts[number].width());
+            facts[number].spans.push(Span::raw(room));
+            facts[number].spans.extend(seen.spans);
+        }
+        let sign = |color, is: &'static str| {
+            [Span::styled("■", Style::new().fg(color)), Span::raw(format!(" {is}  "))]
+        };
+        let signs = [sign(AGENT, "agent"), sign(FOOD, "food"), sign(POISON, "poison"), sign(SEEN, "sight")];
+        Picture {
+            board: map(frame, columns, rows.saturating_sub(1)),
+            legend: vec![Line::from(signs.concat())],
+            facts,
+        }
+    }
+
+    fn direction(&self, action: usize) -> Option<[i32; 2]> {
+        layout().actions.get(action).map(|action| [action.dx, action.dy])
+    }
+
     fn pace(&self) -> f64 {
         12.0
     }
 }
 
+/// The cells around the agent as pixels, or each cell once if they are few.
+fn map(frame: &Frame, columns: usize, rows: usize) -> Vec<Line<'static>> {
+    let world = World::of(frame);
+    let (width, height) = (columns.min(world.grid.width), (2 * rows).min(world.grid.height));
+    half_blocks(width, height, |x, y| {
+        let (dx, dy) = (x as i64 - width as i64 / 2, y as i64 - height as i64 / 2);
+        match world.at(dx, dy) {
+            _ if (dx, dy) == (0, 0) => AGENT,
+            Cell::Food => FOOD,
+            Cell::Poison => POISON,
+            Cell::Empty if dx.abs().max(dy.abs()) <= RADIUS as i64 => SEEN,
+            Cell::Empty => GROUND,
+        }
+    })
+}
+
+/// What the agent sees, as pixels: kinds in their colours, or how interesting cells are where both channels say only that.
+fn view(frame: &Frame) -> Vec<Line<'static>> {
+    let (first, second) = frame.obs.split_at(frame.obs.len() / 2);
+    let most = frame.obs.iter().copied().fold(1e-6f32, f32::max);
+    half_blocks(VIEW, VIEW, |x, y| {
+        let cell = y * VIEW + x;
+        match (first[cell], second[cell]) {
+            _ if (x, y) == (RADIUS, RADIUS) => AGENT,
+            (a, b) if a == b => {
+                let part = |least: u8, most: u8, share: f32| least + (f32::from(most - least) * share) as u8;
+                let share = (a / most).clamp(0.0, 1.0);
+                Color::Rgb(part(26, 200, share), part(26, 130, share), part(46, 255, share))
+            }
+            (a, b) if a > b => FOOD,
+            _ => POISON,
+        }
+    })
+}
+
+/// The world as a picture is drawn of it.
+struct World {
+    grid: Grid,
+    food: Vec<u32>,
+    poison: Vec<u32>,
+    x: i64,
+    y: i64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Cell {
+    Food,
+    Poison,
+    Empty,
+}
+
+impl World {
+    fn of(frame: &Frame) -> World {
+        let super::World { width, height } = layout().world;
+        let words =
+            |name: &str| -> Vec<u32> { frame.numbers(name).into_iter().map(|word| word as u32).collect() };
+        World {
+            grid: Grid { width, height },
+            food: words("items.food"),
+            poison: words("items.poison"),
+            x: frame.number("x") as i64,
+            y: frame.number("y") as i64,
+        }
+    }
+
+    /// The cell so far to the right of and below the agent.
+    fn at(&self, dx: i64, dy: i64) -> Cell {
+        let column = (self.x + dx).rem_euclid(self.grid.width as i64) as usize;
+        let row = (self.y + dy).rem_euclid(self.grid.height as i64) as usize;
+        match (self.grid.has(&self.food, column, row), self.grid.has(&self.poison, column, row)) {
+            (true, _) => Cell::Food,
+            (_, true) => Cell::Poison,
+            _ => Cell::Empty,
+        }
+    }
+}
+
 /// The cells around the agent, which stands in the middle, or each cell once if they are few.
 fn board(frame: &Frame) -> Vec<Line<'static>> {
-    let world = layout().world;
-    let grid = Grid { width: world.width, height: world.height };
-    let words =
-        |name: &str| -> Vec<u32> { frame.numbers(name).into_iter().map(|word| word as u32).collect() };
-    let (food, poison) = (words("items.food"), words("items.poison"));
-    let (x, y) = (frame.number("x") as i64, frame.number("y") as i64);
-    let columns = COLUMNS.min(grid.width) as i64;
-    let rows = ROWS.min(grid.height) as i64;
+    let world = World::of(frame);
+    let columns = COLUMNS.min(world.grid.width) as i64;
+    let rows = ROWS.min(world.grid.height) as i64;
     let cell = |dx: i64, dy: i64| {
-        let column = (x + dx).rem_euclid(grid.width as i64) as usize;
-        let row = (y + dy).rem_euclid(grid.height as i64) as usize;
         let seen = dx.abs().max(dy.abs()) <= RADIUS as i64;
-        match (grid.has(&food, column, row), grid.has(&poison, column, row)) {
-            _ if (dx, dy) == (0, 0) => Span::styled("@ ", Style::new().fg(Color::White)),
-            (true, _) => Span::styled("o ", Style::new().fg(FOOD)),
-            (_, true) => Span::styled("x ", Style::new().fg(POISON)),
-            _ => Span::styled("· ", Style::new().fg(if seen { SEEN } else { GROUND })),
+        match world.at(dx, dy) {
+            _ if (dx, dy) == (0, 0) => Span::styled("@ ", Style::new().fg(AGENT)),
+            Cell::Food => Span::styled("o ", Style::new().fg(FOOD)),
+            Cell::Poison => Span::styled("x ", Style::new().fg(POISON)),
+            Cell::Empty => Span::styled("· ", Style::new().fg(if seen { SEEN } else { GROUND })),
         }
     };
     let line = |dy| Line::from((0..columns).map(|i| cell(i - columns / 2, dy)).collect::<Vec<_>>());

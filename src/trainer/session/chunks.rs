@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::Session;
 use super::report::Evaluated;
+use crate::algorithms::recording::Ended;
 use crate::algorithms::schedule::Rates;
 use crate::algorithms::{curriculum, metrics};
 use crate::trainer::console::Pulse;
@@ -144,13 +145,15 @@ impl Session<'_> {
         self.chunk_end = now;
         let (begin, per_update) = (self.progress.seconds, seconds / updates as f64);
         let (mut points, mut journal) = (Vec::new(), Vec::new());
+        let mut ended = self.learner.episodes().unwrap_or_default().into_iter();
         for (index, row) in rows.iter().enumerate() {
             self.add(row);
+            let ended = ended.next().unwrap_or_default();
             let point = || self.point(row, begin + (index + 1) as f64 * per_update, per_update);
             if self.progress.update.is_multiple_of(curve_interval(self.num_updates)) {
                 points.push(point());
             }
-            journal.extend(self.journal.is_some().then(point));
+            journal.extend(self.journal.is_some().then(|| (point(), ended)));
         }
         self.draw_on(&points);
         self.write_journal(&journal);
@@ -189,8 +192,9 @@ impl Session<'_> {
     }
 
     /// Adds updates to the files that the front of the run has beside its directory.
-    fn write_journal(&mut self, updates: &[Row]) {
-        let written = self.journal.as_mut().map_or(Ok(()), |journal| journal.take(updates));
+    fn write_journal(&mut self, updates: &[(Row, Vec<Ended>)]) {
+        let num_updates = self.num_updates;
+        let written = self.journal.as_mut().map_or(Ok(()), |journal| journal.take(updates, num_updates));
         if let Err(error) = written {
             self.console.warn(&format!("{error:#}; the lines are kept for later"));
         }

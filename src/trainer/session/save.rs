@@ -176,7 +176,7 @@ impl Session<'_> {
 
     /// Completes the files that the front of the run has beside its directory. A run that a signal ends has no model.
     pub(super) fn end_journal(&mut self, state: State) -> Result<()> {
-        let is_saved = state == State::Completed || self.console.stop_is_asked();
+        let is_saved = state == State::Completed || self.console.is_enough();
         let metadata = self.counted_metadata();
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let Progress { update: updates, timesteps, episodes, seconds, .. } = self.progress;

@@ -84,7 +84,7 @@ pub fn train_fakes(settings: &Settings, fakes: Vec<Fake>) -> anyhow::Result<Grou
     let members: Vec<_> = (0..fakes.len()).map(member).collect();
     let mut group = FakeGroup(fakes.into_iter().map(|fake| Rc::new(RefCell::new(fake))).collect());
     let mut seats = group.members();
-    train_group("run", &members, &mut group, &mut seats)
+    train_group("run", &members, &mut group, &mut seats, None)
 }
 
 #[test]

@@ -28,7 +28,7 @@ use super::status::{self, State};
 use super::tally::{Tally, Window};
 use super::wandb::Artifact;
 use crate::algorithms::Learner;
-use crate::algorithms::rollout::{StepColumn, step_columns};
+use crate::algorithms::recording::{StepColumn, step_columns};
 use crate::envs::front::Meaning;
 use crate::envs::{Clock, Entry};
 pub use index::{INDEX, Replay};

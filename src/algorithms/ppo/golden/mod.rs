@@ -105,7 +105,7 @@ fn inputs(settings: &Settings) -> Inputs<Hyper> {
         update: int(0),
         total_updates: float(1.0),
         num_devices: 1,
-        record_steps: false,
+        record: Default::default(),
     }
 }
 
