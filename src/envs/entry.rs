@@ -213,9 +213,8 @@ impl Entry {
     pub fn with(self, options: &[String]) -> Result<Entry, String> {
         let options = Options::parse(&self.choices(), options)?;
         let entry = Entry { options, ..self };
-        match self.check {
-            Some(check) => check(&*entry.build()).map_err(|problem| format!("{}: {problem}", self.name))?,
-            None => {}
+        if let Some(check) = self.check {
+            check(&*entry.build()).map_err(|problem| format!("{}: {problem}", self.name))?;
         }
         Ok(entry)
     }

@@ -92,7 +92,7 @@ mod tests {
             (
                 steps_bins(constant(steps.clone())),
                 share_bins(part, part.full_like(400u64)),
-                share_bins(part, part * 0u64),
+                share_bins(part, part.full_like(0u64)),
             )
         });
         let found = interpret(&traced.graph, &[]);
