@@ -41,7 +41,7 @@ struct Power {
 
 pub fn command() -> Command {
     Power::augment_args(Command::new("power"))
-        .about("Power of a comparison of two groups: sample sizes for an effect, and the power of given ones")
+        .about("Power of a comparison of two groups, and sample sizes for an effect")
 }
 
 /// Computes and prints.

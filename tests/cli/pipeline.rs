@@ -246,7 +246,8 @@ fn what_makes_no_sense_is_one_line() {
     wrong("--ppo-num-envs 6", &["--ppo-num-envs = 6 cannot be split evenly over --ppo-num-workers = 4"]);
     wrong("--lr 0.5", &["--lr contradicts lr = 0.0003, which the flags of asteroid say; leave it out"]);
     wrong("--trainer-backend dqn", &["invalid value 'dqn'", "random, ppo, puffer_ppo"]);
-    wrong("--env-set fuel=3", &["--env-set contradicts"]);
+    wrong("--env-set fuel=3", &["asteroid has no option fuel"]);
+    wrong("--env-set time_max=3", &["--env-set contradicts env_set = ", "which the flags of asteroid say"]);
     run(&["train", "--env", "cartpole", "--run-id", "x"])
         .fails_in_one_line(2, &["--run-id is a flag of asteroid, not of cartpole; add --env asteroid"]);
     run(&["train", "--env", "cartpole", "--env-set", "fuel=3"])
