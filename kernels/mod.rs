@@ -11,11 +11,10 @@ mod mlp;
 mod mlp_calls;
 mod pack;
 mod put_back;
-mod put_row;
+mod rows;
 mod sparse_calls;
 mod sparse_dot;
 mod take_columns;
-mod take_row;
 mod transpose;
 
 use std::ffi::c_void;
@@ -72,10 +71,10 @@ kernels! {
     PUT_BACK = "lockstep_put_back" => put_back::put_back;
     /// (tables `[S, .., B]` of any type, places i32`[B]`, rows `[.., B]`) -> the tables, in place: row `places[b]` of table b becomes
     /// row b; nothing where there is no such row.
-    PUT_ROW = "lockstep_put_row" => put_row::put_row;
+    PUT_ROW = "lockstep_put_row" => rows::put_row;
     /// (tables `[S, .., B]` of any type, places i32`[B]`, rows `[.., B]`) -> the rows, in place: row b becomes row `places[b]` of
     /// table b; it stays where there is no such row.
-    TAKE_ROW = "lockstep_take_row" => take_row::take_row;
+    TAKE_ROW = "lockstep_take_row" => rows::take_row;
     /// (places i32`[W]`, A arrays `[.., B]` of any types) -> A arrays `[.., W]`: the columns at these places; a place outside means the
     /// nearest one.
     TAKE_COLUMNS = "lockstep_take_columns" => take_columns::take_columns;
