@@ -207,16 +207,20 @@ fn draw_choices(frame: &mut Frame, scene: &Scene, painter: &dyn Painter, area: R
     };
     let block = Block::bordered().title(title);
     let inner = block.inner(area);
-    let bar_width = usize::from(inner.width).saturating_sub(19).min(40);
+    let name_of = |action: usize| {
+        let sign = painter.direction(action).map(|direction| format!("{} ", arrow(direction)));
+        sign.unwrap_or_default() + scene.description.action(action)
+    };
+    let longest = scene.choices().iter().map(|(action, _)| name_of(*action).chars().count()).max();
+    let names = longest.unwrap_or(0).min((usize::from(inner.width) / 2).saturating_sub(3)).max(8);
+    let bar_width = usize::from(inner.width).saturating_sub(names + 11).min(40);
     let line = |(action, p): (usize, f32)| {
         let next = scene.end.is_none() && action == scene.moment.action;
         let style = if next { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
         let (mark, color) = if next { ("▶", Color::LightGreen) } else { (" ", Color::Gray) };
-        let sign = painter.direction(action).map(|direction| format!("{} ", arrow(direction)));
-        let name = sign.unwrap_or_default() + scene.description.action(action);
-        let name: String = name.chars().take(8).collect();
+        let name: String = name_of(action).chars().take(names).collect();
         Line::from(vec![
-            Span::styled(format!("{mark} {name:<9}"), style),
+            Span::styled(format!("{mark} {name:<names$} "), style),
             Span::styled(bar(p, bar_width), Style::new().fg(color)),
             Span::styled(format!("{:>6.1}%", 100.0 * p), style),
         ])
