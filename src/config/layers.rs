@@ -195,13 +195,16 @@ impl OfFront {
 
 /// The options of an environment in a list.
 fn options(list: &Value) -> impl Iterator<Item = &str> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::trim)
+    list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// Whether two lists have other values for the same option.
 fn options_differ(a: &Value, b: &Value) -> bool {
-    let name = |option: &str| option.split('=').next().unwrap_or_default().trim().to_owned();
-    options(a).any(|a| options(b).any(|b| name(a) == name(b) && a != b))
+    let differ = |a, b| {
+        let [a, b] = [a, b].map(envs::name_and_value);
+        a.0 == b.0 && a.1 != b.1
+    };
+    options(a).any(|a| options(b).any(|b| differ(a, b)))
 }
 
 /// A file of a format that an environment brings with it.

@@ -33,7 +33,7 @@ pub use entry::{Entry, Golden, Open, Position, Protocol, Replay, boxed};
 pub use env::{Aggregate, Clock, Env, EnvSpec, Metric, Mirror, Observation, Player, Step};
 pub use erased::{AnyEnv, Erased};
 pub use health::Health;
-pub use options::{OtherSize, Sizes, Switch};
+pub use options::{OtherSize, Sizes, Switch, name_and_value};
 pub use random_action::random_action;
 pub use registry::{Registry, builtin};
 pub use telemetry::Telemetry;

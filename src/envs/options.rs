@@ -90,7 +90,7 @@ impl Options {
         let mut switch: Option<Switch> = None;
         let mut params: Vec<(String, HostArray)> = Vec::new();
         for option in options.iter().map(|option| option.trim()).filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, "true"));
+            let (name, value) = name_and_value(option);
             let wrong = |what: &str| format!("the option {name} of {} takes {what}, not {value}", all.name);
             if let Some(found) = all.switches.iter().find(|switch| switch.name == name) {
                 match value {
@@ -222,6 +222,11 @@ impl AnyEnv for Adjusted {
     fn mirror(&self) -> Option<Mirror> {
         self.env.mirror()
     }
+}
+
+/// The parts of an option `NAME=VALUE`; one that has a name alone is true.
+pub fn name_and_value(option: &str) -> (&str, &str) {
+    option.trim().split_once('=').unwrap_or((option.trim(), "true"))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::algorithms::lives::{Counted, Evaluator, MAX_ENVS, MAX_STEPS};
 use crate::algorithms::policy::Choice;
 use crate::config::{UsageError, usage};
 use crate::envs::survival::{Protocol, Subject, Survival};
-use crate::envs::{Entry, default_params};
+use crate::envs::{Entry, default_params, name_and_value};
 use crate::output::tell;
 use crate::trainer::{Stage, thousands};
 
@@ -89,13 +89,19 @@ impl Request<'_> {
         let Protocol { envs, steps, .. } = self.protocol;
         ensure!(envs <= MAX_ENVS, "there are {envs} environments; there can be at most {MAX_ENVS}");
         ensure!(steps <= MAX_STEPS, "there are {steps} steps; there can be at most {MAX_STEPS}");
+        // The squares of the steps of all lives are added up in 64 bits.
+        let most = (u64::MAX / (steps as u64 * steps as u64)) as usize;
+        ensure!(
+            envs <= most,
+            "there are {envs} environments; with {steps} steps there can be at most {most}"
+        );
         Ok(())
     }
 
     /// Who lives as this subject, in the environment of the protocol.
     fn player(&self, subject: &Subject) -> Result<Player> {
         let Subject { kind, model, advice, options } = subject;
-        let name_of = |option: &String| option.split('=').next().unwrap_or_default().trim().to_owned();
+        let name_of = |option: &String| name_and_value(option).0.to_owned();
         for own in &self.place.env_set {
             if let Some(set) = options.iter().find(|option| name_of(option) == name_of(own)) {
                 bail!(UsageError(format!(
