@@ -4,18 +4,26 @@
 use lockstep::algorithms::learner::Start;
 use lockstep::algorithms::{Agent, metrics};
 use lockstep::config::Catalog;
-use lockstep::envs::registry;
+use lockstep::envs::{Entry, registry};
 
 use crate::common::plain_client;
 
 /// The mean returns of the episodes that ended in the last tenth of the runs of agents by an algorithm's defaults for cartpole, from the
 /// worst to the best.
 fn final_returns(algorithm: &str, agents: usize, timesteps: u64) -> Vec<f64> {
-    let entry = registry::find("cartpole").unwrap();
+    let cartpole = registry::find("cartpole").unwrap();
+    let mut found = final_means(&cartpole, algorithm, metrics::EPISODE_RETURN, agents, timesteps);
+    found.sort_by(f64::total_cmp);
+    found
+}
+
+/// What a mean over episodes is in the last tenth of the runs of agents with the seeds 0, 1, ..., by an algorithm's defaults for an
+/// environment.
+fn final_means(entry: &Entry, algorithm: &str, metric: &str, agents: usize, timesteps: u64) -> Vec<f64> {
     let catalog = Catalog::builtin();
     let algorithm = catalog.algorithm(algorithm).unwrap();
-    let settings = (algorithm.complete)(&catalog.defaults(&entry, &algorithm).unwrap()).unwrap();
-    let env = || (entry.make)().into();
+    let settings = (algorithm.complete)(&catalog.defaults(entry, &algorithm).unwrap()).unwrap();
+    let env = || entry.build().into();
     let total_updates = timesteps / (algorithm.timesteps_per_update)(&settings, env()).unwrap();
     let updates = total_updates as usize;
     let start =
@@ -25,16 +33,15 @@ fn final_returns(algorithm: &str, agents: usize, timesteps: u64) -> Vec<f64> {
     let mut group = (algorithm.build_group)(&plain_client(), &agents, &start).unwrap();
     let members = group.members();
     let column = |name: &str| metrics::column(members[0].metrics(), name).unwrap();
-    let (returns, episodes) = (column(metrics::EPISODE_RETURN), column(metrics::EPISODES));
+    let (wanted, episodes) = (column(metric), column(metrics::EPISODES));
     let last_tenth = |rows: &[Vec<f32>]| {
         let last = &rows[updates - updates / 10..];
-        let sum: f64 = last.iter().map(|row| f64::from(row[returns] * row[episodes])).sum();
+        let sum: f64 = last.iter().map(|row| f64::from(row[wanted] * row[episodes])).sum();
         sum / last.iter().map(|row| f64::from(row[episodes])).sum::<f64>()
     };
     let rows = group.run(updates).unwrap();
-    let mut found: Vec<f64> = rows.iter().map(|rows| last_tenth(rows)).collect();
-    found.sort_by(f64::total_cmp);
-    println!("{found:.1?}");
+    let found = rows.iter().map(|rows| last_tenth(rows)).collect();
+    println!("{}: {found:.3?}", entry.name);
     found
 }
 
@@ -59,4 +66,34 @@ fn dqn_balances_the_pole_with_nearly_all_agents() {
         learned + 1 >= AGENTS,
         "only {learned} of {AGENTS} agents have 180 in the last tenth: {found:.1?}"
     );
+}
+
+/// Agents with the seeds 0 to 2 end with this `perf`, of all episodes of the last tenth of so many steps.
+#[track_caller]
+fn solved(name: &str, options: &[&str], timesteps: u64, perf: f64) {
+    let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+    let entry = registry::find(name).unwrap().with(&options).unwrap();
+    let found = final_means(&entry, "ppo", "stats/perf", 3, timesteps);
+    assert!(found.iter().all(|mean| *mean > perf), "{name} {options:?}: {found:.3?}, not {perf}");
+}
+
+/// Each of these small environments tests something that cartpole does not.
+#[test]
+fn the_sanity_environments_are_solved_in_fifty_thousand_steps() {
+    const STEPS: u64 = 50_000;
+    solved("bandit", &[], STEPS, 0.9);
+    solved("password", &[], STEPS, 0.9);
+    solved("memory", &[], STEPS, 0.9);
+    // Whoever always takes the same action has 0.9375.
+    solved("stochastic", &[], STEPS, 0.99);
+    // With 11 rows it takes far more steps.
+    solved("squared", &["size=5"], STEPS, 0.9);
+    solved("chain_mdp", &[], STEPS, 0.9);
+}
+
+/// Long: a part of `scripts/test.sh --long`. How far it gets is in `jax_env_spec/g2048/README.md`.
+#[test]
+#[ignore = "two minutes"]
+fn long_2048() {
+    solved("g2048", &[], 2_000_000, 0.05);
 }

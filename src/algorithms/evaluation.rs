@@ -47,7 +47,7 @@ pub struct Episode {
     pub episode_length: u64,
     /// Whether it ended by itself, not by the bound on its steps.
     pub finished: bool,
-    /// In the order of [`EnvSpec::metrics`]: sums over the steps, or maxima.
+    /// In the order of [`EnvSpec::metrics`]: sums over the steps, maxima, or values of the last step.
     pub metrics: Vec<f64>,
     /// How many actions were of each of the [`EnvSpec::action_groups`].
     pub actions: Vec<f64>,
@@ -331,6 +331,7 @@ impl Evaluation<'_> {
                 .map(|((metric, total), &value)| match metric.aggregate {
                     Aggregate::Mean => add(total, value),
                     Aggregate::Max => select(active, total.maximum(value), total),
+                    Aggregate::Episode => select(active, value, total),
                 })
                 .collect(),
             actions: (self.spec.action_groups.iter().zip(tally.actions))
@@ -350,7 +351,7 @@ impl Evaluation<'_> {
             finished: Bool::full([self.lanes], false),
             metrics: (self.spec.metrics.iter())
                 .map(|metric| match metric.aggregate {
-                    Aggregate::Mean => all(0.0),
+                    Aggregate::Mean | Aggregate::Episode => all(0.0),
                     Aggregate::Max => all(f64::from(f32::MIN)),
                 })
                 .collect(),

@@ -49,7 +49,7 @@ pub enum StepColumn {
     /// Episodes that ended, and those that were cut off.
     Terminated,
     Truncated,
-    /// A metric of the environment, by its place: weighted with the ticks of the steps, or the largest.
+    /// A metric of the environment, by its place: weighted with the ticks of the steps, the largest, or where episodes ended.
     Metric(usize, Aggregate),
 }
 
@@ -82,6 +82,9 @@ impl StepTable {
             StepColumn::Truncated => cut.map_or(0.0 * ones, Bool::as_f32).sum_all(),
             StepColumn::Metric(place, Aggregate::Mean) => (step.metrics[place] * ticks).sum_all(),
             StepColumn::Metric(place, Aggregate::Max) => step.metrics[place].max_all(),
+            StepColumn::Metric(place, Aggregate::Episode) => {
+                select(step.done, step.metrics[place], 0.0).sum_all()
+            }
         };
         let row = stack(step_columns(spec).into_iter().map(sum).collect::<Vec<_>>());
         let table = self.table.dynamic_update(self.count, row.expand_dims(0));

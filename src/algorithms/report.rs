@@ -15,9 +15,9 @@ pub struct Report {
     pub steps: u64,
     pub episode_return: Spread,
     pub episode_length: Spread,
-    /// Per episode, the highest value of what is a maximum, such as `stats/highest_stage`.
+    /// Per episode, the highest value of what is a maximum, such as `stats/highest_stage`, and the last one of what is an outcome.
     #[serde(flatten, serialize_with = "as_map")]
-    pub highest: Vec<(String, Spread)>,
+    pub per_episode: Vec<(String, Spread)>,
     /// Means over all steps: reward components and shares of the groups of actions.
     #[serde(serialize_with = "as_map")]
     pub per_step: Vec<(String, f64)>,
@@ -57,12 +57,14 @@ impl Report {
     /// Sums up the episodes, which were played in the environment of `spec`.
     pub fn new(spec: &EnvSpec, episodes: &[Episode]) -> Self {
         let steps: u64 = episodes.iter().map(|episode| episode.episode_length).sum();
-        let mut highest = Vec::new();
+        let mut per_episode = Vec::new();
         let mut per_step = Vec::new();
         for (i, metric) in spec.metrics.iter().enumerate() {
             let values = episodes.iter().map(|episode| episode.metrics[i]);
             match metric.aggregate {
-                Aggregate::Max => highest.push((metric.name.clone(), Spread::of(values))),
+                Aggregate::Max | Aggregate::Episode => {
+                    per_episode.push((metric.name.clone(), Spread::of(values)));
+                }
                 Aggregate::Mean => per_step.push((metric.name.clone(), values.sum::<f64>() / steps as f64)),
             }
         }
@@ -76,7 +78,7 @@ impl Report {
             steps,
             episode_return: Spread::of(episodes.iter().map(|episode| episode.episode_return)),
             episode_length: Spread::of(episodes.iter().map(|episode| episode.episode_length as f64)),
-            highest,
+            per_episode,
             per_step,
         }
     }
@@ -99,8 +101,13 @@ impl Report {
             ("num_episodes", self.episodes as f64, "episodes", "episodes played"),
             ("num_truncated", self.truncated() as f64, "episodes", "episodes cut off after --eval-max-steps"),
         ];
-        let highest = self.highest.iter().map(|(name, spread)| {
-            (name.as_str(), spread.mean, "", "mean over the episodes of the largest value")
+        let per_episode = self.per_episode.iter().map(|(name, spread)| {
+            (
+                name.as_str(),
+                spread.mean,
+                "",
+                "mean over the episodes of the largest value, or of the last one",
+            )
         });
         let per_step =
             self.per_step.iter().map(|(name, value)| (name.as_str(), *value, "", "mean over all steps"));
@@ -119,7 +126,7 @@ impl Report {
                 value,
             )
         };
-        numbers.into_iter().chain(highest).chain(per_step).map(metric).collect()
+        numbers.into_iter().chain(per_episode).chain(per_step).map(metric).collect()
     }
 
     /// The same by name.

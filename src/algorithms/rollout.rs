@@ -321,6 +321,7 @@ impl<'a> World<'a> {
                 .map(|((metric, total), &value)| match metric.aggregate {
                     Aggregate::Mean => total + value,
                     Aggregate::Max => total.maximum(value),
+                    Aggregate::Episode => total + select(step.done, value, 0.0),
                 })
                 .collect(),
             action_groups: (spec.action_groups.iter().zip(totals.action_groups))
@@ -369,7 +370,7 @@ impl Totals {
             episode_lengths: zeros(),
             metrics: (spec.metrics.iter())
                 .map(|metric| match metric.aggregate {
-                    Aggregate::Mean => zeros(),
+                    Aggregate::Mean | Aggregate::Episode => zeros(),
                     Aggregate::Max => Float::full([num_envs], f64::from(f32::MIN)),
                 })
                 .collect(),
@@ -401,6 +402,7 @@ impl Totals {
             let metric_of_env = match metric.aggregate {
                 Aggregate::Mean => m.mean(name, total, steps),
                 Aggregate::Max => m.max(name, total),
+                Aggregate::Episode => m.episode_mean(name, total),
             };
             metric_of_env.describe(metric.unit, about);
         }

@@ -182,7 +182,7 @@ impl Table<'_> {
         let all = self.env.spec().metrics.into_iter().zip(metrics);
         let metrics = all.map(|(metric, total)| match metric.aggregate {
             Aggregate::Mean => total / moves,
-            Aggregate::Max => total,
+            Aggregate::Max | Aggregate::Episode => total,
         });
         let metrics = metrics.collect();
         (VectorStep { state, reward, done, truncated: None, metrics }, seats, margin)
@@ -230,6 +230,7 @@ impl Table<'_> {
         let metrics = all.map(|((metric, total), &value)| match metric.aggregate {
             Aggregate::Mean => select(moving, total + value, total),
             Aggregate::Max => select(moving, total.maximum(value), total),
+            Aggregate::Episode => select(step.done & !done, value, total),
         });
         let seats = Seats {
             agent: select(step.done, self.opponent.seat_of_agent(seat), seats.agent),
@@ -253,7 +254,7 @@ impl Table<'_> {
     fn no_moves(&self, state: Leaves, seats: Seats, games: usize) -> Moves {
         let all = |value: f64| Float::full([games], value);
         let metrics = self.env.spec().metrics.into_iter().map(|metric| match metric.aggregate {
-            Aggregate::Mean => all(0.0),
+            Aggregate::Mean | Aggregate::Episode => all(0.0),
             Aggregate::Max => all(f64::from(f32::MIN)),
         });
         let done = Bool::full([games], false);

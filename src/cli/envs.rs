@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use crate::algorithms;
-use crate::array::HostArray;
-use crate::envs::description::Group;
+use crate::array::{DType, HostArray};
+use crate::envs::description::{Group, Param};
 use crate::envs::{Description, Entry, EnvSpec, default_params};
 
 use super::{App, print, print_line};
@@ -102,6 +102,8 @@ impl Facts {
         object["rewards"] = json!(self.description.rewards);
         object["metrics"] = self.spec.metrics.iter().map(|metric| metric.name.as_str()).collect();
         object["params"] = params.collect();
+        let ranges = self.description.params.iter().map(|param| (param.name.clone(), json!(param.range)));
+        object["ranges"] = ranges.collect();
         object["scripted"] = json!(self.scripted);
         object["algo"] = json!(self.algorithm.name);
         object["settings"] = json!(self.settings);
@@ -135,7 +137,9 @@ impl Facts {
         }
         text += "\nParameters, which never recompile\n";
         for (name, value) in &self.params {
-            text += &format!("  {name:<28}{}\n", number(value));
+            let what = self.description.params.iter().find(|param| param.name == *name);
+            let what = what.map_or_else(|| kind(value), |param| format!("{}: {}", range(param), param.is));
+            text += &format!("  {name:<28}{:<12}{what}\n", number(value).to_string());
         }
         text += &format!("\nSettings of training with {}: {}\n", self.algorithm.name, self.algorithm.summary);
         for (name, value) in &self.settings {
@@ -150,6 +154,23 @@ impl Facts {
         }
         text
     }
+}
+
+/// The range of a parameter in words: 0 to 3.
+fn range(param: &Param) -> String {
+    let [low, high] = param.range;
+    format!("{low} to {high}")
+}
+
+/// What a parameter can be of which no range is known.
+fn kind(value: &HostArray) -> String {
+    let kind = match (value.shape().is_empty(), value.dtype()) {
+        (false, _) => return format!("{} numbers", by(value.shape())),
+        (true, DType::Bool) => "true or false",
+        (true, DType::F32) => "any number",
+        (true, _) => "any whole number",
+    };
+    kind.to_owned()
 }
 
 /// A shape in words: 10x10.

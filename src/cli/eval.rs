@@ -165,8 +165,8 @@ impl Eval {
         text += &format!("\n{:<28}{:>12}{:>12}{:>12}{:>12}\n", "", "mean", "std", "min", "max");
         let returns_and_lengths =
             [("episode_return", &report.episode_return), ("episode_length", &report.episode_length)];
-        let highest = report.highest.iter().map(|(name, highest)| (name.as_str(), highest));
-        for (name, Spread { mean, std, min, max }) in returns_and_lengths.into_iter().chain(highest) {
+        let per_episode = report.per_episode.iter().map(|(name, spread)| (name.as_str(), spread));
+        for (name, Spread { mean, std, min, max }) in returns_and_lengths.into_iter().chain(per_episode) {
             text += &format!("{name:<28}{mean:>12.3}{std:>12.3}{min:>12.3}{max:>12.3}\n");
         }
         if !report.per_step.is_empty() {

@@ -6,13 +6,12 @@
 
 mod painter;
 
-use std::sync::OnceLock;
-
-use serde::Deserialize;
+use std::sync::LazyLock;
 
 use crate::lang::{Float, Int, Key, float, int, select, stack};
 
-use super::description::{Action, Description, Feature, Group, Reward};
+use super::Description;
+use super::layout::Layout;
 use super::painter::Painter;
 use super::{Env, EnvSpec, Health, Observation, Step};
 
@@ -46,75 +45,18 @@ pub struct Params {
 }
 crate::tree!(Params { gravity, cart_mass, pole_mass, half_length, push, tau, max_x, max_theta, max_steps });
 
-/// Names and numbers: `jax_env_spec/cartpole/layout.json`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Layout {
-    observation: [Named; 4],
-    actions: [Named; 2],
-    reward: Paid,
-    params: Numbers,
-}
-
-/// A name and its meaning.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Named {
-    name: String,
-    #[serde(alias = "does")]
-    is: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Paid {
-    name: String,
-    pays: f64,
-    per: String,
-}
-
-/// The values of [`Params`].
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Numbers {
-    gravity: f64,
-    cart_mass: f64,
-    pole_mass: f64,
-    half_length: f64,
-    push: f64,
-    tau: f64,
-    max_x: f64,
-    max_theta: f64,
-    max_steps: i32,
-}
-
-/// The layout, read once from the file compiled in.
-fn layout() -> &'static Layout {
-    const TEXT: &str = include_str!("../../jax_env_spec/cartpole/layout.json");
-    static LAYOUT: OnceLock<Layout> = OnceLock::new();
-    LAYOUT.get_or_init(|| serde_json::from_str(TEXT).expect("layout.json is part of the program"))
-}
+/// Names and numbers.
+static LAYOUT: LazyLock<Layout> =
+    LazyLock::new(|| Layout::read(include_str!("../../jax_env_spec/cartpole/layout.json")));
 
 /// Draws its states.
 pub(super) fn painter() -> Box<dyn Painter> {
     Box::new(painter::CartPolePainter { description: description() })
 }
 
-/// The observation, the actions and the reward in names.
+/// The observation, the actions, the reward and the parameters in names.
 pub(super) fn description() -> Description {
-    let Layout { observation, actions, reward, .. } = layout();
-    let feature = |Named { name, is }: &Named| Feature { name: name.clone(), is: is.clone() };
-    let action = |Named { name, is }: &Named| Action { name: name.clone(), does: is.clone() };
-    let features = observation.iter().map(feature).collect();
-    Description {
-        observation: vec![Group { name: "cart and pole".into(), count: 1, features }],
-        actions: actions.iter().map(action).collect(),
-        rewards: vec![Reward {
-            name: reward.name.clone(),
-            pays: reward.pays.to_string(),
-            per: reward.per.clone(),
-        }],
-    }
+    LAYOUT.description()
 }
 
 /// Gymnasium calls CartPole-v1 solved from a mean return of 475 on.
@@ -129,17 +71,16 @@ impl Env for CartPole {
     }
 
     fn default_params(&self) -> Params {
-        let numbers = &layout().params;
         Params {
-            gravity: float(numbers.gravity),
-            cart_mass: float(numbers.cart_mass),
-            pole_mass: float(numbers.pole_mass),
-            half_length: float(numbers.half_length),
-            push: float(numbers.push),
-            tau: float(numbers.tau),
-            max_x: float(numbers.max_x),
-            max_theta: float(numbers.max_theta),
-            max_steps: int(numbers.max_steps),
+            gravity: LAYOUT.float("gravity"),
+            cart_mass: LAYOUT.float("cart_mass"),
+            pole_mass: LAYOUT.float("pole_mass"),
+            half_length: LAYOUT.float("half_length"),
+            push: LAYOUT.float("push"),
+            tau: LAYOUT.float("tau"),
+            max_x: LAYOUT.float("max_x"),
+            max_theta: LAYOUT.float("max_theta"),
+            max_steps: LAYOUT.int("max_steps"),
         }
     }
 
@@ -165,7 +106,7 @@ impl Env for CartPole {
             time: s.time + 1,
         };
         Step {
-            reward: float(layout().reward.pays),
+            reward: float(LAYOUT.pays("step")),
             terminated: next.x.abs().gt(p.max_x) | next.theta.abs().gt(p.max_theta),
             truncated: Some(next.time.ge(p.max_steps)),
             metrics: vec![],

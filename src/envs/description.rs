@@ -2,7 +2,7 @@
 //!
 //! An environment reads it from its data in `jax_env_spec/`, which is what its program computes with.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::EnvSpec;
 
@@ -14,26 +14,32 @@ pub struct Description {
     pub actions: Vec<Action>,
     /// The reward is their sum.
     pub rewards: Vec<Reward>,
+    /// Parameters whose meaning and range are known.
+    pub params: Vec<Param>,
 }
 
 /// Numbers of the observation that belong together.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Group {
     pub name: String,
     /// How many of them follow each other, each with all the features: the cells of a board.
+    #[serde(default = "one")]
     pub count: usize,
     pub features: Vec<Feature>,
 }
 
 /// One number.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Feature {
     pub name: String,
     /// Its meaning, unit or scale.
     pub is: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Action {
     pub name: String,
     pub does: String,
@@ -47,6 +53,22 @@ pub struct Reward {
     pub pays: String,
     /// For what.
     pub per: String,
+}
+
+/// A parameter: a number that may be another one in each run, without compiling anything again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Param {
+    pub name: String,
+    /// Its meaning and unit.
+    pub is: String,
+    pub default: f64,
+    /// The least and the largest value that it may have.
+    pub range: [f64; 2],
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Group {
@@ -73,6 +95,7 @@ impl Description {
             }],
             actions: (0..spec.num_actions).map(action).collect(),
             rewards: spec.metrics.iter().filter_map(reward).collect(),
+            params: Vec::new(),
         }
     }
 

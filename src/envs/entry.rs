@@ -9,12 +9,13 @@ use clap::{ArgMatches, Command};
 
 use crate::lang::Backend;
 
+use super::description::Param;
 use super::front::Front;
 use super::options::{Choices, Options, Sizes, Switch};
 use super::painter::{ObservationPainter, Painter};
 use super::survival::Survival;
 use super::telemetry::Telemetry;
-use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health};
+use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health, default_params};
 
 /// An environment by name.
 #[derive(Clone, Copy)]
@@ -213,10 +214,28 @@ impl Entry {
     pub fn with(self, options: &[String]) -> Result<Entry, String> {
         let options = Options::parse(&self.choices(), options)?;
         let entry = Entry { options, ..self };
+        entry.check_ranges()?;
         if let Some(check) = self.check {
             check(&*entry.build()).map_err(|problem| format!("{}: {problem}", self.name))?;
         }
         Ok(entry)
+    }
+
+    /// Says which parameter is out of its range, where that is known.
+    fn check_ranges(&self) -> Result<(), String> {
+        let values = default_params(&*self.build());
+        for Param { name, range: [low, high], .. } in self.description().params {
+            let value = values.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_f64()[0]);
+            // A value is an f32, and so are the ends of its range.
+            let [low, high] = [low, high].map(|end| f64::from(end as f32));
+            if let Some(value) = value.filter(|value| !(low..=high).contains(value)) {
+                let (env, [value, low, high]) = (self.name, [value, low, high].map(|x| x as f32));
+                return Err(format!(
+                    "the option {name} of {env} is {value}; it must be from {low} to {high}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Other makes of it, which `--env-set NAME=true` chooses.

@@ -262,6 +262,12 @@ impl Metric {
         Metric { name: format!("reward/{name}"), aggregate: Aggregate::Mean, unit: "reward", description }
     }
 
+    /// How well an episode went, `stats/NAME`: what the step reports that ends it; the mean over the episodes is reported.
+    pub fn outcome(name: &str, unit: &'static str, description: &str) -> Metric {
+        let (name, description) = (format!("stats/{name}"), description.to_owned());
+        Metric { name, aggregate: Aggregate::Episode, unit, description }
+    }
+
     /// A record, `stats/NAME`: the largest value of all steps is reported.
     pub fn record(name: &str, unit: &'static str, description: &str) -> Metric {
         let (name, description) = (format!("stats/{name}"), description.to_owned());
@@ -274,4 +280,6 @@ impl Metric {
 pub enum Aggregate {
     Mean,
     Max,
+    /// What it is in the last step of an episode counts; the mean over the episodes that ended.
+    Episode,
 }

@@ -2,9 +2,11 @@
 //! that one keeps the contract ([`conformance`](conformance())), and the games that come with lockstep ([`registry`]).
 
 pub mod asteroid;
+pub mod bandit;
 mod bits;
 mod boundary;
 mod cartpole;
+pub mod chain_mdp;
 mod conformance;
 pub mod connect4;
 pub mod description;
@@ -12,30 +14,43 @@ mod entry;
 mod env;
 mod erased;
 pub mod front;
+pub mod g2048;
 pub(crate) mod golden;
 pub mod goodharts;
 pub mod hackmatrix;
 pub mod health;
+mod layout;
+pub mod memory;
 mod options;
 pub mod painter;
+pub mod password;
 mod random_action;
 pub mod registry;
+pub mod squared;
+pub mod stochastic;
 pub mod survival;
 pub mod telemetry;
 pub mod vector;
 
 pub use asteroid::Asteroid;
+pub use bandit::Bandit;
 pub use cartpole::CartPole;
+pub use chain_mdp::ChainMdp;
 pub use conformance::conformance;
 pub use connect4::Connect4;
 pub use description::Description;
 pub use entry::{Entry, Golden, Open, Position, Protocol, Replay, boxed};
 pub use env::{Aggregate, Clock, Env, EnvSpec, Metric, Mirror, Observation, Player, Step};
 pub use erased::{AnyEnv, Erased};
+pub use g2048::G2048;
 pub use health::Health;
+pub use memory::Memory;
 pub use options::{OtherSize, Sizes, Switch, name_and_value};
+pub use password::Password;
 pub use random_action::random_action;
 pub use registry::{Registry, builtin};
+pub use squared::Squared;
+pub use stochastic::Stochastic;
 pub use telemetry::Telemetry;
 
 use crate::array::HostArray;

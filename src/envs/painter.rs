@@ -116,6 +116,50 @@ pub fn half_blocks(width: usize, height: usize, color: impl Fn(usize, usize) -> 
     (0..height.div_ceil(2)).map(line).collect()
 }
 
+/// A painter that is one function.
+pub struct Sketch {
+    pace: f64,
+    paint: fn(&Frame) -> Picture,
+    moves: &'static [[i32; 2]],
+}
+
+impl Sketch {
+    /// So many steps per second at speed 1.
+    pub fn new(pace: f64, paint: fn(&Frame) -> Picture) -> Sketch {
+        Sketch { pace, paint, moves: &[] }
+    }
+
+    /// The same in a box.
+    pub fn boxed(pace: f64, paint: fn(&Frame) -> Picture) -> Box<dyn Painter> {
+        Box::new(Sketch::new(pace, paint))
+    }
+
+    /// Where the actions lead, if they are steps on a grid: columns to the right and rows down, -1 to 1 each.
+    pub fn with_moves(self, moves: &'static [[i32; 2]]) -> Sketch {
+        Sketch { moves, ..self }
+    }
+}
+
+impl Painter for Sketch {
+    fn paint(&self, frame: &Frame) -> Picture {
+        (self.paint)(frame)
+    }
+
+    fn direction(&self, action: usize) -> Option<[i32; 2]> {
+        self.moves.get(action).copied()
+    }
+
+    fn pace(&self) -> f64 {
+        self.pace
+    }
+}
+
+/// Words in a row, each in its colour.
+pub fn tiles(words: impl IntoIterator<Item = (String, Color)>) -> Line<'static> {
+    let tile = |(word, color): (String, Color)| Span::styled(format!(" {word}"), Style::new().fg(color));
+    Line::from(words.into_iter().map(tile).collect::<Vec<_>>())
+}
+
 /// Lists the numbers of the observation: the painter of an environment that brings none.
 pub struct ObservationPainter {
     pub description: Description,

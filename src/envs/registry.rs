@@ -4,16 +4,23 @@
 //! makes the program, or both. A new environment is a module and one entry.
 
 use super::asteroid::{self, Asteroid};
+use super::bandit::{self, Bandit};
 use super::cartpole::{self, CartPole};
+use super::chain_mdp::{self, ChainMdp};
 use super::connect4::{self, Connect4};
 use super::entry::{Entry, boxed};
+use super::g2048::{self, G2048};
 use super::goodharts::{self, Goodharts};
 use super::hackmatrix::{self, HackMatrix};
+use super::memory::{self, Memory};
 use super::options::Switch;
+use super::password::{self, Password};
+use super::squared::{self, Squared};
+use super::stochastic::{self, Stochastic};
 use crate::names::nearest;
 
 /// The environments that come with lockstep.
-pub const fn builtin() -> [Entry; 5] {
+pub const fn builtin() -> [Entry; 12] {
     [
         Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
             .described(hackmatrix::host::describe::description)
@@ -72,6 +79,62 @@ pub const fn builtin() -> [Entry; 5] {
         .telemetry(asteroid::TELEMETRY)
         .switches(&[Switch { name: "mask_invalid", make: || boxed(Asteroid { mask_invalid: true }) }])
         .front(asteroid::FRONT),
+        Entry::new("bandit", "one of four arms pays, and an episode is one pull", || boxed(Bandit))
+            .described(bandit::description)
+            .painted(bandit::painter)
+            .defaults(include_str!("../../jax_env_spec/bandit/defaults.toml"))
+            .health(bandit::HEALTH)
+            .algorithm("ppo"),
+        Entry::new(
+            "password",
+            "five binary digits, and a reward only if all of them are guessed right",
+            || boxed(Password),
+        )
+        .described(password::description)
+        .painted(password::painter)
+        .defaults(include_str!("../../jax_env_spec/password/defaults.toml"))
+        .health(password::HEALTH)
+        .algorithm("ppo"),
+        Entry::new(
+            "memory",
+            "digits that are shown and must be said after a delay, which needs a memory",
+            || boxed(Memory),
+        )
+        .described(memory::description)
+        .painted(memory::painter)
+        .defaults(include_str!("../../jax_env_spec/memory/defaults.toml"))
+        .health(memory::HEALTH)
+        .algorithm("ppo"),
+        Entry::new(
+            "stochastic",
+            "two actions to be drawn with given shares, which needs a policy that draws",
+            || boxed(Stochastic),
+        )
+        .described(stochastic::description)
+        .painted(stochastic::painter)
+        .defaults(include_str!("../../jax_env_spec/stochastic/defaults.toml"))
+        .health(stochastic::HEALTH)
+        .algorithm("ppo"),
+        Entry::new("squared", "from the middle of a grid to a target on it", || boxed(Squared))
+            .described(squared::description)
+            .painted(squared::painter)
+            .defaults(include_str!("../../jax_env_spec/squared/defaults.toml"))
+            .health(squared::HEALTH)
+            .algorithm("ppo"),
+        Entry::new("chain_mdp", "a row of states with a small reward near and a large one far", || {
+            boxed(ChainMdp)
+        })
+        .described(chain_mdp::description)
+        .painted(chain_mdp::painter)
+        .defaults(include_str!("../../jax_env_spec/chain_mdp/defaults.toml"))
+        .health(chain_mdp::HEALTH)
+        .algorithm("ppo"),
+        Entry::new("g2048", "the game 2048: tiles that slide and merge on a 4x4 board", || boxed(G2048))
+            .described(g2048::description)
+            .painted(g2048::painter)
+            .defaults(include_str!("../../jax_env_spec/g2048/defaults.toml"))
+            .health(g2048::HEALTH)
+            .algorithm("ppo"),
     ]
 }
 
@@ -140,6 +203,7 @@ fn hint(nearest: Option<&str>) -> String {
 mod tests {
     use super::*;
     use crate::envs::default_params;
+    use crate::envs::description::Param;
 
     #[test]
     fn every_environment_is_described_in_full() {
@@ -156,6 +220,15 @@ mod tests {
                 .filter(|name| name.starts_with("reward/"))
                 .collect();
             assert!(logged.is_empty() || logged == names.collect::<Vec<_>>(), "{}", entry.name);
+            let values = default_params(&*entry.build());
+            for Param { name, default, range: [low, high], .. } in &description.params {
+                let value =
+                    values.iter().find(|(other, _)| other == name).map(|(_, value)| value.to_f64()[0]);
+                assert_eq!(value, Some(f64::from(*default as f32)), "{} {name}", entry.name);
+                assert!(low < high && (low..=high).contains(&default), "{} {name}", entry.name);
+            }
+            let known = description.params.len();
+            assert!(known == 0 || known == values.len(), "{}: some parameters have no range", entry.name);
         }
     }
 
@@ -219,6 +292,10 @@ mod tests {
         assert_eq!(
             complaint("asteroid", "time_max=inf"),
             "the option time_max of asteroid takes a number, not inf"
+        );
+        assert_eq!(
+            complaint("chain_mdp", "size=1000"),
+            "the option size of chain_mdp is 1000; it must be from 2 to 255"
         );
         assert_eq!(
             complaint("asteroid", "mask_invalid=1"),

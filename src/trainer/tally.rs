@@ -43,6 +43,8 @@ enum Total {
     /// Weighted with ticks.
     Sum(f64),
     Largest(f64),
+    /// Over the episodes that ended.
+    OfEpisodes(f64),
 }
 
 /// A window that is over.
@@ -59,7 +61,7 @@ pub struct Window {
     pub reward: f64,
     /// The sum of the returns of the episodes that ended.
     pub returns: f64,
-    /// Of each metric of the environment the mean per tick, or the largest value.
+    /// Of each metric of the environment the mean per tick, the largest value, or the mean over the episodes that ended.
     pub metrics: Vec<f64>,
 }
 
@@ -129,7 +131,7 @@ impl Tally {
             let share = part as f64 / ticks as f64;
             self.ticks += part;
             self.sums.reward += share * of(StepColumn::Reward);
-            self.sums.take_metrics(columns, step, share);
+            self.sums.take_metrics(columns, step, share, left == 0);
             if left == 0 {
                 let (terminated, truncated) = (of(StepColumn::Terminated), of(StepColumn::Truncated));
                 self.sums.returns += of(StepColumn::Returns);
@@ -152,6 +154,7 @@ impl Tally {
     fn close(&mut self, complete: bool) -> Window {
         let Sums { reward, returns, terminated, truncated, metrics } = std::mem::take(&mut self.sums);
         let (start, end) = (self.start, self.ticks);
+        let episodes = terminated + truncated;
         let window = Window {
             number: self.number,
             complete,
@@ -166,6 +169,7 @@ impl Tally {
                 .map(|total| match total {
                     Total::Sum(sum) => sum / (end - start) as f64,
                     Total::Largest(largest) => largest,
+                    Total::OfEpisodes(sum) => sum / episodes.max(1.0),
                 })
                 .collect(),
         };
@@ -183,7 +187,8 @@ impl Tally {
 }
 
 impl Sums {
-    fn take_metrics(&mut self, columns: &[StepColumn], step: &[f32], share: f64) {
+    /// Takes in a share of a step, which may be its last one.
+    fn take_metrics(&mut self, columns: &[StepColumn], step: &[f32], share: f64, is_last: bool) {
         let mut place = 0;
         for (column, &value) in columns.iter().zip(step) {
             let StepColumn::Metric(_, aggregate) = column else { continue };
@@ -192,11 +197,14 @@ impl Sums {
                 self.metrics.push(match aggregate {
                     Aggregate::Mean => Total::Sum(0.0),
                     Aggregate::Max => Total::Largest(value),
+                    Aggregate::Episode => Total::OfEpisodes(0.0),
                 });
             }
             match &mut self.metrics[place] {
                 Total::Sum(sum) => *sum += share * value,
                 Total::Largest(largest) => *largest = largest.max(value),
+                Total::OfEpisodes(sum) if is_last => *sum += value,
+                Total::OfEpisodes(_) => {}
             }
             place += 1;
         }
@@ -208,7 +216,7 @@ mod tests {
     use super::*;
     use StepColumn::{Metric, Returns, Reward, Terminated, Ticks, Truncated};
 
-    const COLUMNS: [StepColumn; 7] = [
+    const COLUMNS: [StepColumn; 8] = [
         Ticks,
         Reward,
         Returns,
@@ -216,31 +224,33 @@ mod tests {
         Truncated,
         Metric(0, Aggregate::Mean),
         Metric(1, Aggregate::Max),
+        Metric(2, Aggregate::Episode),
     ];
 
     #[test]
     fn a_step_across_an_end_is_divided_and_its_episode_counts_where_it_ends() {
         let mut tally = Tally::new();
         // Metrics that are means are weighted with the ticks already: 2 x 3, 8 x 5.
-        let steps = [[2.0, 1.0, 0.0, 0.0, 0.0, 6.0, 1.0], [8.0, 4.0, 7.0, 1.0, 0.0, 40.0, 3.0]];
+        let steps = [[2.0, 1.0, 0.0, 0.0, 0.0, 6.0, 1.0, 0.0], [8.0, 4.0, 7.0, 1.0, 0.0, 40.0, 3.0, 0.5]];
         let closed = tally.add_update(&COLUMNS, steps.as_flattened(), 4, None);
         let ends: Vec<_> = closed.iter().map(|w| (w.number, w.start, w.end, w.complete)).collect();
         assert_eq!(ends, [(0, 0, 4, true), (1, 4, 8, true)]);
         assert_eq!((closed[0].reward, closed[0].episodes()), (1.0 + 4.0 * 2.0 / 8.0, 0));
-        assert_eq!(closed[0].metrics, [(6.0 + 40.0 * 2.0 / 8.0) / 4.0, 3.0]);
+        assert_eq!(closed[0].metrics, [(6.0 + 40.0 * 2.0 / 8.0) / 4.0, 3.0, 0.0]);
         assert_eq!((closed[1].reward, closed[1].metrics[0], closed[1].episodes()), (2.0, 5.0, 0));
         assert_eq!((tally.ticks, tally.episodes, tally.closed_from), (10, 1, 0));
         assert!(tally.fits(4) && !tally.fits(2), "two ticks of the open window have passed");
         let rest = tally.flush().unwrap();
         assert_eq!((rest.number, rest.start, rest.end, rest.complete), (2, 8, 10, false));
         assert_eq!((rest.reward, rest.terminated, rest.mean_return()), (1.0, 1, 7.0));
+        assert_eq!(rest.metrics[2], 0.5, "it counts where its episode ends");
         assert_eq!(tally.flush(), None);
     }
 
     #[test]
     fn an_end_at_the_last_tick_of_a_step_holds_its_episode() {
         let mut tally = Tally::new();
-        let step = [4.0, 1.0, 2.5, 0.0, 1.0, 4.0, 0.0];
+        let step = [4.0, 1.0, 2.5, 0.0, 1.0, 4.0, 0.0, 0.0];
         let closed = tally.add_update(&COLUMNS, &step, 4, None);
         assert_eq!((closed.len(), closed[0].truncated, closed[0].returns), (1, 1, 2.5));
         assert_eq!(tally.flush(), None);
@@ -248,7 +258,8 @@ mod tests {
 
     #[test]
     fn nothing_counts_after_the_limit_and_updates_may_be_divided_anyhow() {
-        let steps: Vec<f32> = (0..20).flat_map(|i| [3.0, i as f32, 0.0, 0.0, 0.0, 3.0, i as f32]).collect();
+        let steps: Vec<f32> =
+            (0..20).flat_map(|i| [3.0, i as f32, 0.0, 0.0, 0.0, 3.0, i as f32, 0.0]).collect();
         let (mut whole, mut parts) = (Tally::new(), Tally::new());
         let closed = whole.add_update(&COLUMNS, &steps, 7, Some(40));
         let mut others = Vec::new();

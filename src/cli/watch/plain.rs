@@ -93,8 +93,8 @@ pub fn summary(session: &Session) -> String {
     for (i, result) in results.iter().enumerate() {
         let (length, total) = (result.episode_length, result.episode_return);
         text += &format!("episode {}: {length} steps, return {total:.3}", i + 1);
-        for (name, value) in &result.highest {
-            text += &format!(", {name} {value}");
+        for (name, value) in &result.outcomes {
+            text += &format!(", {name} {}", *value as f32);
         }
         text.push('\n');
     }

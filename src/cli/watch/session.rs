@@ -51,8 +51,8 @@ pub enum End {
 pub struct Finished {
     pub episode_return: f64,
     pub episode_length: usize,
-    /// Metrics of which the highest value counts, such as `highest_stage`.
-    pub highest: Vec<(String, f64)>,
+    /// Metrics of which the highest or the last value counts, such as `highest_stage`.
+    pub outcomes: Vec<(String, f64)>,
 }
 
 /// A part of the reward: in the last step, and summed over the episode.
@@ -146,6 +146,7 @@ impl Session {
             *total = match metric.aggregate {
                 Aggregate::Mean => *total + f64::from(value),
                 Aggregate::Max => total.max(f64::from(value)),
+                Aggregate::Episode => f64::from(value),
             };
         }
         scene.end = match &outcome {
@@ -166,7 +167,7 @@ impl Session {
 impl Scene {
     fn no_totals(spec: &EnvSpec) -> Vec<f64> {
         let start = |aggregate| match aggregate {
-            Aggregate::Mean => 0.0,
+            Aggregate::Mean | Aggregate::Episode => 0.0,
             Aggregate::Max => f64::NEG_INFINITY,
         };
         spec.metrics.iter().map(|metric| start(metric.aggregate)).collect()
@@ -174,11 +175,11 @@ impl Scene {
 
     fn finished(&self) -> Finished {
         let metrics = self.spec.metrics.iter().zip(&self.totals);
-        let highest = metrics.filter(|(metric, _)| metric.aggregate == Aggregate::Max);
+        let told = metrics.filter(|(metric, _)| metric.aggregate != Aggregate::Mean);
         Finished {
             episode_return: self.episode_return,
             episode_length: self.steps,
-            highest: highest
+            outcomes: told
                 .map(|(metric, &value)| (metric.name.trim_start_matches("stats/").to_owned(), value))
                 .collect(),
         }

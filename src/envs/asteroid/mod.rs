@@ -131,6 +131,7 @@ pub(super) fn description() -> Description {
         observation: layout().observation.iter().map(group).collect(),
         actions: layout().actions.iter().map(action).collect(),
         rewards: layout().rewards.iter().map(reward).collect(),
+        params: Vec::new(),
     }
 }
 

@@ -133,6 +133,7 @@ fn description_of(board: Board) -> Description {
         observation: observation.iter().map(plane).collect(),
         actions: (0..board.cols).map(column).collect(),
         rewards: rewards.iter().map(reward).collect(),
+        params: Vec::new(),
     }
 }
 

@@ -295,6 +295,7 @@ pub(super) fn description() -> Description {
         observation: vec![cells(0), cells(1)],
         actions: layout().actions.iter().map(action).collect(),
         rewards: REWARDS.iter().map(reward).collect(),
+        params: Vec::new(),
     }
 }
 

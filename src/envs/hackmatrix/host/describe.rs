@@ -18,6 +18,7 @@ pub fn description() -> Description {
         ],
         actions: actions(layout),
         rewards: rewards(layout),
+        params: Vec::new(),
     }
 }
 
