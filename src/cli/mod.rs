@@ -13,7 +13,7 @@ use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::config::{UsageError, train_command};
+use crate::config::{UsageError, train_command, translate_words};
 use crate::output::{printable, tell};
 use crate::trainer::find::Unknown;
 
@@ -116,6 +116,10 @@ fn run(
     dispatch: impl FnOnce(&str, &ArgMatches) -> Result<()>,
 ) -> ExitCode {
     let command = command.subcommand_required(true).arg_required_else_help(true);
+    let args = match translate_words(args) {
+        Ok(args) => args,
+        Err(error) => return report(&error),
+    };
     let done = match command.try_get_matches_from(args) {
         Ok(matches) => match matches.subcommand() {
             Some((name, matches)) => mistakes::as_errors(|| dispatch(name, matches)),

@@ -14,7 +14,8 @@ use crate::trainer;
 #[command(next_help_heading = "Command")]
 #[group(skip)]
 pub struct Invocation {
-    /// Read settings from a TOML file, such as the config.toml of a run, or from a YAML document (.yaml, .yml)
+    /// Read settings from a TOML file, such as the config.toml of a run, from a YAML document (.yaml, .yml), or from a file of PufferLib
+    /// (.ini)
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     pub config: Option<PathBuf>,
     /// The directory of the run [default: --run-name in --checkpoint-dir; of a document runs/NAME_TIME]
@@ -44,7 +45,9 @@ pub fn train_command(catalog: &Catalog) -> Command {
     let command = fronts.fold(command, |command, front| (front.flags)(command));
     let command = command.mut_arg("env", |arg| arg.default_value(catalog.default_env()));
     with_variables(command).about("Train an agent").long_about(None).after_help(
-        "An environment may have other defaults; `envs NAME` shows them. Every flag can be given as an \
+        "The environment may be the first word: `train NAME`. --env.PARAMETER VALUE is short for --env-set PARAMETER=VALUE, and \
+         PufferLib's names of settings, such as --train.learning-rate or --vec.total-agents, are understood. \
+         An environment may have other defaults; `envs NAME` shows them. Every flag can be given as an \
          environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command, as a key of the file \
          (num_envs = 64). Flags win over variables, variables over the file, the file over the defaults.",
     )

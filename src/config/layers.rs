@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::command::{run_settings, settings_command};
 use super::text::{check_keys, parse};
-use super::{Catalog, Config, Invocation, UsageError, document, usage};
+use super::{Catalog, Config, Invocation, UsageError, document, puffer, usage};
 use crate::algorithms::Entry;
 use crate::envs;
 use crate::envs::front::{DeviceVariable, Meaning, Said};
@@ -65,6 +65,11 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
             let read = document::read(catalog, path)?;
             (document, notes) = (Some(read.document), read.notes);
             Layer { origin: path.display().to_string(), values: read.values }
+        }
+        (Some(path), _) if puffer::is_file(path) => {
+            let (values, told) = puffer::read(catalog, path)?;
+            notes = told;
+            Layer { origin: path.display().to_string(), values }
         }
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,

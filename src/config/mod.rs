@@ -6,7 +6,8 @@
 //! setting. They are layered, the later over the earlier:
 //!
 //! 1. the defaults of the environment,
-//! 2. the file given by `--config` (lines of settings, or a YAML [`document`] that is turned into some), or the configuration stored in the checkpoint given by `--resume`,
+//! 2. the file given by `--config` (lines of settings, or a YAML [`document`] or an INI file of PufferLib that is turned into some), or the
+//!    configuration stored in the checkpoint given by `--resume`,
 //! 3. environment variables,
 //! 4. flags.
 //!
@@ -18,6 +19,7 @@ mod catalog;
 mod command;
 mod document;
 mod layers;
+mod puffer;
 mod scaling;
 mod text;
 
@@ -34,6 +36,7 @@ use crate::{envs, trainer};
 pub use catalog::Catalog;
 pub use command::{Invocation, run_settings, train_command, with_variables};
 pub use layers::{Resolved, own_flag, resolve};
+pub use puffer::translate_words;
 pub use scaling::{auto_devices, check_devices};
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.
