@@ -45,6 +45,8 @@ pub use inference::Policy;
 
 pub mod config;
 
+pub mod sweep;
+
 pub mod trainer;
 
 pub mod algorithms;

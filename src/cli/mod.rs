@@ -42,6 +42,7 @@ mod runs;
 mod saliency;
 mod serve;
 mod survival;
+mod sweep;
 mod table;
 mod terminal;
 mod train;
@@ -68,6 +69,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .about("Train reinforcement-learning agents in programs compiled by XLA")
         .subcommands([
             train_command(app.catalog()),
+            sweep::command(),
             eval::command(app),
             watch::command(env),
             saliency::command(env),
@@ -88,6 +90,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         ]);
     run(command, args, |name, matches| match name {
         "train" => train::run(app, matches),
+        "sweep" => sweep::run(app, matches),
         "eval" => eval::run(app, matches),
         "watch" => watch::run(app, matches),
         "saliency" => saliency::run(app, matches),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ArgMatches;
 use serde::Serialize;
 use serde_json::Value;
@@ -23,7 +23,9 @@ use crate::output::tell;
 use crate::runtime::plugin::{self, PluginFile};
 use crate::trainer::live::Live;
 use crate::trainer::status::State;
-use crate::trainer::{self, ENV_SET, Failure, Member, Outcome, Resumed, Stage, evaluation, thousands, wandb};
+use crate::trainer::{
+    self, ENV_SET, Failure, GroupOutcome, Member, Outcome, Resumed, Stage, evaluation, thousands, wandb,
+};
 
 use super::App;
 use super::dashboard::{Company, Screen};
@@ -61,12 +63,7 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
     if dashboard {
         terminal::check("train --dashboard", "without it, the run is told in lines")?;
     }
-    let entry = entry.with(&config.run.env_set).map_err(UsageError)?;
-    (config.algorithm.check_env)(&config.settings, Rc::from(entry.build())).map_err(usage)?;
-    config.run.health = entry.health;
-    wandb::check(&config.run).map_err(usage)?;
-    config.run.wandb_home = entry.wandb;
-    config.run.entry = Some(entry);
+    let entry = settle(entry, &mut config)?;
     if let Some(resumed) = &mut resumed {
         resumed.rewind = rewind;
     }
@@ -103,6 +100,20 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
     trained
 }
 
+/// The environment as the settings choose it, if it can be trained in like that. The run knows it from now on.
+///
+/// # Errors
+/// A [`UsageError`].
+pub fn settle(entry: Entry, config: &mut Config) -> Result<Entry> {
+    let entry = entry.with(&config.run.env_set).map_err(UsageError)?;
+    (config.algorithm.check_env)(&config.settings, Rc::from(entry.build())).map_err(usage)?;
+    config.run.health = entry.health;
+    wandb::check(&config.run).map_err(usage)?;
+    config.run.wandb_home = entry.wandb;
+    config.run.entry = Some(entry);
+    Ok(entry)
+}
+
 /// The names of the actions that are directions, by the metrics that count them.
 fn labels(entry: &Entry) -> BTreeMap<String, String> {
     let (painter, spec) = (entry.painter(), entry.spec());
@@ -131,7 +142,28 @@ struct Work<'a> {
     results: &'a RefCell<Vec<String>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// What is to be compiled for it.
+    fn plan(&self, stage: &'a Stage) -> Result<Plan<'a>> {
+        let Work { config, .. } = *self;
+        Ok(Plan {
+            program: self.program,
+            env: self.entry,
+            env_set: &config.run.env_set,
+            algorithm: &config.algorithm,
+            seed: config.run.seed,
+            total_updates: config.num_updates(self.entry)?,
+            max_updates: MAX_UPDATES,
+            devices: config.devices(),
+            deterministic: config.run.deterministic,
+            plugin: self.plugin,
+            kernels: !config.run.no_kernels,
+            clusters: !config.run.no_clusters,
+            record: Record { steps: config.run.window_steps.is_some(), episodes: self.episodes },
+            stage,
+        })
+    }
+
     /// Prints a result as JSON, at once if there is no screen.
     fn give(&self, result: &impl Serialize, live: Option<&Live>) -> Result<()> {
         let text = serde_json::to_string(result)?;
@@ -176,25 +208,11 @@ fn train_in_turn(
 fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Option<Outcome>> {
     let Work { config, json, .. } = *work;
     let stage = Stage::begin("opening the device", live.as_ref());
-    let plan = Plan {
-        program: work.program,
-        env: work.entry,
-        env_set: &config.run.env_set,
-        algorithm: &config.algorithm,
-        seed: config.run.seed,
-        total_updates: config.num_updates(work.entry)?,
-        max_updates: MAX_UPDATES,
-        devices: config.devices(),
-        deterministic: config.run.deterministic,
-        plugin: work.plugin,
-        kernels: !config.run.no_kernels,
-        clusters: !config.run.no_clusters,
-        record: Record { steps: config.run.window_steps.is_some(), episodes: work.episodes },
-        stage: &stage,
-    };
+    let plan = work.plan(&stage)?;
     let total_updates = plan.total_updates;
     if config.run.num_seeds > 1 {
-        let built = build_group_of(work, &plan);
+        let name = trainer::run_dir::new_name(&config.run)?;
+        let built = build_group_of(work, &plan, &name, &config.agents(&name, work.variants));
         drop(stage);
         match work.measured {
             Some(said) => measure_group(built?, total_updates, Some(said).filter(|_| json)),
@@ -237,10 +255,8 @@ struct Built {
 }
 
 /// Compiles the program of several agents, if their runs can be made.
-fn build_group_of(work: &Work, plan: &Plan) -> Result<Built> {
-    let Config { run, settings, .. } = work.config;
-    let name = trainer::run_dir::new_name(run)?;
-    let configs = work.config.agents(&name, work.variants);
+fn build_group_of(work: &Work, plan: &Plan, name: &str, configs: &[Config]) -> Result<Built> {
+    let run = &work.config.run;
     let member = |agent: &Config| {
         Ok(Member { config: agent.to_toml()?, settings: agent.run.clone(), facts: Vec::new() })
     };
@@ -248,11 +264,11 @@ fn build_group_of(work: &Work, plan: &Plan) -> Result<Built> {
     trainer::check_group(&members)?;
     let agent = |config: &Config| {
         let entry = work.entry.with(&config.run.env_set).map_err(UsageError)?;
-        Ok(Agent { settings: settings.clone(), env: Rc::from(entry.build()), seed: config.run.seed })
+        Ok(Agent { settings: config.settings.clone(), env: Rc::from(entry.build()), seed: config.run.seed })
     };
     let agents = configs.iter().map(agent).collect::<Result<Vec<_>>>()?;
     let (mut group, mut facts) = build_group(&agents, plan)?;
-    facts.push(("group".into(), name.as_str().into()));
+    facts.push(("group".into(), name.into()));
     for member in &mut members {
         member.facts = facts.clone();
         member.facts.retain(|(key, _)| key != ENV_SET);
@@ -263,27 +279,94 @@ fn build_group_of(work: &Work, plan: &Plan) -> Result<Built> {
         plan.stage.change("tracing the evaluation");
         group.prepare_evaluation(evaluation::choice(run), run.eval_episodes)?;
     }
-    Ok(Built { name, members, group })
+    Ok(Built { name: name.to_owned(), members, group })
+}
+
+/// Trains runs that differ only in numbers which are inputs of their program, all of them in one; a single one by itself. They are those of
+/// the group `name`. Gives what became of each, in their order.
+///
+/// # Errors
+/// One line: nothing could be trained.
+pub fn train_trials(
+    program: &'static str,
+    plugin: &PluginFile,
+    name: &str,
+    mut configs: Vec<Config>,
+) -> Result<Vec<Result<Outcome>>> {
+    let count = configs.len();
+    let mut entries = Vec::new();
+    for config in &mut configs {
+        let entry = config.run.entry.expect("an environment was settled");
+        config.run.group = Some(name.to_owned());
+        config.run.num_seeds = count;
+        let lines = config.adapt(plugin.kind)?;
+        if entries.is_empty() {
+            lines.iter().for_each(|line| tell(line)); // those of the others are the same
+        }
+        entries.push(entry);
+    }
+    let results = RefCell::default();
+    let shared = configs[0].clone();
+    let work = Work {
+        program,
+        entry: &entries[0],
+        config: &shared,
+        variants: &[],
+        plugin,
+        json: false,
+        measured: None,
+        episodes: None,
+        results: &results,
+    };
+    if count == 1 {
+        let outcome = train(&work, None, None)?;
+        return Ok(vec![outcome.context("a run that is none of a group comes to something")]);
+    }
+    for config in &mut configs {
+        config.run.num_seeds = 1;
+        config.run.devices = Some(1);
+    }
+    let stage = Stage::begin("opening the device", None);
+    let built = build_group_of(&work, &work.plan(&stage)?, name, &configs);
+    drop(stage);
+    let GroupOutcome { runs, failures, .. } = run_group(built?, None)?;
+    let outcome_of = |config: &Config| {
+        let name = config.run.run_name.as_ref();
+        let outcome = runs.iter().find(|outcome| Some(&outcome.run) == name);
+        let failure = failures.iter().find(|failure| Some(&failure.run) == name);
+        match (outcome, failure) {
+            (Some(outcome), _) => Ok(outcome.clone()),
+            (None, Some(failure)) => Err(anyhow!("{}", failure.error)),
+            (None, None) => Err(anyhow!("it is not among those of its group")),
+        }
+    };
+    Ok(configs.iter().map(outcome_of).collect())
+}
+
+/// Trains the runs of a group until all have ended.
+fn run_group(built: Built, live: Option<&Live>) -> Result<GroupOutcome> {
+    let Built { name, members, mut group } = built;
+    if let Some(timing) = group.timing().map(described) {
+        live.map_or_else(|| tell(&timing), |live| live.say(&timing));
+    }
+    let mut learners = group.members();
+    trainer::train_group(&name, &members, &mut *group, &mut learners, live.cloned())
 }
 
 /// Trains several agents in one program.
 fn train_group(work: &Work, built: Built, live: Option<&Live>) -> Result<()> {
     let Work { config: Config { run, .. }, json, .. } = *work;
-    let Built { name, members, mut group } = built;
     let told = |line: &str| live.map_or_else(|| tell(line), |live| live.say(line));
-    if let Some(timing) = group.timing() {
-        told(&described(timing));
-    }
-    let mut learners = group.members();
-    let outcome = trainer::train_group(&name, &members, &mut *group, &mut learners, live.cloned())?;
+    let names: Vec<String> =
+        built.members.iter().filter_map(|Member { settings, .. }| settings.run_name.clone()).collect();
+    let outcome = run_group(built, live)?;
     let (agents, steps) = (run.num_seeds, thousands(outcome.timesteps));
     let rate = thousands(outcome.steps_per_second as u64);
-    let name = |member: Option<&Member>| member.and_then(|member| member.settings.run_name.clone());
     told(&format!(
         "{agents} agents, {steps} timesteps in {:.1} s: {rate} steps/s; their runs are {} to {} in {}",
         outcome.seconds,
-        name(members.first()).unwrap_or_default(),
-        name(members.last()).unwrap_or_default(),
+        names.first().map_or("", String::as_str),
+        names.last().map_or("", String::as_str),
         run.checkpoint_dir.display()
     ));
     if json {

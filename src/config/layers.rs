@@ -51,6 +51,18 @@ pub struct Resolved {
 /// One line. A [`UsageError`] if a setting is unknown, of the wrong type, out of range or cannot be changed;
 /// otherwise a file that cannot be read or loaded.
 pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
+    resolve_over(catalog, matches, None)
+}
+
+/// As [`resolve`], with these settings as those of a file; the text says where they come from.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_over(
+    catalog: &Catalog,
+    matches: &ArgMatches,
+    settings: Option<(&str, Table)>,
+) -> Result<Resolved> {
     let Invocation { config: file, run_dir, resume, rewind, dashboard, json } =
         Invocation::from_arg_matches(matches)?;
     let run = trainer::Settings::from_arg_matches(matches)?;
@@ -73,7 +85,9 @@ pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
         }
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
-        (None, None) => Layer::default(),
+        (None, None) => {
+            settings.map_or_else(Layer::default, |(origin, values)| Layer { origin: origin.into(), values })
+        }
     };
     let of_front = base.take_file_of_front(catalog)?;
     let trainer::Settings { env, plugin, .. } = run;

@@ -21,6 +21,7 @@ mod document;
 mod layers;
 mod puffer;
 mod scaling;
+mod sweep_file;
 mod text;
 
 use std::rc::Rc;
@@ -35,9 +36,10 @@ use crate::{envs, trainer};
 
 pub use catalog::Catalog;
 pub use command::{Invocation, run_settings, train_command, with_variables};
-pub use layers::{Resolved, own_flag, resolve};
+pub use layers::{Resolved, own_flag, resolve, resolve_over};
 pub use puffer::translate_words;
 pub use scaling::{auto_devices, check_devices};
+pub use sweep_file::{SweepFile, read_sweep_file};
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.
 #[derive(Debug, thiserror::Error)]

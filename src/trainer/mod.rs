@@ -15,7 +15,7 @@
 pub mod checkpoint;
 mod console;
 pub mod evaluation;
-mod files;
+pub(crate) mod files;
 pub mod find;
 mod group;
 mod health;
@@ -61,7 +61,7 @@ pub use resumed::Resumed;
 pub use run_dir::{RunDir, SAVE_FILE};
 pub use session::{CHUNK_SECONDS, Outcome, train};
 pub use settings::{Document, ENV_SET, LogFormat, OnNan, Settings, UNFLAGGED};
-pub use signals::{INTERRUPTED, is_ignored, listen};
+pub use signals::{INTERRUPTED, Signals, is_ignored, listen};
 pub use stage::Stage;
 pub use windows::meaning_of;
 

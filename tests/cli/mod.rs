@@ -13,6 +13,7 @@ mod play;
 mod playing;
 mod positions;
 mod runs;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
