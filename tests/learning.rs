@@ -26,8 +26,9 @@ fn final_means(entry: &Entry, algorithm: &str, metric: &str, agents: usize, time
     let env = || entry.build().into();
     let total_updates = timesteps / (algorithm.timesteps_per_update)(&settings, env()).unwrap();
     let updates = total_updates as usize;
+    let num_devices = if agents.is_multiple_of(2) { 2 } else { 1 };
     let start =
-        Start { seed: 0, total_updates, max_updates: updates, num_devices: 2, record: Default::default() };
+        Start { seed: 0, total_updates, max_updates: updates, num_devices, record: Default::default() };
     let agent = |seed| Agent { settings: settings.clone(), env: env(), seed };
     let agents: Vec<Agent> = (0..agents as u64).map(agent).collect();
     let mut group = (algorithm.build_group)(&plain_client(), &agents, &start).unwrap();
@@ -89,11 +90,4 @@ fn the_sanity_environments_are_solved_in_fifty_thousand_steps() {
     // With 11 rows it takes far more steps.
     solved("squared", &["size=5"], STEPS, 0.9);
     solved("chain_mdp", &[], STEPS, 0.9);
-}
-
-/// Long: a part of `scripts/test.sh --long`. How far it gets is in `jax_env_spec/g2048/README.md`.
-#[test]
-#[ignore = "two minutes"]
-fn long_2048() {
-    solved("g2048", &[], 2_000_000, 0.05);
 }
