@@ -12,17 +12,26 @@ use crate::common::plain_client;
 /// worst to the best.
 fn final_returns(algorithm: &str, agents: usize, timesteps: u64) -> Vec<f64> {
     let cartpole = registry::find("cartpole").unwrap();
-    let mut found = final_means(&cartpole, algorithm, metrics::EPISODE_RETURN, agents, timesteps);
+    let mut found = final_means(&cartpole, algorithm, "", metrics::EPISODE_RETURN, agents, timesteps);
     found.sort_by(f64::total_cmp);
     found
 }
 
 /// What a mean over episodes is in the last tenth of the runs of agents with the seeds 0, 1, ..., by an algorithm's defaults for an
-/// environment.
-fn final_means(entry: &Entry, algorithm: &str, metric: &str, agents: usize, timesteps: u64) -> Vec<f64> {
+/// environment, but for some lines of settings.
+fn final_means(
+    entry: &Entry,
+    algorithm: &str,
+    lines: &str,
+    metric: &str,
+    agents: usize,
+    timesteps: u64,
+) -> Vec<f64> {
     let catalog = Catalog::builtin();
     let algorithm = catalog.algorithm(algorithm).unwrap();
-    let settings = (algorithm.complete)(&catalog.defaults(entry, &algorithm).unwrap()).unwrap();
+    let defaults = catalog.defaults(entry, &algorithm).unwrap();
+    let said = defaults.into_iter().chain(lines.parse::<toml::Table>().unwrap()).collect();
+    let settings = (algorithm.complete)(&said).unwrap();
     let env = || entry.build().into();
     let total_updates = timesteps / (algorithm.timesteps_per_update)(&settings, env()).unwrap();
     let updates = total_updates as usize;
@@ -74,7 +83,7 @@ fn dqn_balances_the_pole_with_nearly_all_agents() {
 fn solved(name: &str, options: &[&str], timesteps: u64, perf: f64) {
     let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
     let entry = registry::find(name).unwrap().with(&options).unwrap();
-    let found = final_means(&entry, "ppo", "stats/perf", 3, timesteps);
+    let found = final_means(&entry, "ppo", "", "stats/perf", 3, timesteps);
     assert!(found.iter().all(|mean| *mean > perf), "{name} {options:?}: {found:.3?}, not {perf}");
 }
 
@@ -90,4 +99,19 @@ fn the_sanity_environments_are_solved_in_fifty_thousand_steps() {
     // With 11 rows it takes far more steps.
     solved("squared", &["size=5"], STEPS, 0.9);
     solved("chain_mdp", &[], STEPS, 0.9);
+}
+
+/// With everything that is off by default: Muon, cosine rates, V-trace, priorities, values that are updated, clamped rewards.
+#[test]
+fn pufferlib_s_preset_solves_memory() {
+    let presets = Catalog::builtin().algorithm("ppo").unwrap().presets;
+    let preset = presets
+        .iter()
+        .find(|(name, _)| *name == "puffer")
+        .unwrap()
+        .1
+        .replace("num_steps = 64", "num_steps = 16");
+    let entry = registry::find("memory").unwrap();
+    let found = final_means(&entry, "ppo", &preset, "stats/perf", 3, 50_000);
+    assert!(found.iter().all(|mean| *mean > 0.9), "{found:.3?}");
 }

@@ -23,6 +23,7 @@ mod learning;
 mod networks;
 mod new_crate;
 mod ops;
+mod options;
 mod own;
 mod probes;
 mod random;

@@ -25,6 +25,30 @@ pub fn gae(
     (advantages, advantages + values)
 }
 
+/// As [`gae`], with V-trace's clips (Espeholt et al. 2018): an action that has become `ratio` times as probable, `[T, B]`, counts so much,
+/// but no more than the first clip; and what comes after it no more than the second one. With ratios of 1 and clips of at least 1 the two
+/// are the same.
+#[track_caller]
+pub fn vtrace(
+    rewards: Float,
+    values: Float,
+    dones: Bool,
+    ratios: Float,
+    last_value: Float,
+    (gamma, lambda): (Float, Float),
+    [rho_clip, c_clip]: [f64; 2],
+) -> (Float, Float) {
+    let init = (last_value.full_like(0.0), last_value);
+    let steps = (rewards, values, dones, ratios);
+    let (_, advantages) = scan_reverse(init, steps, |(after, next_value), (reward, value, done, ratio)| {
+        let goes_on = select(done, value.full_like(0.0), value.full_like(1.0));
+        let delta = ratio.minimum(rho_clip) * (reward + gamma * next_value * goes_on - value);
+        let advantage = delta + gamma * lambda * ratio.minimum(c_clip) * goes_on * after;
+        ((advantage, value), advantage)
+    });
+    (advantages, advantages + values)
+}
+
 /// Mean and population standard deviation, `[M]` each, of the rows of x `[M, N]` and those of the other devices.
 #[track_caller]
 pub fn mean_and_std(x: Float, num_devices: usize) -> (Float, Float) {
@@ -101,6 +125,32 @@ mod tests {
     fn without_discount_it_is_reward_minus_value() {
         let found = advantages([1.0, 2.0, 3.0], [0.5, 1.0, -1.0], [false; 3], 9.0, [0.0, 0.95]);
         assert_near(found, [0.5, 1.0, 4.0]);
+    }
+
+    /// The numbers of PufferLib's own code, which stores a reward and an end with the observation that they came with: one step later. Its
+    /// last step has no advantage, as one here that ends with its value for a reward.
+    #[test]
+    fn clips_of_vtrace_bound_what_an_action_counts() {
+        let found = |ratios: [f32; 5]| {
+            let traced = trace(&(), |()| {
+                let column = |x: [f32; 5]| -> Float { constant(x).reshape([5, 1]) };
+                vtrace(
+                    column([1.0, 0.0, -1.0, 0.5, 0.1]),
+                    column([0.5, 0.4, 0.3, 0.2, 0.1]),
+                    constant([false, true, false, false, true]).reshape([5, 1]),
+                    column(ratios),
+                    constant([7.0f32]),
+                    (float(0.9), float(0.8)),
+                    [1.0, 1.0],
+                )
+            });
+            interpret(&traced.graph, &[])[0].to_f64()
+        };
+        let near = |found: Vec<f64>, expected: [f64; 5]| {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+        };
+        near(found([1.0; 5]), [0.572, -0.4, -0.8392, 0.39, 0.0]);
+        near(found([1.2, 0.8, 1.0, 0.5, 1.0]), [0.6296, -0.32, -0.9796, 0.195, 0.0]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod learner;
 pub mod lives;
 pub mod metrics;
 pub mod minibatch;
+mod muon;
 pub mod opening;
 pub mod opponents;
 pub mod optimizer;

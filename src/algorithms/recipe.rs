@@ -39,6 +39,10 @@ pub trait Recipe {
     /// Settings of which a choice is kept: where somebody gives one of them, nothing is scaled.
     const UNSCALED: &'static [&'static str] = &[];
 
+    /// Settings that go together, by the values of the setting `preset`: lines of a configuration file, which give way to whatever else
+    /// is said.
+    const PRESETS: &'static [(&'static str, &'static str)] = &[];
+
     /// Where in the state of a learner the parameters are, as the names of its arrays begin.
     const PARAMS: &'static str = "params";
 
@@ -185,6 +189,8 @@ pub struct Entry {
     pub traced: &'static [&'static str],
     /// See [`Recipe::UNSCALED`].
     pub unscaled: &'static [&'static str],
+    /// See [`Recipe::PRESETS`].
+    pub presets: &'static [(&'static str, &'static str)],
     /// See [`Recipe::DIALECT`].
     pub dialect: Dialect,
     /// Adds the flags of the settings to a command.
@@ -252,6 +258,7 @@ impl Entry {
             fixed: R::FIXED,
             traced: R::TRACED,
             unscaled: R::UNSCALED,
+            presets: R::PRESETS,
             dialect: R::DIALECT,
             flags: R::Settings::augment_args,
             parse: |matches| {

@@ -165,6 +165,8 @@ pub struct World<'a> {
     /// Whether an episode that was cut off ends there, and what would have followed is in its last reward; else the next one goes on
     /// from it.
     pub cut_off_ends: bool,
+    /// If set, the largest distance of a reward from 0 in the transitions.
+    pub reward_clamp: Option<f64>,
     /// In a game for two, what plays against the agent.
     pub opponent: Option<&'a dyn Opponent>,
     pub record: Record,
@@ -186,6 +188,7 @@ impl<'a> World<'a> {
             gamma,
             reset_pool: None,
             cut_off_ends: true,
+            reward_clamp: None,
             opponent: None,
             record: inputs.record,
             opening: None,
@@ -274,6 +277,7 @@ impl<'a> World<'a> {
         let envs = Envs { memory: None, ..envs };
         let (mut envs, outcome, totals) = self.advance(envs, action, env_key, totals, pool);
         let Outcome { reward, done, truncated } = outcome;
+        let reward = self.reward_clamp.map_or(reward, |most| reward.clamp(-most, most));
         let (reward, ended) = match truncated {
             Some((truncated, view)) if self.cut_off_ends => {
                 (reward + self.gamma * cut_off_value(policy, &carry, truncated, &view), done)

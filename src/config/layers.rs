@@ -130,7 +130,10 @@ pub fn resolve_over(
     if let Some(resumed) = &resumed {
         check_fixed(resumed, algorithm.fixed, &base.values, &given)?;
     }
-    let own_defaults = catalog.defaults(&entry, &algorithm)?;
+    let preset = given.get("preset").or(base.values.get("preset")).and_then(Value::as_str);
+    let preset = algorithm.presets.iter().find(|(name, _)| Some(*name) == preset);
+    let preset = preset.map_or(Ok(Table::new()), |(_, lines)| parse(lines))?;
+    let own_defaults = catalog.defaults(&entry, &algorithm)?.into_iter().chain(preset).collect::<Table>();
     if resumed.is_some() {
         notes.extend(changes(&algorithm, &base.values, &given)?);
     }

@@ -12,6 +12,7 @@ mod pipeline;
 mod play;
 mod playing;
 mod positions;
+mod puffer;
 mod runs;
 mod sweep;
 

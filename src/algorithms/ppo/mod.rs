@@ -8,16 +8,19 @@
 mod choices;
 pub mod golden;
 mod losses;
+mod options;
 mod popart;
 mod recipe;
 mod samples;
 mod scaling;
 mod schedules;
+mod segments;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use choices::{NormAdv, ObsStorage, TruncBootstrap};
+pub use options::{Form, Optimizer, Options};
 pub use recipe::Recipe;
 pub use scaling::{auto_scale, auto_tune};
 pub use settings::{Hyper, Settings};
@@ -31,7 +34,7 @@ use crate::algorithms::curriculum::Schedule;
 use crate::algorithms::gradient::{self, micro_batch_rows};
 use crate::algorithms::learner::{Algorithm, Fetch, Inputs, Shared, UpdateTrace, Updated};
 use crate::algorithms::metrics::Recorder;
-use crate::algorithms::minibatch::Permutation;
+use crate::algorithms::muon;
 use crate::algorithms::opponents::{Opponents, Standing};
 use crate::algorithms::optimizer::{Adam, clip_by_global_norm, clip_parts_by_norm};
 use crate::algorithms::policy::{Actor, Choice, NetworkActor};
@@ -39,14 +42,15 @@ use crate::algorithms::rollout::{Acting, Behavior, Envs, Memory, Totals, Transit
 use crate::algorithms::self_play::{Faced, Opponent};
 use crate::envs::AnyEnv;
 use crate::lang::{
-    Bool, Float, Int, Key, Leaves, arange, boolean, float, leaf_types, merge_first_axes, numbered, positions,
-    ravel, scan, select, structure_of, swap_first_axes, take_tree, unravel, vmap, while_loop,
+    Bool, Float, Int, Key, Leaves, boolean, float, leaf_types, merge_first_axes, numbered, positions, ravel,
+    scan, select, select_tree, structure_of, swap_first_axes, take_tree, unravel, while_loop,
 };
 use crate::lower::Precision;
 use crate::nn::{ActorCritic, Categorical, Network};
 
 use losses::{LOSSES, Losses, Sides, no_losses};
 use samples::{Sample, as_stored};
+use segments::Segments;
 
 /// Most environments of the agents of a group that are worked on at once (measured on cartpole).
 const ENVS_AT_ONCE: usize = 64;
@@ -63,11 +67,21 @@ pub struct State<P> {
 crate::tree!(State<P> { params, optimizer, envs, standing, key });
 
 /// What gradient steps improve.
+#[derive(Clone)]
 struct Learned<P> {
     params: P,
     optimizer: Adam<P>,
 }
 crate::tree!(Learned<P> { params, optimizer });
+
+/// Whether the policy of the gradient steps is still near that of the rollout, where that matters.
+type Near = Option<Bool>;
+
+/// What gradient steps learn from.
+enum Experience {
+    Samples(Sample),
+    Segments(Segments),
+}
 
 /// PPO with some network on one environment: what is fixed when the programs are compiled.
 pub struct Ppo<N = ActorCritic> {
@@ -163,12 +177,15 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
             popart::follow(&self.network, &self.settings, params, optimizer, target, inputs.num_devices);
         let popart = self.network.popart(&params);
         let stored = as_stored(&self.settings, transitions, &envs);
-        let samples = Sample::of(stored, advantage, target, memory, popart);
+        let experience = match self.settings.options.in_segments() {
+            false => Experience::Samples(Sample::of(stored, advantage, target, memory, popart)),
+            true => Experience::Segments(Segments::of(stored, advantage, target, memory, last_value)),
+        };
 
         let hyper = self.settings.scheduled(inputs);
         let learned = Learned { params, optimizer };
         let (Learned { params, optimizer }, losses, grad_norm) =
-            self.improve(inputs, &hyper, learned, samples, shuffle_key);
+            self.improve(inputs, &hyper, learned, experience, shuffle_key);
 
         let mean_losses = unravel(&no_losses(&self.settings), losses.mean([0]));
         let Transition { view, log_prob, .. } = transitions;
@@ -238,19 +255,47 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         inputs: &Inputs<Hyper>,
         hyper: &Hyper,
         learned: Learned<N::Params>,
-        samples: Sample,
+        experience: Experience,
         key: Key,
     ) -> (Learned<N::Params>, Float, Float) {
-        let Settings { num_minibatches, update_epochs, norm_adv, .. } = self.settings;
         let Learned { params, optimizer } = learned;
+        let flat =
+            Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
+        let start = Learned { params: ravel(&params), optimizer: flat };
+        let near = self.settings.options.target_kl.map(|_| boolean(true));
+        let start = (start, Sides::guess(&self.settings), near);
+        let (Learned { params: vector, optimizer: flat }, losses, norms) = match &experience {
+            Experience::Samples(samples) => self.improve_samples(inputs, hyper, &params, start, samples, key),
+            Experience::Segments(segments) => {
+                self.improve_segments(inputs, hyper, &params, start, segments, key)
+            }
+        };
+        let optimizer = Adam {
+            mean: unravel(&params, flat.mean),
+            square: unravel(&params, flat.square),
+            count: flat.count,
+        };
+        (Learned { params: unravel(&params, vector), optimizer }, losses, norms)
+    }
+
+    /// The epochs of minibatches of samples, with parameters and optimizer as vectors. `like` has the structure of the parameters.
+    fn improve_samples(
+        &self,
+        inputs: &Inputs<Hyper>,
+        hyper: &Hyper,
+        like: &N::Params,
+        start: (Learned<Float>, Sides, Near),
+        samples: &Sample,
+        key: Key,
+    ) -> (Learned<Float>, Float, Float) {
+        let Settings { num_minibatches, norm_adv, .. } = self.settings;
         let rows = samples.action.shape()[0];
         // Devices hold different samples, so they shuffle apart.
-        let shuffle = |epoch: Int| {
-            Permutation::new(key.fold_in(inputs.device()).fold_in(epoch), rows).apply(arange(rows))
-        };
-        let shuffled = vmap(arange(update_epochs), shuffle);
-        let count = update_epochs * num_minibatches;
-        let minibatches = shuffled.reshape([count, rows / num_minibatches]);
+        let shuffled = self.shuffled(key.fold_in(inputs.device()), rows);
+        let all = self.settings.passes() * num_minibatches;
+        let count = self.settings.gradient_steps();
+        let minibatches = shuffled.reshape([all, rows / num_minibatches]);
+        let minibatches = if count == all { minibatches } else { minibatches.slice(0, 0..count) };
         let (mean, std) = match norm_adv {
             NormAdv::Minibatch => {
                 let advantages = samples.advantage.take(minibatches, 0);
@@ -261,19 +306,38 @@ impl<N: Network + Clone + 'static> Ppo<N> {
                 (mean.fill(&[count]), std.fill(&[count]))
             }
         };
-        let flat =
-            Adam { mean: ravel(&optimizer.mean), square: ravel(&optimizer.square), count: optimizer.count };
-        let start = (Learned { params: ravel(&params), optimizer: flat }, Sides::guess(&self.settings));
-        let ((Learned { params: vector, optimizer: flat }, _), (losses, norms)) =
-            scan(start, (minibatches, mean, std), |(learned, sides), (chosen, mean, std)| {
-                self.descend(inputs, hyper, &params, (learned, sides), (&samples, chosen), (mean, std))
+        let ((learned, ..), (losses, norms)) =
+            scan(start, (minibatches, mean, std), |now, (chosen, mean, std)| {
+                self.descend_while_near(inputs, hyper, like, now, (samples, chosen), (mean, std))
             });
-        let optimizer = Adam {
-            mean: unravel(&params, flat.mean),
-            square: unravel(&params, flat.square),
-            count: flat.count,
+        (learned, losses, norms)
+    }
+
+    /// As [`Ppo::descend`]; nothing changes any more once the policy is too far from that of the rollout.
+    fn descend_while_near(
+        &self,
+        inputs: &Inputs<Hyper>,
+        hyper: &Hyper,
+        like: &N::Params,
+        (learned, sides, near): (Learned<Float>, Sides, Near),
+        batch: (&Sample, Int),
+        moments: (Float, Float),
+    ) -> ((Learned<Float>, Sides, Near), (Float, Float)) {
+        let before = near.map(|_| learned.clone());
+        let ((after, sides), (losses, norm)) =
+            self.descend(inputs, hyper, like, (learned, sides), batch, moments);
+        let near = near.map(|near| near & self.is_near(losses));
+        let learned = match near.zip(before) {
+            Some((near, before)) => select_tree(near, after, before),
+            None => after,
         };
-        (Learned { params: unravel(&params, vector), optimizer }, losses, norms)
+        ((learned, sides, near), (losses, norm))
+    }
+
+    /// Whether the policy is still near that of the rollout, by the losses of a gradient step, as `target_kl` says.
+    fn is_near(&self, losses: Float) -> Bool {
+        let Losses { approx_kl, .. } = unravel(&no_losses(&self.settings), losses);
+        approx_kl.le(self.settings.options.target_kl.unwrap_or(f64::INFINITY))
     }
 
     /// One gradient step on the rows `chosen` of the samples, whose advantages have this mean and standard deviation: what was
@@ -291,7 +355,11 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         let (losses, gradient, sides) =
             self.gradient(inputs, hyper, &params, (samples, chosen), moments, sides);
         let (gradient, norm) = self.clip(hyper, like, gradient);
-        let (params, optimizer) = optimizer.step(&vector, &gradient, hyper.lr, hyper.adam_epsilon);
+        let Options { optimizer: kind, momentum, .. } = self.settings.options;
+        let (params, optimizer) = match kind {
+            Optimizer::Adam => optimizer.step(&vector, &gradient, hyper.lr, hyper.adam_epsilon),
+            Optimizer::Muon => muon::step(like, optimizer, vector, gradient, hyper.lr, momentum),
+        };
         ((Learned { params, optimizer }, sides), (losses, norm))
     }
 
@@ -309,7 +377,8 @@ impl<N: Network + Clone + 'static> Ppo<N> {
     ) -> (Float, Float, Sides) {
         let (rows, steps) = (chosen.shape()[0], samples.steps());
         let scale = 1.0 / (rows * steps * inputs.num_devices) as f64;
-        let micro = micro_batch_rows(rows, steps * self.network.activations(params), params);
+        let part = rows / self.settings.options.accumulate;
+        let micro = micro_batch_rows(part, steps * self.network.activations(params), params);
         let none = || no_losses(&self.settings);
         let on = |sides: Sides| {
             gradient::sums(params, none, chosen, micro, inputs.num_devices, |params, rows| {
@@ -387,6 +456,8 @@ impl<N: Network + Clone + 'static> Ppo<N> {
     fn evaluate(&self, params: &N::Params, sample: Sample) -> (Categorical, Float, Sample) {
         match sample.memory.clone() {
             None => {
+                let in_segments = sample.action.rank() == 2;
+                let sample = if in_segments { merge_first_axes(sample) } else { sample };
                 let (_, outputs) = self.network.apply(params, Leaves::default(), &sample.view, None);
                 (Categorical::new(outputs.logits, sample.view.mask), outputs.value, sample)
             }
@@ -442,6 +513,7 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         World {
             reset_pool: Some(self.settings.reset_pool).filter(|&size| size > 0),
             cut_off_ends: self.settings.trunc_bootstrap == TruncBootstrap::FinalObs,
+            reward_clamp: self.settings.options.reward_clamp,
             opponent,
             opening: self.opponents.opening(),
             ..World::of(inputs, &*self.env, self.settings.num_envs, gamma)

@@ -46,6 +46,8 @@ impl algorithms::Recipe for Recipe {
 
     const UNSCALED: &'static [&'static str] = &["num_minibatches"];
 
+    const PRESETS: &'static [(&'static str, &'static str)] = &[("puffer", include_str!("puffer.toml"))];
+
     fn num_envs(settings: &Settings) -> usize {
         settings.num_envs
     }
@@ -76,7 +78,7 @@ impl algorithms::Recipe for Recipe {
             "batch {}, minibatch {}, {} gradient steps per update",
             thousands(batch),
             thousands(minibatch),
-            settings.num_minibatches * settings.update_epochs
+            settings.gradient_steps()
         )
     }
 

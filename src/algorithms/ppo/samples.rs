@@ -9,6 +9,7 @@ use super::choices::ObsStorage;
 use super::settings::Settings;
 
 /// What the loss needs, `[N, ...]`: of `N` transitions, or of the `T` transitions of `N` environments, `[N, T, ...]`.
+#[derive(Clone)]
 pub struct Sample {
     pub view: View,
     pub action: Int,
@@ -42,9 +43,18 @@ impl Sample {
         }
     }
 
+    /// One row per environment, with or without something to remember.
+    pub fn segments(t: Transition, advantage: Float, target: Float, memory: Option<Memory>) -> Sample {
+        let Transition { view, action, log_prob, value, starts, .. } = t;
+        let sample = Sample { view, action, log_prob, value, advantage, target, memory: None };
+        let (sample, starts) = swap_first_axes((sample, starts));
+        let memory = memory.zip(starts).map(|(Memory { carry, .. }, starts)| Memory { carry, starts });
+        Sample { memory, ..sample }
+    }
+
     /// Transitions in a row.
     pub fn steps(&self) -> usize {
-        if self.memory.is_some() { self.action.shape()[1] } else { 1 }
+        self.action.shape().get(1).copied().unwrap_or(1)
     }
 }
 

@@ -1,4 +1,5 @@
-//! What changes over a run: learning rate, clip and entropy coefficient go in a line to their last values, the entropy floor falls.
+//! What changes over a run: learning rate, clip and entropy coefficient go to their last values in a line or by half a
+//! cosine, the entropy floor falls.
 
 use crate::algorithms::learner::Inputs;
 use crate::algorithms::schedule::linear;
@@ -12,14 +13,16 @@ impl Settings {
     #[track_caller]
     pub(super) fn scheduled(&self, inputs: &Inputs<Hyper>) -> Hyper {
         let hyper = inputs.hyper;
+        let form = self.options.schedule;
+        let after = || form.share(inputs.share_after());
         let lr = match hyper.ends.lr {
-            None => hyper.lr * (1.0 - hyper.anneal_lr * inputs.done_share()),
-            Some(end) => linear(hyper.lr, end, inputs.share_after()),
+            None => hyper.lr * (1.0 - hyper.anneal_lr * form.share(inputs.done_share())),
+            Some(end) => linear(hyper.lr, end, after()),
         };
         Hyper {
             lr,
             clip_eps: (hyper.ends.clip_eps)
-                .map_or(hyper.clip_eps, |end| linear(hyper.clip_eps, end, inputs.share_after())),
+                .map_or(hyper.clip_eps, |end| linear(hyper.clip_eps, end, after())),
             ent_coef: (hyper.ends.ent_coef)
                 .map_or(hyper.ent_coef, |end| linear(hyper.ent_coef, end, self.entropy_share(inputs))),
             floor: hyper.floor.map(|floor| self.lowered(floor, inputs)),
@@ -29,7 +32,7 @@ impl Settings {
 
     /// The share of the entropy coefficient's way that is behind it after the update.
     fn entropy_share(&self, inputs: &Inputs<Hyper>) -> Float {
-        (inputs.share_after() / self.ent_decay_fraction).minimum(1.0)
+        self.options.schedule.share((inputs.share_after() / self.ent_decay_fraction).minimum(1.0))
     }
 
     /// The floor falls to 0 from when the entropy coefficient is at its end. If that is the end of the run, it stays.

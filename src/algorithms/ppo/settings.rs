@@ -13,6 +13,7 @@ use crate::lower::Precision;
 use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn, ValueHead};
 
 use super::choices::{Ends, Floor, NormAdv, ObsStorage, TruncBootstrap};
+use super::options::Options;
 
 /// Settings of PPO and its network. The defaults are those of HackMatrix; an environment may bring its own.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
@@ -162,6 +163,9 @@ pub struct Settings {
     pub precision: Precision,
     #[command(flatten)]
     #[serde(flatten)]
+    pub options: Options,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub opponents: opponents::Settings,
 }
 
@@ -219,12 +223,39 @@ impl Settings {
         self.batch_size() / self.num_minibatches
     }
 
+    /// Passes over the batch, of which the last one may be broken off.
+    pub fn passes(&self) -> usize {
+        self.options.replay_ratio.map_or(self.update_epochs, |passes| (passes.ceil() as usize).max(1))
+    }
+
+    /// Gradient steps per update.
+    pub fn gradient_steps(&self) -> usize {
+        let whole = self.num_minibatches * self.update_epochs;
+        let part = |passes: f64| ((passes * self.num_minibatches as f64) as usize).max(1);
+        self.options.replay_ratio.map_or(whole, part)
+    }
+
+    /// Whether minibatches are made of whole environments.
+    pub fn keeps_environments_whole(&self) -> bool {
+        self.rnn.is_some() || self.options.in_segments()
+    }
+
     /// Checks each setting by itself.
     ///
     /// # Errors
     /// One line that names the setting, its value and what is allowed.
     pub fn check(&self) -> Result<()> {
         self.opponents.check()?;
+        self.options.check()?;
+        let segments = self.options.in_segments();
+        ensure!(
+            !segments || self.value_head == ValueHead::Simple,
+            "value_head is popart, whose values change with their statistics; V-trace, priorities and value_update need simple"
+        );
+        ensure!(
+            !segments || self.norm_adv == NormAdv::Minibatch,
+            "norm_adv is batch; V-trace, priorities and value_update estimate advantages for each minibatch"
+        );
         check_size("num_envs", self.num_envs, 1 << 22)?;
         check_size("num_steps", self.num_steps, 1 << 20)?;
         check_size("num_minibatches", self.num_minibatches, 1 << 20)?;
@@ -326,9 +357,9 @@ impl Settings {
     pub fn check_devices(&self, num_devices: usize) -> Result<()> {
         let Settings { num_envs, num_minibatches, .. } = *self;
         divides("num_envs", num_envs, num_devices)?;
-        let (rows, what) = match self.rnn {
-            None => (self.batch_size() / num_devices, "steps"),
-            Some(_) => (num_envs / num_devices, "environments, which --rnn keeps whole,"),
+        let (rows, what) = match self.keeps_environments_whole() {
+            false => (self.batch_size() / num_devices, "steps"),
+            true => (num_envs / num_devices, WHOLE),
         };
         ensure!(
             rows.is_multiple_of(num_minibatches),
@@ -342,12 +373,28 @@ impl Settings {
     /// # Errors
     /// One line with the numbers and the nearest number of minibatches that works.
     pub fn check_minibatches(&self) -> Result<()> {
-        if self.rnn.is_some() && !self.num_envs.is_multiple_of(self.num_minibatches) {
+        self.check_whole_minibatches()?;
+        let (count, parts) = (self.num_minibatches, self.options.accumulate);
+        let (rows, what) = match self.keeps_environments_whole() {
+            false => (self.batch_size() / count, "steps"),
+            true => (self.num_envs / count, WHOLE),
+        };
+        ensure!(
+            rows.is_multiple_of(parts),
+            "accumulate = {parts} does not divide the {rows} {what} of a minibatch; use accumulate = {}",
+            nearest_divisors(rows, parts)
+        );
+        Ok(())
+    }
+
+    fn check_whole_minibatches(&self) -> Result<()> {
+        if self.keeps_environments_whole() && !self.num_envs.is_multiple_of(self.num_minibatches) {
             let (envs, count) = (self.num_envs, self.num_minibatches);
             let nearest = nearest_divisors(envs, count);
             anyhow::bail!(
-                "num_minibatches = {count} does not divide num_envs = {envs}, and with --rnn a minibatch is made of whole \
-                 environments; use num_minibatches = {nearest}"
+                "num_minibatches = {count} does not divide num_envs = {envs}, and with {} a minibatch is made of whole \
+                 environments; use num_minibatches = {nearest}",
+                if self.rnn.is_some() { "--rnn" } else { "the V-trace, priorities or values of its options" }
             )
         }
         let (batch, count) = (self.batch_size(), self.num_minibatches);
@@ -362,6 +409,9 @@ impl Settings {
         )
     }
 }
+
+/// What minibatches are made of if not of steps.
+const WHOLE: &str = "environments, which a minibatch keeps whole,";
 
 /// The divisors of `n` next to `near`, in words: `2 or 4`.
 fn nearest_divisors(n: usize, near: usize) -> String {
@@ -438,6 +488,14 @@ mod tests {
         assert!(complaint(|s| s.ent_coef_final = Some(f64::NAN)).starts_with("ent_coef_final is NaN;"));
         assert!(complaint(|s| s.ent_decay_fraction = 1.5).starts_with("ent_decay_fraction is 1.5;"));
         assert!(complaint(|s| s.entropy_floor = Some(-0.5)).starts_with("entropy_floor is -0.5;"));
+        assert!(complaint(|s| s.options.reward_clamp = Some(0.0)).starts_with("reward_clamp is 0;"));
+        assert!(complaint(|s| s.options.target_kl = Some(f64::NAN)).starts_with("target_kl is NaN;"));
+        assert!(complaint(|s| s.options.momentum = 1.0).starts_with("momentum is 1;"));
+        assert!(complaint(|s| s.options.accumulate = 0).starts_with("accumulate is 0;"));
+        assert_eq!(
+            complaint(|s| s.options.accumulate = 3),
+            "accumulate = 3 does not divide the 8192 steps of a minibatch; use accumulate = 2 or 4"
+        );
         assert!(complaint(|s| s.popart_beta_min = 2.0).starts_with("popart_beta_min is 2;"));
         assert_eq!(
             complaint(|s| (s.anneal_lr, s.lr_final) = (true, Some(1e-4))),
