@@ -158,7 +158,7 @@ fn conv(text: &str) -> Vec<ConvSpec> {
 fn a_convolution_finds_the_bright_quadrant() {
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(BrightQuadrant));
     let settings =
-        Settings { num_steps: 8, num_envs: 64, gamma: 0.5, conv: conv("8/2,8/2"), ..settings(None) };
+        Settings { num_steps: 8, num_envs: 64, gamma: 0.5, conv: conv("8/2,8:2/2v"), ..settings(None) };
     let (group, returns) = train(&env, &settings, (25, 1), metrics::EPISODE_RETURN);
     most_have(0.9, &returns, "conv");
     let kernels = |name: &str| name.starts_with("params.conv.") && name.ends_with(".kernel");
@@ -166,11 +166,11 @@ fn a_convolution_finds_the_bright_quadrant() {
     let params = agent.params().unwrap();
     let shapes: Vec<_> =
         params.iter().filter(|(name, _)| kernels(name)).map(|(_, array)| array.shape()).collect();
-    assert_eq!(shapes, [[3, 3, 1, 8], [3, 3, 8, 8]]);
+    assert_eq!(shapes, [[3, 3, 1, 8], [2, 2, 8, 8]]);
 
     // A file says how its network is built; what is another network's is refused.
     let metadata: Metadata = agent.params_metadata().into_iter().collect();
-    assert_eq!(metadata["conv"], "8/2,8/2");
+    assert_eq!(metadata["conv"], "8/2,8:2/2v");
     let load = |metadata: &Metadata, spec: &EnvSpec| {
         Policy::of_network(params.clone(), metadata, Choice::Greedy, spec)
     };
@@ -181,8 +181,8 @@ fn a_convolution_finds_the_bright_quadrant() {
         load(&other, &env.spec()).err().unwrap().to_string()
     };
     assert_eq!(
-        message("conv", "8/2,16/2"),
-        "these arrays are no network: params.conv.1.kernel is f32[3,3,8,8], not f32[3,3,8,16]"
+        message("conv", "8/2,16:2/2v"),
+        "these arrays are no network: params.conv.1.kernel is f32[2,2,8,8], not f32[2,2,8,16]"
     );
     assert!(message("conv_channels", "middle").contains("conv_channels is middle, which lockstep does not"));
     assert!(message("conv", "8/").starts_with("its network's conv is 8/: `8/` is no convolution; "));

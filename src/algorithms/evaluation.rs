@@ -331,7 +331,7 @@ impl Evaluation<'_> {
                 .map(|((metric, total), &value)| match metric.aggregate {
                     Aggregate::Mean => add(total, value),
                     Aggregate::Max => select(active, total.maximum(value), total),
-                    Aggregate::Episode => select(active, value, total),
+                    Aggregate::Episode | Aggregate::Running => select(active, value, total),
                 })
                 .collect(),
             actions: (self.spec.action_groups.iter().zip(tally.actions))
@@ -351,7 +351,7 @@ impl Evaluation<'_> {
             finished: Bool::full([self.lanes], false),
             metrics: (self.spec.metrics.iter())
                 .map(|metric| match metric.aggregate {
-                    Aggregate::Mean | Aggregate::Episode => all(0.0),
+                    Aggregate::Mean | Aggregate::Episode | Aggregate::Running => all(0.0),
                     Aggregate::Max => all(f64::from(f32::MIN)),
                 })
                 .collect(),

@@ -80,7 +80,9 @@ impl StepTable {
             StepColumn::Returns => select(step.done, returns, 0.0).sum_all(),
             StepColumn::Terminated => terminated.as_f32().sum_all(),
             StepColumn::Truncated => cut.map_or(0.0 * ones, Bool::as_f32).sum_all(),
-            StepColumn::Metric(place, Aggregate::Mean) => (step.metrics[place] * ticks).sum_all(),
+            StepColumn::Metric(place, Aggregate::Mean | Aggregate::Running) => {
+                (step.metrics[place] * ticks).sum_all()
+            }
             StepColumn::Metric(place, Aggregate::Max) => step.metrics[place].max_all(),
             StepColumn::Metric(place, Aggregate::Episode) => {
                 select(step.done, step.metrics[place], 0.0).sum_all()

@@ -62,7 +62,7 @@ impl Report {
         for (i, metric) in spec.metrics.iter().enumerate() {
             let values = episodes.iter().map(|episode| episode.metrics[i]);
             match metric.aggregate {
-                Aggregate::Max | Aggregate::Episode => {
+                Aggregate::Max | Aggregate::Episode | Aggregate::Running => {
                     per_episode.push((metric.name.clone(), Spread::of(values)));
                 }
                 Aggregate::Mean => per_step.push((metric.name.clone(), values.sum::<f64>() / steps as f64)),

@@ -323,7 +323,7 @@ impl<'a> World<'a> {
             episode_lengths: totals.episode_lengths + select(step.done, lengths, 0).as_f32(),
             metrics: (spec.metrics.iter().zip(totals.metrics).zip(&step.metrics))
                 .map(|((metric, total), &value)| match metric.aggregate {
-                    Aggregate::Mean => total + value,
+                    Aggregate::Mean | Aggregate::Running => total + value,
                     Aggregate::Max => total.maximum(value),
                     Aggregate::Episode => total + select(step.done, value, 0.0),
                 })
@@ -374,7 +374,7 @@ impl Totals {
             episode_lengths: zeros(),
             metrics: (spec.metrics.iter())
                 .map(|metric| match metric.aggregate {
-                    Aggregate::Mean | Aggregate::Episode => zeros(),
+                    Aggregate::Mean | Aggregate::Episode | Aggregate::Running => zeros(),
                     Aggregate::Max => Float::full([num_envs], f64::from(f32::MIN)),
                 })
                 .collect(),
@@ -404,7 +404,7 @@ impl Totals {
         for (metric, &total) in spec.metrics.iter().zip(&self.metrics) {
             let (name, about) = (metric.name.clone(), metric.description.clone());
             let metric_of_env = match metric.aggregate {
-                Aggregate::Mean => m.mean(name, total, steps),
+                Aggregate::Mean | Aggregate::Running => m.mean(name, total, steps),
                 Aggregate::Max => m.max(name, total),
                 Aggregate::Episode => m.episode_mean(name, total),
             };

@@ -181,7 +181,7 @@ impl Table<'_> {
             self.until_the_agents_turn(words, moves);
         let all = self.env.spec().metrics.into_iter().zip(metrics);
         let metrics = all.map(|(metric, total)| match metric.aggregate {
-            Aggregate::Mean => total / moves,
+            Aggregate::Mean | Aggregate::Running => total / moves,
             Aggregate::Max | Aggregate::Episode => total,
         });
         let metrics = metrics.collect();
@@ -228,7 +228,7 @@ impl Table<'_> {
         let more = select(seats.agent.eq(0), first - second, second - first);
         let all = self.env.spec().metrics.into_iter().zip(metrics).zip(&step.metrics);
         let metrics = all.map(|((metric, total), &value)| match metric.aggregate {
-            Aggregate::Mean => select(moving, total + value, total),
+            Aggregate::Mean | Aggregate::Running => select(moving, total + value, total),
             Aggregate::Max => select(moving, total.maximum(value), total),
             Aggregate::Episode => select(step.done & !done, value, total),
         });
@@ -254,7 +254,7 @@ impl Table<'_> {
     fn no_moves(&self, state: Leaves, seats: Seats, games: usize) -> Moves {
         let all = |value: f64| Float::full([games], value);
         let metrics = self.env.spec().metrics.into_iter().map(|metric| match metric.aggregate {
-            Aggregate::Mean | Aggregate::Episode => all(0.0),
+            Aggregate::Mean | Aggregate::Episode | Aggregate::Running => all(0.0),
             Aggregate::Max => all(f64::from(f32::MIN)),
         });
         let done = Bool::full([games], false);

@@ -236,7 +236,7 @@ mod tests {
         what is written here. A row stands for the updates since the row before it, `--log-interval` of them. Its `update` and \
         `timesteps` count from the beginning of the run. What has no value in a row (a mean over episodes where none ended) is null in \
         JSON, an empty cell in CSV, no point in TensorBoard and W&B, and `-` on screens. What an environment reports of training it \
-        reports of evaluations, too: `eval/reward/...`, per step, and `eval/stats/...`, the mean over episodes of the largest value.\n\n\
+        reports of evaluations, too: `eval/reward/...`, per step, and `eval/stats/...`, the mean over episodes of the largest value, or of the last one.\n\n\
         A warning is given once in a run where a metric leaves its healthy range, but not while the run is solved or holds what it has \
         learned.\n";
 

@@ -282,4 +282,6 @@ pub enum Aggregate {
     Max,
     /// What it is in the last step of an episode counts; the mean over the episodes that ended.
     Episode,
+    /// A running value of the episode, such as credits: training reports the mean over steps, an evaluation what it is in the last step.
+    Running,
 }

@@ -67,12 +67,9 @@ impl ActorCritic {
     /// The network for what an environment shows and takes.
     ///
     /// # Errors
-    /// One line: convolutions over observations that are no images.
+    /// One line: convolutions over observations that are no images, or too small ones.
     pub fn new(settings: Settings, spec: &EnvSpec) -> Result<ActorCritic> {
-        let image = match settings.conv.is_empty() {
-            true => None,
-            false => Some(Image::required(spec, settings.conv_channels)?),
-        };
+        let image = Image::required(spec, settings.conv_channels, &settings.conv)?;
         let privileged_size = if settings.privileged_critic { spec.privileged_size() } else { 0 };
         Ok(ActorCritic {
             settings,

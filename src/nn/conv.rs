@@ -1,7 +1,8 @@
 //! Convolutions over images.
 //!
-//! All kernels are 3 x 3, with zeros around the image so that its border counts as much as its middle. A layer of stride 1 looks at
-//! every place; with stride 2 it looks at every second one, which halves the image.
+//! Kernels are square, 3 x 3 unless told otherwise. Around the image lie zeros, so that its border counts as much as its middle, or
+//! none: then a kernel looks only where it lies within the image whole. A layer of stride 1 looks at every place; with stride 2 it
+//! looks at every second one, which halves the image.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +16,7 @@ use crate::lang::{Conv2d, Float, Key, Padding, conv2d};
 
 use super::{Activation, Dense, Init, LayerSpec};
 
-/// Rows and columns of a kernel.
+/// Rows and columns of a kernel, unless told otherwise.
 const KERNEL: usize = 3;
 
 /// Where the channels of an image stand.
@@ -38,21 +39,51 @@ impl fmt::Display for Channels {
     }
 }
 
-/// One convolution, in text `32`, or `32/2` with another stride than 1.
+/// One convolution, in text `32`; `32:8` with another kernel than 3 x 3, `32/2` with another stride than 1, `32v` without zeros
+/// around the image, `32:8/4v` with all three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ConvSpec {
     pub filters: usize,
+    /// Rows, and columns, of the kernel.
+    pub kernel: usize,
     /// Rows and columns from one place that it looks at to the next.
     pub stride: usize,
+    /// Zeros around the image, so many that a layer of stride 1 keeps its size; without them the image shrinks.
+    pub padded: bool,
+}
+
+impl ConvSpec {
+    /// The usual convolution: 3 x 3, of stride 1, with zeros around the image.
+    pub fn usual(filters: usize) -> ConvSpec {
+        ConvSpec { filters, kernel: KERNEL, stride: 1, padded: true }
+    }
+
+    fn options(self) -> Conv2d {
+        let padding = if self.padded { Padding::Same } else { Padding::Valid };
+        Conv2d { strides: [self.stride; 2], padding, ..Conv2d::default() }
+    }
+
+    /// Places along an axis of the image that has `size` of them; nothing if the kernel does not fit into it.
+    fn places(self, size: usize) -> Option<usize> {
+        match self.padded {
+            true => Some(size.div_ceil(self.stride)),
+            false => Some(size.checked_sub(self.kernel)? / self.stride + 1),
+        }
+    }
 }
 
 impl fmt::Display for ConvSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.stride {
-            1 => write!(f, "{}", self.filters),
-            stride => write!(f, "{}/{stride}", self.filters),
+        let ConvSpec { filters, kernel, stride, padded } = *self;
+        write!(f, "{filters}")?;
+        if kernel != KERNEL {
+            write!(f, ":{kernel}")?;
         }
+        if stride != 1 {
+            write!(f, "/{stride}")?;
+        }
+        f.write_str(if padded { "" } else { "v" })
     }
 }
 
@@ -62,9 +93,13 @@ impl FromStr for ConvSpec {
     fn from_str(text: &str) -> Result<ConvSpec, NotAConv> {
         const MAX: usize = 1 << 12;
         let number = |text: &str| text.parse().ok().filter(|number| (1..=MAX).contains(number));
-        let (filters, stride) = text.split_once('/').unwrap_or((text, "1"));
-        let spec = number(filters).zip(number(stride)).map(|(filters, stride)| ConvSpec { filters, stride });
-        spec.ok_or_else(|| NotAConv(text.to_owned()))
+        let (layer, padded) = text.strip_suffix('v').map_or((text, true), |layer| (layer, false));
+        let (layer, stride) =
+            layer.split_once('/').map_or((layer, Some(1)), |(l, stride)| (l, number(stride)));
+        let (filters, kernel) =
+            layer.split_once(':').map_or((layer, Some(KERNEL)), |(l, kernel)| (l, number(kernel)));
+        let spec = || Some(ConvSpec { filters: number(filters)?, kernel: kernel?, stride: stride?, padded });
+        spec().ok_or_else(|| NotAConv(text.to_owned()))
     }
 }
 
@@ -85,14 +120,15 @@ impl TryFrom<String> for ConvSpec {
 /// A text that is no [`ConvSpec`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "`{0}` is no convolution; write its filters from 1 to 4096, and its stride if that is not 1: 32 or 32/2"
+    "`{0}` is no convolution; write its filters, its kernel if that is not 3 x 3 and its stride if that is not 1, each from 1 to \
+     4096: 32, 32:8, 32/2 or 32:8/4, and a v at the end for no zeros around the image"
 )]
 pub struct NotAConv(String);
 
 /// The parameters of one convolution.
 #[derive(Clone, Copy, Debug)]
 pub struct Conv {
-    /// `[3, 3, in, out]`
+    /// `[rows, columns, in, out]`
     pub kernel: Float,
     /// `[out]`
     pub bias: Float,
@@ -120,17 +156,28 @@ impl Image {
         }
     }
 
-    /// What the observations of an environment are.
+    /// What the observations of an environment are, where there are layers over them.
     ///
     /// # Errors
-    /// One line: they are no images.
-    pub fn required(spec: &EnvSpec, layout: Channels) -> Result<Image> {
+    /// One line: they are no images, or too small ones for the kernels.
+    pub fn required(spec: &EnvSpec, layout: Channels, layers: &[ConvSpec]) -> Result<Option<Image>> {
+        if layers.is_empty() {
+            return Ok(None);
+        }
         let EnvSpec { name, obs_shape, .. } = spec;
-        Image::of(obs_shape, layout).with_context(|| {
+        let image = Image::of(obs_shape, layout).with_context(|| {
             format!(
                 "conv needs observations that are images, of 2 or 3 axes; those of {name} have the shape {obs_shape:?}"
             )
-        })
+        })?;
+        let mut size = (image.height, image.width);
+        for layer in layers {
+            let (height, width) = size;
+            size = layer.places(height).zip(layer.places(width)).with_context(|| {
+                format!("the convolution {layer} does not fit into the image of {height} x {width} that it gets; take a smaller kernel, or zeros around it (no v)")
+            })?;
+        }
+        Ok(Some(image))
     }
 
     /// Images `[N, height, width, channels]` of flat observations `[N, height x width x channels]`.
@@ -146,7 +193,7 @@ impl Image {
     /// Numbers that come out of each of the layers.
     fn sizes(self, layers: &[ConvSpec]) -> impl Iterator<Item = usize> {
         layers.iter().scan((self.height, self.width), |(height, width), layer| {
-            (*height, *width) = (height.div_ceil(layer.stride), width.div_ceil(layer.stride));
+            (*height, *width) = layer.places(*height).zip(layer.places(*width))?;
             Some(*height * *width * layer.filters)
         })
     }
@@ -165,19 +212,22 @@ impl Image {
 /// Fresh parameters of the layers over images of so many channels.
 #[track_caller]
 pub fn init(init: Init, key: Key, channels: usize, layers: &[ConvSpec]) -> Vec<Conv> {
-    let outputs = layers.iter().map(|layer| layer.filters);
-    let sizes: Vec<(usize, usize)> = std::iter::once(channels).chain(outputs.clone()).zip(outputs).collect();
-    let spec = |&(inputs, outputs): &(usize, usize)| LayerSpec {
-        inputs: KERNEL * KERNEL * inputs,
+    let inputs = std::iter::once(channels).chain(layers.iter().map(|layer| layer.filters));
+    let shapes: Vec<[usize; 4]> = inputs
+        .zip(layers)
+        .map(|(inputs, layer)| [layer.kernel, layer.kernel, inputs, layer.filters])
+        .collect();
+    let spec = |&[rows, columns, inputs, outputs]: &[usize; 4]| LayerSpec {
+        inputs: rows * columns * inputs,
         outputs,
         gain: std::f64::consts::SQRT_2,
     };
-    let dense = init.layers(key, &sizes.iter().map(spec).collect::<Vec<_>>());
-    let conv = |(layer, &(inputs, outputs)): (Dense, &(usize, usize))| Conv {
-        kernel: layer.kernel.reshape([KERNEL, KERNEL, inputs, outputs]),
+    let dense = init.layers(key, &shapes.iter().map(spec).collect::<Vec<_>>());
+    let conv = |(layer, &shape): (Dense, &[usize; 4])| Conv {
+        kernel: layer.kernel.reshape(shape),
         bias: layer.bias,
     };
-    dense.into_iter().zip(&sizes).map(conv).collect()
+    dense.into_iter().zip(&shapes).map(conv).collect()
 }
 
 /// The layers over images `[N, height, width, channels]`, each with the activation, flattened: `[N, outputs]`.
@@ -190,8 +240,7 @@ pub fn torso(specs: &[ConvSpec], layers: &[Conv], activation: Activation, images
 #[track_caller]
 pub fn outputs(specs: &[ConvSpec], layers: &[Conv], activation: Activation, images: Float) -> Vec<Float> {
     let layer = |x: &mut Float, (spec, layer): (&ConvSpec, &Conv)| {
-        let options = Conv2d { strides: [spec.stride; 2], padding: Padding::Same, ..Conv2d::default() };
-        let y = conv2d(*x, layer.kernel, options);
+        let y = conv2d(*x, layer.kernel, spec.options());
         let places = y.size() / spec.filters;
         let flat = y.reshape([places, spec.filters]) + layer.bias.broadcast(0, places);
         *x = activation.apply(flat).reshape(y.shape());
@@ -221,7 +270,7 @@ mod tests {
             (vec![10, 7], Channels::First),
         ] {
             let image = Image::of(&shape, layout).unwrap();
-            for text in ["4", "4,5/2", "4/2,5,6/3"] {
+            for text in ["4", "4,5/2", "4/2,5,6/3", "4v", "4:4v,5:2/2v", "6:5/2,3:1"] {
                 let specs: Vec<ConvSpec> = text.split(',').map(|layer| layer.parse().unwrap()).collect();
                 let traced = trace(&(), |()| {
                     let layers = init(Init::Lecun, Key::new(0), image.channels, &specs);
@@ -248,12 +297,24 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_is_its_filters_and_its_stride() {
-        for (text, filters, stride) in [("32", 32, 1), ("64/2", 64, 2)] {
+    fn a_layer_is_its_filters_its_kernel_its_stride_and_its_padding() {
+        for (text, filters, kernel, stride, padded) in [
+            ("32", 32, 3, 1, true),
+            ("64/2", 64, 3, 2, true),
+            ("64:4", 64, 4, 1, true),
+            ("32:8/4v", 32, 8, 4, false),
+            ("7v", 7, 3, 1, false),
+        ] {
             let spec: ConvSpec = text.parse().unwrap();
-            assert_eq!((spec, spec.to_string().as_str()), (ConvSpec { filters, stride }, text));
+            assert_eq!(
+                (spec, spec.to_string().as_str()),
+                (ConvSpec { filters, kernel, stride, padded }, text)
+            );
         }
-        for text in ["", "0", "32/0", "32/", "x", "5000", "32/2/2", "-1"] {
+        for text in [
+            "", "0", "32/0", "32/", "x", "5000", "32/2/2", "-1", "v", "32:", "32:0", "32/2:3", "32vv",
+            "32v/2",
+        ] {
             let error = text.parse::<ConvSpec>().unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{text}` is no convolution; ")), "{error}");
         }

@@ -92,12 +92,9 @@ impl QNetwork {
     /// The network for what an environment shows and takes.
     ///
     /// # Errors
-    /// One line: convolutions over observations that are no images.
+    /// One line: convolutions over observations that are no images, or too small ones.
     pub fn new(settings: QSettings, spec: &EnvSpec) -> Result<QNetwork> {
-        let image = match settings.conv.is_empty() {
-            true => None,
-            false => Some(Image::required(spec, settings.conv_channels)?),
-        };
+        let image = Image::required(spec, settings.conv_channels, &settings.conv)?;
         Ok(QNetwork {
             settings,
             obs_size: spec.obs_size(),

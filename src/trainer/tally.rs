@@ -195,7 +195,7 @@ impl Sums {
             let value = if value.is_finite() { f64::from(value) } else { 0.0 };
             if place == self.metrics.len() {
                 self.metrics.push(match aggregate {
-                    Aggregate::Mean => Total::Sum(0.0),
+                    Aggregate::Mean | Aggregate::Running => Total::Sum(0.0),
                     Aggregate::Max => Total::Largest(value),
                     Aggregate::Episode => Total::OfEpisodes(0.0),
                 });

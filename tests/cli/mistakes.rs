@@ -45,6 +45,12 @@ fn wrong_usage_is_status_2() {
         ("train --env cartpole --conv 8", &["conv needs observations that are images", "cartpole", "[4]"]),
         ("train --env cartpole --conv 8/0", &["`8/0` is no convolution; write its filters"]),
         (
+            "train --env connect4 --algo ppo --conv-channels first --conv 8:4v,8:4v",
+            &[
+                "the convolution 8:4v does not fit into the image of 3 x 4 that it gets; take a smaller kernel",
+            ],
+        ),
+        (
             "train --env cartpole --opponent self",
             &["cartpole is for one player, and an opponent needs a game for two; leave out --opponent"],
         ),

@@ -194,7 +194,13 @@ fn a_checkpoint_of_a_window_goes_on_bit_for_bit() {
     assert!(params() == before.2, "parameters differ");
     assert_eq!(json(&run_dir, "run_metadata.json")["checkpoints_written"], 3);
     let eval = ["eval", checkpoint.to_str().unwrap(), "--episodes", "2", "--max-steps", "5", "--json"];
-    assert_eq!(parse(&run(&eval).stdout())["env"], "asteroid");
+    let told = parse(&run(&eval).stdout());
+    assert_eq!(told["env"], "asteroid");
+    // What stands somewhere is told of the episode, what a step has of the step.
+    let (profit, credits) = (&told["stats/net_profit"]["mean"], &told["stats/credits"]["mean"]);
+    assert!(profit.as_f64().unwrap() <= credits.as_f64().unwrap(), "{told}");
+    assert!(told["per_step"].get("stats/net_profit").is_none(), "{told}");
+    assert!(told["per_step"].get("stats/ticks").is_some(), "{told}");
 }
 
 #[test]

@@ -138,7 +138,8 @@ pub struct Settings {
     /// Units of the hidden layer that each of these two has for itself; 0 for none
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub dueling_dim: usize,
-    /// Convolutions of 3 x 3 over observations that are images: the filters of each, such as 32,64; 32/2 has stride 2
+    /// Convolutions of 3 x 3 over observations that are images: the filters of each, such as 32,64; 32/2 has stride 2, 32:8 a kernel
+    /// of 8 x 8, 32v no zeros around the image
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
     pub conv: Vec<ConvSpec>,
     /// Where the channels of an image stand

@@ -133,7 +133,8 @@ pub struct Settings {
     #[arg(long)]
     pub separate_trunks: bool,
     /// Convolutions in front of the trunks, for observations that are images: the filters of each layer, such as 32,64/2, where /2
-    /// is a stride of 2, which halves the image. Kernels are 3 x 3
+    /// is a stride of 2, which halves the image. Kernels are 3 x 3; 32:8 has one of 8 x 8. Zeros lie around the image, but not for
+    /// 32v
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
     pub conv: Vec<ConvSpec>,
     /// Where the channels of an image stand: last or first

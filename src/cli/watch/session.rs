@@ -146,7 +146,7 @@ impl Session {
             *total = match metric.aggregate {
                 Aggregate::Mean => *total + f64::from(value),
                 Aggregate::Max => total.max(f64::from(value)),
-                Aggregate::Episode => f64::from(value),
+                Aggregate::Episode | Aggregate::Running => f64::from(value),
             };
         }
         scene.end = match &outcome {
@@ -167,7 +167,7 @@ impl Session {
 impl Scene {
     fn no_totals(spec: &EnvSpec) -> Vec<f64> {
         let start = |aggregate| match aggregate {
-            Aggregate::Mean | Aggregate::Episode => 0.0,
+            Aggregate::Mean | Aggregate::Episode | Aggregate::Running => 0.0,
             Aggregate::Max => f64::NEG_INFINITY,
         };
         spec.metrics.iter().map(|metric| start(metric.aggregate)).collect()

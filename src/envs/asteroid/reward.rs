@@ -111,8 +111,10 @@ pub fn parts(pays: &Pays, before: &State, after: &State, deed: &Deed, ending: &E
     ]
 }
 
-/// Numbers beside the parts of the reward: name, unit, meaning. The first 13 are those of the reference, running values of
-/// the episode.
+/// How many of [`STATS`] are running values of the episode: those of the reference. The others are of a step.
+const RUNNING: usize = 13;
+
+/// Numbers beside the parts of the reward: name, unit, meaning.
 pub const STATS: [(&str, &str, &str); 16] = [
     ("credits", "credits", "credits that the ship has"),
     ("net_profit", "credits", "credits less all that was spent, which counts spending twice"),
@@ -136,13 +138,13 @@ pub const STATS: [(&str, &str, &str); 16] = [
 pub fn metrics() -> Vec<Metric> {
     let part =
         |reward: &super::layout::Reward| Metric::reward(&reward.name, &reward.pays.to_string(), &reward.per);
-    let stat = |(name, unit, is): &(&str, &'static str, &str)| Metric {
+    let stat = |(place, &(name, unit, is)): (usize, &(&str, &'static str, &str))| Metric {
         name: format!("stats/{name}"),
-        aggregate: Aggregate::Mean,
+        aggregate: if place < RUNNING { Aggregate::Running } else { Aggregate::Mean },
         unit,
-        description: (*is).to_owned(),
+        description: is.to_owned(),
     };
-    layout().rewards.iter().map(part).chain(STATS.iter().map(stat)).collect()
+    layout().rewards.iter().map(part).chain(STATS.iter().enumerate().map(stat)).collect()
 }
 
 /// The numbers of [`STATS`].

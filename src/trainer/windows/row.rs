@@ -29,7 +29,7 @@ pub fn keys(entry: &Entry) -> Vec<(String, usize)> {
             .iter()
             .enumerate()
             .map(|(place, metric)| match metric.aggregate {
-                Aggregate::Mean => (format!("{}_mean", metric.name), place),
+                Aggregate::Mean | Aggregate::Running => (format!("{}_mean", metric.name), place),
                 Aggregate::Max => (format!("{}_max", metric.name), place),
                 Aggregate::Episode => (format!("{}_per_episode", metric.name), place),
             })

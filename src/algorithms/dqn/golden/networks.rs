@@ -405,7 +405,7 @@ pub fn learner(cases: Vec<Case>, backend: &Backend) -> Result<Compared> {
 
 /// The network of the document.
 fn large(dueling: bool) -> QSettings {
-    let conv = [64, 128].map(|filters| ConvSpec { filters, stride: 1 }).to_vec();
+    let conv = [64, 128].map(ConvSpec::usual).to_vec();
     QSettings { conv, dueling_dim: 128, ..small(dueling, 256) }
 }
 

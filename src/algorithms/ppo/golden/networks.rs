@@ -330,7 +330,7 @@ fn privileged(views: &[Window], density: &[[f32; 2]]) -> Result<Vec<f32>> {
 
 /// The network of the document.
 fn large(settings: Settings) -> Result<Known> {
-    let conv = [32, 64, 64].map(|filters| ConvSpec { filters, stride: 1 }).to_vec();
+    let conv = [32, 64, 64].map(ConvSpec::usual).to_vec();
     Known::new(Settings { conv, hidden_dim: 512, ..settings }, &[2, VIEW, VIEW], 2 + 2 * VIEW * VIEW)
 }
 
