@@ -111,7 +111,7 @@ pub fn while_loop<C: Tree>(init: C, go_on: impl Fn(&C) -> Bool, body: impl Fn(C)
 }
 
 /// Runs `body` on the carry and on each entry of axis 0 of `xs`, from first to last; returns the last carry
-/// and the results along a new axis 0.
+/// and the results along a new axis 0. One entry makes no loop: its body is a part of the program around it.
 #[track_caller]
 pub fn scan<C: Tree, X: Tree, Y: Tree>(init: C, xs: X, body: impl Fn(C, X) -> (C, Y)) -> (C, Y) {
     let length = leading_size("scan", &xs);
@@ -139,8 +139,14 @@ fn scan_steps<C: Tree, X: Tree, Y: Tree>(
     reverse: bool,
     body: impl Fn(C, X) -> (C, Y),
 ) -> (C, Y) {
-    let carry_types = leaf_types(&init);
     let carry_handles = leaves(&init);
+    if length == 1 {
+        // A loop of one step is no loop: nothing is carried, nothing is copied into places of results.
+        let (carry, y) = body(init.duplicate(), first_of(xs));
+        same_types("scan: the carry", &init, &carry_handles, &leaves(&carry));
+        return (carry, repeat_tree(&y, 1));
+    }
+    let carry_types = leaf_types(&init);
     let xs_handles = leaves(&xs);
     let mut types = carry_types.clone();
     for array_type in leaf_types(&xs) {
@@ -169,6 +175,14 @@ fn scan_steps<C: Tree, X: Tree, Y: Tree>(
     let outputs = emit(op, &inputs);
     let (carry_out, ys) = outputs.split_at(carry_types.len());
     (rebuild(carry, carry_out), rebuild(y, ys))
+}
+
+/// Every leaf, of which axis 0 has one entry, as that entry.
+#[track_caller]
+fn first_of<T: Tree>(tree: T) -> T {
+    let first = |leaf: Handle| emit(Op::Reshape { shape: leaf.array_type().shape[1..].to_vec() }, &[leaf])[0];
+    let firsts: Vec<Handle> = leaves(&tree).into_iter().map(first).collect();
+    rebuild(tree, &firsts)
 }
 
 /// `body`, written for one example, for all entries of axis 0 of `xs` at once.

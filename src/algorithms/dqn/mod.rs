@@ -126,6 +126,19 @@ struct Told {
 }
 crate::tree!(Told { reward, losses, learned, synced });
 
+impl Told {
+    /// The same of a step without gradient steps.
+    fn none(settings: &Settings) -> Told {
+        let losses = repeat_tree(&Losses::none(), settings.updates_per_step);
+        Told {
+            reward: Float::full([settings.num_envs], 0.0),
+            losses,
+            learned: float(0.0),
+            synced: float(0.0),
+        }
+    }
+}
+
 impl Dqn {
     /// # Errors
     /// One line: convolutions over observations that are no images; opponents that the environment cannot have; no
@@ -239,9 +252,13 @@ impl Algorithm for Dqn {
         };
         let Count { steps, episodes, .. } = count;
         let running = Running { learning, replay, pending, envs, totals, steps, episodes };
-        let (running, told) = scan(running, steps_key.split_many(num_steps), |running, key| {
-            self.step(inputs, &online, &standing, first_states.as_ref(), running, key)
+        // What is told of a step is one row, so that a step stores one array and not ten.
+        let like = Told::none(&self.settings);
+        let (running, rows) = scan(running, steps_key.split_many(num_steps), |running, key| {
+            let (running, told) = self.step(inputs, &online, &standing, first_states.as_ref(), running, key);
+            (running, ravel(&told))
         });
+        let told = vmap(rows, |row| unravel(&like, row));
         let Running { learning, replay, pending, mut envs, totals, steps, episodes } = running;
         let metrics = self.record(inputs, &told, &totals, &replay, steps, episodes);
         let Losses { loss, grad_norm, .. } = told.losses;
