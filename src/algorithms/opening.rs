@@ -1,7 +1,7 @@
 //! Openings: games that begin with moves drawn at random, so that an agent does not always meet the same first position.
 
 use crate::envs::{AnyEnv, random_action};
-use crate::lang::{Key, Leaves, boolean, float, scan_range, select, select_tree, vmap, vmap_last};
+use crate::lang::{Key, Leaves, float, scan_range, select, select_tree, vmap, vmap_last};
 
 /// First states from which games begin in some steps.
 const STATES: usize = 256;
@@ -30,20 +30,18 @@ impl Opening {
         })
     }
 
-    /// The opening of one game. A move that would end it is not made, and none after it.
+    /// The opening of one game. A move that would end it is left out, so that long openings lead into late positions.
     #[track_caller]
     fn play(&self, env: &dyn AnyEnv, params: &Leaves, key: Key, state: Leaves) -> Leaves {
         let [coin, length, moves] = key.split();
         let number = length.integers([], self.least as i32..self.most as i32 + 1);
         let number = select(coin.uniform([], 0.0..1.0).lt(float(self.share)), number, 0);
         let num_actions = env.spec().num_actions;
-        let begun = (state, boolean(true));
-        let ((state, _), ()) = scan_range(self.most, begun, |(state, goes_on), i| {
+        let (state, ()) = scan_range(self.most, state, |state, i| {
             let [choice, own] = moves.fold_in(i).split();
             let action = random_action(choice, env.action_mask(params, &state), num_actions);
             let step = env.step(params, own, state.clone(), action);
-            let goes_on = goes_on & i.lt(number) & !step.terminated;
-            ((select_tree(goes_on, step.state, state), goes_on), ())
+            (select_tree(i.lt(number) & !step.terminated, step.state, state), ())
         });
         state
     }
@@ -56,24 +54,37 @@ mod tests {
     use crate::interpret::interpret;
     use crate::lang::{Int, trace};
 
-    #[test]
-    fn openings_have_as_many_moves_as_they_may_and_end_no_game() {
-        const GAMES: usize = 2000;
+    /// The stones on the boards of connect four after so many openings.
+    fn stones(opening: Opening, games: usize) -> Vec<f64> {
         let env = (registry::find("connect4").unwrap().make)();
         let values = default_params(&*env);
-        let opening = Opening { share: 0.75, least: 2, most: 5 };
         let traced = trace(&Leaves::placeholders(&values), |params| {
-            let states = opening.states(&*env, &params, Key::new(4), Some(GAMES));
+            let states = opening.states(&*env, &params, Key::new(4), Some(games));
             let stones = states.0.iter().map(|(_, stones)| Int::from_handle(*stones));
             stones.reduce(|first, second| first | second).unwrap().count_ones()
         });
         let values: Vec<_> = values.into_iter().map(|(_, value)| value).collect();
-        let stones = interpret(&traced.graph, &values)[0].to_f64();
+        interpret(&traced.graph, &values)[0].to_f64()
+    }
+
+    #[test]
+    fn openings_have_as_many_moves_as_they_may_and_end_no_game() {
+        const GAMES: usize = 2000;
+        let stones = stones(Opening { share: 0.75, least: 2, most: 5 }, GAMES);
         let share =
             |number: f64| stones.iter().filter(|stones| **stones == number).count() as f64 / GAMES as f64;
         assert_eq!(share(1.0) + share(6.0), 0.0);
         for (number, expected) in [(0.0, 0.25), (2.0, 0.1875), (3.0, 0.1875), (4.0, 0.1875), (5.0, 0.1875)] {
             assert!((share(number) - expected).abs() < 0.05, "{number}: {}", share(number));
         }
+    }
+
+    /// Games of random moves seldom last so long: moves that would end them are left out.
+    #[test]
+    fn long_openings_lead_into_late_positions() {
+        let stones = stones(Opening { share: 1.0, least: 30, most: 36 }, 200);
+        let late = stones.iter().filter(|stones| **stones >= 26.0).count();
+        assert!(late > 150, "{late} of 200: {stones:?}");
+        assert!(stones.iter().all(|stones| *stones <= 36.0));
     }
 }
