@@ -282,7 +282,7 @@ pub fn translate_words(words: impl IntoIterator<Item = OsString>) -> Result<Vec<
             None => kept.push(word),
             Some((name, Some(value))) => pairs.push((name, plain(&value))),
             Some((name, None)) => {
-                let value = words.next_if(|next| is_value(next));
+                let value = words.next_if(is_value);
                 let value = value.map_or("true".to_owned(), |value| value.to_string_lossy().into_owned());
                 pairs.push((name, plain(&value)));
             }
