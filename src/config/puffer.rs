@@ -319,8 +319,9 @@ fn dotted(word: &str) -> Option<(String, Option<String>)> {
     };
     let (section, key) = name.split_once('.')?;
     // Names of parameters have capitals and points of their own.
-    let name = if section == "env" { format!("env.{key}") } else { canonical(name) };
-    Some((name, value))
+    let known = canonical(name);
+    let is_parameter = section == "env" && NAMES.iter().all(|(name, _)| *name != known);
+    Some((if is_parameter { format!("env.{key}") } else { known }, value))
 }
 
 /// Whether a file of settings is one of PufferLib's: its name says so.

@@ -74,10 +74,10 @@ mod tests {
     #[test]
     fn rows_without_the_metric_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = "{\"timesteps\":10,\"time/wall_seconds\":1}\n{\"timesteps\":20,\"time/wall_seconds\":2,\"a\":3}\n";
+        let rows = "{\"timesteps\":10,\"time/wall_seconds\":1}\n{\"timesteps\":20,\"time/wall_seconds\":2,\"train/a\":3}\n";
         std::fs::write(folder.path().join("metrics.jsonl"), rows).unwrap();
-        let points = logged(folder.path(), "a", 0.25).unwrap();
+        let points = logged(folder.path(), "train/a", 0.25).unwrap();
         assert_eq!(points, [Point { steps: 20, score: 3.0, cost: 0.5 }]);
-        assert!(logged(folder.path(), "b", 1.0).unwrap().is_empty());
+        assert!(logged(folder.path(), "train/b", 1.0).unwrap().is_empty());
     }
 }

@@ -75,12 +75,12 @@ mod tests {
     #[test]
     fn a_trial_that_falls_behind_is_asked_to_stop() {
         let folder = tempfile::tempdir().unwrap();
-        let text = "early_stop = \"halving\"\neta = 2\nrungs = 1\nmetric = \"a\"\n[lr]\ndistribution = \"uniform\"\nmin = 0\nmax = 1";
+        let text = "early_stop = \"halving\"\neta = 2\nrungs = 1\nmetric = \"train/a\"\n[lr]\ndistribution = \"uniform\"\nmin = 0\nmax = 1";
         let plan = Plan::read(text.parse().unwrap()).unwrap();
         let running = [("good", 2.0), ("bad", 1.0)].map(|(name, score)| {
             let run = folder.path().join(name);
             std::fs::create_dir(&run).unwrap();
-            let row = format!("{{\"timesteps\":60,\"time/wall_seconds\":1,\"a\":{score}}}\n");
+            let row = format!("{{\"timesteps\":60,\"time/wall_seconds\":1,\"train/a\":{score}}}\n");
             std::fs::write(run.join("metrics.jsonl"), row).unwrap();
             Running { run, total: 100 }
         });
