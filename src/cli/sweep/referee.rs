@@ -80,13 +80,15 @@ mod tests {
         let running = [("good", 2.0), ("bad", 1.0)].map(|(name, score)| {
             let run = folder.path().join(name);
             std::fs::create_dir(&run).unwrap();
-            let row = format!("{{\"timesteps\":60,\"time/wall_seconds\":1,\"train/a\":{score}}}\n");
+            let row = format!("{{\"timesteps\":50,\"time/wall_seconds\":1,\"train/a\":{score}}}\n");
             std::fs::write(run.join("metrics.jsonl"), row).unwrap();
             Running { run, total: 100 }
         });
         let [good, bad] = running.clone().map(|one| one.run);
         let referee = Referee::begin(&plan, running.to_vec(), Vec::new());
+        let begin = Instant::now();
         while !bad.join(STOP_FILE).exists() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nobody was asked to stop");
             thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(referee.end(), BTreeSet::from([bad]));
