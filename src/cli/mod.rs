@@ -46,6 +46,7 @@ mod sweep;
 mod table;
 mod terminal;
 mod train;
+mod ui;
 mod verify;
 mod watch;
 mod workload;
@@ -76,6 +77,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
             matches::command(),
             play::command(),
             runs::command(),
+            ui::command(),
             envs::command(),
             devices::command(),
             metrics::command(),
@@ -104,6 +106,7 @@ fn main(app: &App, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         "power" => power::run(matches),
         "report" => survival::run_report(app, matches),
         "runs" => runs::run(app, matches),
+        "ui" => ui::run(matches),
         "verify" => verify::run(app, matches),
         "serve" => serve::run(app, matches),
         "plugin" => plugin::run(matches),

@@ -17,6 +17,8 @@ use crate::files;
 /// The most bytes of a row, and the most numbers of a history: more than any run has, and less than a memory.
 const MOST_BYTES: u64 = 1 << 20;
 const MOST_VALUES: usize = 1 << 28;
+/// Bytes that are read first from the end of a file.
+const FIRST_BYTES: u64 = 1 << 14;
 
 /// Reads the next line into `line`, or of a longer one than rows can be its beginning.
 fn read_line(reader: &mut impl BufRead, line: &mut String) -> io::Result<usize> {
@@ -37,6 +39,40 @@ pub fn last_logged(run: &Path, update: u64) -> (u64, u64) {
         serde_json::from_str::<Logged>(&line).ok()
     });
     rows.fold((0, 0), |(before, _), row| (if row.update <= update { row.update } else { before }, row.update))
+}
+
+/// The newest finite value of a metric that a run has logged. Reads from the end of the file, so that a long one costs no more.
+pub fn newest_value(run: &Path, name: &str) -> Option<f64> {
+    let (mut file, mut end) = files::open(&run.join(METRICS)).ok()?;
+    let mut most = FIRST_BYTES;
+    loop {
+        let start = end.saturating_sub(most);
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(start)).ok()?;
+        (&file).take(end - start).read_to_end(&mut bytes).ok()?;
+        let first_end = || bytes.iter().position(|byte| *byte == b'\n');
+        let whole = if start == 0 { 0 } else { first_end().map_or(bytes.len(), |end| end + 1) };
+        let mut lines = bytes[whole..].rsplit(|byte| *byte == b'\n');
+        if let Some(value) = lines.find_map(|line| value_in(line, name)) {
+            return Some(value);
+        }
+        let has_lines = whole < bytes.len();
+        if start == 0 || (!has_lines && most >= MOST_BYTES) {
+            return None;
+        }
+        if has_lines {
+            end = start + whole as u64;
+        }
+        most = (2 * most).min(MOST_BYTES);
+    }
+}
+
+/// The finite value of a metric in a line of `metrics.jsonl`.
+fn value_in(line: &[u8], name: &str) -> Option<f64> {
+    let row: Map<String, Value> = serde_json::from_slice(line).ok()?;
+    let is_named = |key: &str| current_name(key, &row).is_some_and(|known| known == name);
+    let (_, value) = row.iter().find(|(key, _)| is_named(key))?;
+    value.as_f64().filter(|value| value.is_finite())
 }
 
 /// Rows of metrics: one column of numbers for each name, all of the same length.
@@ -236,6 +272,7 @@ pub struct Follower {
     updates: Place,
     logged: Place,
     curves: Curves,
+    most_rows: usize,
 }
 
 /// How far a file is read.
@@ -251,8 +288,13 @@ const MOST_ROWS: usize = 1 << 13;
 impl Follower {
     /// Follows the run in a directory, from its beginning.
     pub fn new(run: &Path) -> Self {
+        Self::keeping(run, MOST_ROWS)
+    }
+
+    /// As [`Follower::new`], of at most so many rows.
+    pub fn keeping(run: &Path, most_rows: usize) -> Self {
         let place = |name: &str| Place { path: run.join(name), end: 0 };
-        Self { updates: place(CURVES), logged: place(METRICS), curves: Curves::default() }
+        Self { updates: place(CURVES), logged: place(METRICS), curves: Curves::default(), most_rows }
     }
 
     /// The curves as they are now.
@@ -260,8 +302,8 @@ impl Follower {
     /// # Errors
     /// As [`History::read`].
     pub fn update(&mut self) -> Result<&Curves> {
-        self.updates.read_on(&mut self.curves.updates)?;
-        self.logged.read_on(&mut self.curves.logged)?;
+        self.updates.read_on(&mut self.curves.updates, self.most_rows)?;
+        self.logged.read_on(&mut self.curves.logged, self.most_rows)?;
         Ok(&self.curves)
     }
 
@@ -272,20 +314,20 @@ impl Follower {
 }
 
 impl Place {
-    fn read_on(&mut self, history: &mut History) -> Result<()> {
+    fn read_on(&mut self, history: &mut History, most_rows: usize) -> Result<()> {
         let length = fs::metadata(&self.path).map_or(0, |data| data.len());
         // A file that was cut back belongs to a run that went back to a checkpoint.
-        if length < self.end || (length > self.end && self.read(history).is_err()) {
+        if length < self.end || (length > self.end && self.read(history, most_rows).is_err()) {
             *history = History::default();
             self.end = 0;
-            self.read(history)?;
+            self.read(history, most_rows)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, history: &mut History) -> Result<()> {
+    fn read(&mut self, history: &mut History, most_rows: usize) -> Result<()> {
         self.end = history.read_from(&self.path, self.end)?;
-        while history.rows > MOST_ROWS {
+        while history.rows > most_rows {
             history.thin_out();
         }
         Ok(())
@@ -344,6 +386,23 @@ mod tests {
         assert_eq!(curves.curve("eval/b", Axis::Update).len(), 4);
         assert_eq!(curves.curve("x/c", Axis::Update), []);
         assert!(curves.has("x/a") && !curves.has("x/c") && curves.names().contains("eval/b"));
+    }
+
+    #[test]
+    fn the_newest_value_is_found_from_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(METRICS);
+        let newest = |text: String| {
+            fs::write(&path, text).unwrap();
+            newest_value(dir.path(), "x/a")
+        };
+        let row = |value: &str| format!("{{\"update\":1,\"x/b\":\"{}\",\"x/a\":{value}}}\n", "-".repeat(100));
+        assert_eq!(newest(row("1.5") + &row("2.5") + &row("null") + "{\"x/a\":9"), Some(2.5));
+        assert_eq!(newest(row("1.5") + &row("null").repeat(5000)), Some(1.5));
+        assert_eq!(newest(row("null").repeat(5000)), None);
+        assert_eq!(newest(row("1.5") + &"-".repeat(100_000)), Some(1.5));
+        assert_eq!(newest(row("1.5") + &"-".repeat(3 << 20)), None);
+        assert_eq!(newest(String::new()), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::history::History;
+use super::history::newest_value;
 use super::readable::path_as_text;
 use super::run_dir::{Owner, name_of, presence};
 use super::status::{State, Status, seconds_since};
@@ -124,11 +124,7 @@ impl Overview {
     /// The mean return of the last hundred episodes; of a run that does not say, that of the newest row in which episodes
     /// ended.
     pub fn mean_return(&self) -> Option<f64> {
-        let newest = || {
-            let history = History::read(&self.directory).ok()?;
-            history.column(EPISODE_RETURN)?.iter().rev().copied().find(|value| value.is_finite())
-        };
-        self.status.mean_return.or_else(newest)
+        self.status.mean_return.or_else(|| newest_value(&self.directory, EPISODE_RETURN))
     }
 
     /// The share of the run that is done, 0 to 1.

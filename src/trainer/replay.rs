@@ -257,8 +257,16 @@ impl Episode {
 /// # Errors
 /// One line: the file cannot be read, or which line of it is no frame.
 pub fn read(path: &Path) -> Result<Vec<Frame>> {
+    read_within(path, LIMIT)
+}
+
+/// As [`read`], of a file that has less than `limit` bytes when it is unpacked.
+///
+/// # Errors
+/// Those of [`read`], and that it has so many.
+pub fn read_within(path: &Path, limit: u64) -> Result<Vec<Frame>> {
     let shown = path.display();
-    let text = files::read_unpacked_text(path, LIMIT).with_context(|| format!("cannot read {shown}"))?;
+    let text = files::read_unpacked_text(path, limit).with_context(|| format!("cannot read {shown}"))?;
     let mut frames: Vec<Frame> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let wrong = |problem: String| anyhow!("{shown} is no replay: line {}: {problem}", number + 1);

@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 94] = [
+    let cases: [(&str, &[&str]); 98] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -34,6 +34,10 @@ fn wrong_usage_is_status_2() {
                 "it must be at most 2,147,483,647 updates",
             ],
         ),
+        ("ui --host 0.0.0.0", &["other machines may reach 0.0.0.0", "--token"]),
+        ("ui --token short", &["--token must have at least 16 letters, digits, - and _"]),
+        ("ui --checkpoint-dir Cargo.toml", &["Cargo.toml is a file; name the directory of runs"]),
+        ("ui --allow-origin *", &["* is no origin; write it as http://HOST:PORT"]),
         ("metrics entropi", &["there is no metric entropi; did you mean entropy?"]),
         ("train --env cartpole --hidden-dim 0", &["hidden_dim is 0"]),
         ("train --env cartpole --lr nan", &["lr is NaN"]),

@@ -15,6 +15,7 @@ mod positions;
 mod puffer;
 mod runs;
 mod sweep;
+mod ui;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

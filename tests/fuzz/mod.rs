@@ -9,6 +9,7 @@
 
 mod files;
 mod mutate;
+mod requests;
 mod runs;
 mod servers;
 mod text;
@@ -71,6 +72,7 @@ const TARGETS: &[Target] = &[
     ("run directories", 400, runs::directory),
     ("resumed runs", 150, runs::resumed),
     ("server answers", 120, servers::answers),
+    ("requests to the page", 60, requests::page), // 50 each
 ];
 
 /// Tries `count` inputs of a target, from a seed.
@@ -125,6 +127,7 @@ suite! {
     run_directories: "run directories",
     resumed_runs: "resumed runs",
     server_answers: "server answers",
+    requests_to_the_page: "requests to the page",
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `runs compare`: where two runs differ.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -39,8 +40,8 @@ impl Compare {
         let all: Vec<Curves> = a.runs.iter().chain(&b.runs).cloned().collect();
         let metrics = chart::metrics(&self.metrics, &all)?;
         print_line(format_args!("{:>24}  {:<WIDTH$}  {}", "setting", a.name, b.name))?;
-        for (key, [in_a, in_b]) in differences(&configs[0], &configs[1]) {
-            print_line(format_args!("{key:>24}  {in_a:<WIDTH$}  {in_b}"))?;
+        for (key, values) in differences(&[&configs[0], &configs[1]]) {
+            print_line(format_args!("{key:>24}  {:<WIDTH$}  {}", values[0], values[1]))?;
         }
         for metric in metrics {
             print_line(format_args!("\n{}", side_by_side(&metric, self.x, [&a, &b])))?;
@@ -49,13 +50,16 @@ impl Compare {
     }
 }
 
-/// The settings that are not the same, with both values; `-` stands for none.
-fn differences(a: &Table, b: &Table) -> Vec<(String, [String; 2])> {
-    let mut keys: Vec<_> = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
-    keys.sort();
+/// The settings that are not the same in all, by name, each with its values; `-` stands for none.
+pub fn differences(configs: &[&Table]) -> Vec<(String, Vec<String>)> {
+    let keys: BTreeSet<&String> = configs.iter().flat_map(|config| config.keys()).collect();
+    let values = |key: &str| configs.iter().map(|config| config.get(key)).collect::<Vec<_>>();
     let text = |value: Option<&Value>| value.map_or("-".into(), Value::to_string);
-    let differing = keys.into_iter().filter(|key| a.get(*key) != b.get(*key));
-    differing.map(|key| (key.clone(), [text(a.get(key)), text(b.get(key))])).collect()
+    keys.into_iter()
+        .map(|key| (key, values(key)))
+        .filter(|(_, values)| values.windows(2).any(|pair| pair[0] != pair[1]))
+        .map(|(key, values)| (key.clone(), values.into_iter().map(text).collect()))
+        .collect()
 }
 
 /// The curves of a metric in both runs, drawn over the same ranges.
@@ -91,7 +95,11 @@ mod tests {
         let a: Table = "lr = 0.1\nenv = \"x\"\nold = 1".parse().unwrap();
         let b: Table = "lr = 0.2\nenv = \"x\"\nnew = true".parse().unwrap();
         let expected = [("lr", ["0.1", "0.2"]), ("new", ["-", "true"]), ("old", ["1", "-"])];
-        let expected = expected.map(|(key, values)| (key.to_string(), values.map(String::from)));
-        assert_eq!(differences(&a, &b), expected);
+        let expected = expected.map(|(key, values)| (key.to_string(), values.map(String::from).to_vec()));
+        assert_eq!(differences(&[&a, &b]), expected);
+        let values = |differing: Vec<(String, Vec<String>)>| differing.into_iter().map(|(_, values)| values);
+        let of_three = values(differences(&[&a, &a, &b])).next().unwrap();
+        assert_eq!(of_three, ["0.1", "0.1", "0.2"]);
+        assert_eq!(differences(&[&a]), []);
     }
 }

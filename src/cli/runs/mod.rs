@@ -10,6 +10,11 @@ mod stop;
 mod subject;
 mod watch;
 
+pub use compare::differences;
+pub use stop::stop_run;
+pub use subject::moments;
+pub use watch::warnings;
+
 use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 

@@ -28,12 +28,25 @@ impl Stop {
             self.run
         );
         let directory = find::run(&self.run, checkpoint_dir)?;
-        if directory.join(DOCUMENT).exists() {
+        if is_documented(&directory) {
             return print(&ask_as_documented(&directory)?);
         }
         tell(&ask(&Overview::of(&directory)?)?);
         Ok(())
     }
+}
+
+/// Asks a run to save and end, however it was begun. Gives what was done, in words.
+///
+/// # Errors
+/// One line: the run cannot be asked.
+pub fn stop_run(overview: &Overview) -> Result<String> {
+    let directory = &overview.directory;
+    if is_documented(directory) { ask_as_documented(directory) } else { ask(overview) }
+}
+
+fn is_documented(directory: &Path) -> bool {
+    directory.join(DOCUMENT).exists()
 }
 
 /// As [`ask`], of a run that was begun by a document, whose words and whose ways are others: the file is made for a run that has ended,

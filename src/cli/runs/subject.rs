@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::statistics::Moments;
 use crate::trainer::history::{Axis, Curves};
 use crate::trainer::{find, run_dir};
 
@@ -46,26 +47,32 @@ impl Subject {
         if let [run] = &self.runs[..] {
             return Banded { mean: run.curve(metric, axis), low: Vec::new(), high: Vec::new() };
         }
-        let mut at_update: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
-        for run in &self.runs {
-            for ((update, _), point) in
-                run.curve(metric, Axis::Update).into_iter().zip(run.curve(metric, axis))
-            {
-                at_update.entry(update as u64).or_default().push(point);
-            }
-        }
+        let curves = self.runs.iter().map(|run| [Axis::Update, axis].map(|axis| run.curve(metric, axis)));
         let mut banded = Banded { mean: Vec::new(), low: Vec::new(), high: Vec::new() };
-        for points in at_update.into_values() {
-            let count = points.len() as f64;
-            let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
-            let (x, y) = (mean(|point| point.0), mean(|point| point.1));
-            let deviation = (points.iter().map(|point| (point.1 - y).powi(2)).sum::<f64>() / count).sqrt();
-            banded.mean.push((x, y));
-            banded.low.push((x, y - deviation));
-            banded.high.push((x, y + deviation));
+        for (x, values) in moments(curves) {
+            let (mean, deviation) = (values.mean, values.population_std());
+            banded.mean.push((x, mean));
+            banded.low.push((x, mean - deviation));
+            banded.high.push((x, mean + deviation));
         }
         banded
     }
+}
+
+/// What several runs have of a metric at each update at which any of them has a value: the mean of their places on an axis, and their
+/// values. Of each run its curve over updates and its curve over that axis.
+pub fn moments(runs: impl IntoIterator<Item = [Curve; 2]>) -> Vec<(f64, Moments)> {
+    let mut at_update: BTreeMap<u64, Vec<(f64, f64)>> = BTreeMap::new();
+    for [over_updates, curve] in runs {
+        for ((update, _), point) in over_updates.into_iter().zip(curve) {
+            at_update.entry(update as u64).or_default().push(point);
+        }
+    }
+    let together = |points: Vec<(f64, f64)>| {
+        let of = |part: fn(&(f64, f64)) -> f64| Moments::of(points.iter().map(part));
+        (of(|point| point.0).mean, of(|point| point.1))
+    };
+    at_update.into_values().map(together).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ use crate::output::tell;
 use crate::sweep::journal::{Event, FILE, FileStorage, Journal, PostgresStorage, State, is_postgres};
 use crate::trainer;
 
+pub use show::trial_json;
+
 use setup::Setup;
 use show::{Overview, described, score};
 use work::{Worker, worker_name};

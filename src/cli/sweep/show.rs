@@ -185,7 +185,8 @@ fn importance(state: &State, plan: &Plan) -> Vec<(String, f64)> {
     importance
 }
 
-fn trial_json(trial: &Trial) -> Value {
+/// A trial as programs read it.
+pub fn trial_json(trial: &Trial) -> Value {
     let (status, error) = match &trial.status {
         Status::Running => ("running", None),
         Status::Released => ("released", None),

@@ -40,7 +40,8 @@ use row::keys;
 
 /// The log of windows, as a checkpoint counts its bytes.
 pub const WINDOWS: &str = "metrics/windows.jsonl";
-const REPLAYS: &str = "replays";
+/// The directory of replays in that of a run.
+pub const REPLAYS: &str = "replays";
 const CONFIG: &str = "config.json";
 
 /// The windows of a run, open for writing.
