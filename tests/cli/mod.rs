@@ -1,5 +1,6 @@
 //! The command line from outside: exit statuses, messages and files of the real binary.
 
+mod browser;
 mod dashboard;
 mod documents;
 mod every_environment;

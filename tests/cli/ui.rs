@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{lockstep, run, small_run, trained};
 
 /// A server in a process of its own, which ends with it.
-struct Server {
+pub struct Server {
     process: Child,
     port: u16,
 }
@@ -33,7 +33,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(runs: &Path, flags: &[&str]) -> Server {
+    pub fn start(runs: &Path, flags: &[&str]) -> Server {
         let mut command = lockstep(&["ui", "--port", "0", "--checkpoint-dir", runs.to_str().unwrap()]);
         let mut process = command.args(flags).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -48,7 +48,7 @@ impl Server {
         Server::start(trained().parent().unwrap(), &[])
     }
 
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -155,7 +155,7 @@ fn the_interface_says_of_runs_what_the_commands_say() {
     ]);
     let listed: Value = serde_json::from_str(&listed.stdout()).unwrap();
     assert_eq!(runs["count"], 1);
-    for name in ["run", "life", "timesteps", "total_timesteps", "episodes", "pid", "duration_seconds"] {
+    for name in ["run", "life", "timesteps", "total_timesteps", "episodes", "pid"] {
         assert_eq!(runs["runs"][0][name], listed[0][name], "{name}");
     }
     let row = &runs["runs"][0];
@@ -421,7 +421,7 @@ fn a_sweep_is_shown_with_its_trials_and_its_front() {
 }
 
 /// Waits until something is so; it takes as long as it takes.
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(300);
     while !is_so() {
         assert!(Instant::now() < end, "{what}: it is not so after five minutes");

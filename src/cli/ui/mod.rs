@@ -21,6 +21,7 @@ mod runs;
 mod server;
 mod shelf;
 mod site;
+mod stream;
 mod sweeps;
 mod theater;
 mod windowed;

@@ -21,11 +21,12 @@ macro_rules! page {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What pages load: name, type, content.
-const ASSETS: [(&str, &str, &str); 10] = [
+const ASSETS: [(&str, &str, &str); 11] = [
     ("style.css", "text/css; charset=utf-8", page!("style.css")),
     ("icon.svg", "image/svg+xml", page!("icon.svg")),
     ("common.js", SCRIPT, page!("common.js")),
     ("chart.js", SCRIPT, page!("chart.js")),
+    ("board.js", SCRIPT, page!("board.js")),
     ("runs.js", SCRIPT, page!("runs.js")),
     ("run.js", SCRIPT, page!("run.js")),
     ("compare.js", SCRIPT, page!("compare.js")),

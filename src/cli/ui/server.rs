@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use super::answer::Failure;
 use super::guard::{self, BODY_LIMIT};
 use super::site::Shared;
-use super::{actions, compare, curves, events, pages, replays, runs, sweeps, windowed};
+use super::{actions, compare, curves, events, pages, replays, runs, stream, sweeps, windowed};
 
 /// Connections at once; others wait until one of them ends.
 const MOST_CONNECTIONS: usize = 128;
@@ -65,7 +65,7 @@ fn routes(site: Shared) -> Router {
     Router::new()
         .nest("/api/v1", api)
         .nest("/api", windowed::routes())
-        .route("/ws/runs/{id}/replays/{replay}/frames", get(windowed::stream))
+        .route("/ws/runs/{id}/replays/{replay}/frames", get(stream::frames))
         .route("/health", get(pages::health))
         .route("/", get(pages::runs))
         .route("/runs/{id}", get(pages::run))

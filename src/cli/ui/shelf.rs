@@ -191,7 +191,7 @@ fn seen(overview: &Overview) -> Map<String, Value> {
         "steps_per_second": status.steps_per_second,
         "start_time": status.start_time,
         "last_heartbeat": status.last_heartbeat,
-        "duration_seconds": (!is_live).then_some(overview.duration_seconds),
+        "duration_seconds": (!is_live).then_some(milliseconds(overview.duration_seconds)),
         "memory_bytes": status.memory_bytes,
         "device_memory_bytes": status.device_memory_bytes,
     });
@@ -199,6 +199,11 @@ fn seen(overview: &Overview) -> Map<String, Value> {
         Value::Object(fields) => fields,
         _ => unreachable!("it is an object"),
     }
+}
+
+/// Seconds without digits that depend on the moment at which they were computed.
+fn milliseconds(seconds: f64) -> f64 {
+    (1e3 * seconds).round() / 1e3
 }
 
 #[cfg(test)]

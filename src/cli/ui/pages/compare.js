@@ -1,5 +1,5 @@
 // Runs and groups over each other. What is compared stands in the address: run=A&run=B&group=G.
-import { Board, viewQuery } from "./chart.js";
+import { Board, viewQuery } from "./board.js";
 import { ask, byId, h, runPage, say, table } from "./common.js";
 
 const COLOURS = 8;

@@ -1,5 +1,5 @@
 // One run: its curves, what it warns of, what it has saved and says of itself, and the two buttons.
-import { Board, viewQuery } from "./chart.js";
+import { Board, viewQuery } from "./board.js";
 import { act, ask, byId, bytes, count, duration, fields, h, life, listen, runApi, say, significant, since, table, when, worked } from "./common.js";
 
 const id = decodeURIComponent(location.pathname.split("/")[2]);

@@ -1,0 +1,272 @@
+//! The pages of `lockstep ui` in a real browser: Chromium without a window, driven over its debugging protocol.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tungstenite::{Message, WebSocket, client};
+
+use super::ui::{Server, wait_for};
+use super::{lockstep, run, small_run};
+use crate::common::skip;
+
+/// A browser with one page.
+struct Browser {
+    process: Child,
+    socket: WebSocket<TcpStream>,
+    session: String,
+    number: u64,
+    /// What the page has complained of since it was loaded.
+    complaints: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Browser {
+    /// A new one; none if there is no Chromium here.
+    fn open() -> Option<Browser> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let found = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
+        let Some(program) = found.into_iter().find(|program: &PathBuf| program.is_file()) else {
+            skip("there is no Chromium here (apt-get install chromium): pages in a browser");
+            return None;
+        };
+        let profile = TempDir::new().unwrap();
+        let mut command = Command::new(program);
+        command.args(["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0"]);
+        command.args(["--hide-scrollbars", "--no-first-run", "about:blank"]);
+        command.arg(format!("--user-data-dir={}", profile.path().display()));
+        if rustix::process::geteuid().is_root() {
+            command.arg("--no-sandbox"); // it does not run as root with one
+        }
+        let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut lines =
+            lines.filter_map(|line| Some(line.strip_prefix("DevTools listening on ")?.to_owned()));
+        let url = lines.next().expect("the browser says where it listens");
+        std::thread::spawn(move || lines.for_each(drop)); // it waits if nobody reads what it says
+        let address = url.strip_prefix("ws://").unwrap().split('/').next().unwrap();
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        let (socket, _) = client(url.as_str(), stream).unwrap();
+        let session = String::new();
+        let mut browser =
+            Browser { process, socket, session, number: 0, complaints: vec![], _profile: profile };
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
+        let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        browser.session = attached["sessionId"].as_str().unwrap().to_owned();
+        for domain in ["Page", "Runtime", "Log"] {
+            browser.call(&format!("{domain}.enable"), json!({}));
+        }
+        Some(browser)
+    }
+
+    /// Calls a method of the protocol.
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        self.number += 1;
+        let mut message = json!({ "id": self.number, "method": method, "params": params });
+        if !self.session.is_empty() {
+            message["sessionId"] = self.session.clone().into();
+        }
+        self.socket.send(Message::text(message.to_string())).unwrap();
+        loop {
+            let Message::Text(text) = self.socket.read().unwrap() else { continue };
+            let mut reply: Value = serde_json::from_str(&text).unwrap();
+            if reply["id"] == self.number {
+                assert!(reply.get("error").is_none(), "{method}: {reply}");
+                return reply["result"].take();
+            }
+            self.hear(&reply);
+        }
+    }
+
+    fn hear(&mut self, event: &Value) {
+        let params = &event["params"];
+        let is_complaint = match event["method"].as_str() {
+            Some("Runtime.exceptionThrown") => true,
+            Some("Runtime.consoleAPICalled") => {
+                ["error", "warning"].iter().any(|kind| params["type"] == *kind)
+            }
+            Some("Log.entryAdded") => true,
+            _ => false,
+        };
+        if is_complaint {
+            self.complaints.push(params.to_string());
+        }
+    }
+
+    /// The value of an expression in the page.
+    fn value(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let result = self.call("Runtime.evaluate", asked);
+        assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
+        result["result"]["value"].clone()
+    }
+
+    #[track_caller]
+    fn wait_until(&mut self, expression: &str) {
+        let shown = "document.body.innerText";
+        for _ in 0..600 {
+            if self.value(expression) == true {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{expression} did not become so: {}, {:?}", self.value(shown), self.complaints);
+    }
+
+    /// Shows a page in a window of a width, in light or dark colours, until it has been filled.
+    #[track_caller]
+    fn go(&mut self, url: &str, width: u32, theme: &str) {
+        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        let theme = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+        self.call("Emulation.setEmulatedMedia", theme);
+        self.complaints.clear();
+        self.call("Page.navigate", json!({ "url": url }));
+        let said = "document.getElementById('said')?.textContent";
+        // The page writes its filters into the address.
+        let path = url.split('?').next().unwrap();
+        let there =
+            format!("location.href.split('?')[0] === {} && document.readyState === 'complete'", json!(path));
+        self.wait_until(&format!("{there} && !({said} ?? 'Reading').startsWith('Reading')"));
+    }
+
+    fn press(&mut self, key: &str) {
+        let text = match key {
+            "Enter" => "\r",
+            key if key.chars().count() == 1 => key,
+            _ => "",
+        };
+        let code = json!(match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            _ => 0,
+        });
+        let down = json!({ "type": "keyDown", "key": key, "text": text, "windowsVirtualKeyCode": code });
+        self.call("Input.dispatchKeyEvent", down);
+        self.call(
+            "Input.dispatchKeyEvent",
+            json!({ "type": "keyUp", "key": key, "windowsVirtualKeyCode": code }),
+        );
+    }
+
+    /// Goes on with the tabulator key until what is focused fits.
+    #[track_caller]
+    fn tab_to(&mut self, selector: &str) {
+        for _ in 0..60 {
+            self.press("Tab");
+            if self.value(&format!("document.activeElement.matches({})", json!(selector))) == true {
+                return;
+            }
+        }
+        panic!("the tabulator key does not lead to {selector}");
+    }
+}
+
+#[test]
+fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
+    let Some(mut browser) = Browser::open() else { return };
+    let folder = TempDir::new().unwrap();
+    let windows = ["--window-steps", "64", "--replays-per-window", "1", "--eval-max-steps", "12"];
+    let more = ["--eval-interval", "5", "--eval-episodes", "2"];
+    run(&[&small_run(folder.path().to_str().unwrap(), "w")[..], &windows, &more].concat()).stdout();
+    fs::create_dir(folder.path().join("bad")).unwrap();
+    fs::write(folder.path().join("bad/config.toml"), "= =").unwrap();
+    fs::write(folder.path().join("bad/status.json"), "<script>alert(1)</script>").unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let page = |path: &str| format!("http://{}{path}", server.host());
+    let name = fs::read_dir(folder.path().join("w/replays")).unwrap().next().unwrap().unwrap().file_name();
+    let replay = name.to_str().unwrap().split('.').next().unwrap().to_owned();
+    let replay = format!("/runs/w/replays/{replay}");
+    for (width, theme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {
+        for path in ["/", "/runs/w", "/compare?run=w", "/sweeps", &replay] {
+            browser.go(&page(path), width, theme);
+            if path.contains('w') && path != "/sweeps" && path != replay {
+                browser
+                    .wait_until("/\\d/.test(document.querySelector('canvas')?.getAttribute('aria-label'))");
+            }
+            assert!(browser.complaints.is_empty(), "{path}: {:?}", browser.complaints);
+            let overflow = browser.value("document.documentElement.scrollWidth - innerWidth");
+            assert_eq!(overflow, 0, "{path} at {width}");
+        }
+        browser.go(&page("/runs/bad"), width, theme);
+        assert_eq!(browser.value("document.getElementById('said').classList.contains('bad')"), true);
+    }
+
+    // By keys alone: find a run, go there, read its curve, zoom, play a replay.
+    browser.go(&page("/"), 1280, "light");
+    browser.tab_to("#find");
+    browser.press("w");
+    browser.wait_until("document.querySelectorAll('#runs tbody tr').length === 1");
+    browser.tab_to("#runs tbody a");
+    browser.press("Enter");
+    browser.wait_until("location.pathname === '/runs/w' && !!document.querySelector('canvas')");
+    browser.tab_to("canvas");
+    browser.wait_until("/\\d/.test(document.activeElement.getAttribute('aria-label'))");
+    browser.press("ArrowLeft");
+    browser.wait_until("document.activeElement.getAttribute('aria-label').includes(' at ')");
+    browser.press("+");
+    browser.wait_until("!document.querySelector('#controls button').disabled");
+    browser.press("0");
+    browser.wait_until("document.querySelector('#controls button').disabled");
+    browser.go(&page(&replay), 1280, "light");
+    let at = "document.getElementById('seek').value";
+    browser.wait_until("document.querySelector('#board pre').textContent.length > 10");
+    browser.press("n");
+    browser.press("n");
+    browser.press("b");
+    assert_eq!(browser.value(at), "1");
+    let first = browser.value("document.getElementById('board').textContent");
+    browser.press("9");
+    browser.wait_until("document.getElementById('seek').value > 1");
+    assert_ne!(browser.value("document.getElementById('board').textContent"), first);
+    browser.press("0");
+    browser.press(" ");
+    browser.wait_until("document.getElementById('seek').value === document.getElementById('seek').max");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_curve_grows_and_the_button_stops_the_run_when_asked_twice() {
+    let Some(mut browser) = Browser::open() else { return };
+    let folder = TempDir::new().unwrap();
+    let mut arguments = small_run(folder.path().to_str().unwrap(), "live");
+    arguments.iter_mut().filter(|word| **word == "320").for_each(|word| *word = "2000000000");
+    arguments.iter_mut().filter(|word| **word == "5").for_each(|word| *word = "1000000");
+    let server = Server::start(folder.path(), &[]);
+    let mut training = lockstep(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("it has logged", || folder.path().join("live/metrics.jsonl").is_file());
+    browser.go(&format!("http://{}/runs/live", server.host()), 1280, "light");
+    let label =
+        "document.querySelector('[data-metric=\"train/entropy\"] canvas')?.getAttribute('aria-label')";
+    browser.wait_until(&format!("/\\d/.test({label})"));
+    let before = browser.value(label);
+    browser.wait_until(&format!("{label} !== {before}"));
+
+    browser.tab_to("#stop");
+    browser.press("Enter");
+    browser.wait_until("document.getElementById('sure').open && document.activeElement.value === 'no'");
+    browser.press("Enter");
+    browser.wait_until("!document.getElementById('sure').open");
+    assert!(training.try_wait().unwrap().is_none(), "the first answer left it running");
+    browser.press("Enter");
+    browser.wait_until("document.getElementById('sure').open");
+    browser.tab_to("#yes");
+    browser.press("Enter");
+    browser.wait_until("document.querySelector('#facts .life').textContent === 'stopped'");
+    assert_eq!(training.wait().unwrap().code(), Some(0));
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
