@@ -192,7 +192,7 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     let replay = name.to_str().unwrap().split('.').next().unwrap().to_owned();
     let replay = format!("/runs/w/replays/{replay}");
     for (width, theme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {
-        for path in ["/", "/runs/w", "/compare?run=w", "/sweeps", &replay] {
+        for path in ["/", "/runs/w", "/compare?run=w", "/dashboard?run=w", "/sweeps", &replay] {
             browser.go(&page(path), width, theme);
             if path.contains('w') && path != "/sweeps" && path != replay {
                 browser

@@ -110,7 +110,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
 #[test]
 fn pages_are_served_whole_and_use_nothing_from_elsewhere() {
     let server = Server::of_trained();
-    for path in ["/", "/runs/small", "/compare?run=small"] {
+    for path in ["/", "/runs/small", "/compare?run=small", "/dashboard?run=small", "/sweeps", "/sweeps/s"] {
         let page = server.get(path);
         assert_eq!(page.status, 200, "{path}");
         assert!(page.head.contains("content-type: text/html"), "{}", page.head);

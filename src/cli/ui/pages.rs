@@ -21,7 +21,7 @@ macro_rules! page {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What pages load: name, type, content.
-const ASSETS: [(&str, &str, &str); 11] = [
+const ASSETS: [(&str, &str, &str); 12] = [
     ("style.css", "text/css; charset=utf-8", page!("style.css")),
     ("icon.svg", "image/svg+xml", page!("icon.svg")),
     ("common.js", SCRIPT, page!("common.js")),
@@ -33,6 +33,7 @@ const ASSETS: [(&str, &str, &str); 11] = [
     ("replay.js", SCRIPT, page!("replay.js")),
     ("sweeps.js", SCRIPT, page!("sweeps.js")),
     ("sweep.js", SCRIPT, page!("sweep.js")),
+    ("dashboard.js", SCRIPT, page!("dashboard.js")),
 ];
 
 /// A page around its own content: a title, a script and what is there before the script has run.
@@ -60,6 +61,11 @@ pub async fn compare(State(site): State<Shared>) -> Html<String> {
 /// `GET /runs/{id}/replays/{replay}`
 pub async fn replay(State(site): State<Shared>) -> Html<String> {
     around(&site, "Replay", "replay.js", page!("replay.html"))
+}
+
+/// `GET /dashboard`, with `group` or `run`
+pub async fn dashboard(State(site): State<Shared>) -> Html<String> {
+    around(&site, "Dashboard", "dashboard.js", page!("dashboard.html"))
 }
 
 /// `GET /sweeps`

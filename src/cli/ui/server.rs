@@ -71,6 +71,7 @@ fn routes(site: Shared) -> Router {
         .route("/runs/{id}", get(pages::run))
         .route("/runs/{id}/replays/{replay}", get(pages::replay))
         .route("/compare", get(pages::compare))
+        .route("/dashboard", get(pages::dashboard))
         .route("/sweeps", get(pages::sweeps))
         .route("/sweeps/{name}", get(pages::sweep))
         .route("/assets/{name}", get(pages::asset))

@@ -182,7 +182,8 @@ export class Chart {
       const inside = (value, i) => line.x[i] >= xRange[0] && line.x[i] <= xRange[1];
       return [line.line, options.weight ? [] : line.raw, line.low ?? [], line.high ?? []].flatMap((part) => part.filter(inside));
     });
-    const [lowest, highest] = range(visible);
+    // Bounds are always within sight; what lies beyond them widens the axis.
+    const [lowest, highest] = range([...visible, ...(options.bounds ?? [])]);
     const room = 0.04 * (highest - lowest);
     const yRange = [lowest - room, highest + room];
     this.box = { x: xRange, y: yRange, width: width - LEFT - RIGHT, height: height - TOP - BOTTOM };

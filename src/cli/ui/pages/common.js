@@ -74,6 +74,16 @@ const token = document.querySelector("meta[name=lockstep-token]")?.content ?? ""
 /** Asks for something to be done. */
 export const act = (url) => ask(url, { method: "POST", headers: { "x-lockstep-token": token } });
 
+/** Asks a second time, in the dialog of the page. */
+export function sure(question, yes) {
+  const dialog = byId("sure");
+  byId("question").textContent = question;
+  byId("yes").textContent = yes;
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
 /** Events of the server, while the page is seen: a browser has few connections for all its pages. */
 export function listen(url, change) {
   const shown = byId("connection");

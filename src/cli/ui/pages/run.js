@@ -1,6 +1,6 @@
 // One run: its curves, what it warns of, what it has saved and says of itself, and the two buttons.
 import { Board, viewQuery } from "./board.js";
-import { act, ask, byId, bytes, count, duration, fields, h, life, listen, runApi, say, significant, since, table, when, worked } from "./common.js";
+import { act, ask, byId, bytes, count, duration, fields, h, life, listen, runApi, say, significant, since, sure, table, when, worked } from "./common.js";
 
 const id = decodeURIComponent(location.pathname.split("/")[2]);
 const MOST_EVALUATIONS = 50;
@@ -16,12 +16,14 @@ const board = new Board(byId("charts"), byId("controls"), async (names, view) =>
 function showStatus(row) {
   const of = (done, all) => (done == null ? "-" : `${count(done)} of ${count(all)}`);
   const group = row.group && h("a", { href: `/compare?group=${encodeURIComponent(row.group)}` }, row.group);
+  const dashboard = h("a", { href: `/dashboard?${new URLSearchParams(row.group ? { group: row.group, run: id } : { run: id })}` }, "show");
   const facts = {
     state: life(row), environment: row.env, algorithm: row.algo, seed: row.seed, group,
     timesteps: of(row.timesteps, row.total_timesteps), updates: of(row.update, row.num_updates), episodes: row.episodes == null ? null : count(row.episodes),
     return: significant(row.return), speed: row.steps_per_second == null ? null : `${count(row.steps_per_second)} steps/s`, time: duration(worked(row)),
     "last sign of life": row.last_heartbeat ? `${duration(since(row.last_heartbeat))} ago` : null,
     process: row.pid == null ? null : `${row.pid} on ${row.host}`, memory: row.memory_bytes == null ? null : bytes(row.memory_bytes),
+    dashboard,
     "device memory": row.device_memory_bytes == null ? null : bytes(row.device_memory_bytes),
   };
   const shown = Object.entries(facts).filter(([, value]) => value != null && value !== "");
@@ -91,16 +93,6 @@ async function showCurves() {
   } catch (error) {
     byId("charts").replaceChildren(h("p", { class: "warning" }, error.message));
   }
-}
-
-/** Asks twice, then does it. */
-function sure(question, yes) {
-  const dialog = byId("sure");
-  byId("question").textContent = question;
-  byId("yes").textContent = yes;
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
 function button(name, question, yes) {
