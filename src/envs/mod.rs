@@ -1,5 +1,5 @@
 //! Environments: the trait [`Env`], what is made of any of them ([`vector`]: many side by side with automatic reset), the check
-//! that one keeps the contract ([`conformance`](conformance())), and the games that come with lockstep ([`registry`]).
+//! that one keeps the contract ([`conformance`](conformance())), a wrapper that pays something else ([`RewardShaping`]), and the games that come with lockstep ([`registry`]).
 
 pub mod asteroid;
 pub mod bandit;
@@ -26,6 +26,7 @@ pub mod painter;
 pub mod password;
 mod random_action;
 pub mod registry;
+pub mod shaping;
 pub mod squared;
 pub mod stochastic;
 pub mod survival;
@@ -49,6 +50,7 @@ pub use options::{OtherSize, Sizes, Switch, name_and_value};
 pub use password::Password;
 pub use random_action::random_action;
 pub use registry::{Registry, builtin};
+pub use shaping::RewardShaping;
 pub use squared::Squared;
 pub use stochastic::Stochastic;
 pub use telemetry::Telemetry;
