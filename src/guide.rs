@@ -29,6 +29,22 @@ pub mod algorithm {}
 #[doc = "```"]
 pub mod network {}
 
+#[doc = include_str!("../docs/guide/shaping.md")]
+#[doc = "```"]
+#[doc = include_str!("../tests/own/shaping.rs")]
+#[doc = "```"]
+pub mod shaping {}
+
+#[doc = include_str!("../docs/guide/training.md")]
+#[doc = "```no_run"]
+#[doc = include_str!("../tests/own/training.rs")]
+#[doc = "
+fn main() -> anyhow::Result<()> {
+    train(std::path::Path::new(\"checkpoints\")).map(drop)
+}
+```"]
+pub mod training {}
+
 #[doc = include_str!("../docs/guide/inference.md")]
 pub mod inference {}
 

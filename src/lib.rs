@@ -39,6 +39,10 @@ pub mod cli;
 
 pub use cli::{App, run_document as run};
 
+pub mod training;
+
+pub use training::Trainer;
+
 pub mod inference;
 
 pub use inference::Policy;

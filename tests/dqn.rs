@@ -4,7 +4,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use lockstep::algorithms::learner::Start;
-use lockstep::algorithms::{Learner, NamedArrays, dqn, metrics, registry};
+use lockstep::algorithms::{Agent, Learner, NamedArrays, dqn, metrics, registry};
 use lockstep::envs::registry as envs;
 use lockstep::lang::Backend;
 use toml::Table;
@@ -23,7 +23,7 @@ fn learner_of(algo: &str, env: &str, settings: &str, seed: u64, max_updates: usi
     (entry.check_sizes)(&table).unwrap();
     let env = Rc::from((envs::find(env).unwrap().make)());
     let start = Start { seed, total_updates: 1000, max_updates, num_devices: 1, record: Default::default() };
-    (entry.build)(&plain_client(), &table, env, &start).unwrap()
+    (entry.build)(&plain_client(), &Agent::new(table, env, seed), &start).unwrap()
 }
 
 /// Everything that there is to learn with at once.

@@ -38,7 +38,7 @@ fn final_means(
     let num_devices = if agents.is_multiple_of(2) { 2 } else { 1 };
     let start =
         Start { seed: 0, total_updates, max_updates: updates, num_devices, record: Default::default() };
-    let agent = |seed| Agent { settings: settings.clone(), env: env(), seed };
+    let agent = |seed| Agent::new(settings.clone(), env(), seed);
     let agents: Vec<Agent> = (0..agents as u64).map(agent).collect();
     let mut group = (algorithm.build_group)(&plain_client(), &agents, &start).unwrap();
     let members = group.members();

@@ -11,7 +11,7 @@ use lockstep::algorithms::{Group, Learner, metrics};
 use lockstep::envs::{AnyEnv, EnvSpec, Erased, registry, vector};
 use lockstep::interpret::interpret;
 use lockstep::lang::{Key, Outputs, trace};
-use lockstep::nn::{ConvSpec, Init, Rnn};
+use lockstep::nn::{Convs, Init, Rnn};
 
 use crate::common::{client, plain_client};
 use crate::probes::environments::{Blind, BrightQuadrant, HiddenCoin};
@@ -150,8 +150,8 @@ fn a_critic_that_sees_more_knows_the_value_and_the_policy_acts_without() {
 }
 
 /// Layers as users write them.
-fn conv(text: &str) -> Vec<ConvSpec> {
-    text.split(',').map(|layer| layer.parse().unwrap()).collect()
+fn conv(text: &str) -> Convs {
+    text.parse().unwrap()
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub const TIMESTEPS: &str = "train/num_timesteps";
 pub const EPISODES: &str = "train/num_episodes";
 /// Mean return of the episodes that ended.
 pub const EPISODE_RETURN: &str = "train/mean_episode_return";
+/// Lowest and highest return of the episodes that ended.
+pub const MIN_EPISODE_RETURN: &str = "train/min_episode_return";
+pub const MAX_EPISODE_RETURN: &str = "train/max_episode_return";
 /// Mean length of the episodes that ended.
 pub const EPISODE_LENGTH: &str = "train/mean_episode_length";
 
@@ -71,6 +74,17 @@ pub enum Aggregate {
     Max,
     /// The mean over the episodes that ended, of which [`EPISODES`] is the number. Without any there is no value.
     EpisodeMean,
+    /// The smallest of the episodes that ended.
+    EpisodeMin,
+    /// The largest of the episodes that ended.
+    EpisodeMax,
+}
+
+impl Aggregate {
+    /// Whether there is no value without an episode that ended.
+    pub fn is_of_episodes(self) -> bool {
+        matches!(self, Aggregate::EpisodeMean | Aggregate::EpisodeMin | Aggregate::EpisodeMax)
+    }
 }
 
 /// Collects the metrics of an update while it is traced.
@@ -100,6 +114,12 @@ enum Value {
     /// The sum over the devices divided by that of another part, or by 1 if that is less.
     Ratio {
         part: usize,
+        by: usize,
+    },
+    /// The largest over the devices times `sign`, or 0 where the sum of another part is.
+    Extreme {
+        part: usize,
+        sign: f64,
         by: usize,
     },
 }
@@ -153,13 +173,39 @@ impl Recorder {
     /// # Panics
     /// If the number of episodes is not recorded.
     pub fn episode_mean(&mut self, name: impl Into<Cow<'static, str>>, sums: Float) -> &mut Metric {
-        let episodes = self.metrics.iter().position(|metric| metric.name == EPISODES);
-        let Some(Value::Sum { part: by, .. }) = episodes.map(|column| &self.values[column]) else {
-            panic!("a mean over episodes needs {EPISODES}, recorded before it")
-        };
-        let by = *by;
+        let by = self.episodes_part();
         let part = self.part(sums.sum_all());
         self.add(name, Aggregate::EpisodeMean, Value::Ratio { part, by })
+    }
+
+    /// The smallest of all episodes that ended: the smallest of all elements of `least`, of any shape, which is any larger number where
+    /// none did.
+    ///
+    /// # Panics
+    /// As [`Recorder::episode_mean`].
+    pub fn episode_min(&mut self, name: impl Into<Cow<'static, str>>, least: Float) -> &mut Metric {
+        let by = self.episodes_part();
+        let part = self.part((-least).max_all());
+        self.add(name, Aggregate::EpisodeMin, Value::Extreme { part, sign: -1.0, by })
+    }
+
+    /// The largest, as [`Recorder::episode_min`] the smallest.
+    ///
+    /// # Panics
+    /// As [`Recorder::episode_mean`].
+    pub fn episode_max(&mut self, name: impl Into<Cow<'static, str>>, most: Float) -> &mut Metric {
+        let by = self.episodes_part();
+        let part = self.part(most.max_all());
+        self.add(name, Aggregate::EpisodeMax, Value::Extreme { part, sign: 1.0, by })
+    }
+
+    /// The part that is the number of episodes.
+    fn episodes_part(&self) -> usize {
+        let episodes = self.metrics.iter().position(|metric| metric.name == EPISODES);
+        let Some(Value::Sum { part, .. }) = episodes.map(|column| &self.values[column]) else {
+            panic!("a metric of episodes needs {EPISODES}, recorded before it")
+        };
+        *part
     }
 
     /// What each step of the update comes to on this device, f32 `[T, K]`: sums over its environments, or maxima.
@@ -212,6 +258,9 @@ impl Recorder {
             Value::Sum { part, divisor } => sums.index(0, part) / divisor,
             Value::Max { part } => maxima.index(0, part),
             Value::Ratio { part, by } => sums.index(0, part) / sums.index(0, by).maximum(1.0),
+            Value::Extreme { part, sign, by } => {
+                select(sums.index(0, by).gt(0.0), maxima.index(0, part) * sign, 0.0)
+            }
         };
         let row = stack(values.into_iter().map(value).collect::<Vec<_>>());
         Metrics { list: metrics, row, steps, episodes }
@@ -248,7 +297,7 @@ impl Metric {
 /// The metrics of an update: their list, and their values as one row.
 pub struct Metrics {
     pub list: Vec<Metric>,
-    /// f32 `[list.len()]`. A mean over episodes is 0 where no episode ended.
+    /// f32 `[list.len()]`. What is of episodes is 0 where none ended.
     pub row: Float,
     /// f32 `[T, K]`: what each step comes to over all environments, if it was recorded.
     pub steps: Option<Float>,
@@ -272,11 +321,11 @@ pub fn column(metrics: &[Metric], name: &str) -> Option<usize> {
     metrics.iter().position(|metric| metric.name == name)
 }
 
-/// The value of a metric in a row with the columns `metrics`. None if there is no such metric, or if it is a mean over
-/// episodes and no episode ended.
+/// The value of a metric in a row with the columns `metrics`. None if there is no such metric, or if it is of episodes and none
+/// ended.
 pub fn value(metrics: &[Metric], row: &[f32], name: &str) -> Option<f64> {
     let place = column(metrics, name)?;
-    let is_absent = metrics[place].aggregate == Aggregate::EpisodeMean && episodes(metrics, row) == 0.0;
+    let is_absent = metrics[place].aggregate.is_of_episodes() && episodes(metrics, row) == 0.0;
     row.get(place).filter(|_| !is_absent).map(|&value| f64::from(value))
 }
 
@@ -300,6 +349,8 @@ mod tests {
             m.value("train/lr", float(0.5)).describe("", "the learning rate");
             m.sum(EPISODES, ended);
             m.episode_mean(EPISODE_RETURN, returns * ended);
+            m.episode_min(MIN_EPISODE_RETURN, select(ended.gt(0.0), returns, f64::from(f32::MAX)));
+            m.episode_max(MAX_EPISODE_RETURN, select(ended.gt(0.0), returns, f64::from(f32::MIN)));
             m.mean("train/mean_reward", returns, 8);
             m.max("stats/highest", returns);
             let metrics = m.gather(1);
@@ -313,10 +364,11 @@ mod tests {
     #[test]
     fn each_method_says_how_numbers_become_one() {
         let (list, values) = row([1.0, 2.0, 3.0, 10.0], [1.0, 0.0, 1.0, 0.0]);
-        assert_eq!(values, [8.0, 0.5, 2.0, 2.0, 2.0, 10.0]);
-        use Aggregate::{EpisodeMean, Max, Mean, Sum};
+        // The means and extremes of returns are those of the two episodes that ended.
+        assert_eq!(values, [8.0, 0.5, 2.0, 2.0, 1.0, 3.0, 2.0, 10.0]);
+        use Aggregate::{EpisodeMax, EpisodeMean, EpisodeMin, Max, Mean, Sum};
         let aggregates: Vec<_> = list.iter().map(|metric| metric.aggregate).collect();
-        assert_eq!(aggregates, [Sum, Mean, Sum, EpisodeMean, Mean, Max]);
+        assert_eq!(aggregates, [Sum, Mean, Sum, EpisodeMean, EpisodeMin, EpisodeMax, Mean, Max]);
         assert_eq!(value(&list, &values, EPISODE_RETURN), Some(2.0));
         assert_eq!((episodes(&list, &values), value(&list, &values, "train/none")), (2.0, None));
         assert_eq!((list[1].unit, &*list[1].description), ("", "the learning rate"));
@@ -326,7 +378,9 @@ mod tests {
     fn a_mean_over_no_episodes_is_absent() {
         let (list, values) = row([1.0; 4], [0.0; 4]);
         assert!(values.iter().all(|value| value.is_finite()));
-        assert_eq!(value(&list, &values, EPISODE_RETURN), None);
+        for name in [EPISODE_RETURN, MIN_EPISODE_RETURN, MAX_EPISODE_RETURN] {
+            assert_eq!(value(&list, &values, name), None);
+        }
         assert_eq!(value(&list, &values, "train/mean_reward"), Some(0.5));
     }
 

@@ -124,13 +124,26 @@ pub trait Learner {
     /// The parameters of the networks alone.
     fn params(&self) -> anyhow::Result<NamedArrays>;
 
+    /// Puts other parameters in the place of those of the networks, as a new run may begin with what another one has learned. The
+    /// arrays have the names and types of [`Learner::params`], in any order; everything else in the state stays.
+    ///
+    /// # Errors
+    /// One line that names the first array that does not fit; the state is as it was then.
+    fn load_params(&mut self, params: &[(String, HostArray)]) -> anyhow::Result<()> {
+        let _ = params;
+        anyhow::bail!("this learner takes no parameters")
+    }
+
     /// What a reader of the parameters needs to know: environment, network, sizes.
     fn params_metadata(&self) -> Vec<(String, String)>;
 
-    /// How many updates follow the first `update` ones until a phase of a curriculum may end. There the host looks.
-    fn updates_to_phase_end(&self, update: u64) -> u64 {
+    /// How many updates follow the first `update` ones, those that were run, until a phase of a curriculum may end. There the host looks.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn updates_to_phase_end(&self, update: u64) -> anyhow::Result<u64> {
         let _ = update;
-        u64::MAX
+        Ok(u64::MAX)
     }
 
     /// The phase of the curriculum, from 1, that the update after the first `update` ones will be in, those that were run;

@@ -17,8 +17,9 @@ use crate::array::HostArray;
 use crate::envs::{AnyEnv, EnvSpec, Open, Replay};
 use crate::runtime::{Client, DeviceKind};
 
+use super::curriculum::{self, Stage, Stages};
 use super::dialect::Dialect;
-use super::learner::{self, Algorithm, One, Start};
+use super::learner::{self, Algorithm, One, Staged, Start};
 use super::policy::{Choice, Metadata, Policy};
 use super::{Group, Learner, Metric, NamedArrays};
 
@@ -161,19 +162,33 @@ fn copy<S: Serialize + DeserializeOwned>(settings: &S) -> S {
     table.try_into().expect("a table of settings are settings")
 }
 
-/// Makes a learner with those settings on a device.
-pub type Build = fn(&Client, &Table, Rc<dyn AnyEnv>, &Start) -> Result<Box<dyn Learner>>;
+/// Makes a learner on a device; its seed is that of the start.
+pub type Build = fn(&Client, &Agent, &Start) -> Result<Box<dyn Learner>>;
 
 /// Makes learners that one program trains.
 pub type BuildGroup = fn(&Client, &[Agent], &Start) -> Result<Box<dyn Group>>;
 
-/// One of several learners.
+/// What a learner is made of.
 #[derive(Clone)]
 pub struct Agent {
     pub settings: Table,
     pub env: Rc<dyn AnyEnv>,
+    /// Where it is one of several.
     pub seed: u64,
+    pub stages: Stages,
+    /// Where there are stages, the environment whose phases are what they set of it.
+    pub in_stages: Option<Rc<dyn AnyEnv>>,
 }
+
+impl Agent {
+    /// One without stages.
+    pub fn new(settings: Table, env: Rc<dyn AnyEnv>, seed: u64) -> Agent {
+        Agent { settings, env, seed, stages: Stages::default(), in_stages: None }
+    }
+}
+
+/// Names with values.
+pub type Entries = Vec<(String, String)>;
 
 /// Programs by name, as StableHLO text.
 pub type Modules = [(&'static str, String); 2];
@@ -208,8 +223,10 @@ pub struct Entry {
     pub check_sizes: fn(&Table) -> Result<()>,
     /// See [`Recipe::check_devices`].
     pub check_devices: fn(&Table, usize) -> Result<()>,
-    /// Checks that the algorithm can be had on an environment.
-    pub check_env: fn(&Table, Rc<dyn AnyEnv>) -> Result<()>,
+    /// What files of the parameters of such an agent say of themselves, by name.
+    pub metadata: fn(&Agent) -> Result<Entries>,
+    /// Checks that the algorithm can be had like that: on the environment, in these stages.
+    pub check_agent: fn(&Agent) -> Result<()>,
     pub scale: fn(&Table) -> Result<Table>,
     pub tune: fn(&Table, DeviceKind, usize) -> Result<Table>,
     /// See [`Recipe::sizes`].
@@ -226,7 +243,7 @@ pub struct Entry {
     /// `Start` has no meaning.
     pub build_group: BuildGroup,
     /// The programs of a learner by name, as StableHLO text.
-    pub modules: fn(&Table, Rc<dyn AnyEnv>, &Start, DeviceKind) -> Result<Modules>,
+    pub modules: fn(&Agent, &Start, DeviceKind) -> Result<Modules>,
     /// See [`Recipe::golden`].
     pub golden: fn(&Path, Open) -> Result<Option<Replay>>,
     /// See [`Recipe::PARAMS`].
@@ -276,26 +293,28 @@ impl Entry {
             check: |table| R::check(&typed::<R>(table)?),
             check_sizes: |table| R::check_sizes(&typed::<R>(table)?),
             check_devices: |table, num_devices| R::check_devices(&typed::<R>(table)?, num_devices),
-            check_env: |table, env| R::make(typed::<R>(table)?, env).map(drop),
+            metadata: |agent| Ok(learner::metadata(&make::<R>(agent)?)),
+            check_agent: |agent| make::<R>(agent).map(drop),
             scale: |table| table_of(&R::scale(&typed::<R>(table)?)),
             tune: |table, device, num_devices| table_of(&R::tune(&typed::<R>(table)?, device, num_devices)),
             sizes: |table| Ok(R::sizes(&typed::<R>(table)?)),
             depends_on_length: |table| Ok(R::depends_on_length(&typed::<R>(table)?)),
-            metrics: R::metrics,
-            timesteps_per_update: |table, env| Ok(R::make(typed::<R>(table)?, env)?.timesteps_per_update()),
-            build: |client, table, env, start| {
-                Ok(Box::new(One::new(client, R::make(typed::<R>(table)?, env)?, start)?))
+            metrics: |env| {
+                let mut metrics = R::metrics(env)?;
+                if metrics.iter().all(|metric| metric.name != curriculum::METRIC) {
+                    metrics.push(curriculum::metric()); // any run may have stages
+                }
+                Ok(metrics)
             },
+            timesteps_per_update: |table, env| Ok(R::make(typed::<R>(table)?, env)?.timesteps_per_update()),
+            build: |client, agent, start| Ok(Box::new(One::new(client, make::<R>(agent)?, start)?)),
             build_group: |client, agents, start| {
                 check_group(R::TRACED, agents)?;
                 let seeds: Vec<u64> = agents.iter().map(|agent| agent.seed).collect();
-                let make = |Agent { settings, env, .. }: &Agent| R::make(typed::<R>(settings)?, env.clone());
-                let agents = agents.iter().map(make).collect::<Result<Vec<_>>>()?;
+                let agents = agents.iter().map(make::<R>).collect::<Result<Vec<_>>>()?;
                 Ok(Box::new(learner::Group::with_seeds(client, agents, &seeds, start)?))
             },
-            modules: |table, env, start, kind| {
-                learner::modules(&R::make(typed::<R>(table)?, env)?, start, kind)
-            },
+            modules: |agent, start, kind| learner::modules(&make::<R>(agent)?, start, kind),
             golden: R::golden,
             params: R::PARAMS,
             policy: |arrays, metadata, choice, spec| {
@@ -341,6 +360,18 @@ fn typed<R: Recipe>(table: &Table) -> Result<R::Settings> {
     })
 }
 
+/// The algorithm of an agent, in its stages.
+fn make<R: Recipe>(agent: &Agent) -> Result<Staged<R::Algorithm>> {
+    let Agent { settings, env, stages, in_stages, .. } = agent;
+    let whole = R::make(typed::<R>(settings)?, env.clone())?;
+    let Some(env) = in_stages else { return Ok(Staged::plain(whole)) };
+    ensure!(whole.schedule().is_none(), "stages are a curriculum of their own; leave out --curriculum");
+    let make = |settings: Table| R::make(typed::<R>(&settings)?, env.clone());
+    let of_stage = |stage: &Stage| make(settings.clone().into_iter().chain(stage.settings.clone()).collect());
+    let each = stages.all().iter().map(of_stage).collect::<Result<Vec<_>>>()?;
+    Ok(Staged::new(make(settings.clone())?, each, stages))
+}
+
 /// Checks that agents of a group differ in nothing that their program is compiled from.
 fn check_group(traced: &[&str], agents: &[Agent]) -> Result<()> {
     let Some((first, rest)) = agents.split_first() else { return Ok(()) };
@@ -351,6 +382,11 @@ fn check_group(traced: &[&str], agents: &[Agent]) -> Result<()> {
                 "agents of one group cannot differ in {key}: it decides what is compiled"
             );
         }
+        let kinds = |agent: &Agent| agent.stages.schedule(1).map(|schedule| schedule.begins.kind());
+        ensure!(
+            kinds(agent) == kinds(first),
+            "agents of one group cannot have stages of other numbers or kinds"
+        );
         ensure!(
             agent.env.spec() == first.env.spec(),
             "agents of one group cannot have environments that show or take other things"
@@ -367,7 +403,7 @@ mod tests {
     fn agents_of_a_group_differ_in_traced_settings_only() {
         let agent = |text: &str| {
             let env = Rc::from((crate::envs::registry::find("cartpole").unwrap().make)());
-            Agent { settings: text.parse().unwrap(), env, seed: 0 }
+            Agent::new(text.parse().unwrap(), env, 0)
         };
         let check = |a: &str, b: &str| check_group(&["lr"], &[agent(a), agent(b)]);
         check("lr = 0.1\nnum_envs = 4", "lr = 0.2\nnum_envs = 4").unwrap();

@@ -82,6 +82,9 @@ pub struct Totals {
     pub episodes: Float,
     pub episode_returns: Float,
     pub episode_lengths: Float,
+    /// The smallest and the largest return; beyond all returns where no episode ended.
+    pub least_return: Float,
+    pub most_return: Float,
     /// The environment's own metrics: sums or maxima.
     pub metrics: Vec<Float>,
     /// How often each group of actions was chosen.
@@ -98,6 +101,8 @@ crate::tree!(Totals {
     episodes,
     episode_returns,
     episode_lengths,
+    least_return,
+    most_return,
     metrics,
     action_groups,
     met,
@@ -321,6 +326,8 @@ impl<'a> World<'a> {
             episodes: totals.episodes + step.done.as_f32(),
             episode_returns: totals.episode_returns + select(step.done, returns, 0.0),
             episode_lengths: totals.episode_lengths + select(step.done, lengths, 0).as_f32(),
+            least_return: totals.least_return.minimum(select(step.done, returns, f64::from(f32::MAX))),
+            most_return: totals.most_return.maximum(select(step.done, returns, f64::from(f32::MIN))),
             metrics: (spec.metrics.iter().zip(totals.metrics).zip(&step.metrics))
                 .map(|((metric, total), &value)| match metric.aggregate {
                     Aggregate::Mean | Aggregate::Running => total + value,
@@ -372,6 +379,8 @@ impl Totals {
             episodes: zeros(),
             episode_returns: zeros(),
             episode_lengths: zeros(),
+            least_return: Float::full([num_envs], f64::from(f32::MAX)),
+            most_return: Float::full([num_envs], f64::from(f32::MIN)),
             metrics: (spec.metrics.iter())
                 .map(|metric| match metric.aggregate {
                     Aggregate::Mean | Aggregate::Episode | Aggregate::Running => zeros(),
@@ -401,6 +410,10 @@ impl Totals {
             .describe("steps", "mean length of the episodes that ended");
         m.episode_mean(metrics::EPISODE_RETURN, self.episode_returns)
             .describe("reward", "mean return, which is the sum of rewards, of the episodes that ended");
+        m.episode_min(metrics::MIN_EPISODE_RETURN, self.least_return)
+            .describe("reward", "lowest return of the episodes that ended");
+        m.episode_max(metrics::MAX_EPISODE_RETURN, self.most_return)
+            .describe("reward", "highest return of the episodes that ended");
         for (metric, &total) in spec.metrics.iter().zip(&self.metrics) {
             let (name, about) = (metric.name.clone(), metric.description.clone());
             let metric_of_env = match metric.aggregate {

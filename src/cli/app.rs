@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::config::{Catalog, run_settings};
+use crate::training::Trainer;
 use crate::{algorithms, envs};
 
 /// What a program is made of. The first environment is the default of all commands, the first algorithm that of the environments
@@ -88,6 +89,18 @@ impl App {
     /// There is no environment.
     pub fn main_with(self, args: impl IntoIterator<Item = OsString>) -> ExitCode {
         super::main(&self.complete(), args)
+    }
+
+    /// Begins a run in one of its environments, as [`Trainer::new`] does.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    ///
+    /// # Panics
+    /// There is no environment.
+    pub fn trainer(self, settings: &str) -> anyhow::Result<Trainer> {
+        let app = self.complete();
+        Trainer::of(app.name, &app.catalog, settings)
     }
 
     /// With the algorithms that come with lockstep, if it has none.

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -18,9 +17,9 @@ use crate::config::{check_devices, usage};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
 use crate::trainer::Stage;
+use crate::training::learner::MAX_UPDATES;
 
 use super::App;
-use super::learner::MAX_UPDATES;
 use super::workload::{Training, Workload};
 
 /// What to compile, and for what.
@@ -57,9 +56,9 @@ pub fn command(env: &'static str) -> Command {
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let compile = Compile::from_arg_matches(matches)?;
     let Workload { env, precision, deterministic, .. } = &compile.workload;
-    let Training { env: entry, algorithm, settings, num_envs, num_steps } =
-        compile.workload.training(app, &[])?;
-    compile.check(&algorithm, &settings).map_err(usage)?;
+    let training = compile.workload.training(app, &[])?;
+    let Training { algorithm, ref settings, num_envs, num_steps, .. } = training;
+    compile.check(&algorithm, settings).map_err(usage)?;
     let kind = Topology::kind_of(&compile.topology).map_err(|error| usage(error.into()))?;
     let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);
@@ -71,7 +70,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         record: Default::default(),
     };
     let stage = Stage::begin(&format!("tracing the training in {env}"), None);
-    let modules = (algorithm.modules)(&settings, Rc::from(entry.build()), &start, plugin.kind)?;
+    let modules = (algorithm.modules)(&training.agent(), &start, plugin.kind)?;
     let options = CompileOptions { num_replicas: compile.devices, ..Default::default() };
     let mut report = Report {
         device_kind: topology.device_kind()?,

@@ -9,7 +9,7 @@ use crate::runtime::plugin::{self, PluginFile};
 use crate::runtime::{Client, DeviceKind};
 use crate::trainer::Stage;
 
-use super::learner::COMPILING;
+use crate::training::learner::COMPILING;
 
 /// Which device computes, and with what.
 #[derive(Debug, Args)]

@@ -120,7 +120,7 @@ fn groups(catalog: &Catalog) -> Vec<Group> {
 /// Whether a metric has to do with training, not with the environment.
 fn is_shared(name: &str) -> bool {
     let name = name.strip_prefix("eval/").unwrap_or(name);
-    name.starts_with("train/") || name.starts_with("replay/") || !name.contains('/')
+    ["train/", "replay/", "curriculum/"].iter().any(|group| name.starts_with(group)) || !name.contains('/')
 }
 
 const EVALUATION: &str = "value of an evaluation";
@@ -131,6 +131,8 @@ fn per(aggregate: Aggregate) -> &'static str {
         Aggregate::Sum => "sum over the updates of the interval",
         Aggregate::Max => "largest in the interval",
         Aggregate::EpisodeMean => "mean over the episodes that ended in the interval; absent if none did",
+        Aggregate::EpisodeMin => "smallest of the episodes that ended in the interval; absent if none did",
+        Aggregate::EpisodeMax => "largest of the episodes that ended in the interval; absent if none did",
     }
 }
 

@@ -27,7 +27,6 @@ mod devices;
 mod document;
 mod envs;
 mod eval;
-mod learner;
 mod matches;
 mod metrics;
 mod mistakes;

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -12,10 +11,10 @@ use clap::ArgMatches;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::algorithms::Group;
 use crate::algorithms::learner::Timing;
 use crate::algorithms::recording::Record;
-use crate::algorithms::{Agent, Group};
-use crate::config::{self, Config, Resolved, UsageError, usage};
+use crate::config::{self, Config, Resolved, UsageError};
 use crate::envs::Entry;
 use crate::envs::front::{Meaning, Measured, Variant};
 use crate::envs::painter::arrow;
@@ -24,12 +23,14 @@ use crate::runtime::plugin::{self, PluginFile};
 use crate::trainer::live::Live;
 use crate::trainer::status::State;
 use crate::trainer::{
-    self, ENV_SET, Failure, GroupOutcome, Member, Outcome, Resumed, Stage, evaluation, thousands, wandb,
+    self, ENV_SET, Failure, GroupOutcome, Member, Outcome, Resumed, Stage, evaluation, thousands,
 };
+use crate::training::init_from::Beginning;
+use crate::training::learner::{Plan, build, build_group};
+use crate::training::settle;
 
 use super::App;
 use super::dashboard::{Company, Screen};
-use super::learner::{MAX_UPDATES, Plan, build, build_group};
 use super::terminal;
 
 /// Trains.
@@ -100,20 +101,6 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
     trained
 }
 
-/// The environment as the settings choose it, if it can be trained in like that. The run knows it from now on.
-///
-/// # Errors
-/// A [`UsageError`].
-pub fn settle(entry: Entry, config: &mut Config) -> Result<Entry> {
-    let entry = entry.with(&config.run.env_set).map_err(UsageError)?;
-    (config.algorithm.check_env)(&config.settings, Rc::from(entry.build())).map_err(usage)?;
-    config.run.health = entry.health;
-    wandb::check(&config.run).map_err(usage)?;
-    config.run.wandb_home = entry.wandb;
-    config.run.entry = Some(entry);
-    Ok(entry)
-}
-
 /// The names of the actions that are directions, by the metrics that count them.
 fn labels(entry: &Entry) -> BTreeMap<String, String> {
     let (painter, spec) = (entry.painter(), entry.spec());
@@ -145,23 +132,8 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     /// What is to be compiled for it.
     fn plan(&self, stage: &'a Stage) -> Result<Plan<'a>> {
-        let Work { config, .. } = *self;
-        Ok(Plan {
-            program: self.program,
-            env: self.entry,
-            env_set: &config.run.env_set,
-            algorithm: &config.algorithm,
-            seed: config.run.seed,
-            total_updates: config.num_updates(self.entry)?,
-            max_updates: MAX_UPDATES,
-            devices: config.devices(),
-            deterministic: config.run.deterministic,
-            plugin: self.plugin,
-            kernels: !config.run.no_kernels,
-            clusters: !config.run.no_clusters,
-            record: Record { steps: config.run.window_steps.is_some(), episodes: self.episodes },
-            stage,
-        })
+        let plan = Plan::of(self.program, self.entry, self.config, self.plugin, stage)?;
+        Ok(Plan { record: Record { episodes: self.episodes, ..plan.record }, ..plan })
     }
 
     /// Prints a result as JSON, at once if there is no screen.
@@ -193,7 +165,7 @@ fn train_in_turn(
             break;
         }
         let mut config = work.config.variant(variant);
-        let entry = work.entry.with(&config.run.env_set).map_err(UsageError)?;
+        let entry = config.chosen(*work.entry)?;
         config.run.entry = Some(entry);
         let alone = Work { entry: &entry, config: &config, ..*work };
         last = train(&alone, None, live.clone())?;
@@ -223,7 +195,16 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
     if resumed.is_none() && work.measured.is_none() {
         trainer::run_dir::check_is_new(&config.run)?;
     }
-    let (mut learner, facts) = build(&config.settings, &plan)?;
+    let beginning = match &resumed {
+        None => Beginning::of(&config.run, &config.algorithm)?,
+        Some(_) => None,
+    };
+    let (mut learner, facts) = build(&config.agent(work.entry), &plan)?;
+    if let Some(beginning) = beginning {
+        beginning.give(&mut *learner)?;
+        let line = beginning.line();
+        live.as_ref().map_or_else(|| tell(&line), |live| live.say(&line));
+    }
     if config.run.eval_interval.is_some() {
         stage.change("tracing the evaluation");
         learner.prepare_evaluation(evaluation::choice(&config.run), config.run.eval_episodes)?;
@@ -262,12 +243,14 @@ fn build_group_of(work: &Work, plan: &Plan, name: &str, configs: &[Config]) -> R
     };
     let mut members = configs.iter().map(member).collect::<Result<Vec<_>>>()?;
     trainer::check_group(&members)?;
-    let agent = |config: &Config| {
-        let entry = work.entry.with(&config.run.env_set).map_err(UsageError)?;
-        Ok(Agent { settings: config.settings.clone(), env: Rc::from(entry.build()), seed: config.run.seed })
-    };
+    let agent = |config: &Config| Ok(config.agent(&config.chosen(*work.entry)?));
     let agents = configs.iter().map(agent).collect::<Result<Vec<_>>>()?;
+    let beginning = Beginning::of(run, &work.config.algorithm)?;
     let (mut group, mut facts) = build_group(&agents, plan)?;
+    if let Some(beginning) = beginning {
+        group.members().iter_mut().try_for_each(|member| beginning.give(&mut **member))?;
+        tell(&beginning.line());
+    }
     facts.push(("group".into(), name.into()));
     for member in &mut members {
         member.facts = facts.clone();

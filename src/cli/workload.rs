@@ -5,6 +5,7 @@ use clap::Args;
 use toml::{Table, Value};
 
 use super::App;
+use crate::algorithms::Agent;
 use crate::config::usage;
 use crate::lower::Precision;
 use crate::{algorithms, envs};
@@ -69,12 +70,23 @@ impl Workload {
         }
         (algorithm.check)(&settings)
             .and_then(|()| (algorithm.check_sizes)(&settings))
-            .and_then(|()| (algorithm.check_env)(&settings, env.build().into()))
+            .and_then(|()| (algorithm.check_agent)(&agent(&env, &settings)))
             .map_err(usage)?;
         let num_envs = (algorithm.num_envs)(&settings)?;
         let steps = (algorithm.timesteps_per_update)(&settings, env.build().into())?;
         Ok(Training { env, algorithm, settings, num_envs, num_steps: steps as usize / num_envs })
     }
+}
+
+impl Training {
+    /// What a learner is made of.
+    pub fn agent(&self) -> Agent {
+        agent(&self.env, &self.settings)
+    }
+}
+
+fn agent(env: &envs::Entry, settings: &Table) -> Agent {
+    Agent::new(settings.clone(), env.build().into(), 0)
 }
 
 /// Gives a setting a value. An algorithm need not have it if the value is the one that means that it is left alone.

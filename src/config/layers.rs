@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::command::{run_settings, settings_command};
 use super::text::{check_keys, parse};
-use super::{Catalog, Config, Invocation, UsageError, document, puffer, usage};
+use super::{Catalog, Config, Invocation, UsageError, document, puffer, stages, usage};
 use crate::algorithms::Entry;
 use crate::envs;
 use crate::envs::front::{DeviceVariable, Meaning, Said};
@@ -19,7 +19,7 @@ use crate::trainer::{self, ENV_SET, Resumed};
 
 /// What cannot change when a run is resumed, beside what its algorithm says: what decides the shape of its state, and what it
 /// is called.
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "env",
     "env_set",
     "algo",
@@ -30,6 +30,7 @@ const FIXED: [&str; 10] = [
     "run_suffix",
     "window_steps",
     "checkpoint_prefix",
+    "init_from",
 ];
 
 /// What a command line comes to.
@@ -161,6 +162,7 @@ pub fn resolve_over(
     }
     config.run.check().map_err(usage)?;
     (algorithm.check)(&config.settings).map_err(usage)?;
+    stages::check(&config)?;
     config.run.check_together().map_err(usage)?;
     if algorithm.unscaled.iter().any(|&key| config.settings.get(key) != own_defaults.get(key)) {
         config.run.auto_scale = false; // a number that was chosen is kept
@@ -444,7 +446,10 @@ impl Layer {
                 };
                 (algorithm.complete)(&alone).map(drop).map_err(message)
             };
-            typed.map_err(|message| wrong(format!("{key} = {value}: {message}")))?;
+            typed.map_err(|message| match key.as_str() {
+                stages::KEY if value.is_array() => wrong(message), // which says of which stage it is
+                _ => wrong(format!("{key} = {value}: {message}")),
+            })?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod document;
 mod layers;
 mod puffer;
 mod scaling;
+mod stages;
 mod sweep_file;
 mod text;
 
@@ -103,6 +104,27 @@ impl Config {
             .map_err(usage)
     }
 
+    /// The environment as the settings choose it, with what the stages set of it as its phases.
+    ///
+    /// # Errors
+    /// A [`UsageError`]: there is no such option, or its value is none.
+    pub fn chosen(&self, env: envs::Entry) -> Result<envs::Entry> {
+        let env = env.with(&self.run.env_set).map_err(UsageError)?;
+        stages::choose(&self.run.stages, env)
+    }
+
+    /// What the learner is made of, in an environment that was chosen like that.
+    pub fn agent(&self, env: &envs::Entry) -> algorithms::Agent {
+        let stages = self.run.stages.clone();
+        algorithms::Agent {
+            settings: self.settings.clone(),
+            env: Rc::from(env.without_phases().build()),
+            seed: self.run.seed,
+            in_stages: (!stages.is_empty()).then(|| Rc::from(env.build())),
+            stages,
+        }
+    }
+
     /// Updates of the whole run.
     ///
     /// # Errors
@@ -153,10 +175,12 @@ impl Config {
 
     /// The configuration as a file that `--config` accepts.
     pub fn to_toml(&self) -> Result<String> {
-        let (run, settings) = (toml::to_string(&self.run)?, toml::to_string(&self.settings)?);
+        let mut run = self.run.clone();
+        let stages = stages::to_toml(std::mem::take(&mut run.stages))?; // lists of tables come last
+        let (run, settings) = (toml::to_string(&run)?, toml::to_string(&self.settings)?);
         Ok(format!(
             "# The configuration of this run; `lockstep train --config FILE` starts another one like it.\n\n\
-             # Run\n{run}\n# Settings of {}\n{settings}",
+             # Run\n{run}\n# Settings of {}\n{settings}{stages}",
             self.algorithm.name
         ))
     }

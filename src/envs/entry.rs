@@ -212,13 +212,36 @@ impl Entry {
     /// # Errors
     /// One line: there is no such option, the value is none for it, or the values do not go together.
     pub fn with(self, options: &[String]) -> Result<Entry, String> {
-        let options = Options::parse(&self.choices(), options)?;
-        let entry = Entry { options, ..self };
-        entry.check_ranges()?;
+        Entry { options: Options::parse(&self.choices(), options)?, ..self }.checked_options()
+    }
+
+    /// The environment with phases in the place of its own ones, in each of which it has some other parameters, as `NAME=VALUE`; what it
+    /// is outside of them stays.
+    ///
+    /// # Errors
+    /// The number of the first phase that cannot be, from 1, and what [`Entry::with`] says of it.
+    pub fn with_phases(self, phases: &[Vec<String>]) -> Result<Entry, (usize, String)> {
+        let phase = |(number, options): (usize, &Vec<String>)| {
+            let options = self.options.in_phase(&self.choices(), options);
+            let entry = options.and_then(|options| Entry { options, ..self }.checked_options());
+            entry.map(|entry| entry.options).map_err(|problem| (number + 1, problem))
+        };
+        let phases = phases.iter().enumerate().map(phase).collect::<Result<Vec<_>, _>>()?;
+        Ok(Entry { options: self.options.with_phases(&phases), ..self })
+    }
+
+    /// The environment with its own phases.
+    pub fn without_phases(self) -> Entry {
+        Entry { options: self.options.with_phases(&[]), ..self }
+    }
+
+    /// The same, if what is chosen of it can be.
+    fn checked_options(self) -> Result<Entry, String> {
+        self.check_ranges()?;
         if let Some(check) = self.check {
-            check(&*entry.build()).map_err(|problem| format!("{}: {problem}", self.name))?;
+            check(&*self.build()).map_err(|problem| format!("{}: {problem}", self.name))?;
         }
-        Ok(entry)
+        Ok(self)
     }
 
     /// Says which parameter is out of its range, where that is known.

@@ -48,12 +48,17 @@ pub struct Options {
     switch: Option<Switch>,
     /// If any is another one than by default.
     sizes: Option<&'static [usize]>,
-    params: &'static [(String, HostArray)],
+    params: Params,
+    /// The parameters of phases in the place of the environment's own.
+    phases: &'static [Params],
 }
+
+/// Parameters other than by default, by name.
+type Params = &'static [(String, HostArray)];
 
 impl Options {
     /// Everything as it is by default.
-    pub const NONE: Options = Options { switch: None, sizes: None, params: &[] };
+    pub const NONE: Options = Options { switch: None, sizes: None, params: &[], phases: &[] };
 
     /// The environment, with what is chosen of it.
     pub fn build(&self, all: &Choices) -> Box<dyn AnyEnv> {
@@ -62,7 +67,35 @@ impl Options {
             (None, Some(switch)) => (switch.make)(),
             (None, None) => (all.make)(),
         };
-        if self.params.is_empty() { env } else { Box::new(Adjusted { env, params: self.params }) }
+        let Options { params, phases, .. } = *self;
+        if params.is_empty() && phases.is_empty() { env } else { Box::new(Adjusted { env, params, phases }) }
+    }
+
+    /// The same, with parameters of one phase in the place of those of the whole, each as `NAME=VALUE`.
+    ///
+    /// # Errors
+    /// As [`Options::parse`]; an option that decides the shape of the game, which no phase changes.
+    pub fn in_phase(self, all: &Choices, options: &[String]) -> Result<Options, String> {
+        let usual = all.sizes.map_or_else(Vec::new, |sizes| (sizes.known)());
+        let mut shapes =
+            all.switches.iter().map(|switch| switch.name).chain(usual.iter().map(|(name, _)| *name));
+        let named: Vec<&str> = options.iter().map(|option| name_and_value(option).0).collect();
+        if let Some(name) = shapes.find(|shape| named.contains(shape)) {
+            return Err(format!(
+                "the option {name} of {} decides what is compiled and cannot change in a run",
+                all.name
+            ));
+        }
+        let own = Options::parse(all, options)?.params;
+        let rest = self.params.iter().filter(|(name, _)| !named.contains(&name.as_str()));
+        let params: Vec<_> = rest.chain(own).cloned().collect();
+        Ok(Options { params: params.leak(), ..self })
+    }
+
+    /// The same, with phases that have the parameters of these.
+    pub fn with_phases(self, phases: &[Options]) -> Options {
+        let phases: Vec<Params> = phases.iter().map(|phase| phase.params).collect();
+        Options { phases: phases.leak(), ..self }
     }
 
     /// The game of another size, if that is chosen.
@@ -134,7 +167,7 @@ impl Options {
             (known.make)(&sizes)?;
         }
         // Both are copied all over a program that ends with them.
-        Ok(Options { switch, sizes: has_size.then(|| &*sizes.leak()), params: params.leak() })
+        Ok(Options { switch, sizes: has_size.then(|| &*sizes.leak()), params: params.leak(), phases: &[] })
     }
 }
 
@@ -154,19 +187,20 @@ fn unknown(all: &Choices, name: &str) -> String {
 /// An environment with other default parameters.
 struct Adjusted {
     env: Box<dyn AnyEnv>,
-    params: &'static [(String, HostArray)],
+    params: Params,
+    /// The parameters of phases in the place of the environment's own.
+    phases: &'static [Params],
 }
 
-impl Adjusted {
-    #[track_caller]
-    fn adjusted(&self, mut params: Leaves) -> Leaves {
-        for (name, leaf) in &mut params.0 {
-            if let Some((_, value)) = self.params.iter().find(|(other, _)| other == name) {
-                *leaf = constant(value.clone());
-            }
+/// Parameters with some replaced.
+#[track_caller]
+fn adjusted(mut params: Leaves, own: Params) -> Leaves {
+    for (name, leaf) in &mut params.0 {
+        if let Some((_, value)) = own.iter().find(|(other, _)| other == name) {
+            *leaf = constant(value.clone());
         }
-        params
     }
+    params
 }
 
 #[track_caller]
@@ -184,11 +218,14 @@ impl AnyEnv for Adjusted {
     }
 
     fn default_params(&self) -> Leaves {
-        self.adjusted(self.env.default_params())
+        adjusted(self.env.default_params(), self.params)
     }
 
     fn phases(&self) -> Vec<Leaves> {
-        self.env.phases().into_iter().map(|params| self.adjusted(params)).collect()
+        if self.phases.is_empty() {
+            return self.env.phases().into_iter().map(|params| adjusted(params, self.params)).collect();
+        }
+        self.phases.iter().map(|own| adjusted(self.env.default_params(), own)).collect()
     }
 
     fn reset(&self, params: &Leaves, key: Key) -> Leaves {
@@ -231,7 +268,8 @@ pub fn name_and_value(option: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use crate::envs::registry;
+    use crate::array::HostArray;
+    use crate::envs::{default_params, registry};
 
     #[test]
     fn a_game_can_be_had_on_another_board() {
@@ -251,6 +289,33 @@ mod tests {
             "the option rows of connect4 takes a whole number, not 5.5"
         );
         assert!(made("row=5").unwrap_err().starts_with("connect4 has no option row; it has rows, cols, win"));
+    }
+
+    #[test]
+    fn phases_have_parameters_of_their_own() {
+        let options = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+        let entry = registry::find("cartpole").unwrap().with(&options("gravity=5 max_steps=90")).unwrap();
+        let phases = |texts: &[&str]| {
+            let phases: Vec<_> = texts.iter().map(|text| options(text)).collect();
+            entry.with_phases(&phases)
+        };
+        let made = phases(&["max_steps=10", "", "gravity=7"]).unwrap().build();
+        let values = |params: Vec<(String, HostArray)>| {
+            let value = |name: &str| params.iter().find(|(other, _)| other == name).unwrap().1.to_f64()[0];
+            [value("gravity"), value("max_steps")]
+        };
+        assert_eq!(values(default_params(&*made)), [5.0, 90.0]);
+        let found: Vec<_> = crate::envs::phases(&*made).into_iter().map(values).collect();
+        assert_eq!(found, [[5.0, 10.0], [5.0, 90.0], [7.0, 90.0]]);
+        let wrong = |text: &str| phases(&["", text]).unwrap_err();
+        assert_eq!(
+            wrong("max_steps=x"),
+            (2, "the option max_steps of cartpole takes a whole number, not x".into())
+        );
+        assert!(wrong("gravity=1000").1.contains("it must be from 0 to 100"));
+        let asteroid = registry::find("asteroid").unwrap();
+        let found = asteroid.with_phases(&[options("mask_invalid=true")]).unwrap_err();
+        assert!(found.1.contains("decides what is compiled"), "{found:?}");
     }
 
     #[test]

@@ -117,6 +117,30 @@ impl TryFrom<String> for ConvSpec {
     }
 }
 
+/// Convolutions one after the other, in text `32,64/2`, and `none` for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Convs(pub Vec<ConvSpec>);
+
+impl fmt::Display for Convs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let layers: Vec<String> = self.0.iter().map(ConvSpec::to_string).collect();
+        f.write_str(if layers.is_empty() { "none" } else { "" })?;
+        f.write_str(&layers.join(","))
+    }
+}
+
+impl FromStr for Convs {
+    type Err = NotAConv;
+
+    fn from_str(text: &str) -> Result<Convs, NotAConv> {
+        match text {
+            "" | "none" => Ok(Convs::default()),
+            _ => text.split(',').map(str::parse).collect::<Result<_, _>>().map(Convs),
+        }
+    }
+}
+
 /// A text that is no [`ConvSpec`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(

@@ -17,7 +17,7 @@ mod settings;
 
 pub use actor_critic::{ActorCritic, ActorCriticParams};
 pub use categorical::Categorical;
-pub use conv::{Channels, Conv, ConvSpec};
+pub use conv::{Channels, Conv, ConvSpec, Convs};
 pub use dense::{Activation, Dense};
 pub use init::{Init, LayerSpec};
 pub use network::{Critic, LayerOutputs, Network, NotANetwork, Outputs, check_arrays, check_params};

@@ -304,6 +304,7 @@ mod tests {
             episodes: 0,
             rates: crate::algorithms::schedule::Rates::default(),
             time: jiff::Timestamp::UNIX_EPOCH,
+            naming: Default::default(),
         }
     }
 

@@ -14,7 +14,7 @@ use super::console::{Console, Goal, Pulse};
 use super::live::Live;
 use super::open_files;
 use super::run_dir;
-use super::session::{Ears, Ended, Job, Outcome, SENDING, Session};
+use super::session::{Ears, Ended, Job, Lent, Outcome, SENDING, Session};
 use super::settings::Settings;
 use super::signals::Signals;
 use super::status::State;
@@ -85,14 +85,14 @@ pub fn train_group(
     let console = Console::new(goal, live);
     let mut going = Vec::new();
     for (index, (Member { settings, config, facts }, learner)) in members.iter().zip(learners).enumerate() {
-        let learner = &mut **learner;
+        let learner = Lent::Borrowed(&mut **learner);
         let name = settings.run_name.clone().unwrap_or_default();
         let ears = |_| Ears { console: console.of_member(name), signals: signals.clone() };
         going.push((index, Session::begin(Job { settings, config, facts, learner }, ears)?));
     }
     let (count, plan) = (going.len(), first.settings.describe_updates(batch));
     console.say(&format!("group {name}: {count} agents, each {plan}"));
-    going.iter_mut().for_each(|(_, session)| session.open());
+    going.iter_mut().try_for_each(|(_, session)| session.open())?;
     console.begin_first_update();
     let outcome = GroupOutcome {
         group: name.into(),
@@ -131,9 +131,9 @@ impl<'a> Training<'a> {
             self.end_where(|_, session| session.ending().map(Ok));
             self.end_where(|_, session| session.prepare().err().map(Err));
             let sizes = self.going.iter().map(|(_, session)| session.chunk_size());
-            let Some(updates) = sizes.min() else { break };
+            let Some(updates) = sizes.collect::<Result<Vec<_>>>()?.into_iter().min() else { break };
             let begin = Instant::now();
-            let mut rows = match group.run(updates) {
+            let rows = match group.run(updates) {
                 Ok(rows) => rows,
                 Err(error) => {
                     self.end_where(|_, _| Some(Err(anyhow!("{error:#}"))));
@@ -144,9 +144,7 @@ impl<'a> Training<'a> {
             ensure!(rows.len() == count, "the program gave metrics of {} agents, not of {count}", rows.len());
             let elapsed = begin.elapsed();
             self.outcome.timesteps += updates as u64 * self.batch * self.going.len() as u64;
-            self.end_where(|index, session| {
-                session.take(std::mem::take(&mut rows[index]), updates, elapsed).err().map(Err)
-            });
+            self.end_where(|index, session| session.take(&rows[index], updates, elapsed).err().map(Err));
             self.tell();
         }
         self.console.finish();

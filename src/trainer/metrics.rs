@@ -3,10 +3,13 @@
 //! Rows are added one by one in the order of the updates, in f64, so what is logged does not depend on how the
 //! updates were divided into chunks, nor on where a run was stopped and resumed.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::{self, Deserialize};
 
+use super::naming::Naming;
 use crate::algorithms::Metric;
 use crate::algorithms::metrics::{Aggregate, EPISODES, TIMESTEPS, column};
 use crate::algorithms::schedule::Rates;
@@ -26,7 +29,7 @@ pub struct Interval {
 struct Column {
     name: String,
     aggregate: Aggregate,
-    /// The sum or the largest of the values so far; of a mean over episodes the sum over the episodes.
+    /// The sum, the smallest or the largest of the values so far; of a mean over episodes the sum over the episodes.
     total: f64,
 }
 
@@ -37,7 +40,8 @@ impl Interval {
             name: metric.name.to_string(),
             aggregate: metric.aggregate,
             total: match metric.aggregate {
-                Aggregate::Max => f64::NEG_INFINITY,
+                Aggregate::Max | Aggregate::EpisodeMax => f64::NEG_INFINITY,
+                Aggregate::EpisodeMin => f64::INFINITY,
                 Aggregate::Mean | Aggregate::Sum | Aggregate::EpisodeMean => 0.0,
             },
         };
@@ -68,18 +72,22 @@ impl Interval {
                 Aggregate::Mean | Aggregate::Sum => column.total += value,
                 Aggregate::Max => column.total = column.total.max(value),
                 Aggregate::EpisodeMean => column.total += value * episodes,
+                Aggregate::EpisodeMin | Aggregate::EpisodeMax if episodes == 0.0 => {}
+                Aggregate::EpisodeMin => column.total = column.total.min(value),
+                Aggregate::EpisodeMax => column.total = column.total.max(value),
             }
         }
         self.updates += 1;
     }
 
-    /// The values of the whole interval, in the order of the metrics. None for a mean over episodes of which none ended.
+    /// The values of the whole interval, in the order of the metrics. None for what is of episodes if none ended.
     pub fn values(&self) -> Vec<Option<f32>> {
         let episodes = self.total(EPISODES);
         let value = |column: &Column| match column.aggregate {
             Aggregate::Mean => Some(column.total / self.updates as f64),
             Aggregate::Sum | Aggregate::Max => Some(column.total),
             Aggregate::EpisodeMean => (episodes > 0.0).then(|| column.total / episodes),
+            Aggregate::EpisodeMin | Aggregate::EpisodeMax => (episodes > 0.0).then_some(column.total),
         };
         self.columns.iter().map(|column| value(column).map(|value| value as f32)).collect()
     }
@@ -144,6 +152,8 @@ pub struct Row {
     pub rates: Rates,
     /// When it was logged.
     pub time: Timestamp,
+    /// By which names charts have it.
+    pub naming: Naming,
 }
 
 impl Row {
@@ -163,11 +173,12 @@ impl Row {
         ]
     }
 
-    /// All numbers by name; those without a value are left out.
-    pub fn scalars(&self) -> impl Iterator<Item = (&str, f64)> {
+    /// All numbers by the names that charts have; those without a value are left out.
+    pub fn scalars(&self) -> impl Iterator<Item = (Cow<'_, str>, f64)> {
         let metrics = self.names.iter().zip(&self.values);
         let metrics = metrics.filter_map(|(name, &value)| Some((name.as_str(), f64::from(value?))));
-        metrics.chain(self.times())
+        let own = metrics.chain(self.times()).map(|(name, value)| (self.naming.name(name), value));
+        own.chain(self.naming.counters(self.update, self.timesteps))
     }
 }
 
@@ -226,13 +237,20 @@ mod tests {
 
     #[test]
     fn without_any_episode_there_is_no_mean_over_episodes() {
-        use Aggregate::{EpisodeMean, Sum};
-        let metrics = metrics(&[(EPISODES, Sum), (EPISODE_LENGTH, EpisodeMean)]);
+        use Aggregate::{EpisodeMax, EpisodeMean, EpisodeMin, Sum};
+        let metrics = metrics(&[
+            (EPISODES, Sum),
+            (EPISODE_LENGTH, EpisodeMean),
+            ("min", EpisodeMin),
+            ("max", EpisodeMax),
+        ]);
         let mut interval = Interval::new(&metrics);
-        interval.add(&metrics, &[0.0, 0.0]);
-        assert_eq!(interval.values(), [Some(0.0), None]);
-        interval.add(&metrics, &[4.0, 127.0]);
-        assert_eq!(interval.values(), [Some(4.0), Some(127.0)]);
+        interval.add(&metrics, &[0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(interval.values(), [Some(0.0), None, None, None]);
+        interval.add(&metrics, &[4.0, 127.0, 3.0, -5.0]);
+        interval.add(&metrics, &[1.0, 127.0, 2.0, -6.0]);
+        interval.add(&metrics, &[0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(interval.values(), [Some(5.0), Some(127.0), Some(2.0), Some(-5.0)]);
     }
 
     #[test]
@@ -250,6 +268,7 @@ mod tests {
             episodes: 0,
             rates: Rates::default(),
             time: Timestamp::UNIX_EPOCH,
+            naming: Naming::default(),
         };
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
@@ -260,5 +279,11 @@ mod tests {
         assert_eq!((row.get("train/mean_episode_return"), row.get("train/entropy")), (None, None));
         let charts: Vec<_> = row.scalars().map(|(name, _)| name).collect();
         assert_eq!(charts, ["reward/kill", STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS]);
+        let row = Row { naming: Naming::Puffer, ..row };
+        let charts: Vec<_> = row.scalars().map(|(name, _)| name).collect();
+        assert_eq!(
+            charts,
+            ["environment/reward/kill", "SPS", UPDATES_PER_SECOND, "uptime", "agent_steps", "epoch"]
+        );
     }
 }

@@ -1,14 +1,18 @@
 //! The settings of a training run, apart from those of its algorithm.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum, value_parser};
 use serde::{Deserialize, Serialize};
 
+use super::naming::Naming;
+use super::status::PROGRAM;
 use super::thousands;
 use crate::algorithms::count;
+use crate::algorithms::curriculum::Stages;
 use crate::algorithms::evaluation::{MAX_EPISODES, MAX_STEPS};
 use crate::algorithms::learner::MOST_UPDATES;
 use crate::algorithms::recipe::defaults;
@@ -25,7 +29,7 @@ const MOST_REPLAYS: usize = 1000;
 pub const ENV_SET: &str = "env_set";
 
 /// Settings that have no flag of their own.
-pub const UNFLAGGED: [&str; 1] = ["front"];
+pub const UNFLAGGED: [&str; 2] = ["front", "stages"];
 
 /// The most characters in the name of a run.
 const LONGEST_NAME: usize = 200;
@@ -185,12 +189,24 @@ pub struct Settings {
     /// A table of the logged rows by step, with the episodes, the exploration and the learning rate: a file in the run directory
     #[arg(long, value_name = "NAME")]
     pub metrics_file: Option<String>,
+    /// The names of metrics in the charts of TensorBoard and Weights & Biases: lockstep's own, or puffer for those of PufferLib 3 (SPS,
+    /// losses/policy_loss, environment/...)
+    #[arg(long, value_name = "WHOSE", default_value = "lockstep", hide_possible_values = true)]
+    pub metric_names: Naming,
     /// Say at the end how long the device, evaluations and everything else took
     #[arg(long)]
     pub track_timings: bool,
     /// What to do when a metric is not a finite number
     #[arg(long, value_name = "WHAT", default_value = "stop")]
     pub on_nan: OnNan,
+    /// Begin a new run with the parameters of another one, whose optimizer and progress it does not take over: a run's name, its directory,
+    /// "latest", a checkpoint or a file of parameters
+    #[arg(long, value_name = "PARAMS")]
+    pub init_from: Option<String>,
+    /// What files of parameters say of themselves besides; once for each key
+    #[arg(long, value_name = "KEY=VALUE")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub save_metadata: Vec<String>,
     /// Directory that holds the run directories
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     pub checkpoint_dir: PathBuf,
@@ -219,6 +235,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<String>,
+    /// The stages of the run: a list in a configuration file.
+    #[arg(skip)]
+    #[serde(default, skip_serializing_if = "Stages::is_empty")]
+    pub stages: Stages,
     /// The environment.
     #[arg(skip)]
     #[serde(skip)]
@@ -289,6 +309,12 @@ impl Settings {
         if let Some(name) = &self.run_name {
             check_file_name("run_name", name)?;
         }
+        let mut keys = HashSet::new();
+        for said in &self.save_metadata {
+            let key = said.split_once('=').map_or("", |(key, _)| key);
+            ensure!(!key.is_empty(), "save_metadata is {said:?}; write it as KEY=VALUE");
+            ensure!(keys.insert(key), "save_metadata has the key {key} twice");
+        }
         for (setting, name) in [
             ("run_suffix", &self.run_suffix),
             ("checkpoint_prefix", &self.checkpoint_prefix),
@@ -297,6 +323,27 @@ impl Settings {
             if let Some(name) = name {
                 check_file_name(setting, name)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What files of parameters say of themselves besides, by key.
+    pub fn metadata(&self) -> impl Iterator<Item = (String, String)> {
+        let parts = self.save_metadata.iter().filter_map(|said| said.split_once('='));
+        parts.map(|(key, value)| (key.to_owned(), value.to_owned()))
+    }
+
+    /// Refuses keys that lockstep says itself; `own` are those of the agent.
+    ///
+    /// # Errors
+    /// One line with the first such key.
+    pub fn check_metadata(&self, own: &[(String, String)]) -> Result<()> {
+        let of_every_run = [PROGRAM, ENV_SET, "update", "timesteps"];
+        let is_own = |key: &str| of_every_run.contains(&key) || own.iter().any(|(other, _)| other == key);
+        if let Some((key, _)) = self.metadata().find(|(key, _)| is_own(key)) {
+            bail!(
+                "save_metadata has the key {key}, which files of parameters have anyway; choose another one"
+            );
         }
         Ok(())
     }
@@ -466,5 +513,14 @@ mod tests {
         assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
         assert!(complaint(|s| s.run_name = Some("a".repeat(201))).starts_with("run_name has 201 characters"));
         assert!(complaint(|s| s.run_suffix = Some(String::new())).contains("run_suffix"));
+        assert_eq!(
+            complaint(|s| s.save_metadata = vec!["note".into()]),
+            "save_metadata is \"note\"; write it as KEY=VALUE"
+        );
+        assert!(complaint(|s| s.save_metadata = vec!["=x".into()]).contains("write it as KEY=VALUE"));
+        assert_eq!(
+            complaint(|s| s.save_metadata = vec!["a=1".into(), "a=2".into()]),
+            "save_metadata has the key a twice"
+        );
     }
 }

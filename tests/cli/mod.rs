@@ -1,5 +1,6 @@
 //! The command line from outside: exit statuses, messages and files of the real binary.
 
+mod beginnings;
 mod browser;
 mod dashboard;
 mod documents;
@@ -15,6 +16,7 @@ mod playing;
 mod positions;
 mod puffer;
 mod runs;
+mod stages;
 mod sweep;
 mod ui;
 

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lockstep::algorithms::Entry;
-use lockstep::envs::{self, Entry as Env};
+use lockstep::envs::{self, Entry as Env, Erased, conformance};
+use lockstep::trainer::load_params;
 use lockstep::{App, Policy, algorithms};
 
 mod network;
 mod reinforce;
+mod shaping;
+mod training;
 
 /// The program, run with these words: `main` of such a crate.
 fn program(words: &str) -> ExitCode {
@@ -144,4 +147,62 @@ fn two_algorithms_of_one_name_are_refused() {
 #[should_panic(expected = "two environments are called `hackmatrix`")]
 fn two_environments_of_one_name_are_refused() {
     let _ = App::new("own").envs(envs::builtin()).envs(envs::builtin());
+}
+
+/// Without the potential, 60 steps of a random walk hardly ever reach the goal.
+#[test]
+fn a_shaped_corridor_is_walked_to_its_end() {
+    conformance(&Erased::new(shaping::hurried())).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let runs = dir.path().display();
+    let train = format!(
+        "own train --env corridor --algo ppo --gamma 0.97 --num-envs 32 --num-steps 64 --hidden-dim 16 --num-layers 1 --ent-coef 0.01 \
+         --lr 3e-3 --total-timesteps 61440 --no-wandb --device cpu --checkpoint-dir {runs} --run-name a --eval-interval 30"
+    );
+    let app = App::new("own").env(shaping::entry()).algorithms(algorithms::builtin());
+    let done = app.main_with(train.split_whitespace().map(OsString::from));
+    assert_eq!(format!("{done:?}"), format!("{:?}", ExitCode::SUCCESS));
+    let value = |metric: &str| last(&dir.path().join("a"), metric);
+    let [raw, shaped] = ["stats/raw_return", "stats/shaped_return"].map(value);
+    assert!(raw > 0.9, "{raw}");
+    assert!((value("train/mean_episode_return") - shaped).abs() < 1e-5);
+    assert!((shaped - raw).abs() > 0.01, "{shaped} is not told apart from {raw}");
+    assert!(value("eval/stats/raw_return") > 0.9);
+}
+
+#[test]
+fn a_run_by_hand_is_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = training::train(dir.path()).unwrap();
+    let run = dir.path().join("by-hand");
+    assert_eq!((outcome.update, outcome.directory.as_path()), (100, run.as_path()));
+    // What was taken back is nowhere: each update stands once in the log.
+    let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let row = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let updates: Vec<u64> = log.lines().map(|line| row(line)["update"].as_u64().unwrap()).collect();
+    assert_eq!(updates, (1..=10).map(|tenth| tenth * 10).collect::<Vec<_>>());
+    let kept = std::fs::read_dir(&run).unwrap().map(|file| file.unwrap().path());
+    let mut params = kept.filter(|path| path.to_string_lossy().contains("/params_"));
+    let scored = params.find_map(|path| load_params(&path).unwrap().1.remove("score"));
+    assert!(scored.unwrap().parse::<f64>().unwrap() > 0.0);
+
+    // The same settings by the command line train the same agent.
+    let text = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    let config = dir.path().join("again.toml");
+    std::fs::write(&config, text.replace("by-hand", "by-command")).unwrap();
+    let words = format!("own train --config {} --checkpoint-dir {}", config.display(), dir.path().display());
+    let app = App::new("own").envs(envs::builtin()).algorithms(algorithms::builtin());
+    let done = app.main_with(words.split_whitespace().map(OsString::from));
+    assert_eq!(format!("{done:?}"), format!("{:?}", ExitCode::SUCCESS));
+    let params = |name: &str| load_params(&dir.path().join(name).join("final_params.safetensors")).unwrap().0;
+    assert!(params("by-hand") == params("by-command"));
+
+    // It can be resumed, and made longer.
+    let mut trainer = lockstep::Trainer::resume(&run).unwrap();
+    assert!(trainer.is_done() && trainer.update() == 100);
+    assert!(trainer.train(1).unwrap_err().to_string().contains("the run has ended"));
+    assert!(trainer.load_checkpoint("nowhere.ckpt").is_err());
+    assert_eq!(trainer.finish().unwrap().update, 100);
+    let wrong = lockstep::Trainer::new("env = 'cartpole'\nlerning_rate = 1").err().unwrap().to_string();
+    assert!(wrong.contains("there is no setting lerning_rate"), "{wrong}");
 }

@@ -292,6 +292,10 @@ impl Algorithm for Dqn {
         &state.online.first
     }
 
+    fn copies<'a>(&self, state: &'a State) -> Vec<&'a QParams> {
+        vec![&state.target.first]
+    }
+
     fn key<'a>(&self, state: &'a State) -> &'a Key {
         &state.key
     }

@@ -10,7 +10,7 @@ use crate::algorithms::opponents;
 use crate::algorithms::schedule::{Rates, crossed, decayed, exponential};
 use crate::lang::{Float, Int, float, int_u64};
 use crate::lower::Precision;
-use crate::nn::{Activation, Channels, ConvSpec, Init, QSettings};
+use crate::nn::{Activation, Channels, Convs, Init, QSettings};
 
 /// After what the exploration is lowered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -139,9 +139,9 @@ pub struct Settings {
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub dueling_dim: usize,
     /// Convolutions of 3 x 3 over observations that are images: the filters of each, such as 32,64; 32/2 has stride 2, 32:8 a kernel
-    /// of 8 x 8, 32v no zeros around the image
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
-    pub conv: Vec<ConvSpec>,
+    /// of 8 x 8, 32v no zeros around the image; none for no convolutions where the environment has some
+    #[arg(long, value_name = "N,..", default_value_t, hide_default_value = true)]
+    pub conv: Convs,
     /// Where the channels of an image stand
     #[arg(long, value_name = "WHERE", default_value_t = Channels::Last)]
     pub conv_channels: Channels,
@@ -291,7 +291,7 @@ impl Settings {
     /// How the network is built.
     pub fn network(&self) -> QSettings {
         QSettings {
-            conv: self.conv.clone(),
+            conv: self.conv.0.clone(),
             conv_channels: self.conv_channels,
             hidden_dim: self.hidden_dim,
             num_layers: self.num_layers,

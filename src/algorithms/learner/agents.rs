@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 
-use crate::algorithms::curriculum;
+use crate::algorithms::curriculum::{self, side_by_side};
 use crate::array::{ArrayType, HostArray};
+use crate::envs::phases;
 use crate::interpret::interpret;
 use crate::lang::{Float, Handle, Leaves, Path, Tree, float, leaves, rebuild, trace};
 
@@ -14,7 +15,8 @@ pub(super) struct Given<H> {
     pub hyper: H,
     /// f32 scalar.
     pub total_updates: Float,
-    /// The environment's parameters, or those of all phases of a curriculum.
+    /// The environment's parameters. With a curriculum they are what it needs and those of all phases side by side, and so are the
+    /// hyperparameters.
     pub env: Leaves,
 }
 
@@ -110,11 +112,19 @@ pub(super) fn given<A: Algorithm>(
     algorithm: &A,
     total_updates: u64,
 ) -> Result<(Given<A::Hyper>, Vec<HostArray>)> {
-    let env = curriculum::inputs(algorithm.env(), algorithm.schedule().as_ref())?;
-    let own = trace(&(), |()| (algorithm.hyper(), float(total_updates as f64)));
-    let mut values = interpret(&own.graph, &[]);
-    let (hyper, total_updates) = own.output;
-    let structure = Given { hyper, total_updates, env: Leaves::placeholders(&env) };
+    let schedule = algorithm.schedule();
+    let env = curriculum::inputs(algorithm.env(), schedule.as_ref())?;
+    let hyper_in = |phase| trace(&(), |()| algorithm.hyper_in(phase));
+    let first = hyper_in(0);
+    let mut values = interpret(&first.graph, &[]);
+    if schedule.is_some() {
+        let rest = (1..phases(algorithm.env()).len()).map(|phase| interpret(&hyper_in(phase).graph, &[]));
+        values = side_by_side(&[values].into_iter().chain(rest).collect::<Vec<_>>());
+    }
+    let hyper = typed_as(first.output, &values);
+    let total = trace(&(), |()| float(total_updates as f64));
+    values.extend(interpret(&total.graph, &[]));
+    let structure = Given { hyper, total_updates: total.output, env: Leaves::placeholders(&env) };
     values.extend(env.into_iter().map(|(_, value)| value));
     Ok((structure, values))
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::algorithms::curriculum::Schedule;
+use crate::algorithms::NamedArrays;
+use crate::algorithms::curriculum::{Reached, Schedule};
 use crate::algorithms::metrics::Metric;
 use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
@@ -52,23 +53,27 @@ fn by(shape: &[usize]) -> String {
     sizes.join("x")
 }
 
+/// What files of the parameters of an algorithm say of themselves.
+pub fn metadata<A: Algorithm>(algorithm: &A) -> Vec<(String, String)> {
+    let spec = algorithm.env().spec();
+    let sizes = [
+        ("env", spec.name.to_owned()),
+        ("algorithm", algorithm.name().to_owned()),
+        ("obs_size", spec.obs_size().to_string()),
+        ("obs_shape", by(&spec.obs_shape)),
+        ("num_actions", spec.num_actions.to_string()),
+    ];
+    sizes.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(algorithm.metadata()).collect()
+}
+
 impl LearnerInfo {
     fn new<A: Algorithm>(algorithm: &A, start: &Start, metrics: Vec<Metric>, timing: Timing) -> LearnerInfo {
-        let spec = algorithm.env().spec();
-        let mut metadata = vec![
-            ("env".to_owned(), spec.name.to_owned()),
-            ("algorithm".to_owned(), algorithm.name().to_owned()),
-            ("obs_size".to_owned(), spec.obs_size().to_string()),
-            ("obs_shape".to_owned(), by(&spec.obs_shape)),
-            ("num_actions".to_owned(), spec.num_actions.to_string()),
-        ];
-        metadata.extend(algorithm.metadata());
         LearnerInfo {
             metrics,
             max_updates: start.max_updates,
             timesteps_per_update: algorithm.timesteps_per_update(),
-            metadata,
-            spec,
+            metadata: metadata(algorithm),
+            spec: algorithm.env().spec(),
             schedule: algorithm.schedule(),
             timing,
         }
@@ -79,18 +84,23 @@ impl LearnerInfo {
         Ok(())
     }
 
-    /// How many updates follow the first `update` ones until a phase of the curriculum may end.
-    pub fn updates_to_phase_end(&self, update: u64) -> u64 {
-        self.schedule.as_ref().map_or(u64::MAX, |schedule| schedule.updates_to_an_end(update))
+    /// How many updates follow the first `update` ones until a phase of the curriculum may end. `reached` asks the state how far the
+    /// run has come.
+    pub fn updates_to_phase_end(
+        &self,
+        update: u64,
+        reached: impl FnOnce() -> Result<Reached>,
+    ) -> Result<u64> {
+        self.schedule.as_ref().map_or(Ok(u64::MAX), |schedule| schedule.updates_to_an_end(update, reached))
     }
 
-    /// The phase, from 1, of the update that follows `update` others. `fetch` gives the number of the phase in the state.
-    pub fn phase(&self, update: u64, fetch: impl FnOnce() -> Result<HostArray>) -> Result<Option<usize>> {
+    /// The phase, from 1, of the update that follows `update` others. `reached` as above.
+    pub fn phase(&self, update: u64, reached: impl FnOnce() -> Result<Reached>) -> Result<Option<usize>> {
         let Some(schedule) = &self.schedule else { return Ok(None) };
         if let Some(phase) = schedule.phase_at(update) {
             return Ok(Some(phase));
         }
-        Ok(Some(fetch()?.as_slice::<i32>()[0] as usize + 1))
+        Ok(Some(reached()?.phase + 1))
     }
 }
 
@@ -238,10 +248,46 @@ impl<A: Algorithm> Engine<A> {
         positions(params).into_iter().zip(names).collect()
     }
 
-    /// The leaf of the number of the phase, of a curriculum whose phases end by return.
-    pub fn phase_leaf(&self) -> usize {
-        let progress = self.structure.curriculum.as_ref().expect("the phases end by return");
-        positions(progress.phase())[0]
+    /// The leaves that begin as the parameters do, beside those, in the order of the parameters, one list for each copy.
+    pub fn copies(&self, algorithm: &A) -> Vec<Vec<usize>> {
+        algorithm.copies(&self.structure.own).into_iter().map(positions).collect()
+    }
+
+    /// A state with other parameters.
+    ///
+    /// # Errors
+    /// One line that names the first array that does not fit.
+    pub fn with_params(
+        &self,
+        algorithm: &A,
+        mut state: NamedArrays,
+        params: &[(String, HostArray)],
+    ) -> Result<NamedArrays> {
+        let places = self.params(algorithm);
+        if let Some((name, _)) = params.iter().find(|(name, _)| places.iter().all(|(_, own)| own != name)) {
+            bail!("they have an array {name}, and the network of this run has none of that name");
+        }
+        for (place, (leaf, name)) in places.iter().enumerate() {
+            let given = params.iter().find(|(other, _)| other == name);
+            let Some((_, array)) = given else { bail!("they have no array {name}, which this run needs") };
+            let (own, found) = (state[*leaf].1.array_type(), array.array_type());
+            ensure!(own == found, "{name} is {found} in them, and {own} in this run");
+            for leaf in self.copies(algorithm).iter().map(|copy| copy[place]).chain([*leaf]) {
+                state[leaf].1 = array.clone();
+            }
+        }
+        Ok(state)
+    }
+
+    /// How far the run has come in a curriculum whose phases end by goals; `fetch` gives a leaf of the state.
+    pub fn reached(
+        structure: &AgentState<A::State>,
+        mut fetch: impl FnMut(usize) -> Result<HostArray>,
+    ) -> Result<Reached> {
+        let progress = structure.curriculum.as_ref().expect("the phases end by goals");
+        let mut number = |leaf: &Int| Ok::<i32, anyhow::Error>(fetch(positions(leaf)[0])?.as_slice()[0]);
+        let [phase, updates] = progress.reached();
+        Ok(Reached { phase: number(phase)? as usize, updates: number(updates)? as u64 })
     }
 
     /// What the next update will compute on its way, and the first value in it that is not finite. The state stays as it is.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::algorithms::curriculum::Reached;
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::policy::{Choice, Policy};
@@ -191,6 +192,14 @@ impl<A: Algorithm + 'static> algorithms::Group for Group<A> {
     }
 }
 
+impl<A: Algorithm> Member<A> {
+    /// How far it has come in a curriculum.
+    fn reached(&self) -> Result<Reached> {
+        let structure = self.group.state.borrow().engine.structure.clone();
+        Engine::<A>::reached(&structure, |leaf| self.group.state.borrow_mut().fetch_of(self.index, leaf))
+    }
+}
+
 impl<A: Algorithm> Learner for Member<A> {
     fn metrics(&self) -> &[Metric] {
         &self.group.info.metrics
@@ -255,20 +264,24 @@ impl<A: Algorithm> Learner for Member<A> {
         self.group.params(self.index)
     }
 
+    /// An agent of a group has the arrays of one that is trained alone.
+    fn load_params(&mut self, params: &[(String, HostArray)]) -> Result<()> {
+        let before = self.state()?;
+        let agent = &self.group.agents[self.index];
+        let state = self.group.state.borrow().engine.with_params(agent, before, params)?;
+        self.load_state(&state)
+    }
+
     fn params_metadata(&self) -> Vec<(String, String)> {
         self.group.info.metadata.clone()
     }
 
-    fn updates_to_phase_end(&self, update: u64) -> u64 {
-        self.group.info.updates_to_phase_end(update)
+    fn updates_to_phase_end(&self, update: u64) -> Result<u64> {
+        self.group.info.updates_to_phase_end(update, || self.reached())
     }
 
     fn phase(&self, update: u64) -> Result<Option<usize>> {
-        self.group.info.phase(update, || {
-            let mut state = self.group.state.borrow_mut();
-            let leaf = state.engine.phase_leaf();
-            state.fetch_of(self.index, leaf)
-        })
+        self.group.info.phase(update, || self.reached())
     }
 
     fn rates(&self, timesteps: u64, episodes: u64) -> Rates {

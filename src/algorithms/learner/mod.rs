@@ -5,19 +5,21 @@
 //! seed, `chunk` runs any number of updates up to a compiled maximum as one XLA computation and returns one row of metrics per
 //! update. [`One`] is a single agent, whose environments the devices share. [`Group`] is many agents in one program, mapped over
 //! their states and over those numbers (hyperparameters, parameters of the environment) in which they differ; each device
-//! holds its share of them. [`UpdateTrace`] is an update laid open, to find where a value is first not finite.
+//! holds its share of them. [`Staged`] is an algorithm whose numbers change from stage to stage of a run. [`UpdateTrace`] is an update laid open, to find where a value is first not finite.
 
 mod agents;
 mod device;
 mod group;
 mod one;
 mod programs;
+mod staged;
 mod update_trace;
 
-pub use device::Timing;
+pub use device::{Timing, metadata};
 pub use group::{Group, Member};
 pub use one::One;
 pub use programs::{AgentState, MOST_UPDATES, Start, metrics, modules};
+pub use staged::Staged;
 pub use update_trace::{NonFinite, Place, UpdateTrace};
 
 use std::rc::Rc;
@@ -59,9 +61,15 @@ pub trait Algorithm {
     /// The values of the traced settings. It is called in a trace: `float(0.99)`.
     fn hyper(&self) -> Self::Hyper;
 
-    /// When the phases of a curriculum begin, if there is one.
+    /// When the phases of a curriculum begin, if there is one. Those of the environment are the parameters of [`Algorithm::env`]'s.
     fn schedule(&self) -> Option<Schedule> {
         None
+    }
+
+    /// The values of the traced settings in a phase of the curriculum, from 0; the same in all by default. It is called in a trace.
+    fn hyper_in(&self, phase: usize) -> Self::Hyper {
+        let _ = phase;
+        self.hyper()
     }
 
     /// How the products of an update are computed.
@@ -112,6 +120,12 @@ pub trait Algorithm {
     fn update(&self, inputs: &Inputs<Self::Hyper>, state: Self::State) -> Updated<Self::State>;
 
     fn params<'a>(&self, state: &'a Self::State) -> &'a Self::Params;
+
+    /// Where else in the state a new agent has its parameters, such as a target network.
+    fn copies<'a>(&self, state: &'a Self::State) -> Vec<&'a Self::Params> {
+        let _ = state;
+        Vec::new()
+    }
 
     /// The key from which the next update draws.
     fn key<'a>(&self, state: &'a Self::State) -> &'a Key;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+use crate::algorithms::curriculum::Reached;
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
 use crate::algorithms::playback::Playback;
@@ -39,6 +40,11 @@ impl<A: Algorithm> One<A> {
     pub fn new(client: &Client, algorithm: A, start: &Start) -> Result<One<A>> {
         let (engine, info) = Engine::new(client, &Agents::One(&algorithm), start)?;
         Ok(One { algorithm, engine, info, evaluator: None, steps: None, episodes: None })
+    }
+
+    /// How far it has come in a curriculum.
+    fn reached(&self) -> Result<Reached> {
+        Engine::<A>::reached(&self.engine.structure, |leaf| self.engine.fetch(leaf))
     }
 
     /// What acts with the parameters as they are.
@@ -117,16 +123,21 @@ impl<A: Algorithm> Learner for One<A> {
         params.map(|(leaf, name)| Ok((name, self.engine.fetch(leaf)?))).collect()
     }
 
+    fn load_params(&mut self, params: &[(String, HostArray)]) -> Result<()> {
+        let state = self.engine.with_params(&self.algorithm, self.state()?, params)?;
+        self.engine.load(&state)
+    }
+
     fn params_metadata(&self) -> Vec<(String, String)> {
         self.info.metadata.clone()
     }
 
-    fn updates_to_phase_end(&self, update: u64) -> u64 {
-        self.info.updates_to_phase_end(update)
+    fn updates_to_phase_end(&self, update: u64) -> Result<u64> {
+        self.info.updates_to_phase_end(update, || self.reached())
     }
 
     fn phase(&self, update: u64) -> Result<Option<usize>> {
-        self.info.phase(update, || self.engine.fetch(self.engine.phase_leaf()))
+        self.info.phase(update, || self.reached())
     }
 
     fn rates(&self, timesteps: u64, episodes: u64) -> Rates {

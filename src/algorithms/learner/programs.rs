@@ -9,7 +9,7 @@ use crate::algorithms::recording::Record;
 use crate::array::{ArrayType, DType, HostArray};
 use crate::lang::{
     Float, Handle, Int, Key, Lowered, Path, Signature, Tree, inline, int, leaf_paths, leaf_types, leaves,
-    merge_first_axes, numbered, scan, split_first_axis, trace, traced_for, vmap, while_loop,
+    merge_first_axes, numbered, scan, split_first_axis, take_tree, trace, traced_for, vmap, while_loop,
 };
 use crate::lower;
 use crate::runtime::{DeviceKind, Target};
@@ -57,7 +57,7 @@ pub struct AgentState<S> {
     pub own: S,
     /// Updates done, i32.
     pub update: Int,
-    /// With a curriculum whose phases end by return.
+    /// With a curriculum whose phases end by goals.
     pub curriculum: Option<PhaseProgress>,
 }
 
@@ -128,9 +128,8 @@ fn key_words() -> Int {
 
 /// The first state of an agent with the two words of a seed.
 fn init<A: Algorithm>(algorithm: &A, how: How, given: &Given<A::Hyper>, words: Int) -> AgentState<A::State> {
-    let by_return =
-        algorithm.schedule().is_some_and(|schedule| matches!(schedule.begins, Begins::Returns(_)));
-    let curriculum = by_return.then(|| PhaseProgress::begin(&given.env));
+    let by_goals = algorithm.schedule().is_some_and(|schedule| matches!(schedule.begins, Begins::Goals(_)));
+    let curriculum = by_goals.then(|| PhaseProgress::begin(&given.env));
     let (inputs, _) = inputs(algorithm, how, given, int(0), curriculum);
     let own = algorithm.init(&inputs, Key::from_words(words));
     AgentState { own, update: int(0), curriculum }
@@ -144,14 +143,14 @@ fn inputs<A: Algorithm>(
     update: Int,
     progress: Option<PhaseProgress>,
 ) -> (Inputs<A::Hyper>, Option<Int>) {
-    let (env, phase) = match algorithm.schedule() {
-        None => (given.env.clone(), None),
+    let (hyper, env, phase) = match algorithm.schedule() {
+        None => (given.hyper.duplicate(), given.env.clone(), None),
         Some(_) => {
             let curriculum::Phase { number, params } = curriculum::phase(&given.env, update, progress);
-            (params, Some(number))
+            (take_tree(&given.hyper, number), params, Some(number))
         }
     };
-    let (hyper, total_updates) = (given.hyper.duplicate(), given.total_updates);
+    let total_updates = given.total_updates;
     let How { num_devices, record } = how;
     (Inputs { hyper, env, update, total_updates, num_devices, record }, phase)
 }
@@ -166,8 +165,7 @@ pub(super) fn update<A: Algorithm>(
     let (inputs, phase) = inputs(algorithm, how, given, state.update, state.curriculum);
     let Updated { state: own, metrics: mut recorder, trace } = algorithm.update(&inputs, state.own);
     if let Some(number) = phase {
-        let metric = recorder.largest(curriculum::METRIC, (number + 1).as_f32());
-        metric.describe("", "phase of the curriculum, from 1");
+        curriculum::record(&mut recorder, number);
     }
     let metrics = recorder.gather(how.num_devices);
     let update = state.update + 1;

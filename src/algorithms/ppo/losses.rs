@@ -14,13 +14,16 @@ pub struct Losses {
     pub entropy: Float,
     pub approx_kl: Float,
     pub clip_frac: Float,
+    /// The probability ratio.
+    pub importance: Float,
     /// The value loss with clipped values, where the larger one of the two means counts.
     pub clipped_vf_loss: Option<Float>,
 }
-crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac, clipped_vf_loss });
+crate::tree!(Losses { pg_loss, vf_loss, entropy, approx_kl, clip_frac, importance, clipped_vf_loss });
 
 /// Their names, in order; the last one is seldom there.
-pub const LOSSES: [&str; 6] = ["pg_loss", "vf_loss", "entropy", "approx_kl", "clip_frac", "clipped_vf_loss"];
+pub const LOSSES: [&str; 7] =
+    ["pg_loss", "vf_loss", "entropy", "approx_kl", "clip_frac", "importance", "clipped_vf_loss"];
 
 /// Which side of its kinks the loss of a minibatch is on, where it has any: two of its terms are not means over samples but maxima of
 /// such means, so what a sample contributes is known when the means are.
@@ -133,7 +136,15 @@ const NO_VALUE: Check = Check {
 pub fn no_losses(settings: &Settings) -> Losses {
     let zero = float(0.0);
     let clipped_vf_loss = settings.clip_vloss_of_means.then_some(zero);
-    Losses { pg_loss: zero, vf_loss: zero, entropy: zero, approx_kl: zero, clip_frac: zero, clipped_vf_loss }
+    Losses {
+        pg_loss: zero,
+        vf_loss: zero,
+        entropy: zero,
+        approx_kl: zero,
+        clip_frac: zero,
+        importance: zero,
+        clipped_vf_loss,
+    }
 }
 
 /// What is minimized.
@@ -175,6 +186,8 @@ impl Losses {
         m.value(CLIP_FRAC, self.clip_frac)
             .describe("share", "samples whose probability ratio is further from 1 than clip_eps")
             .healthy(Range::new(f64::NEG_INFINITY, 0.30, "too much is clipped", RATE_ADVICE));
+        m.value("train/importance", self.importance)
+            .describe("", "mean probability ratio of the actions, now to when they were taken");
     }
 
     /// The numbers of this update that change over the run, beside the learning rate.

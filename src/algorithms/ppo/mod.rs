@@ -191,9 +191,13 @@ impl<N: Network + Clone + 'static> Algorithm for Ppo<N> {
         let Transition { view, log_prob, .. } = transitions;
         let most = self.max_entropy(view.mask, reward.size());
         let mut metrics = self.record(&hyper, mean_losses, most, grad_norm.mean_all(), &totals);
+        let explained = explained_variance(target, value, inputs.num_devices);
+        metrics.value("train/explained_variance", explained).describe(
+            "share",
+            "how much of the variance of their targets the values of the rollout explained",
+        );
         if let Some(popart) = self.network.popart(&params) {
-            let explained = explained_variance(target, value, inputs.num_devices);
-            popart::record(&mut metrics, popart, explained);
+            popart::record(&mut metrics, popart);
         }
         let mut seen = vec![("obs", view.obs.numbers())];
         seen.extend(view.privileged.map(|privileged| ("privileged", privileged)));
@@ -448,6 +452,7 @@ impl<N: Network + Clone + 'static> Ppo<N> {
             entropy: mean(distribution.entropy()),
             approx_kl: mean(ratio - 1.0 - log_ratio),
             clip_frac: mean((ratio - 1.0).abs().gt(hyper.clip_eps).as_f32()),
+            importance: mean(ratio),
             clipped_vf_loss: clipped_vf.filter(|_| clip_vloss_of_means).map(|clipped| mean(clipped) * 0.5),
         }
     }

@@ -42,10 +42,8 @@ fn change_last_layer<N: Network>(network: &N, tree: &mut N::Params, change: impl
 }
 
 /// What the statistics are, and how much of the targets the values of the rollout explained.
-pub fn record(m: &mut Recorder, popart: PopArt, explained: Float) {
+pub fn record(m: &mut Recorder, popart: PopArt) {
     m.value("train/popart_mean", popart.mean).describe("reward", "mean by which PopArt normalizes values");
     m.value("train/popart_std", popart.std)
         .describe("reward", "standard deviation by which PopArt normalizes values");
-    m.value("train/explained_variance", explained)
-        .describe("share", "how much of the variance of their targets the values of the rollout explained");
 }

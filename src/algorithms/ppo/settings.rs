@@ -4,13 +4,13 @@ use anyhow::{Result, ensure};
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
-use crate::algorithms::curriculum::{Begins, Curriculum, Schedule};
+use crate::algorithms::curriculum::{Begins, Curriculum, Goal, Schedule};
 use crate::algorithms::gradient::divisor_at_most;
 use crate::algorithms::opponents;
 use crate::algorithms::recipe::{defaults, divides};
 use crate::lang::float;
 use crate::lower::Precision;
-use crate::nn::{self, Activation, Channels, ConvSpec, Init, Rnn, ValueHead};
+use crate::nn::{self, Activation, Channels, Convs, Init, Rnn, ValueHead};
 
 use super::choices::{Ends, Floor, NormAdv, ObsStorage, TruncBootstrap};
 use super::options::Options;
@@ -134,9 +134,9 @@ pub struct Settings {
     pub separate_trunks: bool,
     /// Convolutions in front of the trunks, for observations that are images: the filters of each layer, such as 32,64/2, where /2
     /// is a stride of 2, which halves the image. Kernels are 3 x 3; 32:8 has one of 8 x 8. Zeros lie around the image, but not for
-    /// 32v
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
-    pub conv: Vec<ConvSpec>,
+    /// 32v; none for no convolutions where the environment has some
+    #[arg(long, value_name = "N,..", default_value_t, hide_default_value = true)]
+    pub conv: Convs,
     /// Where the channels of an image stand: last or first
     #[arg(long, value_name = "WHERE", default_value_t = Channels::Last, hide_possible_values = true)]
     pub conv_channels: Channels,
@@ -192,7 +192,7 @@ impl Settings {
     pub fn network(&self) -> nn::Settings {
         let Settings { hidden_dim, num_layers, activation, separate_trunks, init, .. } = *self;
         let Settings { conv_channels, rnn, rnn_dim, privileged_critic, value_head, .. } = *self;
-        let conv = self.conv.clone();
+        let conv = self.conv.0.clone();
         nn::Settings {
             hidden_dim,
             num_layers,
@@ -213,7 +213,9 @@ impl Settings {
         let update = |steps: &u64| steps.div_ceil(self.batch_size() as u64);
         let begins = match &self.curriculum {
             Curriculum::Off if self.curriculum_start_phase.is_none() => return None,
-            Curriculum::Off | Curriculum::Return => Begins::Returns(self.curriculum_returns.clone()),
+            Curriculum::Off | Curriculum::Return => {
+                Begins::Goals(self.curriculum_returns.iter().map(|&above| Goal::mastering(above)).collect())
+            }
             Curriculum::At(timesteps) => Begins::Updates(timesteps.iter().map(update).collect()),
         };
         Some(Schedule { first: self.curriculum_start_phase.unwrap_or(1), begins })
@@ -264,7 +266,8 @@ impl Settings {
         check_size("hidden_dim", self.hidden_dim, 1 << 15)?; // a layer has at most 2^30 weights, 4 GB
         check_size("num_layers", self.num_layers, 64)?;
         check_size("rnn_dim", self.rnn_dim, 1 << 14)?; // so has a cell, of at most four gates
-        ensure!(self.conv.len() <= 16, "conv has {} layers; it must have at most 16", self.conv.len());
+        let layers = self.conv.0.len();
+        ensure!(layers <= 16, "conv has {layers} layers; it must have at most 16");
         ensure!(
             self.reset_pool <= 1 << 20,
             "reset_pool is {}; it must be from 0 to {}",

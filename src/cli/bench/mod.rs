@@ -20,12 +20,12 @@ use crate::files;
 use crate::runtime::Client;
 use crate::trainer::readable::{ABSENT, significant};
 use crate::trainer::{Stage, thousands};
+use crate::training::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build_group};
 
 use self::baseline::Baseline;
 use self::logs::Cost;
 use super::App;
 use super::device::Device;
-use super::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build_group};
 use super::workload::{Training, Workload};
 
 /// What to time.
@@ -150,7 +150,7 @@ impl Bench {
             plan.stage.change(&format!("timing {} updates of {} agents", self.updates, self.num_seeds));
             (facts, time(self.updates, || group.run(1).map(drop))?, None)
         } else {
-            let (mut learner, facts) = build(settings, plan)?;
+            let (mut learner, facts) = build(&plan.agents(settings, 1)[0], plan)?;
             plan.stage.change(&format!("timing {} updates", self.updates));
             let seconds = time(self.updates, || learner.run(1).map(drop))?;
             if self.logs {

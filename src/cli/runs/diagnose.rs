@@ -9,10 +9,10 @@ use clap::Args;
 use crate::algorithms::NamedArrays;
 use crate::array::{DType, HostArray};
 use crate::cli::App;
-use crate::cli::learner::{Plan, build};
-use crate::config::{Config, UsageError};
+use crate::config::Config;
 use crate::runtime::plugin;
 use crate::trainer::{Checkpoint, Stage, find};
+use crate::training::learner::{Plan, build};
 
 use super::print;
 
@@ -33,25 +33,10 @@ impl Diagnose {
         let config = Config::stored(app.catalog(), &checkpoint.config)?;
         let run = &config.run;
         let plugin = plugin::find(run.device, self.plugin.as_deref())?;
-        let entry = app.catalog().env(&run.env)?.with(&run.env_set).map_err(UsageError)?;
+        let entry = config.chosen(app.catalog().env(&run.env)?)?;
         let stage = Stage::begin("opening the device", None);
-        let plan = Plan {
-            program: app.name(),
-            env: &entry,
-            algorithm: &config.algorithm,
-            seed: run.seed,
-            total_updates: config.num_updates(&entry)?,
-            env_set: &config.run.env_set,
-            record: Default::default(),
-            max_updates: 1,
-            devices: config.devices(),
-            deterministic: run.deterministic,
-            plugin: &plugin,
-            kernels: !run.no_kernels,
-            clusters: !run.no_clusters,
-            stage: &stage,
-        };
-        let (mut learner, _) = build(&config.settings, &plan)?;
+        let plan = Plan { max_updates: 1, ..Plan::of(app.name(), &entry, &config, &plugin, &stage)? };
+        let (mut learner, _) = build(&config.agent(&entry), &plan)?;
         checkpoint.match_state(&path, &learner.state_types())?;
         learner.load_state(&checkpoint.state)?;
         let first = learner.diagnose()?;

@@ -8,12 +8,12 @@ use toml::{Table, Value};
 use crate::algorithms::metrics::EPISODE_RETURN;
 use crate::array::{DType, HostArray};
 use crate::cli::App;
-use crate::cli::train::settle;
 use crate::config::{Config, Resolved, UsageError, resolve_over, run_settings, train_command};
 use crate::envs::{self, Entry, default_params, name_and_value};
 use crate::names::nearest;
 use crate::sweep::{COST, ENV, Parameter, Plan, Values};
 use crate::trainer::{ENV_SET, evaluation, time_metrics};
+use crate::training::settle;
 
 /// A setting of the run that may vary, beside those of the algorithm.
 const OF_RUN: [&str; 2] = [COST, "seed"];

@@ -48,12 +48,12 @@ pub fn encode(row: &Row) -> Vec<u8> {
 }
 
 /// Numbers by name as one event at a timestep.
-pub fn scalars<'a>(
+pub fn scalars<N: AsRef<str>>(
     time: jiff::Timestamp,
     timesteps: u64,
-    values: impl IntoIterator<Item = (&'a str, f64)>,
+    values: impl IntoIterator<Item = (N, f64)>,
 ) -> Vec<u8> {
-    let scalar = |(tag, value): (&str, f64)| Message::new().bytes(1, tag).float(2, value as f32);
+    let scalar = |(tag, value): (N, f64)| Message::new().bytes(1, tag.as_ref()).float(2, value as f32);
     let summary = Message::new().messages(1, values.into_iter().map(scalar));
     let wall_time = time.as_millisecond() as f64 / 1e3;
     let event = Message::new().double(1, wall_time).int(2, timesteps as i64).message(5, summary);

@@ -41,9 +41,9 @@ struct Known {
     logged_step: u64,
 }
 
-impl<'a> Session<'a> {
+impl<'l> Session<'l> {
     /// Begins a new run. `ears` is given what the run is to reach.
-    pub fn begin(job: Job<'a>, ears: impl FnOnce(Goal) -> Ears) -> Result<Self> {
+    pub(in crate::trainer) fn begin(job: Job<'_, 'l>, ears: impl FnOnce(Goal) -> Ears) -> Result<Self> {
         let progress = Progress::new(job.learner.metrics());
         let run = RunDir::create(job.settings)?;
         let of_document = job.settings.document.iter().flat_map(|document| &document.facts);
@@ -55,7 +55,7 @@ impl<'a> Session<'a> {
 
     /// Takes a run up again where its checkpoint was saved. `ears` as above.
     pub(super) fn resume(
-        mut job: Job<'a>,
+        mut job: Job<'_, 'l>,
         ears: impl FnOnce(Goal) -> Ears,
         resumed: Resumed,
     ) -> Result<Self> {
@@ -81,7 +81,11 @@ impl<'a> Session<'a> {
             status::write_meta(run.path(), run.id(), settings.seed, facts)?;
             run
         };
-        evaluation::restore(run.path(), checkpoint.best.as_ref(), params_metadata(&**learner, facts))?;
+        evaluation::restore(
+            run.path(),
+            checkpoint.best.as_ref(),
+            params_metadata(settings, &**learner, facts),
+        )?;
         let moved = run.supersede_after(progress.update, progress.timesteps)?;
         status::add_resume_to_meta(run.path(), run.id(), progress.update, facts)?;
         let other_metrics = !progress.interval.is_of(learner.metrics());
@@ -106,7 +110,7 @@ impl<'a> Session<'a> {
     }
 
     fn new(
-        job: Job<'a>,
+        job: Job<'_, 'l>,
         ears: impl FnOnce(Goal) -> Ears,
         run: RunDir,
         mut progress: Progress,
@@ -123,11 +127,11 @@ impl<'a> Session<'a> {
         write_atomically(&run.file("config.toml"), config.as_bytes())?;
         let columns: Vec<String> = learner.metrics().iter().map(|metric| metric.name.to_string()).collect();
         let columns = [columns, evaluation::columns(settings, learner.spec())].concat();
-        let logs = open_logs(settings, &run, &progress, &columns, learner)?;
+        let logs = open_logs(settings, &run, &progress, &columns, &*learner)?;
         let window_start = progress.windows.as_ref().map_or(0, |tally| tally.start);
-        let windows = open_windows(settings, &run, facts, learner, &mut progress)?;
+        let windows = open_windows(settings, &run, facts, &*learner, &mut progress)?;
         let journal = open_journal(settings, &run, &progress)?;
-        let pool = open_pool(settings, &run, learner)?;
+        let pool = open_pool(settings, &run, &*learner)?;
         let (health, recent) = read_back(&run, learner.metrics(), settings.health)?;
         let goal = Goal {
             num_updates,
@@ -139,9 +143,9 @@ impl<'a> Session<'a> {
         let wandb = begin_wandb(settings, config, facts, &run, known, window_start, &console);
         let (now, progress_timesteps) = (Instant::now(), progress.timesteps);
         Ok(Self {
-            settings,
-            config,
-            facts,
+            settings: settings.clone(),
+            config: config.to_owned(),
+            facts: facts.to_vec(),
             learner,
             run,
             columns,
@@ -204,13 +208,18 @@ impl<'a> Session<'a> {
     }
 
     /// Shows that the run is about to train.
-    pub fn open(&mut self) {
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn open(&mut self) -> Result<()> {
         self.write_status(State::Running, None);
         self.write_windows(State::Running, None);
         self.console.begin(self.run.path());
         let plan = self.settings.describe_updates(self.learner.timesteps_per_update());
         self.console.announce(&format!("run {}: {plan}", self.run.name()));
+        self.tell_of_stage()?;
         self.console.begin_first_update();
+        Ok(())
     }
 }
 

@@ -30,12 +30,18 @@ impl Session<'_> {
             if let Some(state) = self.ending() {
                 return Ok(state);
             }
-            let updates = self.chunk_size();
-            self.prepare()?;
-            let begin = Instant::now();
-            let rows = self.learner.run(updates)?;
-            self.take(rows, updates, begin.elapsed())?;
+            let updates = self.chunk_size()?;
+            self.run_chunk(updates)?;
         }
+    }
+
+    /// Runs a chunk and does what is due after it. Gives the metrics of its updates.
+    pub(super) fn run_chunk(&mut self, updates: usize) -> Result<Vec<Vec<f32>>> {
+        self.prepare()?;
+        let begin = Instant::now();
+        let rows = self.learner.run(updates)?;
+        self.take(&rows, updates, begin.elapsed())?;
+        Ok(rows)
     }
 
     /// How the run ends, if it ends here: complete, or asked to stop.
@@ -57,13 +63,13 @@ impl Session<'_> {
     /// Does what must be done before the learner runs a chunk.
     pub fn prepare(&mut self) -> Result<()> {
         if self.snapshot.as_ref().is_none_or(Snapshot::is_old) {
-            self.snapshot = Some(Snapshot::take(self.learner, self.progress.update)?);
+            self.snapshot = Some(Snapshot::take(&*self.learner, self.progress.update)?);
         }
         Ok(())
     }
 
     /// Takes in the metrics of a chunk of `updates` that the learner has run, then logs, evaluates and saves what is due.
-    pub fn take(&mut self, rows: Vec<Vec<f32>>, updates: usize, elapsed: Duration) -> Result<()> {
+    pub fn take(&mut self, rows: &[Vec<f32>], updates: usize, elapsed: Duration) -> Result<()> {
         self.seconds_per_update = Some(elapsed.as_secs_f64() / updates as f64);
         self.timings.updates += elapsed;
         self.chunk_begin = self.progress.timesteps;
@@ -91,7 +97,7 @@ impl Session<'_> {
     }
 
     /// Makes up for what was interrupted when the run stopped: replays, and an evaluation, whose interval is not logged yet.
-    fn catch_up(&mut self) -> Result<()> {
+    pub(super) fn catch_up(&mut self) -> Result<()> {
         self.catch_up_with_windows();
         if self.is_behind() { self.log_and_save() } else { Ok(()) }
     }
@@ -99,12 +105,12 @@ impl Session<'_> {
     /// Whether an evaluation belongs after the last update, but did not end its interval.
     fn is_behind(&self) -> bool {
         let Progress { update, ref interval, .. } = self.progress;
-        update > 0 && interval.updates > 0 && evaluation::is_due(self.settings, update)
+        update > 0 && interval.updates > 0 && evaluation::is_due(&self.settings, update)
     }
 
     /// Updates of the next chunk: about a second's worth, ending at the latest where something is logged,
     /// evaluated or saved, or where a phase of the curriculum may end.
-    pub fn chunk_size(&self) -> usize {
+    pub fn chunk_size(&self) -> Result<usize> {
         let update = self.progress.update;
         let paced = match self.seconds_per_update {
             Some(seconds) => (CHUNK_SECONDS / seconds.max(1e-9)) as u64,
@@ -121,16 +127,16 @@ impl Session<'_> {
             until_multiple(update, self.settings.log_interval),
             self.settings.eval_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
             self.settings.save_interval.map_or(u64::MAX, |interval| until_multiple(update, interval)),
-            self.learner.updates_to_phase_end(update),
+            self.learner.updates_to_phase_end(update)?,
             self.updates_to_window_end(),
             self.num_updates - update,
             self.learner.max_updates() as u64,
         ];
-        limits.into_iter().fold(paced, u64::min).max(1) as usize
+        Ok(limits.into_iter().fold(paced, u64::min).max(1) as usize)
     }
 
     /// Takes in the metrics of a chunk. Says whether it counts: not if the run was rolled back instead.
-    fn add_chunk(&mut self, rows: Vec<Vec<f32>>, updates: usize) -> Result<bool> {
+    fn add_chunk(&mut self, rows: &[Vec<f32>], updates: usize) -> Result<bool> {
         let width = self.learner.metrics().len();
         ensure!(
             rows.len() == updates && rows.iter().all(|row| row.len() == width),
@@ -138,7 +144,7 @@ impl Session<'_> {
             rows.len()
         );
         if let Some(index) = rows.iter().position(|row| row.iter().any(|value| !value.is_finite())) {
-            return self.fail_on_non_finite(&rows, index).map(|()| false);
+            return self.fail_on_non_finite(rows, index).map(|()| false);
         }
         let now = Instant::now();
         let seconds = (now - self.chunk_end).as_secs_f64();
@@ -188,6 +194,7 @@ impl Session<'_> {
             episodes: self.progress.episodes,
             rates: Rates::default(),
             time: jiff::Timestamp::now(),
+            naming: self.settings.metric_names,
         }
     }
 

@@ -127,7 +127,7 @@ impl Session<'_> {
         summary::write(
             self.run.path(),
             &self.settings.env,
-            self.config,
+            &self.config,
             &self.progress,
             final_params.as_deref(),
             self.best.as_ref(),

@@ -139,7 +139,7 @@ impl Session<'_> {
         if !windows.lacks_replay(number) {
             return;
         }
-        let recorded = windows.record(number, &*self.learner, self.settings, tally, &mut go_on);
+        let recorded = windows.record(number, &*self.learner, &self.settings, tally, &mut go_on);
         match recorded {
             Ok(Some(artifact)) => {
                 if let (Some(wandb), true) = (&mut self.wandb, windows.are_shown()) {

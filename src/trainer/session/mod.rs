@@ -5,6 +5,7 @@
 //!
 //! - `begin`: a new run, or one that goes on from a checkpoint
 //! - `chunks`: how long a chunk is, and what follows each
+//! - `by_hand`: the same for a program that says itself what is done next
 //! - `follow`: windows of environment steps, and replays
 //! - `opponents`: the pool of those that an agent meets
 //! - `report`: evaluations, logs, alerts and the status, for those who follow the run
@@ -13,6 +14,7 @@
 //! - `end`: the last save, and what became of the run
 
 mod begin;
+mod by_hand;
 mod chunks;
 mod end;
 mod follow;
@@ -21,7 +23,8 @@ mod report;
 mod rollback;
 mod save;
 
-use std::path::PathBuf;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +33,7 @@ use serde_json::Value;
 
 pub use chunks::CHUNK_SECONDS;
 pub use end::Outcome;
-pub(super) use end::{Ended, SENDING};
+pub use end::{Ended, SENDING};
 
 use super::console::Console;
 use super::evaluation::Best;
@@ -70,26 +73,46 @@ pub fn train(
     resumed: Option<Resumed>,
     live: Option<Live>,
 ) -> Result<Outcome> {
-    let signals = Rc::new(Signals::begin(live.is_none())?);
-    let ears = |goal| Ears { console: Console::new(goal, live), signals };
-    let job = Job { settings, config, facts, learner };
-    let mut session = match resumed {
-        None => Session::begin(job, ears)?,
-        Some(resumed) => Session::resume(job, ears, resumed)?,
-    };
-    session.open();
-    let result = session.run_chunks();
+    let job = Job { settings, config, facts, learner: Lent::Borrowed(learner) };
+    let mut session = Session::start(job, resumed, live)?;
+    let result = session.open().and_then(|()| session.run_chunks());
     session.close(result).wait(Instant::now() + SENDING)
 }
 
 /// What a session is to do.
-pub(super) struct Job<'a> {
+pub struct Job<'a, 'l> {
     pub settings: &'a Settings,
     /// The resolved configuration as text.
     pub config: &'a str,
     /// What `meta.json` says of this process.
     pub facts: &'a [(String, Value)],
-    pub learner: &'a mut dyn Learner,
+    pub learner: Lent<'l>,
+}
+
+/// A learner that is somebody else's, or the session's own.
+pub enum Lent<'a> {
+    Borrowed(&'a mut dyn Learner),
+    Own(Box<dyn Learner>),
+}
+
+impl<'a> Deref for Lent<'a> {
+    type Target = dyn Learner + 'a;
+
+    fn deref(&self) -> &(dyn Learner + 'a) {
+        match self {
+            Lent::Borrowed(learner) => &**learner,
+            Lent::Own(learner) => &**learner,
+        }
+    }
+}
+
+impl<'a> DerefMut for Lent<'a> {
+    fn deref_mut(&mut self) -> &mut (dyn Learner + 'a) {
+        match self {
+            Lent::Borrowed(learner) => &mut **learner,
+            Lent::Own(learner) => &mut **learner,
+        }
+    }
 }
 
 /// Through what a run and people hear of each other while it runs.
@@ -99,11 +122,11 @@ pub(super) struct Ears {
 }
 
 /// A run while a process works on it.
-pub(super) struct Session<'a> {
-    settings: &'a Settings,
-    config: &'a str,
-    facts: &'a [(String, Value)],
-    learner: &'a mut dyn Learner,
+pub struct Session<'a> {
+    settings: Settings,
+    config: String,
+    facts: Vec<(String, Value)>,
+    learner: Lent<'a>,
     run: RunDir,
     /// The names of all columns of the logs.
     columns: Vec<String>,
@@ -154,9 +177,26 @@ struct Timings {
     evaluations: Duration,
 }
 
+impl<'l> Session<'l> {
+    /// Begins a new run or takes one up again, as [`train`] does.
+    pub fn start(job: Job<'_, 'l>, resumed: Option<Resumed>, live: Option<Live>) -> Result<Session<'l>> {
+        let signals = Rc::new(Signals::begin(live.is_none())?);
+        let ears = |goal| Ears { console: Console::new(goal, live), signals };
+        match resumed {
+            None => Session::begin(job, ears),
+            Some(resumed) => Session::resume(job, ears, resumed),
+        }
+    }
+}
+
 impl Session<'_> {
     pub fn name(&self) -> String {
         self.run.name()
+    }
+
+    /// Where it is kept.
+    pub fn directory(&self) -> &Path {
+        self.run.path()
     }
 
     pub fn update(&self) -> u64 {
@@ -170,7 +210,7 @@ impl Session<'_> {
 
     /// What files of parameters say of themselves.
     fn params_metadata(&self) -> Vec<(String, String)> {
-        params_metadata(self.learner, self.facts)
+        params_metadata(&self.settings, &*self.learner, &self.facts)
     }
 
     /// Environment steps per second since this process began to train.
@@ -181,9 +221,13 @@ impl Session<'_> {
 }
 
 /// What files of parameters say of themselves: what the learner knows, the program that plays them, and the options of the
-/// environment.
-fn params_metadata(learner: &dyn Learner, facts: &[(String, Value)]) -> Vec<(String, String)> {
+/// environment; and what the settings add.
+fn params_metadata(
+    settings: &Settings,
+    learner: &dyn Learner,
+    facts: &[(String, Value)],
+) -> Vec<(String, String)> {
     let told = facts.iter().filter(|(key, _)| [status::PROGRAM, ENV_SET].contains(&key.as_str()));
     let told = told.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-    learner.params_metadata().into_iter().chain(told).collect()
+    learner.params_metadata().into_iter().chain(told).chain(settings.metadata()).collect()
 }

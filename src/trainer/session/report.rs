@@ -35,7 +35,7 @@ impl Session<'_> {
     /// its numbers for the logs. One that fails is a warning; a request to stop interrupts it.
     pub(super) fn evaluate_if_due(&mut self) -> Evaluated {
         let Progress { update, timesteps, .. } = self.progress;
-        if !evaluation::is_due(self.settings, update) {
+        if !evaluation::is_due(&self.settings, update) {
             return Evaluated::Nothing;
         }
         let begin = Instant::now();
@@ -52,7 +52,7 @@ impl Session<'_> {
             }
         };
         let is_best = evaluation.beats(self.best.as_ref());
-        self.console.announce(&evaluation.describe(self.settings, update, is_best));
+        self.console.announce(&evaluation.describe(&self.settings, update, is_best));
         let kept = if is_best { self.keep_best(evaluation.report.episode_return.mean) } else { Ok(()) };
         let logged = self.logs.episodes(update, timesteps, &evaluation.episodes);
         if let Err(error) = kept.and(logged) {
@@ -62,7 +62,7 @@ impl Session<'_> {
     }
 
     /// Evaluates, and says meanwhile that the run lives.
-    fn evaluate(&self) -> Result<Option<Evaluation>> {
+    pub(super) fn evaluate(&self) -> Result<Option<Evaluation>> {
         let mut status = self.status(State::Running, None);
         let mut last = Instant::now();
         let mut go_on = || {
@@ -73,7 +73,7 @@ impl Session<'_> {
             }
             !self.stop_is_asked()
         };
-        Evaluation::run(self.settings, &*self.learner, self.progress.update, &mut go_on)
+        Evaluation::run(&self.settings, &*self.learner, self.progress.update, &mut go_on)
     }
 
     /// Keeps the parameters of this moment as the best.
@@ -91,9 +91,10 @@ impl Session<'_> {
         self.log(&interval, evaluated);
     }
 
-    pub(super) fn log(&mut self, interval: &Interval, evaluated: Vec<Option<f32>>) {
+    /// What an interval that ends here came to.
+    pub(super) fn row(&self, interval: &Interval, evaluated: Vec<Option<f32>>) -> Row {
         let seconds = interval.seconds.max(1e-9);
-        let row = Row {
+        Row {
             update: self.progress.update,
             timesteps: self.progress.timesteps,
             names: self.columns.clone(),
@@ -104,7 +105,12 @@ impl Session<'_> {
             episodes: self.progress.episodes,
             rates: self.learner.rates(self.progress.timesteps, self.progress.episodes),
             time: jiff::Timestamp::now(),
-        };
+            naming: self.settings.metric_names,
+        }
+    }
+
+    pub(super) fn log(&mut self, interval: &Interval, evaluated: Vec<Option<f32>>) {
+        let row = self.row(interval, evaluated);
         let by_window = self.shows_windows();
         if let Some(wandb) = self.wandb.as_mut().filter(|_| !by_window) {
             wandb.row(&row);

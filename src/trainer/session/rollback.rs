@@ -29,7 +29,7 @@ impl Session<'_> {
         let before = self.progress.update + index as u64;
         let mut what = format!("{name} is {value} at update {}", before + 1);
         let healthy = match &self.snapshot {
-            Some(snapshot) => snapshot.replay_to_health(self.learner, before)?,
+            Some(snapshot) => snapshot.replay_to_health(&mut *self.learner, before)?,
             None => before,
         };
         if healthy < before {
@@ -58,23 +58,30 @@ impl Session<'_> {
     fn roll_back(&mut self) -> Result<()> {
         self.rollbacks += 1;
         let (path, checkpoint) = self.newest_healthy()?;
-        self.learner.load_state(&checkpoint.state)?;
+        self.take_up(path.clone(), checkpoint)?;
         self.learner.reseed(self.rollbacks)?;
+        let (path, count) = (path.display(), self.rollbacks);
+        self.console.say(&format!("rolled back to {path} ({count} of at most {MOST_ROLLBACKS} times)"));
+        Ok(())
+    }
+
+    /// Goes on from a checkpoint, whose logs are those of this run.
+    pub(super) fn take_up(&mut self, path: PathBuf, checkpoint: Checkpoint) -> Result<()> {
+        self.learner.load_state(&checkpoint.state)?;
         if let (Some(wandb), Some(row)) = (&mut self.wandb, &self.last_row) {
             wandb.skip_to(row.update);
         }
         self.progress = checkpoint.progress;
         evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.params_metadata())?;
         self.best = checkpoint.best;
-        self.logs = open_logs(self.settings, &self.run, &self.progress, &self.columns, self.learner)?;
-        self.journal = open_journal(self.settings, &self.run, &self.progress)?;
-        self.windows = open_windows(self.settings, &self.run, self.facts, self.learner, &mut self.progress)?;
-        self.pool = open_pool(self.settings, &self.run, self.learner)?;
-        (self.health, self.recent) = read_back(&self.run, self.learner.metrics(), self.settings.health)?;
-        self.saved = Some((self.progress.update, path.clone()));
+        let Session { settings, facts, run, learner, columns, progress, .. } = self;
+        self.logs = open_logs(settings, run, progress, columns, &**learner)?;
+        self.journal = open_journal(settings, run, progress)?;
+        self.windows = open_windows(settings, run, facts, &**learner, progress)?;
+        self.pool = open_pool(settings, run, &**learner)?;
+        (self.health, self.recent) = read_back(run, learner.metrics(), settings.health)?;
+        self.saved = Some((self.progress.update, path));
         self.snapshot = None;
-        let (path, count) = (path.display(), self.rollbacks);
-        self.console.say(&format!("rolled back to {path} ({count} of at most {MOST_ROLLBACKS} times)"));
         Ok(())
     }
 
@@ -84,7 +91,7 @@ impl Session<'_> {
             let mut checkpoint = Checkpoint::load(&path)?;
             checkpoint.match_state(&path, &self.learner.state_types())?;
             self.learner.load_state(&checkpoint.state)?;
-            if recovery::is_healthy(self.learner)? {
+            if recovery::is_healthy(&*self.learner)? {
                 return Ok((path, checkpoint));
             }
         }

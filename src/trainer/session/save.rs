@@ -31,7 +31,7 @@ impl Session<'_> {
     }
 
     fn save_is_due(&self) -> bool {
-        let Settings { save_interval, save_steps, .. } = *self.settings;
+        let Settings { save_interval, save_steps, .. } = self.settings;
         match (save_interval, save_steps) {
             (_, Some(steps)) => self.has_reached_multiple(steps),
             (Some(interval), None) => self.progress.update.is_multiple_of(interval),
@@ -123,13 +123,37 @@ impl Session<'_> {
             return Ok(());
         };
         let path = self.run.phase_path(last);
-        let what = format!("phase {last} of the curriculum is complete, phase {next} begins");
+        let what = match self.beginning(next) {
+            Some(beginning) => format!("stage {last} is complete, {beginning}"),
+            None => format!("phase {last} of the curriculum is complete, phase {next} begins"),
+        };
         match self.checkpoint().and_then(|checkpoint| checkpoint.save(&path)) {
             Ok(()) => {
                 self.console.say(&format!("{what}; its end is kept in {}", path.display()));
                 self.keep_artifact(format!("phase-{last}-snapshot"), path);
             }
             Err(error) => self.console.warn(&format!("{what}; {error:#}, training continues")),
+        }
+        Ok(())
+    }
+
+    /// That the stage with this number begins, from 1, and what it sets; nothing of a run without stages.
+    fn beginning(&self, number: usize) -> Option<String> {
+        let stages = self.settings.stages.all();
+        let stage = stages.get(number - 1)?;
+        Some(format!("stage {number} of {} begins: {stage}", stages.len()))
+    }
+
+    /// Tells in which stage the run begins or goes on, if it has some.
+    pub(super) fn tell_of_stage(&self) -> Result<()> {
+        let Some(number) = self.learner.phase(self.progress.update)? else { return Ok(()) };
+        match self.beginning(number) {
+            Some(beginning) if self.progress.update == 0 => self.console.say(&beginning),
+            Some(_) => {
+                let count = self.settings.stages.all().len();
+                self.console.say(&format!("the run goes on in stage {number} of {count}"));
+            }
+            None => {}
         }
         Ok(())
     }
@@ -145,7 +169,7 @@ impl Session<'_> {
             self.progress.offsets.extend(journal.sync()?);
         }
         Ok(Checkpoint {
-            config: self.config.into(),
+            config: self.config.clone(),
             env: self.settings.env.clone(),
             progress: self.progress.clone(),
             state: self.learner.state()?,
@@ -183,7 +207,7 @@ impl Session<'_> {
         if is_saved {
             journal.save_model(&self.learner.params()?, metadata, timesteps)?;
         }
-        let settings = &summary::config_object(self.config);
+        let settings = &summary::config_object(&self.config);
         journal.sum_up(&End { seconds, episodes, updates, is_saved, settings })
     }
 }

@@ -388,7 +388,7 @@ fn metadata(identity: &Identity, commit: Option<&str>, start: jiff::Timestamp) -
 /// A row as W&B takes it: the names of all logs, and the clocks that W&B itself wants. Each value is JSON.
 fn fields(row: &Row) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> =
-        row.scalars().map(|(name, value)| (name.to_owned(), number(value))).collect();
+        row.scalars().map(|(name, value)| (name.into_owned(), number(value))).collect();
     fields.push(("update".into(), row.update.to_string()));
     fields.push((record::X_AXIS.into(), row.timesteps.to_string()));
     fields.extend(clocks(row.update, row.wall_seconds, row.time));

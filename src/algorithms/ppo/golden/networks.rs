@@ -4,7 +4,7 @@ use super::*;
 use crate::algorithms::advantage::explained_variance;
 use crate::algorithms::optimizer::clip_parts_by_norm;
 use crate::lang::iota;
-use crate::nn::{self, Dense};
+use crate::nn::{self, Convs, Dense};
 
 /// A network of the golden data.
 struct Known {
@@ -18,9 +18,9 @@ struct Known {
 impl Known {
     fn new(settings: Settings, obs_shape: &[usize], privileged: usize) -> Result<Known> {
         let layer = |(name, path, channels): (String, String, usize)| Layer { name, path, channels };
-        let channels = settings.conv.last().map_or(1, |conv| conv.filters);
+        let channels = settings.conv.0.last().map_or(1, |conv| conv.filters);
         let convolutions =
-            (0..settings.conv.len()).map(|i| (format!("conv{}", i + 1), format!("conv.{i}"), 1));
+            (0..settings.conv.0.len()).map(|i| (format!("conv{}", i + 1), format!("conv.{i}"), 1));
         let dense = [
             ("fc1", "trunk.0", channels),
             ("fc_out", "actor.0", 1),
@@ -330,7 +330,7 @@ fn privileged(views: &[Window], density: &[[f32; 2]]) -> Result<Vec<f32>> {
 
 /// The network of the document.
 fn large(settings: Settings) -> Result<Known> {
-    let conv = [32, 64, 64].map(ConvSpec::usual).to_vec();
+    let conv = Convs([32, 64, 64].map(ConvSpec::usual).to_vec());
     Known::new(Settings { conv, hidden_dim: 512, ..settings }, &[2, VIEW, VIEW], 2 + 2 * VIEW * VIEW)
 }
 

@@ -38,6 +38,7 @@ fn row(update: u64) -> Row {
         episodes: 0,
         rates: crate::algorithms::schedule::Rates::default(),
         time: "2026-01-05T01:02:03Z".parse().unwrap(),
+        naming: Default::default(),
     }
 }
 

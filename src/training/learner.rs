@@ -1,4 +1,4 @@
-//! From a configuration to a compiled learner: what `train` and `bench` share.
+//! From a configuration to a compiled learner.
 
 use std::rc::Rc;
 
@@ -9,6 +9,7 @@ use toml::Table;
 use crate::algorithms::learner::{Start, Timing};
 use crate::algorithms::recording::Record;
 use crate::algorithms::{self, Agent, Group, Learner};
+use crate::config::Config;
 use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 use crate::trainer::{ENV_SET, Stage, status};
@@ -48,7 +49,36 @@ pub struct Plan<'a> {
     pub stage: &'a Stage,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// What a configuration asks for, in an environment that was chosen as it says.
+    ///
+    /// # Errors
+    /// A [`UsageError`](crate::config::UsageError): too many updates.
+    pub fn of(
+        program: &'static str,
+        env: &'a Entry,
+        config: &'a Config,
+        plugin: &'a PluginFile,
+        stage: &'a Stage,
+    ) -> Result<Plan<'a>> {
+        Ok(Plan {
+            program,
+            env,
+            env_set: &config.run.env_set,
+            algorithm: &config.algorithm,
+            seed: config.run.seed,
+            total_updates: config.num_updates(env)?,
+            max_updates: MAX_UPDATES,
+            devices: config.devices(),
+            deterministic: config.run.deterministic,
+            plugin,
+            kernels: !config.run.no_kernels,
+            clusters: !config.run.no_clusters,
+            record: Record { steps: config.run.window_steps.is_some(), episodes: None },
+            stage,
+        })
+    }
+
     /// How a learner of this plan starts.
     fn start(&self) -> Start {
         let &Plan { seed, total_updates, max_updates, devices: num_devices, record, .. } = self;
@@ -58,10 +88,6 @@ impl Plan<'_> {
             Record { steps: false, .. } => max_updates,
         };
         Start { seed, total_updates, max_updates: max_updates.min(most), num_devices, record }
-    }
-
-    fn env(&self) -> Rc<dyn AnyEnv> {
-        Rc::from(self.env.build())
     }
 
     fn client(&self) -> Result<Client> {
@@ -93,9 +119,9 @@ impl Plan<'_> {
 pub type Facts = Vec<(String, Value)>;
 
 /// The compiled learner.
-pub fn build(settings: &Table, plan: &Plan) -> Result<(Box<dyn Learner>, Facts)> {
+pub fn build(agent: &Agent, plan: &Plan) -> Result<(Box<dyn Learner>, Facts)> {
     let client = plan.client()?;
-    let learner = (plan.algorithm.build)(&client, settings, plan.env(), &plan.start())?;
+    let learner = (plan.algorithm.build)(&client, agent, &plan.start())?;
     let facts = plan.facts(&client, learner.timing())?;
     Ok((learner, facts))
 }
@@ -112,7 +138,8 @@ pub fn build_group(agents: &[Agent], plan: &Plan) -> Result<(Box<dyn Group>, Fac
 impl Plan<'_> {
     /// So many agents that differ in their seeds alone, the first with that of the plan.
     pub fn agents(&self, settings: &Table, count: usize) -> Vec<Agent> {
-        let agent = |seed| Agent { settings: settings.clone(), env: self.env(), seed };
+        let env: Rc<dyn AnyEnv> = Rc::from(self.env.build());
+        let agent = |seed| Agent::new(settings.clone(), env.clone(), seed);
         (self.seed..).take(count).map(agent).collect()
     }
 }
