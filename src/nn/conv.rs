@@ -287,6 +287,17 @@ mod tests {
     use crate::lang::{arange, trace};
 
     #[test]
+    fn layers_are_a_list_or_none() {
+        let layers = "32,64:8/2v".parse::<Convs>().unwrap();
+        assert_eq!((layers.0.len(), layers.to_string().as_str()), (2, "32,64:8/2v"));
+        for none in ["none", ""] {
+            assert_eq!(none.parse::<Convs>().unwrap(), Convs::default());
+        }
+        assert_eq!(Convs::default().to_string(), "none");
+        assert!("32,,64".parse::<Convs>().is_err());
+    }
+
+    #[test]
     fn sizes_are_those_of_the_layers() {
         for (shape, layout) in [
             (vec![10, 7, 2], Channels::Last),

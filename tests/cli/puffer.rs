@@ -10,10 +10,15 @@ use super::{Done, run, trained};
 
 /// The configuration of a run that was trained with these arguments, and what was said.
 fn configured(args: &str) -> (Table, Done) {
+    configured_with(args, &[])
+}
+
+/// The same with more arguments, which may be empty.
+fn configured_with(args: &str, more: &[&str]) -> (Table, Done) {
     let folder = TempDir::new().unwrap();
     let place = folder.path().to_str().unwrap();
     let all = ["--device", "cpu", "--no-wandb", "--checkpoint-dir", place, "--run-name", "puffer"];
-    let done = run(&[&args.split_whitespace().collect::<Vec<_>>()[..], &all].concat());
+    let done = run(&[&args.split_whitespace().collect::<Vec<_>>()[..], more, &all].concat());
     assert_eq!(done.status, Some(0), "{}", done.stderr);
     let text = fs::read_to_string(folder.path().join("puffer/config.toml")).unwrap();
     let mut config: Table = text.parse().unwrap();
@@ -114,4 +119,37 @@ fn ranges_of_parameters_are_listed() {
     assert!(text.contains("any number"), "{text}");
     let facts: Value = serde_json::from_str(&run(&["envs", "bandit", "--json"]).stdout()).unwrap();
     assert_eq!(facts["ranges"]["solution"], serde_json::json!([0.0, 3.0]));
+}
+
+#[test]
+fn charts_have_puffers_names_where_they_are_wanted() {
+    let folder = TempDir::new().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let sizes = "train cartpole --num-envs 4 --num-steps 8 --hidden-dim 8 --total-timesteps 32 --device cpu --no-wandb --run-name a";
+    let words: Vec<&str> = sizes.split_whitespace().collect();
+    run(&[&words[..], &["--checkpoint-dir", place, "--metric-names", "puffer"]].concat()).stdout();
+    let run_dir = folder.path().join("a");
+    let events = fs::read_dir(run_dir.join("tensorboard")).unwrap().next().unwrap().unwrap().path();
+    let events = String::from_utf8_lossy(&fs::read(events).unwrap()).into_owned();
+    for name in
+        ["SPS", "losses/policy_loss", "losses/importance", "environment/n", "agent_steps", "learning_rate"]
+    {
+        assert!(events.contains(name), "{name}");
+    }
+    assert!(!events.contains("train/pg_loss"));
+    // What lockstep's own commands read stays as it is.
+    assert!(fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap().contains("train/pg_loss"));
+    run(&["train", "cartpole", "--metric-names", "tiger"]).fails_in_one_line(2, &["tiger"]);
+}
+
+/// An environment whose images are read by convolutions by default can be learned without.
+#[test]
+fn convolutions_can_be_turned_off() {
+    for none in ["none", ""] {
+        let (config, _) = configured_with(
+            "train --env goodharts --num-envs 4 --num-steps 4 --num-minibatches 1 --hidden-dim 8 --total-timesteps 16",
+            &["--conv", none],
+        );
+        assert_eq!(config["conv"].to_string(), "[]");
+    }
 }
