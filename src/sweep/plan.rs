@@ -47,6 +47,8 @@ pub struct Plan {
     /// Trials in all.
     pub max_runs: usize,
     pub seed: u64,
+    /// Runs of a trial, which differ in their seeds; its score is their mean.
+    pub seeds: usize,
     /// Trials that are suggested at once, and trained as one group where they can be.
     pub parallel: usize,
     pub stopping: Stopping,
@@ -103,8 +105,13 @@ impl Plan {
             (runs, _) => runs.unwrap_or(200),
         } as usize;
         let seed = section.whole("seed", 0, 1 << 53)?.unwrap_or(0);
+        let seeds = section.whole("seeds", 1, 64)?.unwrap_or(1) as usize;
         let parallel = section.whole("parallel", 1, 4096)?.unwrap_or(4) as usize;
         let stopping = stopping(&mut section, method)?;
+        ensure!(
+            seeds == 1 || stopping == Stopping::Never,
+            "sweep.seeds is {seeds}, but an early stop is for trials of one run; leave out one of them"
+        );
         let downsample = section.whole("downsample", 1, 1000)?.unwrap_or(5) as usize;
         // A short sweep cannot spend ten trials on looking around.
         let warm_up = section.whole("num_random_samples", 1, MOST_RUNS)?.map(|count| count as usize);
@@ -127,7 +134,20 @@ impl Plan {
         }
         section.end()?;
         let metric = metric.unwrap_or_else(|| "train/mean_episode_return".to_owned());
-        Ok(Plan { method, metric, goal, logit, max_runs, seed, parallel, stopping, downsample, space, notes })
+        Ok(Plan {
+            method,
+            metric,
+            goal,
+            logit,
+            max_runs,
+            seed,
+            seeds,
+            parallel,
+            stopping,
+            downsample,
+            space,
+            notes,
+        })
     }
 
     /// The next `count` trials at most, of which the first is number `first` (from 0). None if there is nothing more to try.

@@ -132,6 +132,75 @@ fn a_sweep_goes_on_after_it_was_killed_and_its_best_configuration_is_trained() {
 }
 
 #[test]
+fn a_trial_of_several_seeds_has_their_mean() {
+    let place = Place::new(&format!("max_runs = 2\nseeds = 2\nmethod = \"sobol\"\n{LR}"));
+    let done = finish(&mut place.begin());
+    assert_eq!(done.status, Some(0), "{}", done.stderr);
+    assert!(done.stderr.contains("group s: 4 agents"), "{}", done.stderr);
+    let shown = place.show();
+    for trial in trials(&shown) {
+        let number = trial["trial"].as_u64().unwrap();
+        let last = |seed: u64| {
+            let log =
+                fs::read_to_string(place.path(&format!("runs/s/s-t{number}-s{seed}/metrics.jsonl"))).unwrap();
+            let row: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+            row["train/mean_episode_return"].as_f64().unwrap()
+        };
+        let (mean, score) = ((last(0) + last(1)) / 2.0, trial["score"].as_f64().unwrap());
+        assert!((mean - score).abs() < 1e-9 && last(0) != last(1), "{mean} {trial}");
+    }
+    let both = Place::new(&format!("seeds = 2\nearly_stop = \"median\"\n{LR}"));
+    finish(&mut both.begin())
+        .fails_in_one_line(2, &["sweep.seeds is 2, but an early stop is for trials of one run"]);
+}
+
+/// A file of PufferLib, with its own words.
+#[test]
+fn a_file_of_pufferlib_is_a_sweep() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("pole.ini");
+    let text = "[base]\npackage = ocean\nenv_name = puffer_cartpole\n[vec]\ntotal_agents = 4\n[env]\nmax_steps = 50\n\
+                [policy]\nhidden_size = 8\n[train]\ntotal_timesteps = 1280\nhorizon = 32\n\
+                [sweep]\nmethod = Random ; no model for three trials\nmetric = score\ngoal = maximize\nmax_runs = 3\ngpus = 1\n\
+                [sweep.train.learning_rate]\ndistribution = log_normal\nmin = 0.0001\nmean = 0.001\nmax = 0.1\nscale = 0.5\n\
+                [sweep.env.gravity]\ndistribution = uniform\nmin = 5\nmax = 15\nscale = auto\n\
+                [sweep.train.minibatch_size]\ndistribution = uniform_pow2\nmin = 8\nmax = 64\n";
+    fs::write(&file, text).unwrap();
+    let runs = folder.path().join("runs").display().to_string();
+    let begin = |text: &str| {
+        fs::write(&file, text).unwrap();
+        let mut command = lockstep(&["sweep", file.to_str().unwrap(), "--checkpoint-dir", &runs]);
+        finish(command.envs([("LOCKSTEP_DEVICE", "cpu"), ("LOCKSTEP_NO_WANDB", "1")]))
+    };
+    begin(&text.replace("learning_rate]", "lerning_rate]"))
+        .fails_in_one_line(2, &["pole.ini, line 18", "did you mean sweep.train.learning_rate?"]);
+    begin(&text[..text.find("[sweep]").unwrap()]).fails_in_one_line(2, &["pole.ini is no file of a sweep"]);
+    begin(&text.replace("max = 15", "max = 2")).fails(2, &["sweep.env.gravity.min is 5 and max is 2"]);
+    let done = begin(text);
+    assert_eq!(done.status, Some(0), "{}", done.stderr);
+    let told =
+        ["do not vary here: train.minibatch_size", "sweep.gpus has no effect here", "completed 3 trials"];
+    for line in told {
+        assert!(done.stderr.contains(line), "no {line:?} in {}", done.stderr);
+    }
+    let sweep = format!("{runs}/pole");
+    let shown = shown(&sweep);
+    assert_eq!(trials(&shown).len(), 3);
+    for trial in trials(&shown) {
+        let run = Path::new(&sweep).join(trial["run"].as_str().unwrap());
+        let config: toml::Table = fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+        assert_eq!(config["lr"].as_float(), trial["values"]["lr"].as_f64());
+        assert_eq!(config["num_steps"].as_integer(), Some(32));
+        let gravity = format!("gravity={}", trial["values"]["env.gravity"]);
+        let options = config["env_set"].as_array().unwrap();
+        assert!(
+            options.contains(&"max_steps=50".into()) && options.contains(&gravity.as_str().into()),
+            "{options:?}"
+        );
+    }
+}
+
+#[test]
 fn a_trial_that_diverges_fails_and_the_others_go_on() {
     let place = Place::new(
         "method = \"grid\"\n[sweep.lr]\nvalues = [1e-3, 1e30]\n[sweep.num_steps]\nvalues = [32, 16]\n",

@@ -35,7 +35,8 @@ use work::{Worker, worker_name};
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Sweep {
-    /// A TOML file: settings of train, and a table [sweep] that says what varies
+    /// A TOML file: settings of train, and a table [sweep] that says what varies; or a file of PufferLib (.ini) with its sections
+    /// [sweep]
     #[arg(value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
     file: Option<PathBuf>,
     /// Go on with a sweep: its name or its directory
@@ -151,7 +152,8 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
 /// Begins a new sweep.
 fn begin(app: &App, file: &Path, place: &Place, storage: Option<&str>) -> Result<()> {
     trainer::listen()?;
-    let SweepFile { settings, sweep } = read_sweep_file(file)?;
+    let (SweepFile { settings, sweep }, notes) = read_sweep_file(app.catalog(), file)?;
+    notes.iter().for_each(|note| tell(note));
     let origin = file.display().to_string();
     let setup = Setup::new(app, &settings, &sweep, &origin)?;
     setup.plan.notes.iter().for_each(|note| tell(note));

@@ -24,6 +24,20 @@ pub fn logged(run: &Path, metric: &str, share: f64) -> Result<Vec<Point>> {
     Ok((0..history.len()).filter_map(point).collect())
 }
 
+/// The mean of several runs where all of them have a value. They cost what all of them cost.
+pub fn mean(runs: &[Vec<Point>]) -> Vec<Point> {
+    let [first, others @ ..] = runs else { return Vec::new() };
+    let at = |run: &Vec<Point>, steps| run.iter().find(|point| point.steps == steps).copied();
+    let mean = |own: &Point| {
+        let others: Option<Vec<Point>> = others.iter().map(|run| at(run, own.steps)).collect();
+        let all: Vec<Point> = [*own].into_iter().chain(others?).collect();
+        let sum = |of: fn(&Point) -> f64| all.iter().map(of).sum::<f64>();
+        let score = sum(|point| point.score) / all.len() as f64;
+        Some(Point { steps: own.steps, score, cost: sum(|point| point.cost) })
+    };
+    first.iter().filter_map(mean).collect()
+}
+
 /// The points after the first fifth of the steps as at most `count`: the last one as it is, and means of those before it in parts of equally
 /// many steps, as PufferLib has them.
 pub fn downsampled(points: &[Point], count: usize) -> Vec<Point> {
@@ -69,6 +83,17 @@ mod tests {
         assert_eq!(downsampled(&points, 1), expected[2..]);
         assert_eq!(downsampled(&points[9..], 5), expected[2..]);
         assert!(downsampled(&[], 5).is_empty());
+    }
+
+    #[test]
+    fn several_runs_are_one_curve_where_all_have_a_value() {
+        let point = |steps, score| Point { steps, score, cost: 0.5 };
+        let runs =
+            [vec![point(10, 1.0), point(20, 2.0), point(30, 3.0)], vec![point(10, 3.0), point(30, 6.0)]];
+        let expected = [(10, 2.0), (30, 4.5)].map(|(steps, score)| Point { steps, score, cost: 1.0 });
+        assert_eq!(mean(&runs), expected);
+        assert_eq!(mean(&runs[..1]), runs[0]);
+        assert!(mean(&[]).is_empty());
     }
 
     #[test]

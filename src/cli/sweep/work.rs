@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail};
 use toml::Table;
 
-use super::points::{curve, downsampled, logged};
+use super::points::{curve, downsampled, logged, mean};
 use super::referee::{Referee, Running};
 use super::setup::{Setup, program_of};
 use super::show::{described, score};
@@ -37,15 +37,20 @@ pub struct Worker<'a> {
     pub directory: PathBuf,
 }
 
-/// A claimed trial with its configuration.
+/// A claimed trial with the configuration of each of its runs, of which there is at least one.
 struct Ready {
     claim: Claim,
-    config: Config,
+    configs: Vec<Config>,
 }
 
 impl Ready {
+    /// The first run.
+    fn config(&self) -> &Config {
+        &self.configs[0]
+    }
+
     fn run_name(&self) -> String {
-        self.config.run.run_name.clone().unwrap_or_default()
+        self.config().run.run_name.clone().unwrap_or_default()
     }
 }
 
@@ -101,12 +106,18 @@ impl Worker<'_> {
         self.check_failures()
     }
 
-    /// A claimed trial with its configuration, and the program that it needs.
+    /// A claimed trial with its configurations, and the program that they need.
     fn ready(&self, claim: &Claim) -> Result<(String, Ready)> {
-        let name = run_name(&self.journal.state().name, claim);
-        let (config, entry) = self.setup.config(&claim.values, claim.seed, &self.directory, &name)?;
-        let program = program_of(&config, &entry)?;
-        Ok((program, Ready { claim: claim.clone(), config }))
+        let (name, seeds) = (run_name(&self.journal.state().name, claim), self.setup.plan.seeds as u64);
+        let (mut configs, mut program) = (Vec::new(), String::new());
+        for number in 0..seeds {
+            let name = if seeds == 1 { name.clone() } else { format!("{name}-s{number}") };
+            let seed = claim.seed * seeds + number;
+            let (config, entry) = self.setup.config(&claim.values, seed, &self.directory, &name)?;
+            program = program_of(&config, &entry)?; // the same for all seeds
+            configs.push(config);
+        }
+        Ok((program, Ready { claim: claim.clone(), configs }))
     }
 
     fn train_group(&mut self, group: Vec<Ready>, plugin: &PluginFile) -> Result<()> {
@@ -114,20 +125,25 @@ impl Worker<'_> {
         for Ready { claim, .. } in &group {
             tell(&format!("trial {} of {of}: {}", claim.trial, described(&claim.values)));
         }
-        let share = 1.0 / group.len() as f64;
+        let configs: Vec<Config> = group.iter().flat_map(|ready| ready.configs.clone()).collect();
+        let (count, seeds) = (configs.len(), self.setup.plan.seeds);
+        let share = 1.0 / count as f64;
         let (begin, sweep) = (Instant::now(), self.journal.state().name.clone());
         let referee = self.referee(&group);
-        let configs = group.iter().map(|ready| ready.config.clone()).collect();
         let trained = train_trials(self.program, plugin, &sweep, configs);
         let stopped = referee.map(Referee::end).unwrap_or_default();
-        let seconds = begin.elapsed().as_secs_f64() * share;
-        let outcomes: Vec<Result<Outcome>> = match trained {
+        let seconds = begin.elapsed().as_secs_f64() * share * seeds as f64;
+        let mut outcomes = match trained {
             Ok(outcomes) => outcomes,
-            Err(error) => group.iter().map(|_| Err(anyhow!("{error:#}"))).collect(),
-        };
-        for (ready, outcome) in group.iter().zip(outcomes) {
-            match outcome {
-                Ok(outcome) => self.observe(ready, &outcome, &stopped, share)?,
+            Err(error) => (0..count).map(|_| Err(anyhow!("{error:#}"))).collect(),
+        }
+        .into_iter();
+        for ready in &group {
+            // One run that fails fails the trial.
+            let own: Result<Vec<Outcome>> =
+                outcomes.by_ref().take(seeds).collect::<Vec<_>>().into_iter().collect();
+            match own {
+                Ok(outcomes) => self.observe(ready, &outcomes, &stopped, share)?,
                 Err(error) => self.fail(&ready.claim, ready.run_name(), &error, seconds)?,
             }
         }
@@ -141,7 +157,7 @@ impl Worker<'_> {
         }
         let running = group.iter().map(|ready| Running {
             run: self.directory.join(ready.run_name()),
-            total: ready.config.run.total_timesteps,
+            total: ready.config().run.total_timesteps,
         });
         let state = self.journal.state();
         let ended = state.trials.iter().filter_map(|trial| self.ended_curve(trial, group)).collect();
@@ -152,28 +168,31 @@ impl Worker<'_> {
     fn ended_curve(&self, trial: &Trial, group: &[Ready]) -> Option<Curve> {
         let Status::Done { points, .. } = &trial.status else { return None };
         let own = trial.values.get(COST).and_then(toml::Value::as_integer).map(|steps| steps as u64);
-        let total = own.or(group.first().map(|ready| ready.config.run.total_timesteps))?;
+        let total = own.or(group.first().map(|ready| ready.config().run.total_timesteps))?;
         Some(curve(&self.setup.plan, points, total))
     }
 
-    /// Writes down what a run came to.
+    /// Writes down what the runs of a trial came to.
     fn observe(
         &mut self,
         ready: &Ready,
-        outcome: &Outcome,
+        outcomes: &[Outcome],
         stopped: &BTreeSet<PathBuf>,
         share: f64,
     ) -> Result<()> {
         let Claim { trial, attempt, ref values, .. } = ready.claim;
         let (plan, run) = (&self.setup.plan, ready.run_name());
         let is_stopped = stopped.contains(&self.directory.join(&run));
-        if outcome.state == RunState::Stopped && !is_stopped {
+        let ended = outcomes.iter().any(|outcome| outcome.state == RunState::Stopped);
+        if ended && !is_stopped {
             return self.add(vec![Event::released(trial, attempt)]); // a person wants it to end
         }
-        let points = downsampled(&logged(&outcome.directory, &plan.metric, share)?, plan.downsample);
+        let curves = outcomes.iter().map(|outcome| logged(&outcome.directory, &plan.metric, share));
+        let points = downsampled(&mean(&curves.collect::<Result<Vec<_>>>()?), plan.downsample);
         let Some(last) = points.last().copied() else {
             let error = anyhow!("{} has no value in its run", plan.metric);
-            return self.fail(&ready.claim, run, &error, outcome.seconds * share);
+            let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
+            return self.fail(&ready.claim, run, &error, seconds * share);
         };
         let early = if is_stopped { ", ended early" } else { "" };
         let line = format!(

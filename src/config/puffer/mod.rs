@@ -3,150 +3,29 @@
 //! Both say pairs of a name, `section.key`, and a value. One table says what a name is here; a name that is in no table is a mistake. What
 //! stands below `env` are parameters of the environment. What is said is turned into settings, as flags or as the layer of a file, and
 //! nothing behind knows of it.
+//!
+//! - `names`: the table
+//! - `ini`: files, line by line
+//! - `sweep`: the sections of a file that say what a sweep varies
+
+mod ini;
+mod names;
+mod sweep;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use toml::{Table, Value};
+use toml::Table;
 
 use super::{Catalog, UsageError};
 use crate::files;
 use crate::names::nearest;
 use crate::trainer::ENV_SET;
-
-/// What a name of PufferLib is here.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Here {
-    /// A setting, with the same values.
-    Setting(&'static str),
-    /// A setting whose values have other names, each with the one here.
-    Named(&'static str, &'static [(&'static str, &'static str)]),
-    /// What with the number of agents and the horizon gives a setting.
-    Derived(Derived),
-    /// About machinery that is not here: environments are compiled, and one program does everything.
-    Moot,
-    /// A part of the algorithm that is not here.
-    Missing,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Derived {
-    /// The number of agents is the product of two.
-    Envs,
-    /// Steps of a gradient step.
-    MinibatchSize,
-    /// Updates of a run.
-    Iterations,
-}
-
-use Here::{Missing, Moot, Named, Setting};
-
-/// Names of versions 2 to 5, and what they are here.
-const NAMES: &[(&str, Here)] = &[
-    ("base.env_name", Setting("env")),
-    (
-        "base.rnn_name",
-        Named("rnn", &[("recurrent", "lstm"), ("lstm", "lstm"), ("gru", "gru"), ("mingru", "mingru")]),
-    ),
-    ("base.seed", Setting("seed")),
-    ("base.wandb_project", Setting("project")),
-    ("base.checkpoint_dir", Setting("checkpoint_dir")),
-    ("train.total_timesteps", Setting("total_timesteps")),
-    ("train.num_iterations", Here::Derived(Derived::Iterations)),
-    ("train.learning_rate", Setting("lr")),
-    ("train.anneal_lr", Setting("anneal_lr")),
-    ("train.gamma", Setting("gamma")),
-    ("train.gae_lambda", Setting("gae_lambda")),
-    ("train.ent_coef", Setting("ent_coef")),
-    ("train.vf_coef", Setting("vf_coef")),
-    ("train.clip_coef", Setting("clip_eps")),
-    ("train.clip_vloss", Setting("clip_vloss")),
-    ("train.max_grad_norm", Setting("max_grad_norm")),
-    ("train.update_epochs", Setting("update_epochs")),
-    ("train.minibatch_size", Here::Derived(Derived::MinibatchSize)),
-    ("train.horizon", Setting("num_steps")),
-    ("train.bptt_horizon", Setting("num_steps")),
-    ("train.seed", Setting("seed")),
-    ("train.device", Setting("device")),
-    ("train.checkpoint_interval", Setting("save_interval")),
-    ("train.checkpoint_dir", Setting("checkpoint_dir")),
-    ("train.data_dir", Setting("checkpoint_dir")),
-    (
-        "train.precision",
-        Named("precision", &[("float32", "f32"), ("bfloat16", "bf16"), ("f32", "f32"), ("bf16", "bf16")]),
-    ),
-    ("vec.total_agents", Setting("num_envs")),
-    ("vec.num_envs", Setting("num_envs")),
-    ("env.num_envs", Here::Derived(Derived::Envs)),
-    ("policy.hidden_size", Setting("hidden_dim")),
-    ("policy.num_layers", Setting("num_layers")),
-    ("rnn.hidden_size", Setting("rnn_dim")),
-    ("base.package", Moot),
-    ("base.policy_name", Moot),
-    ("base.max_suggestion_cost", Moot),
-    ("base.max_runs", Moot),
-    ("base.wandb", Moot),
-    ("base.wandb_group", Moot),
-    ("base.no_model_upload", Moot),
-    ("base.neptune", Moot),
-    ("base.neptune_name", Moot),
-    ("base.neptune_project", Moot),
-    ("base.tag", Moot),
-    ("base.load_model_path", Moot),
-    ("base.load_id", Moot),
-    ("base.render_mode", Moot),
-    ("base.save_frames", Moot),
-    ("base.gif_path", Moot),
-    ("base.fps", Moot),
-    ("base.local_rank", Moot),
-    ("base.eval_episodes", Moot),
-    ("base.eval_agents", Moot),
-    ("base.log_dir", Moot),
-    ("base.async", Moot),
-    ("base.reset_every_horizon", Missing),
-    ("vec.backend", Moot),
-    ("vec.num_workers", Moot),
-    ("vec.batch_size", Moot),
-    ("vec.zero_copy", Moot),
-    ("vec.seed", Moot),
-    ("vec.num_buffers", Moot),
-    ("vec.num_threads", Moot),
-    ("rnn.input_size", Moot),
-    ("train.name", Moot),
-    ("train.project", Moot),
-    ("train.batch_size", Moot),
-    ("train.max_minibatch_size", Moot),
-    ("train.torch_deterministic", Moot),
-    ("train.cpu_offload", Moot),
-    ("train.compile", Moot),
-    ("train.compile_mode", Moot),
-    ("train.compile_fullgraph", Moot),
-    ("train.use_rnn", Moot),
-    ("train.beta2", Moot),
-    ("train.eps", Moot),
-    ("train.adam_beta2", Moot),
-    ("train.adam_eps", Moot),
-    ("train.optimizer", Named("optimizer", &[("adam", "adam"), ("muon", "muon")])),
-    ("train.adam_beta1", Setting("momentum")),
-    ("train.beta1", Setting("momentum")),
-    ("train.momentum", Setting("momentum")),
-    ("train.min_lr_ratio", Missing),
-    ("train.anneal_ent_coef", Missing),
-    ("train.min_ent_coef_ratio", Missing),
-    ("train.norm_adv", Missing),
-    ("train.vf_clip_coef", Missing),
-    ("train.vtrace", Missing),
-    ("train.vtrace_rho_clip", Setting("vtrace_rho")),
-    ("train.vtrace_c_clip", Setting("vtrace_c")),
-    ("train.prio_alpha", Setting("prio_alpha")),
-    ("train.prio_beta0", Setting("prio_beta")),
-    ("train.replay_ratio", Setting("replay_ratio")),
-    ("train.target_kl", Setting("target_kl")),
-];
-
-/// Sections of settings; those below `sweep` and `selfplay` are left out as a whole.
-const SECTIONS: [&str; 6] = ["base", "train", "vec", "env", "policy", "rnn"];
+use ini::{canonical, plain, typed};
+use names::Here::{Missing, Moot, Named, Setting};
+use names::{Derived, Here, NAMES, SECTIONS};
+pub use sweep::read_sweep;
 
 /// What a source says, in the words of lockstep.
 #[derive(Debug, Default, PartialEq)]
@@ -244,22 +123,6 @@ impl Said {
     }
 }
 
-/// A name as PufferLib writes it in files, from any form of it: `train.learning_rate`.
-fn canonical(name: &str) -> String {
-    name.trim().to_lowercase().replace('-', "_")
-}
-
-/// A value without quotes, and a number without the underscores that PufferLib allows in it.
-fn plain(value: &str) -> String {
-    let value = value.trim();
-    let quoted = |mark: char| value.strip_prefix(mark).and_then(|rest| rest.strip_suffix(mark));
-    if let Some(text) = quoted('"').or(quoted('\'')) {
-        return text.to_owned();
-    }
-    let digits = value.replace('_', "");
-    if digits.parse::<f64>().is_ok_and(f64::is_finite) { digits } else { value.to_owned() }
-}
-
 /// The words of a command line with PufferLib's flags as those of lockstep: `--env.NAME VALUE` for every command; for `train` all others,
 /// and the environment as its first word.
 ///
@@ -334,10 +197,21 @@ pub fn is_file(path: &Path) -> bool {
 /// # Errors
 /// One line: the file cannot be read; a line is none of an INI file; an unknown name, or a value that is none for it.
 pub fn read(catalog: &Catalog, path: &Path) -> Result<(Table, Vec<String>)> {
+    settings(catalog, path, &entries(path)?)
+}
+
+/// The lines of a file.
+fn entries(path: &Path) -> Result<Vec<ini::Entry>> {
     let shown = path.display();
     let text = files::read_text(path).with_context(|| format!("cannot read {shown}"))?;
+    ini::entries(&text).map_err(|problem| UsageError(format!("{shown}{problem}")).into())
+}
+
+/// The settings that these lines say, and lines to tell the user. What is about sweeps is left out.
+fn settings(catalog: &Catalog, path: &Path, entries: &[ini::Entry]) -> Result<(Table, Vec<String>)> {
+    let shown = path.display();
     let wrong = |problem: String| UsageError(format!("{shown}{problem}"));
-    let pairs = parse(&text).map_err(wrong)?;
+    let pairs = pairs(entries).map_err(wrong)?;
     let said = translate(&pairs, str::to_owned).map_err(|problem| wrong(format!(": {problem}")))?;
     let mut values = Table::new();
     for (setting, value) in said.settings {
@@ -360,6 +234,21 @@ pub fn read(catalog: &Catalog, path: &Path) -> Result<(Table, Vec<String>)> {
     Ok((values, notes.into_iter().flatten().collect()))
 }
 
+/// The lines that say settings, as names with their sections. Errors begin with `, line N`.
+fn pairs(entries: &[ini::Entry]) -> Result<Vec<(String, String)>, String> {
+    let is_setting =
+        |entry: &&ini::Entry| !entry.section.starts_with("sweep") && !entry.section.starts_with("selfplay");
+    let pair = |ini::Entry { line, section, key, value }: &ini::Entry| {
+        if !SECTIONS.contains(&section.as_str()) {
+            let known = SECTIONS.join(", ");
+            return Err(format!(", line {line}: there is no section {section}; they are {known}"));
+        }
+        let key = if section == "env" { key.clone() } else { canonical(key) };
+        Ok((format!("{section}.{key}"), value.clone()))
+    };
+    entries.iter().filter(is_setting).map(pair).collect()
+}
+
 /// The first environment of the program among names that are separated by blanks, else the first name.
 fn env_among(catalog: &Catalog, names: &str) -> String {
     let mut names = names.split_whitespace().map(|name| name.strip_prefix("puffer_").unwrap_or(name));
@@ -367,66 +256,13 @@ fn env_among(catalog: &Catalog, names: &str) -> String {
     known.or_else(|| names.next()).unwrap_or_default().to_owned()
 }
 
-/// A value as a file of settings would have it.
-fn typed(value: &str) -> Value {
-    let float = value.parse::<f64>().ok().filter(|x| x.is_finite());
-    match (value.to_lowercase().as_str(), value.parse::<i64>(), float) {
-        ("true", ..) => true.into(),
-        ("false", ..) => false.into(),
-        (_, Ok(number), _) => number.into(),
-        // 3e7 is a whole number, which those that count take.
-        (_, _, Some(x)) if !value.contains('.') && x.fract() == 0.0 && x.abs() < 1e15 => (x as i64).into(),
-        (_, _, Some(x)) => x.into(),
-        _ => value.into(),
-    }
-}
-
-/// The pairs of an INI file, the later of two of a name only. Errors begin with `, line N` or `: `.
-fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    let mut section = String::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = without_comment(line).trim();
-        let fail = |problem: &str| Err(format!(", line {}: {problem}", number + 1));
-        if line.is_empty() {
-            continue;
-        }
-        if let Some(rest) = line.strip_prefix('[') {
-            let Some(name) = rest.strip_suffix(']') else { return fail("the section has no ]") };
-            section = canonical(name);
-            continue;
-        }
-        let Some((key, value)) = line.split_once('=').or_else(|| line.split_once(':')) else {
-            return fail("neither a [section] nor `key = value`");
-        };
-        match section.as_str() {
-            "" => return fail("a setting before the first [section]"),
-            section if section.starts_with("sweep") || section.starts_with("selfplay") => continue,
-            section if !SECTIONS.contains(&section) => {
-                return fail(&format!("there is no section {section}; they are {}", SECTIONS.join(", ")));
-            }
-            section => {
-                let key = if section == "env" { key.trim().to_owned() } else { canonical(key) };
-                let name = format!("{section}.{key}");
-                pairs.retain(|(known, _)| *known != name);
-                pairs.push((name, plain(value)));
-            }
-        }
-    }
-    Ok(pairs)
-}
-
-/// The line up to a `#` or `;` that begins it or follows on a blank.
-fn without_comment(line: &str) -> &str {
-    let begins = |(at, c): &(usize, char)| {
-        (*c == '#' || *c == ';') && (*at == 0 || line[..*at].ends_with(char::is_whitespace))
-    };
-    line.char_indices().find(begins).map_or(line, |(at, _)| &line[..at])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+        pairs(&ini::entries(text)?)
+    }
 
     fn words(text: &str) -> Result<String, String> {
         let words = text.split_whitespace().map(OsString::from);
@@ -498,7 +334,7 @@ mod tests {
     fn a_file_is_pairs_without_comments() {
         let text = "; by hand\n[base]\nenv_name = puffer_a b # two\n\n[train]\nLearning-Rate = 1e-3\nseed = 1\nseed: 2\n\
                     total_timesteps = 3e7\n[sweep.train.gamma]\nmin = .8\n[env]\nTime = 'x'\n";
-        let pairs = parse(text).unwrap();
+        let pairs = read_pairs(text).unwrap();
         let told: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             told,
@@ -514,7 +350,7 @@ mod tests {
             (typed("3e7"), typed("1e-3"), typed("True")),
             (30_000_000.into(), 1e-3.into(), true.into())
         );
-        let problem = |text: &str| parse(text).unwrap_err();
+        let problem = |text: &str| read_pairs(text).unwrap_err();
         assert_eq!(problem("x = 1"), ", line 1: a setting before the first [section]");
         assert_eq!(problem("\n[train\n"), ", line 2: the section has no ]");
         assert_eq!(problem("[train]\nseed"), ", line 2: neither a [section] nor `key = value`");
