@@ -49,7 +49,7 @@ pub use cache::{CacheOutcome, ProgramCache};
 pub use client::Client;
 pub use device_kind::{DeviceKind, Target};
 pub use error::{Error, Result};
-pub use ffi::MemoryUse;
+pub use ffi::{GpuLoad, MemoryUse, gpu_loads};
 pub use options::{CompileOptions, OptionValue};
 pub use program::{Arg, Program};
 pub use topology::Topology;

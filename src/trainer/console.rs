@@ -2,6 +2,7 @@
 //! screen of its own, which is told what there is to say.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -63,6 +64,8 @@ pub struct Console {
     member: Option<String>,
     /// Says that the first update lasts, until it is done.
     first: RefCell<Option<Stage>>,
+    /// The last lines that were said and that nobody has taken, with their moments.
+    heard: RefCell<VecDeque<(jiff::Timestamp, String)>>,
     /// Checkpoints that the screen has asked for and that were heard.
     saves: Cell<u64>,
     start: Instant,
@@ -80,7 +83,8 @@ impl Console {
             bar
         });
         let saves = Cell::new(live.as_ref().map_or(0, Live::saves));
-        Self { live, bar, member: None, first: RefCell::default(), saves, start: Instant::now(), goal }
+        let (first, heard) = Default::default();
+        Self { live, bar, member: None, first, heard, saves, start: Instant::now(), goal }
     }
 
     /// Says that the first update has begun, where no bar and no screen shows a clock.
@@ -103,7 +107,8 @@ impl Console {
     /// would say alike it leaves to the group.
     pub fn of_member(&self, name: String) -> Self {
         let (live, bar, saves) = (self.live.clone(), self.bar.clone(), self.saves.clone());
-        Self { live, bar, member: Some(name), first: RefCell::default(), saves, ..*self }
+        let (first, heard) = Default::default();
+        Self { live, bar, member: Some(name), first, heard, saves, ..*self }
     }
 
     /// Shows the run in a directory, which has its files now.
@@ -115,6 +120,7 @@ impl Console {
 
     /// Says a line.
     pub fn say(&self, line: &str) {
+        self.hear(line);
         let named = self.member.as_ref().map(|name| format!("{name}: {line}"));
         let line = named.as_deref().unwrap_or(line);
         match (&self.live, &self.bar) {
@@ -122,6 +128,21 @@ impl Console {
             (None, Some(bar)) => bar.suspend(|| tell(line)),
             (None, None) => tell(line),
         }
+    }
+
+    /// Keeps a line for those who take what was heard.
+    fn hear(&self, line: &str) {
+        const MOST: usize = 1000;
+        let mut heard = self.heard.borrow_mut();
+        if heard.len() == MOST {
+            heard.pop_front();
+        }
+        heard.push_back((jiff::Timestamp::now(), line.to_owned()));
+    }
+
+    /// What was said since this was last asked, rows included, the last thousand lines at most.
+    pub fn take_heard(&self) -> Vec<(jiff::Timestamp, String)> {
+        self.heard.take().into()
     }
 
     /// Says a line of those that every run of a group has.
@@ -152,9 +173,11 @@ impl Console {
             LogFormat::Short => self.goal.line(row),
             LogFormat::Spec => spec_line(row, self.start.elapsed().as_secs_f64(), self.goal.first_update),
         };
+        let line = line();
+        self.hear(&line);
         match (&self.live, &self.bar, &self.member) {
-            (Some(live), _, None) => live.row(&line()),
-            (None, None, None) => tell(&line()),
+            (Some(live), _, None) => live.row(&line),
+            (None, None, None) => tell(&line),
             _ => {} // the group tells it
         }
     }

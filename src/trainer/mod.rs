@@ -8,7 +8,7 @@
 //! [`train`] is the whole of it, and [`train_group`] the same for several learners at once; the pieces are
 //! [`checkpoint`] (the file format), [`run_dir`] (names, locks), [`find`] (what a user names), [`metrics`] (rows and intervals),
 //! [`evaluation`] (episodes between the updates, the best parameters),
-//! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`wandb`] (Weights & Biases), [`params`] (safetensors),
+//! `logs` (`metrics.jsonl`, `updates.csv`, TensorBoard), [`trackers`] (Weights & Biases, MLflow, Neptune), [`params`] (safetensors),
 //! [`windows`] and [`replay`] (stretches of environment steps, and recorded episodes),
 //! [`status`] (what others can see), [`live`] (a screen in the same process) and [`history`] (reading the metrics back).
 
@@ -45,7 +45,8 @@ mod stage;
 pub mod status;
 mod summary;
 mod tally;
-pub mod wandb;
+pub mod trackers;
+pub mod utilisation;
 pub mod windows;
 
 pub use crate::output::tell;
@@ -61,7 +62,7 @@ pub use readable::thousands;
 pub use resumed::Resumed;
 pub use run_dir::{RunDir, SAVE_FILE};
 pub use session::{CHUNK_SECONDS, Outcome, train};
-pub use settings::{Document, ENV_SET, LogFormat, OnNan, Settings, UNFLAGGED};
+pub use settings::{Document, ENV_SET, LogFormat, Logger, OnNan, Settings, UNFLAGGED};
 pub use signals::{INTERRUPTED, Signals, is_ignored, listen};
 pub use stage::Stage;
 pub use windows::meaning_of;

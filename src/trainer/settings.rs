@@ -56,6 +56,28 @@ pub enum Wandb {
     Disabled,
 }
 
+/// Where a run is logged, beside `metrics.jsonl`, which it needs itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "lowercase")]
+pub enum Logger {
+    /// Weights & Biases, as --wandb says
+    #[strum(to_string = "W&B")]
+    Wandb,
+    /// The MLflow server at MLFLOW_TRACKING_URI
+    #[strum(to_string = "MLflow")]
+    Mlflow,
+    /// An offline directory, which `neptune sync` sends
+    Neptune,
+    /// Event files for TensorBoard
+    #[strum(to_string = "TensorBoard")]
+    Tensorboard,
+    /// updates.csv, for a spreadsheet
+    #[strum(to_string = "CSV")]
+    Csv,
+    /// Nowhere else
+    None,
+}
+
 /// A document that says what to train, and has a run directory of its own kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
@@ -216,7 +238,12 @@ pub struct Settings {
     /// Text to append to the automatic name
     #[arg(long, value_name = "TEXT")]
     pub run_suffix: Option<String>,
-    /// Log to Weights & Biases [default: online if an API key is found, otherwise disabled]
+    /// Where to log, beside metrics.jsonl, which every run has [default: tensorboard,csv, and wandb if an API key is found]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logger: Option<Vec<Logger>>,
+    /// How to log to Weights & Biases [default: online if an API key is found; otherwise offline if --logger lists wandb, else
+    /// disabled]
     #[arg(long, value_name = "MODE")]
     pub wandb: Option<Wandb>,
     /// The same as --wandb disabled
@@ -327,6 +354,14 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether the run is logged there. Without a list, its variables decide about Weights & Biases.
+    pub fn logs_to(&self, logger: Logger) -> bool {
+        match &self.logger {
+            Some(list) => list.contains(&logger),
+            None => [Logger::Tensorboard, Logger::Csv].contains(&logger),
+        }
+    }
+
     /// What files of parameters say of themselves besides, by key.
     pub fn metadata(&self) -> impl Iterator<Item = (String, String)> {
         let parts = self.save_metadata.iter().filter_map(|said| said.split_once('='));
@@ -403,12 +438,31 @@ impl Settings {
         let evaluates = self.eval_interval.is_some();
         ensure!(!self.log_episodes || evaluates, "log_episodes needs evaluations; add --eval-interval N");
         self.check_windows()?;
+        self.check_loggers()?;
         let (seed, seeds) = (self.seed, self.num_seeds);
         let last = seed.saturating_add(seeds as u64 - 1);
         ensure!(
             last <= i64::MAX as u64,
             "seed = {seed} leaves no room for num_seeds = {seeds}; the last seed may be {}",
             i64::MAX
+        );
+        Ok(())
+    }
+
+    fn check_loggers(&self) -> Result<()> {
+        let Some(list) = &self.logger else { return Ok(()) };
+        ensure!(
+            list.len() < 2 || !list.contains(&Logger::None),
+            "logger lists none beside others; leave out one or the other"
+        );
+        let mode = match self.wandb {
+            Some(Wandb::Online) => "online",
+            Some(Wandb::Offline) => "offline",
+            Some(Wandb::Disabled) | None => return Ok(()),
+        };
+        ensure!(
+            self.no_wandb || list.contains(&Logger::Wandb),
+            "wandb is {mode}, but logger does not list it; add wandb to the list, or leave out one of them"
         );
         Ok(())
     }
@@ -450,77 +504,4 @@ fn check_file_name(setting: &str, name: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_are_those_of_the_specification_and_pass() {
-        let settings = Settings::default();
-        settings.check().unwrap();
-        assert_eq!(settings.total_timesteps, 10_000_000);
-        assert_eq!((settings.log_interval, settings.save_interval), (10, None));
-        assert_eq!(settings.save_interval_minutes, 10.0);
-        assert_eq!(settings.checkpoint_dir, PathBuf::from("checkpoints"));
-        assert_eq!((settings.project.as_deref(), settings.entity.as_deref()), (None, None));
-        assert!(settings.auto_scale && !settings.auto_tune && !settings.no_wandb && !settings.no_artifact);
-    }
-
-    #[test]
-    fn timesteps_become_whole_updates_and_the_words_say_so() {
-        let plan = |total_timesteps, steps| {
-            let settings = Settings { total_timesteps, ..Settings::default() };
-            (settings.num_updates(steps), settings.describe_updates(steps))
-        };
-        assert_eq!(plan(4096, 512), (8, "8 updates of 512 timesteps".to_string()));
-        let rounded = "30 updates of 32,768 timesteps, 983,040 in all: total_timesteps is 1,000,000, and what is left is \
-                       less than an update";
-        assert_eq!(plan(1_000_000, 32_768), (30, rounded.to_string()));
-        let least = "1 update of 32,768 timesteps, the least there is: total_timesteps is 1,000";
-        assert_eq!(plan(1000, 32_768), (1, least.to_string()));
-    }
-
-    #[test]
-    fn a_learner_counts_no_more_updates_than_an_i32_holds() {
-        let check = |total_timesteps| {
-            let settings = Settings { total_timesteps, ..Settings::default() };
-            settings.check_updates(2).map_err(|error| error.to_string())
-        };
-        assert_eq!(check((1 << 32) - 1), Ok(()));
-        let error = check(1 << 32).unwrap_err();
-        assert!(
-            error.contains("which is 2,147,483,648 updates of 2 timesteps; it must be at most"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn bad_values_are_named() {
-        let complaint = |change: fn(&mut Settings)| {
-            let mut settings = Settings::default();
-            change(&mut settings);
-            settings.check().unwrap_err().to_string()
-        };
-        assert!(complaint(|s| s.total_timesteps = 0).contains("total_timesteps is 0"));
-        assert!(complaint(|s| s.log_interval = 0).contains("log_interval is 0"));
-        assert!(complaint(|s| s.save_interval = Some(0)).contains("save_interval is 0"));
-        assert!(complaint(|s| s.eval_interval = Some(0)).contains("eval_interval is 0"));
-        assert!(complaint(|s| s.eval_episodes = 0).contains("eval_episodes is 0"));
-        assert!(complaint(|s| s.eval_max_steps = 1 << 30).contains("eval_max_steps is 1073741824"));
-        assert!(complaint(|s| s.save_interval_minutes = f64::NAN).contains("save_interval_minutes is NaN"));
-        assert!(complaint(|s| s.devices = Some(0)).contains("devices is 0"));
-        assert!(complaint(|s| s.checkpoint_dir = PathBuf::new()).contains("checkpoint_dir is empty"));
-        assert!(complaint(|s| s.num_seeds = 0).contains("num_seeds is 0; it must be from 1"));
-        assert!(complaint(|s| s.run_name = Some("a/b".into())).contains(r#"run_name is "a/b""#));
-        assert!(complaint(|s| s.run_name = Some("a".repeat(201))).starts_with("run_name has 201 characters"));
-        assert!(complaint(|s| s.run_suffix = Some(String::new())).contains("run_suffix"));
-        assert_eq!(
-            complaint(|s| s.save_metadata = vec!["note".into()]),
-            "save_metadata is \"note\"; write it as KEY=VALUE"
-        );
-        assert!(complaint(|s| s.save_metadata = vec!["=x".into()]).contains("write it as KEY=VALUE"));
-        assert_eq!(
-            complaint(|s| s.save_metadata = vec!["a=1".into(), "a=2".into()]),
-            "save_metadata has the key a twice"
-        );
-    }
-}
+mod tests;

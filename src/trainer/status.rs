@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::files::write_atomically;
+use super::utilisation::{Gpu, Utilisation};
 use crate::files;
 
 /// What a run says of itself while it lives.
@@ -65,9 +66,68 @@ pub struct Status {
     /// Memory in use on the first device, where its plugin says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub device_memory_bytes: Option<u64>,
+    /// How busy the machine is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub machine: Option<Machine>,
+    /// Where the time of the process went.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub phases: Option<Phases>,
     /// Why the run failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+}
+
+/// How busy the machine of a run is; what the system does not say is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Share of all processors that anybody uses, in percent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cpu_percent: Option<f64>,
+    /// What the process uses of them, in percent of one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub process_percent: Option<f64>,
+    /// Share of the memory that is in use, in percent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_percent: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub gpus: Vec<Gpu>,
+}
+
+impl Machine {
+    /// With one digit after the point: more is noise.
+    pub fn of(utilisation: &Utilisation) -> Self {
+        let rounded = |percent: f64| (percent * 10.0).round() / 10.0;
+        Self {
+            cpu_percent: utilisation.cpu_percent.map(rounded),
+            process_percent: utilisation.process_percent.map(rounded),
+            memory_percent: utilisation.memory_percent().map(rounded),
+            gpus: utilisation.gpus.clone(),
+        }
+    }
+}
+
+/// Seconds of a process since it began to train, by what they went into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Updates: the device computes.
+    pub train: f64,
+    /// Evaluations and replays.
+    pub evaluate: f64,
+    /// Checkpoints and parameters.
+    pub save: f64,
+    /// Rows of the logs.
+    pub log: f64,
+    pub other: f64,
+}
+
+impl Phases {
+    /// The share of each, in percent.
+    pub fn shares(&self) -> [(&'static str, f64); 5] {
+        let Phases { train, evaluate, save, log, other } = *self;
+        let total = (train + evaluate + save + log + other).max(1e-9);
+        [("train", train), ("evaluate", evaluate), ("save", save), ("log", log), ("other", other)]
+            .map(|(name, seconds)| (name, 100.0 * seconds / total))
+    }
 }
 
 impl Status {
@@ -87,14 +147,6 @@ impl Status {
 /// What `meta.json` in the directory of a run says, if it is there and can be understood.
 pub fn read_meta(run: &Path) -> Option<Map<String, Value>> {
     serde_json::from_str(&files::read_text(&run.join(META)).ok()?).ok()
-}
-
-/// The memory that this process occupies, where the system says so.
-pub fn memory_bytes() -> Option<u64> {
-    let status = files::read_text(Path::new("/proc/self/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 /// The present moment, as ISO 8601 in UTC with whole seconds.
@@ -200,6 +252,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::trainer::utilisation::process_memory;
 
     #[test]
     fn a_status_reads_back() {
@@ -215,8 +268,10 @@ mod tests {
             steps_per_second: 12.5,
             start_time: now(),
             last_heartbeat: now(),
-            memory_bytes: memory_bytes(),
+            memory_bytes: process_memory(),
             device_memory_bytes: None,
+            machine: None,
+            phases: None,
             told: None,
             epsilon: None,
             error: None,

@@ -31,6 +31,7 @@ pub fn write(
 ) -> Result<()> {
     let best_return = History::read(run).unwrap_or_default().best(EPISODE_RETURN);
     let text = |path: &Path| path.display().to_string();
+    let there = |name: &'static str| run.join(name).exists().then_some(name);
     let summary = json!({
         "run_id": name_of(run),
         "mode": env,
@@ -47,10 +48,10 @@ pub fn write(
         "best_eval_update": best.map(|best| best.update),
         "hyperparameters": config_object(config),
         "log_files": {
-            "updates": UPDATES,
-            "episodes": run.join(EPISODES).exists().then_some(EPISODES),
+            "updates": there(UPDATES),
+            "episodes": there(EPISODES),
             "metrics": METRICS,
-            "tensorboard": TENSORBOARD,
+            "tensorboard": there(TENSORBOARD),
         },
     });
     write_atomically(&run.join(SUMMARY), &serde_json::to_vec_pretty(&summary)?)

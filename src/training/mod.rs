@@ -32,7 +32,7 @@ use crate::output::tell;
 use crate::runtime::plugin;
 use crate::trainer::metrics::Row;
 use crate::trainer::session::{Job, Lent, SENDING, Session};
-use crate::trainer::{self, Outcome, Stage, evaluation, wandb};
+use crate::trainer::{self, Outcome, Stage, evaluation, trackers};
 
 use init_from::Beginning;
 use learner::{Plan, build};
@@ -195,7 +195,7 @@ pub fn settle(entry: Entry, config: &mut Config) -> Result<Entry> {
     (config.algorithm.check_agent)(&agent).map_err(usage)?;
     config.run.check_metadata(&(config.algorithm.metadata)(&agent)?).map_err(usage)?;
     config.run.health = entry.health;
-    wandb::check(&config.run).map_err(usage)?;
+    trackers::check(&config.run).map_err(usage)?;
     config.run.wandb_home = entry.wandb;
     config.run.entry = Some(entry);
     Ok(entry)

@@ -82,7 +82,9 @@ fn the_dashboard_saves_and_stops_at_a_key_and_restores_the_terminal() {
         let done = finish(process);
         assert_eq!(done.status, Some(0), "{}", done.stdout);
         let (screen, after) = done.stdout.rsplit_once(LEAVE).unwrap();
-        assert!(screen.contains(ENTER), "{screen:?}");
+        assert!(screen.contains(ENTER) && screen.contains("time: train "), "{screen:?}");
+        #[cfg(target_os = "linux")]
+        assert!(screen.contains("memory "), "{screen:?}");
         assert!(after.contains("stopped at update") && after.contains("saved "), "{after:?}");
         // One more at the end, unless it stopped where it was saved.
         assert!((before + 1..=before + 2).contains(&checkpoints(&directory)));

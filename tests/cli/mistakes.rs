@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 98] = [
+    let cases: [(&str, &[&str]); 100] = [
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
@@ -161,6 +161,8 @@ fn wrong_usage_is_status_2() {
             &["invalid value 'xyz' for '--on-nan <WHAT>'", "stop, rollback"],
         ),
         ("train --env cartpole --wandb maybe", &["invalid value 'maybe'", "online, offline, disabled"]),
+        ("train --env cartpole --logger wandb,paper", &["invalid value 'paper'", "tensorboard, csv, none"]),
+        ("train --env cartpole --logger csv,none", &["logger lists none beside others"]),
         ("train --resume", &["'--resume <CKPT>'"]),
         ("runs compare one", &["<B>"]),
         ("runs rm", &["<RUNS>"]),

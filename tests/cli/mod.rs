@@ -7,6 +7,7 @@ mod documents;
 mod every_environment;
 mod goodharts;
 mod help;
+mod loggers;
 mod matching;
 mod mistakes;
 mod operating;

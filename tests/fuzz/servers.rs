@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lockstep::trainer::Settings;
-use lockstep::trainer::wandb::{Description, Environment, Mode, Origin, Pace, Wandb};
+use lockstep::trainer::status::State;
+use lockstep::trainer::trackers::wandb::{Environment, Mode, Wandb};
+use lockstep::trainer::trackers::{Alert, Description, Origin, Pace, Tracker};
 
 use super::{Random, check_message, damaged};
 
@@ -64,8 +66,8 @@ pub fn answers(random: &mut Random) {
     let (wandb, notices) = Wandb::begin(&description, &Environment::of(&variables, None), PACE);
     assert!(notices.is_empty(), "{notices:?}");
     let mut wandb = wandb.unwrap();
-    wandb.alert("title", "text");
-    let notices = wandb.end(0).wait(Instant::now() + Duration::from_millis(300));
+    wandb.alert(&Alert { title: "title".into(), text: "text".into() });
+    let notices = Box::new(wandb).end(State::Completed).wait(Instant::now() + Duration::from_millis(300));
     for notice in &notices {
         check_message(notice);
         assert!(!notice.contains(KEY), "{notice}");

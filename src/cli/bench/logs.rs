@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::algorithms::Learner;
 use crate::trainer::live::connect;
-use crate::trainer::{self, status::State, wandb};
+use crate::trainer::{self, status::State, trackers::wandb};
 
 use super::median;
 

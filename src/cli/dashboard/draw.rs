@@ -24,13 +24,20 @@ const VALUE_WIDTH: usize = 9;
 const LEAST_CURVE: usize = 6;
 /// From this height on there are four lines of what was said instead of one.
 const TALL: u16 = 36;
+/// Below this height there is no room to say how busy the machine is.
+const SHORT: u16 = 20;
+const GIB: f64 = (1u64 << 30) as f64;
 
 /// Draws it all.
 pub fn draw(frame: &mut Frame, view: &View) {
-    let said = if frame.area().height >= TALL { 4 } else { 1 };
-    let rows = [Constraint::Length(3), Constraint::Min(0), Constraint::Length(said), Constraint::Length(1)];
+    let height = frame.area().height;
+    let said = if height >= TALL { 4 } else { 1 };
+    let about_machine = if height >= SHORT { machine(view.overview) } else { Vec::new() };
+    let head = 3 + about_machine.len() as u16;
+    let rows =
+        [Constraint::Length(head), Constraint::Min(0), Constraint::Length(said), Constraint::Length(1)];
     let [head, body, said, foot] = Layout::vertical(rows).areas(frame.area());
-    header(frame, head, view.overview);
+    header(frame, head, view.overview, about_machine);
     let asked = !view.asked.is_empty();
     let names = if asked { view.asked.to_vec() } else { layout::in_order(view.curves) };
     let plan = layout::plan(&names, asked, body.width, body.height);
@@ -57,8 +64,9 @@ pub(super) fn newest_lines(frame: &mut Frame, area: Rect, lines: &[String]) {
     frame.render_widget(Paragraph::new(newest.map(|line| spoken(line)).collect::<Vec<_>>()), area);
 }
 
-fn header(frame: &mut Frame, area: Rect, overview: &Overview) {
-    let [who, how_far, how_fast] = Layout::vertical([Constraint::Length(1); 3]).areas(area);
+fn header(frame: &mut Frame, area: Rect, overview: &Overview, about_machine: Vec<String>) {
+    let rows = [Constraint::Length(1), Constraint::Length(1), Constraint::Length(1), Constraint::Min(0)];
+    let [who, how_far, how_fast, how_busy] = Layout::vertical(rows).areas(area);
     let status = &overview.status;
     let color = match overview.life {
         Life::Running | Life::Completed => Color::Green,
@@ -77,6 +85,36 @@ fn header(frame: &mut Frame, area: Rect, overview: &Overview) {
         .gauge_style(Style::new().fg(Color::Blue).bg(Color::Black));
     frame.render_widget(gauge, how_far);
     frame.render_widget(facts(overview).join("  ·  "), how_fast);
+    let lines: Vec<Line> = about_machine.into_iter().map(Line::from).collect();
+    frame.render_widget(Paragraph::new(lines).style(DIM), how_busy);
+}
+
+/// How busy the machine of a run is, and where the run's time goes: a line of each, as far as the run says it.
+fn machine(overview: &Overview) -> Vec<String> {
+    let status = &overview.status;
+    let mut lines = Vec::new();
+    if let (Some(machine), true) = (&status.machine, overview.life.is_live()) {
+        let percent = |name: &str, value: Option<f64>| value.map(|value| format!("{name} {value:.0}%"));
+        let mut parts: Vec<String> = [
+            percent("cpu", machine.cpu_percent),
+            percent("this process", machine.process_percent),
+            percent("memory", machine.memory_percent),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        for (index, gpu) in machine.gpus.iter().enumerate() {
+            let load = gpu.load_percent.map_or(String::new(), |load| format!(" {load:.0}%"));
+            let [used, total] = [gpu.memory_used, gpu.memory_total].map(|bytes| (bytes as f64 / GIB).round());
+            parts.push(format!("gpu {index}{load} {used} of {total} GiB"));
+        }
+        lines.push(parts.join("  ·  "));
+    }
+    if let Some(phases) = status.phases {
+        let parts = phases.shares().map(|(name, share)| format!("{name} {share:.0}%"));
+        lines.push(format!("time: {}", parts.join("  ·  ")));
+    }
+    lines
 }
 
 /// The most important first, for the line may be cut off.
@@ -181,7 +219,8 @@ pub(super) fn footer<'a>(keys: &[Help], notice: &'a str, missing: usize) -> Line
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trainer::status::{State, Status, now};
+    use crate::trainer::status::{Machine, Phases, State, Status, now};
+    use crate::trainer::utilisation::Gpu;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use std::fs;
@@ -207,6 +246,13 @@ mod tests {
             last_heartbeat: now(),
             memory_bytes: Some(300 << 20),
             device_memory_bytes: Some(40 << 20),
+            machine: Some(Machine {
+                cpu_percent: Some(93.4),
+                process_percent: Some(187.0),
+                memory_percent: Some(34.2),
+                gpus: vec![Gpu { load_percent: Some(98.0), memory_used: 12 << 30, memory_total: 140 << 30 }],
+            }),
+            phases: Some(Phases { train: 93.0, evaluate: 4.0, save: 1.0, log: 0.5, other: 1.5 }),
             error: None,
         };
         status.write(dir.path()).unwrap();
@@ -231,6 +277,8 @@ mod tests {
                     "20 of 80 timesteps  25.0%",
                     "2 steps/s  ·  30s left",
                     "300 MiB  ·  40 MiB on the device",
+                    "cpu 93%  ·  this process 187%  ·  memory 34%  ·  gpu 0 98% 12 of 140 GiB",
+                    "time: train 93%  ·  evaluate 4%  ·  save 1%  ·  log 0%  ·  other 2%",
                     "train/entropy  1.250",
                     if asked.is_empty() { "reward/kill    0.5000" } else { "train/pg_loss" },
                     "warning: two",

@@ -292,6 +292,8 @@ mod tests {
             last_heartbeat: now(),
             memory_bytes: None,
             device_memory_bytes: None,
+            machine: None,
+            phases: None,
             error: None,
         };
         status.write(directory).unwrap();

@@ -118,6 +118,8 @@ mod tests {
             last_heartbeat: now(),
             memory_bytes: None,
             device_memory_bytes: None,
+            machine: None,
+            phases: None,
             told: None,
             epsilon: None,
             error: None,

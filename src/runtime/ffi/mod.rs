@@ -2,13 +2,16 @@
 //!
 //! `abi` declares the C structs. [`Api`] is a loaded plugin: it finds functions in the plugin's table and
 //! calls them. `handle` wraps the plugin's objects so that each is destroyed exactly once and none is
-//! used after its client; its methods are safe, and they are all that the rest of the runtime sees.
+//! used after its client; its methods are safe, and they are all that the rest of the runtime sees. `nvml` is another library, the
+//! driver's, which says how busy GPUs are.
 
 mod abi;
 mod handle;
+mod nvml;
 mod topology;
 
 pub use handle::{BufferHandle, ClientHandle, ExecutableHandle};
+pub use nvml::{GpuLoad, gpu_loads};
 pub use topology::{MemoryUse, TopologyHandle};
 
 use std::collections::HashMap;

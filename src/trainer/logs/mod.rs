@@ -41,7 +41,7 @@ pub struct Logs {
     curves: LogFile,
     episodes: Option<LogFile>,
     pool: Option<LogFile>,
-    /// Lengths of the event files of earlier processes.
+    /// Lengths of files that are only kept: the event files of earlier processes, and what is not wanted any more.
     closed: BTreeMap<String, u64>,
     /// Lines to tell: files that are not as the checkpoint says.
     notices: Vec<String>,
@@ -56,12 +56,12 @@ struct Sink {
 }
 
 impl Logs {
-    /// Opens the logs in the directory `run` and cuts them back to `offsets` (bytes by name, as a checkpoint knows
-    /// them; what it does not know is removed). `metric_names` are those of all rows to come.
+    /// Opens the logs that every run has in the directory `run` and cuts them back to `offsets` (bytes by name, as a checkpoint knows
+    /// them; what it does not know is removed).
     ///
     /// # Errors
     /// One line that names the file.
-    pub fn open(run: &Path, offsets: &BTreeMap<String, u64>, metric_names: &[String]) -> Result<Self> {
+    pub fn open(run: &Path, offsets: &BTreeMap<String, u64>) -> Result<Self> {
         let offset = |name: &str| offsets.get(name).copied().unwrap_or(0);
         let mut logs = Self {
             sinks: Vec::new(),
@@ -76,19 +76,55 @@ impl Logs {
         if let Err(error) = History::read(run) {
             logs.put_aside(run, &error)?;
         }
-
-        let header = csv::header(metric_names);
-        let same_columns = csv::keep_if_header_is(&run.join(UPDATES), &header)?;
-        logs.add(run, UPDATES, if same_columns { offset(UPDATES) } else { 0 }, csv::encode)?;
-        logs.begin_with(&header)?;
-
-        let directory = run.join(TENSORBOARD);
-        make_own_directory(&directory)?;
-        logs.cut_event_files(run, offsets)?;
-        let name = format!("{TENSORBOARD}/{}", tensorboard::free_file_name(&directory));
-        logs.add(run, &name, 0, tensorboard::encode)?;
-        logs.begin_with(&tensorboard::header())?;
         Ok(logs)
+    }
+
+    /// Opens the spreadsheet of the rows, too; `metric_names` are those of all rows to come. If none is `wanted`, one that is there is
+    /// only cut back.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn with_csv(
+        mut self,
+        run: &Path,
+        offsets: &BTreeMap<String, u64>,
+        metric_names: &[String],
+        wanted: bool,
+    ) -> Result<Self> {
+        let (path, offset) = (run.join(UPDATES), offsets.get(UPDATES).copied().unwrap_or(0));
+        if wanted {
+            let header = csv::header(metric_names);
+            let same_columns = csv::keep_if_header_is(&path, &header)?;
+            self.add(run, UPDATES, if same_columns { offset } else { 0 }, csv::encode)?;
+            self.begin_with(&header)?;
+        } else if path.exists() {
+            self.closed.insert(UPDATES.into(), LogFile::open_lines(&path, offset)?.length());
+        }
+        Ok(self)
+    }
+
+    /// Opens an event file for TensorBoard, too. If none is `wanted`, those that are there are only cut back.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn with_tensorboard(
+        mut self,
+        run: &Path,
+        offsets: &BTreeMap<String, u64>,
+        wanted: bool,
+    ) -> Result<Self> {
+        let directory = run.join(TENSORBOARD);
+        if !wanted && !directory.exists() {
+            return Ok(self);
+        }
+        make_own_directory(&directory)?;
+        self.cut_event_files(run, offsets)?;
+        if wanted {
+            let name = format!("{TENSORBOARD}/{}", tensorboard::free_file_name(&directory));
+            self.add(run, &name, 0, tensorboard::encode)?;
+            self.begin_with(&tensorboard::header())?;
+        }
+        Ok(self)
     }
 
     /// Opens the table of episodes, too. If none are `wanted`, one that is there is only cut back.
@@ -309,107 +345,4 @@ fn encode_json(row: &Row) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(update: u64) -> Row {
-        Row {
-            update,
-            timesteps: update * 100,
-            names: vec!["train/entropy".into(), "train/mean_episode_return".into()],
-            values: vec![Some(update as f32), None],
-            steps_per_second: 10.0,
-            updates_per_second: 0.1,
-            wall_seconds: update as f64,
-            episodes: 0,
-            rates: crate::algorithms::schedule::Rates::default(),
-            time: "2026-01-05T01:02:03Z".parse().unwrap(),
-            naming: Default::default(),
-        }
-    }
-
-    fn names() -> Vec<String> {
-        row(0).names
-    }
-
-    #[test]
-    fn all_logs_are_cut_back_to_the_checkpoint() {
-        let dir = tempfile::tempdir().unwrap();
-        let run = dir.path();
-        let mut logs = Logs::open(run, &BTreeMap::new(), &names()).unwrap();
-        logs.append(&row(10)).unwrap();
-        let offsets = logs.offsets();
-        logs.append(&row(20)).unwrap();
-        drop(logs);
-        let events = tensorboard_files(run);
-        assert_eq!(events.len(), 1);
-
-        // Two processes that were killed before they saved anything.
-        for _ in 0..2 {
-            let mut logs = Logs::open(run, &offsets, &names()).unwrap();
-            logs.append(&row(20)).unwrap();
-        }
-        let mut logs = Logs::open(run, &offsets, &names()).unwrap();
-        logs.append(&row(20)).unwrap();
-        assert!(logs.take_notices().is_empty());
-        let text = |name| fs::read_to_string(run.join(name)).unwrap();
-        let updates: Vec<_> = text(METRICS).lines().map(|line| line[..14].to_string()).collect();
-        assert_eq!(updates, [r#"{"update":10,"#, r#"{"update":20,"#].map(|s| format!("{s}\"")));
-        assert_eq!(
-            text(UPDATES),
-            "update,timesteps,train/entropy,train/mean_episode_return,\
-             time/steps_per_second,time/updates_per_second,time/wall_seconds,timestamp\n\
-             10,1000,10,,10,0.1,10,2026-01-05T01:02:03Z\n20,2000,20,,10,0.1,20,2026-01-05T01:02:03Z\n"
-        );
-        let files = tensorboard_files(run);
-        assert_eq!(files.len(), 2, "one of the first process, one of the last: {files:?}");
-        assert_eq!(files[0], events[0]);
-        assert_eq!(fs::metadata(run.join(&files[0])).unwrap().len(), offsets[&files[0]]);
-        assert_eq!(logs.offsets().keys().filter(|name| name.starts_with(TENSORBOARD)).count(), 2);
-    }
-
-    #[test]
-    fn other_columns_begin_another_table() {
-        let dir = tempfile::tempdir().unwrap();
-        let run = dir.path();
-        let mut logs = Logs::open(run, &BTreeMap::new(), &names()).unwrap();
-        logs.append(&row(10)).unwrap();
-        let offsets = logs.offsets();
-        Logs::open(run, &offsets, &["train/entropy".to_string()]).unwrap();
-        let text = fs::read_to_string(run.join(UPDATES)).unwrap();
-        assert!(
-            text.starts_with("update,timesteps,train/entropy,time/") && text.lines().count() == 1,
-            "{text}"
-        );
-        assert!(fs::read_to_string(run.join("updates_1.csv")).unwrap().contains("\n10,1000,10,,10"));
-    }
-
-    #[test]
-    fn a_log_that_lost_its_end_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let run = dir.path();
-        let mut logs = Logs::open(run, &BTreeMap::new(), &names()).unwrap();
-        logs.append(&row(10)).unwrap();
-        let offsets = logs.offsets();
-        fs::write(run.join(METRICS), "").unwrap();
-        let notices = Logs::open(run, &offsets, &names()).unwrap().take_notices();
-        assert_eq!(notices, ["metrics.jsonl has lost its end; it continues after what is there"]);
-        fs::write(run.join(METRICS), [vec![0xff; offsets[METRICS] as usize - 1], vec![b'\n']].concat())
-            .unwrap();
-        let notices = Logs::open(run, &offsets, &names()).unwrap().take_notices();
-        assert!(
-            notices[0].contains("metrics.jsonl") && notices[0].contains("metrics_1.jsonl"),
-            "{notices:?}"
-        );
-        assert_eq!(fs::read(run.join(METRICS)).unwrap(), b"");
-    }
-
-    fn tensorboard_files(run: &Path) -> Vec<String> {
-        let entries = fs::read_dir(run.join(TENSORBOARD)).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| format!("{TENSORBOARD}/{}", entry.unwrap().file_name().to_string_lossy()))
-            .collect();
-        names.sort();
-        names
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use crate::trainer::files;
 use crate::trainer::status::{META, Status, read_meta};
 
 /// Files and folders of a run whose names have no number.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 33] = [
     "config.toml",
     DOCUMENT,
     CHECKPOINTS,
@@ -38,8 +38,12 @@ const NAMES: [&str; 29] = [
     "tensorboard",
     "wandb",
     ".uploads",
+    ".mlflow_uploads",
+    ".neptune",
     "superseded",
     "wandb.json",
+    "mlflow.json",
+    "neptune.json",
     "config.json",
     "run_metadata.json",
     "replay_index.json",

@@ -28,13 +28,14 @@ use crate::trainer::readable::thousands;
 use crate::trainer::recent::RecentEpisodes;
 use crate::trainer::resumed::Resumed;
 use crate::trainer::run_dir::{CHECKPOINTS, DOCUMENT, RunDir, holder};
-use crate::trainer::settings::Settings;
-use crate::trainer::status::{self, State};
+use crate::trainer::settings::{Logger, Settings};
+use crate::trainer::status::{self, Machine, State};
 use crate::trainer::summary;
-use crate::trainer::wandb::{self, Origin, Wandb};
+use crate::trainer::trackers::{self, Origin, Trackers};
+use crate::trainer::utilisation::Watcher;
 use crate::trainer::windows;
 
-/// What W&B knows of a run when a process begins to work on it.
+/// What trackers know of a run when a process begins to work on it.
 struct Known {
     origin: Origin,
     /// The last step that was logged.
@@ -140,7 +141,7 @@ impl<'l> Session<'l> {
             format: settings.log_format,
         };
         let Ears { console, signals } = ears(goal);
-        let wandb = begin_wandb(settings, config, facts, &run, known, window_start, &console);
+        let trackers = begin_trackers(settings, config, facts, &run, known, window_start, &console);
         let (now, progress_timesteps) = (Instant::now(), progress.timesteps);
         Ok(Self {
             settings: settings.clone(),
@@ -153,7 +154,7 @@ impl<'l> Session<'l> {
             windows,
             journal,
             pool,
-            wandb,
+            trackers,
             console,
             saves_asked: signals.saves_asked(),
             signals,
@@ -170,6 +171,9 @@ impl<'l> Session<'l> {
             chunk_begin: progress_timesteps,
             timings: Timings::default(),
             last_heartbeat: None,
+            watcher: Watcher::default(),
+            machine: Machine::default(),
+            machine_told: now,
             last_row: None,
             curves_wait: false,
             recent,
@@ -245,7 +249,9 @@ pub(super) fn open_logs(
     learner: &dyn Learner,
 ) -> Result<Logs> {
     let offsets = &progress.offsets;
-    let logs = Logs::open(run.path(), offsets, columns)?;
+    let logs = Logs::open(run.path(), offsets)?;
+    let logs = logs.with_csv(run.path(), offsets, columns, settings.logs_to(Logger::Csv))?;
+    let logs = logs.with_tensorboard(run.path(), offsets, settings.logs_to(Logger::Tensorboard))?;
     let logs = logs.with_table(run.path(), offsets, columns, settings.metrics_file.as_deref())?;
     let logs = logs.with_pool(run.path(), offsets, learner.faced()?.is_some())?;
     logs.with_episodes(run.path(), offsets, learner.spec(), settings.log_episodes)
@@ -263,7 +269,7 @@ pub(super) fn open_journal(
     Journal::open(plan, &progress.offsets, began, history.best(EPISODE_RETURN)).map(Some)
 }
 
-fn begin_wandb(
+fn begin_trackers(
     settings: &Settings,
     config: &str,
     facts: &[(String, Value)],
@@ -271,7 +277,7 @@ fn begin_wandb(
     known: Known,
     windows_before: u64,
     console: &Console,
-) -> Option<Wandb> {
+) -> Trackers {
     let values = match settings.front.as_deref().map(serde_json::from_str) {
         Some(Ok(config)) => config,
         _ => summary::config_object(config).into_iter().chain(facts.iter().cloned()).collect(),
@@ -285,7 +291,7 @@ fn begin_wandb(
         },
     };
     let tags = windows::meaning_of(settings).map(|meaning| meaning.tags).unwrap_or_default();
-    let description = wandb::Description {
+    let description = trackers::Description {
         settings,
         config: values,
         run: run.path(),
@@ -296,8 +302,7 @@ fn begin_wandb(
         logged_step,
         tags: &tags,
     };
-    let (wandb, notices) =
-        Wandb::begin(&description, &wandb::Environment::of_process(), wandb::Pace::default());
+    let (trackers, notices) = Trackers::begin(&description);
     notices.iter().for_each(|notice| console.say(notice));
-    wandb
+    trackers
 }

@@ -77,7 +77,9 @@ impl Session<'_> {
             return Ok(()); // it was undone
         }
         self.follow_pool()?;
+        let begin = Instant::now();
         self.follow()?;
+        self.timings.evaluations += begin.elapsed();
         self.log_and_save()
     }
 

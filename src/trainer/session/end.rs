@@ -13,7 +13,8 @@ use crate::trainer::metrics::Row;
 use crate::trainer::readable::{path_as_text, thousands};
 use crate::trainer::run_dir::RunDir;
 use crate::trainer::status::State;
-use crate::trainer::{summary, wandb};
+use crate::trainer::summary;
+use crate::trainer::trackers::Ending;
 
 /// What became of a run; `train --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -50,7 +51,7 @@ pub const SENDING: Duration = Duration::from_secs(10);
 #[must_use = "what is sent is lost unless it is waited for"]
 pub struct Ended {
     result: Result<Outcome>,
-    wandb: Option<wandb::Ending>,
+    trackers: Vec<Ending>,
     console: Console,
     /// Taken until the last file in it is written.
     _run: RunDir,
@@ -64,8 +65,8 @@ impl Ended {
 
     /// Waits for what is being sent, until `deadline`, and gives what became of the run.
     pub fn wait(self, deadline: Instant) -> Result<Outcome> {
-        let notices = self.wandb.map_or(Vec::new(), |wandb| wandb.wait(deadline));
-        notices.iter().for_each(|notice| self.console.say(notice));
+        let notices = self.trackers.into_iter().flat_map(|tracker| tracker.wait(deadline));
+        notices.for_each(|notice| self.console.say(&notice));
         self.result
     }
 }
@@ -91,8 +92,11 @@ impl Session<'_> {
             }
         }
         self.sum_up_windows(result.is_err());
-        let wandb = self.wandb.take().map(|wandb| wandb.end(result.is_err() as i32));
-        Ended { result, wandb, console: self.console, _run: self.run }
+        self.tell_trackers_of_machine();
+        self.tell_trackers_of_lines();
+        let state = result.as_ref().map_or(State::Failed, |outcome| outcome.state);
+        let trackers = std::mem::take(&mut self.trackers).end(state);
+        Ended { result, trackers, console: self.console, _run: self.run }
     }
 
     /// Saves what must not be lost.

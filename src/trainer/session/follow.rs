@@ -16,7 +16,6 @@ use crate::trainer::run_dir::{RunDir, STOP_FILE};
 use crate::trainer::settings::Settings;
 use crate::trainer::status::{self, State};
 use crate::trainer::tally::{Tally, Window};
-use crate::trainer::wandb::Wandb;
 use crate::trainer::windows::{WINDOWS, Windows};
 
 /// Opens the windows of a run as its `progress` knows them, if the settings want any.
@@ -77,8 +76,8 @@ impl Session<'_> {
             let logged = windows.log(window);
             let row = windows.are_shown().then(|| windows.row(window));
             self.warn_of(logged);
-            if let (Some(wandb), Some(row)) = (&mut self.wandb, row) {
-                wandb.window(&row, row.end(), self.progress.seconds);
+            if let Some(row) = row {
+                self.trackers.window(&row, row.end(), self.progress.seconds);
             }
         }
         if !closed.is_empty() {
@@ -116,8 +115,8 @@ impl Session<'_> {
         let Some(Open { windows, tally }) = self.open_windows() else { return Ok(()) };
         let artifact = windows.save(number, tally, |path| checkpoint.save(path))?;
         let is_shown = windows.are_shown();
-        if let (Some(wandb), true) = (&mut self.wandb, is_shown) {
-            wandb.artifact(artifact);
+        if is_shown {
+            self.trackers.artifact(&artifact);
         }
         Ok(())
     }
@@ -142,8 +141,8 @@ impl Session<'_> {
         let recorded = windows.record(number, &*self.learner, &self.settings, tally, &mut go_on);
         match recorded {
             Ok(Some(artifact)) => {
-                if let (Some(wandb), true) = (&mut self.wandb, windows.are_shown()) {
-                    wandb.artifact(artifact);
+                if windows.are_shown() {
+                    self.trackers.artifact(&artifact);
                 }
             }
             Ok(None) => {} // the run is asked to stop; it is played when the run goes on
@@ -165,18 +164,18 @@ impl Session<'_> {
 
     /// Writes how far the windows are, and how the run ended if it has.
     pub(super) fn write_windows(&mut self, state: State, error: Option<&str>) {
-        let url = self.wandb.as_ref().and_then(Wandb::url);
+        let url = self.trackers.wandb_url();
         let update = self.progress.update;
         let Some(Open { windows, tally }) = self.open_windows() else { return };
         let written = windows.write(state, error, tally, update, url);
         self.warn_of(written);
     }
 
-    /// What Weights & Biases is told of the windows as a whole.
+    /// What trackers are told of the windows as a whole.
     pub(super) fn sum_up_windows(&mut self, failed: bool) {
         let shown = self.windows.as_ref().is_some_and(Windows::are_shown);
-        if let (Some(wandb), Some(tally), true) = (&mut self.wandb, &self.progress.windows, shown) {
-            wandb.sum_up(&Windows::summary(tally), failed);
+        if let (Some(tally), true) = (&self.progress.windows, shown) {
+            self.trackers.sum_up(&Windows::summary(tally), failed);
         }
     }
 
@@ -186,7 +185,7 @@ impl Session<'_> {
         }
     }
 
-    /// Whether the numbers of the run go to Weights & Biases by its windows, not by its intervals.
+    /// Whether the numbers of the run go to trackers by its windows, not by its intervals.
     pub(super) fn shows_windows(&self) -> bool {
         self.windows.as_ref().is_some_and(Windows::are_shown)
     }

@@ -50,8 +50,9 @@ use super::resumed::Resumed;
 use super::run_dir::RunDir;
 use super::settings::{ENV_SET, Settings};
 use super::signals::Signals;
-use super::status;
-use super::wandb::Wandb;
+use super::status::{self, Machine, Phases};
+use super::trackers::Trackers;
+use super::utilisation::Watcher;
 use super::windows::Windows;
 use crate::algorithms::Learner;
 
@@ -134,7 +135,7 @@ pub struct Session<'a> {
     windows: Option<Windows>,
     journal: Option<Journal>,
     pool: Option<Pool>,
-    wandb: Option<Wandb>,
+    trackers: Trackers,
     console: Console,
     signals: Rc<Signals>,
     /// The checkpoints that signals had asked for when one was last saved for them.
@@ -158,6 +159,11 @@ pub struct Session<'a> {
     chunk_begin: u64,
     timings: Timings,
     last_heartbeat: Option<Instant>,
+    watcher: Watcher,
+    /// How busy the machine was at the last look.
+    machine: Machine,
+    /// When trackers were last told of it.
+    machine_told: Instant,
     last_row: Option<Row>,
     /// Whether points of the curves wait to be written.
     curves_wait: bool,
@@ -169,12 +175,26 @@ pub struct Session<'a> {
     rollbacks: u32,
 }
 
-/// Where the time of this process went.
+/// Where the time of this process went, as far as it is no rest.
 #[derive(Clone, Copy, Debug, Default)]
 struct Timings {
     /// In the learner's updates.
     updates: Duration,
+    /// In evaluations and replays.
     evaluations: Duration,
+    saves: Duration,
+    logs: Duration,
+}
+
+impl Timings {
+    /// The same in seconds, with the rest of a time.
+    fn phases(self, total: Duration) -> Phases {
+        let Timings { updates, evaluations, saves, logs } = self;
+        let other = total.saturating_sub(updates + evaluations + saves + logs);
+        let [train, evaluate, save, log, other] =
+            [updates, evaluations, saves, logs, other].map(|time| time.as_secs_f64());
+        Phases { train, evaluate, save, log, other }
+    }
 }
 
 impl<'l> Session<'l> {

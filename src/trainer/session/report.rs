@@ -10,11 +10,14 @@ use super::Session;
 use crate::trainer::evaluation::{self, Best, Evaluation};
 use crate::trainer::metrics::{Interval, Row};
 use crate::trainer::progress::Progress;
-use crate::trainer::status::{self, State, Status};
-use crate::trainer::wandb::Wandb;
+use crate::trainer::status::{self, Machine, State, Status};
+use crate::trainer::trackers::Point;
+use crate::trainer::utilisation::process_memory;
 
 /// How often `status.json` is written.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often trackers are told how busy the machine is.
+const MACHINE: Duration = Duration::from_secs(15);
 
 /// What became of the evaluation after an update.
 pub(super) enum Evaluated {
@@ -110,10 +113,11 @@ impl Session<'_> {
     }
 
     pub(super) fn log(&mut self, interval: &Interval, evaluated: Vec<Option<f32>>) {
+        let begin = Instant::now();
         let row = self.row(interval, evaluated);
         let by_window = self.shows_windows();
-        if let Some(wandb) = self.wandb.as_mut().filter(|_| !by_window) {
-            wandb.row(&row);
+        if !by_window {
+            self.trackers.row(&row);
         }
         let pool = self.log_pool();
         if let Err(error) = self.logs.append(&row).and(pool) {
@@ -126,6 +130,7 @@ impl Session<'_> {
             self.alert(warning.title, &warning.text);
         }
         self.last_row = Some(row);
+        self.timings.logs += begin.elapsed();
     }
 
     /// Tells the people who follow the run, and the log of warnings.
@@ -133,9 +138,7 @@ impl Session<'_> {
         if let Err(error) = self.logs.warn(self.progress.update, title, text) {
             self.console.warn(&format!("{error:#}; the warning is kept for later"));
         }
-        if let Some(wandb) = &mut self.wandb {
-            wandb.alert(title, text);
-        }
+        self.trackers.alert(title, text);
     }
 
     /// Warns of what has become of the log files.
@@ -144,13 +147,37 @@ impl Session<'_> {
     }
 
     pub(super) fn heartbeat(&mut self) {
-        for notice in self.wandb.iter_mut().flat_map(Wandb::notices) {
-            self.console.say(&notice);
+        self.trackers.notices().iter().for_each(|notice| self.console.say(notice));
+        self.tell_trackers_of_lines();
+        if self.machine_told.elapsed() >= MACHINE {
+            self.tell_trackers_of_machine();
         }
         let has_steps = self.settings.status_steps.is_some_and(|steps| self.has_reached_multiple(steps));
         if has_steps || self.last_heartbeat.is_none_or(|last| last.elapsed() >= HEARTBEAT) {
             self.write_status(State::Running, None);
         }
+    }
+
+    /// Tells trackers what the run has said.
+    pub(super) fn tell_trackers_of_lines(&mut self) {
+        self.trackers.console(self.console.take_heard());
+    }
+
+    /// Tells trackers how busy the machine is.
+    pub(super) fn tell_trackers_of_machine(&mut self) {
+        self.machine_told = Instant::now();
+        if self.trackers.is_empty() {
+            return;
+        }
+        let Progress { update, timesteps, seconds, .. } = self.progress;
+        let now = Point {
+            step: update,
+            timesteps,
+            wall_seconds: seconds,
+            time: jiff::Timestamp::now(),
+            fields: Vec::new(),
+        };
+        self.trackers.utilisation(&self.watcher.look(), &now);
     }
 
     /// Timesteps that the run will have in the end: the updates that are left have as many as planned.
@@ -184,13 +211,16 @@ impl Session<'_> {
             steps_per_second: self.steps_per_second(),
             start_time: self.start_time.clone(),
             last_heartbeat: status::now(),
-            memory_bytes: status::memory_bytes(),
+            memory_bytes: process_memory(),
             device_memory_bytes: self.learner.device_memory(),
+            machine: Some(self.machine.clone()),
+            phases: Some(self.timings.phases(self.start.elapsed())),
             error,
         }
     }
 
     pub(super) fn write_status(&mut self, state: State, error: Option<String>) {
+        self.machine = Machine::of(&self.watcher.look());
         let status = self.status(state, error);
         self.last_heartbeat = Some(Instant::now());
         if let Err(error) = status.write(self.run.path()) {

@@ -68,8 +68,8 @@ impl Session<'_> {
     /// Goes on from a checkpoint, whose logs are those of this run.
     pub(super) fn take_up(&mut self, path: PathBuf, checkpoint: Checkpoint) -> Result<()> {
         self.learner.load_state(&checkpoint.state)?;
-        if let (Some(wandb), Some(row)) = (&mut self.wandb, &self.last_row) {
-            wandb.skip_to(row.update);
+        if let Some(row) = &self.last_row {
+            self.trackers.skip_to(row.update);
         }
         self.progress = checkpoint.progress;
         evaluation::restore(self.run.path(), checkpoint.best.as_ref(), self.params_metadata())?;

@@ -17,7 +17,7 @@ use crate::trainer::run_dir::{self, SAVE_FILE};
 use crate::trainer::settings::Settings;
 use crate::trainer::status::State;
 use crate::trainer::summary;
-use crate::trainer::wandb::Artifact;
+use crate::trainer::trackers::Artifact;
 use crate::trainer::windows::WINDOWS;
 
 impl Session<'_> {
@@ -84,6 +84,14 @@ impl Session<'_> {
         if self.saved.as_ref().is_some_and(|(saved, _)| *saved == update) {
             return Ok(());
         }
+        let begin = Instant::now();
+        let saved = self.write_checkpoint();
+        self.timings.saves += begin.elapsed();
+        saved
+    }
+
+    fn write_checkpoint(&mut self) -> Result<()> {
+        let update = self.progress.update;
         let checkpoint = self.checkpoint()?;
         let (path, params) = self.saved_paths();
         // Parameters first: whoever finds a checkpoint finds its parameters, too. Neither waits for the other's luck.
@@ -180,10 +188,11 @@ impl Session<'_> {
     pub(super) fn keep_artifact(&mut self, name: String, path: PathBuf) {
         let Progress { update, timesteps, .. } = self.progress;
         let by_window = self.shows_windows();
-        if let Some(wandb) = self.wandb.as_mut().filter(|_| !by_window) {
+        if !by_window {
             let metadata =
                 serde_json::json!({"update": update, "timesteps": timesteps, "run": self.run.name()});
-            wandb.artifact(Artifact { name, kind: "model", path, metadata, aliases: vec!["latest".into()] });
+            let aliases = vec!["latest".into()];
+            self.trackers.artifact(&Artifact { name, kind: "model", path, metadata, aliases });
         }
     }
 

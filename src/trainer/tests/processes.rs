@@ -121,7 +121,7 @@ fn a_warning_of_the_cluster_saves_and_the_run_goes_on() {
 #[ignore = "the child of another test"]
 fn group_child() {
     let Some(dir) = std::env::var_os("TEST_DIR") else { return };
-    let mode = Some(wandb::Mode::Online);
+    let mode = Some(trackers::wandb::Mode::Online);
     let settings = Settings { no_wandb: false, wandb: mode, ..settings(Path::new(&dir), 47) };
     let stop = |done| {
         if done == 22 {

@@ -26,7 +26,7 @@ use super::run_dir::{self, CHECKPOINTS};
 use super::settings::Settings;
 use super::status::{self, State};
 use super::tally::{Tally, Window};
-use super::wandb::Artifact;
+use super::trackers::Artifact;
 use crate::algorithms::Learner;
 use crate::algorithms::recording::{StepColumn, step_columns};
 use crate::envs::front::Meaning;

@@ -1,8 +1,7 @@
 //! Artifacts: checkpoints and parameters as W&B stores them, by their digests.
 
-use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -57,33 +56,6 @@ impl Contents {
                 &self.file_name: {"digest": self.digest, "size": self.size, "birthArtifactID": artifact_id},
             },
         })
-    }
-}
-
-/// A file as it is now, until it is sent: the run may remove or replace it meanwhile.
-#[derive(Debug)]
-pub struct Held {
-    path: PathBuf,
-}
-
-impl Held {
-    /// Holds `file` in a `folder` of its own: by a second name, or by a copy where the file system has one name only.
-    pub fn new(file: &Path, folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let path = folder.join(file.file_name().unwrap_or_default());
-        fs::hard_link(file, &path).or_else(|_| fs::copy(file, &path).map(drop))?;
-        Ok(Self { path })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path); // what is left goes with the folder when the run ends or begins again
-        let _ = self.path.parent().map(fs::remove_dir);
     }
 }
 

@@ -1,36 +1,45 @@
 //! Making a run known to the server, or finding where it stands there.
 
-use std::sync::atomic::Ordering;
-
 use serde_json::{Map, Value, json};
 
-use super::worker::{Bucket, Worker, merge};
-use crate::trainer::wandb::api::{self, Failure};
-use crate::trainer::wandb::environment::SERVER;
-use crate::trainer::wandb::identity::{Identity, Origin, Place};
-use crate::trainer::wandb::record::X_AXIS;
+use super::api;
+use super::environment::SERVER;
+use super::identity::{Identity, Place};
+use super::record::X_AXIS;
+use super::service::{Bucket, Wire, merge};
+use crate::trainer::trackers::http::Failure;
+use crate::trainer::trackers::sender::Voice;
+use crate::trainer::trackers::{Origin, percent_encoded};
 
-impl Worker {
-    /// Makes the run known to the server, or finds what it knows of it.
-    pub(super) fn connect(&mut self) -> Result<Bucket, Failure> {
-        self.call(api::VIEWER, json!({}))?;
-        let mut id = Value::Null;
+/// What the server knows of a run that is there already.
+#[derive(Default)]
+struct Found {
+    /// The server's id of it; null if there is none.
+    id: Value,
+    last_step: Option<u64>,
+}
+
+impl Wire {
+    /// Makes the run known to the server, or finds what it knows of it. Gives the last step that is there.
+    pub(super) fn announce(&mut self, voice: &Voice) -> Result<(Bucket, Option<u64>), Failure> {
+        self.call(api::VIEWER, json!({}), voice)?;
+        let mut found = Found::default();
         match self.begin.identity.origin {
             Origin::New => {}
-            Origin::Resumed => id = self.find()?,
-            Origin::Rewound { step } => match self.rewind(step) {
-                Ok(rewound) => id = rewound,
+            Origin::Resumed => found = self.find(voice)?,
+            Origin::Rewound { step } => match self.rewind(step, voice) {
+                Ok(id) => found.id = id,
                 Err(Failure::Permanent(reason)) => {
-                    self.say(format!(
+                    voice.say(&format!(
                         "W&B cannot rewind ({reason}); the history goes on after its last step"
                     ));
-                    id = self.find()?;
+                    found = self.find(voice)?;
                 }
                 Err(failure) => return Err(failure),
             },
         }
         let again = std::mem::replace(&mut self.announced, true);
-        let answer = self.call(api::UPSERT_BUCKET, self.upsert_variables(id))?;
+        let answer = self.call(api::UPSERT_BUCKET, self.upsert_variables(found.id), voice)?;
         self.check_is_ours(&answer["upsertBucket"], again)?;
         let bucket = &answer["upsertBucket"]["bucket"];
         let name = |value: &Value, otherwise: &str| value.as_str().unwrap_or(otherwise).to_string();
@@ -40,19 +49,25 @@ impl Worker {
         let run_id = place.run_id.clone();
         let named = Place { run_id: run_id.clone(), entity: entity.clone(), project: project.clone() };
         if let Err(error) = named.keep(run) {
-            self.say(format!("W&B: {error:#}"));
+            voice.say(&format!("W&B: {error:#}"));
         }
-        let features = self.call(api::SERVER_FEATURES, json!({}))?;
-        let marks_files = features["serverInfo"]["features"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|feature| feature["name"] == "MARK_RUN_FILES_UPLOADED" && feature["isEnabled"] == true);
+        let features = self.call(api::SERVER_FEATURES, json!({}), voice)?;
+        let features = features["serverInfo"]["features"].as_array().cloned().unwrap_or_default();
+        let has = |name: &str| {
+            features.iter().any(|feature| feature["name"] == name && feature["isEnabled"] == true)
+        };
         let path = [&entity, &project, &run_id].map(|part| percent_encoded(part)).join("/");
         let page = page(&self.begin.base_url, &entity, &project, &run_id);
-        self.say(format!("W&B: {page}"));
-        *self.shared.page.lock().expect("the run does not panic while it holds this") = Some(page);
-        Ok(Bucket { entity, project, path, marks_files })
+        voice.say(&format!("W&B: {page}"));
+        voice.show(page);
+        let bucket = Bucket {
+            entity,
+            project,
+            path,
+            marks_files: has("MARK_RUN_FILES_UPLOADED"),
+            structured_console: has("STRUCTURED_CONSOLE_LOGS"),
+        };
+        Ok((bucket, found.last_step))
     }
 
     /// Fails if a new run has the id of another one: two histories would be mixed. If the announcement was sent before
@@ -70,21 +85,13 @@ impl Worker {
         Ok(())
     }
 
-    /// The server's id of a run that is there already, after taking over where it stands; null if there is none.
-    fn find(&mut self) -> Result<Value, Failure> {
-        let Place { run_id, entity, project } = &self.begin.identity.place;
-        let variables = json!({"project": project, "entity": optional(entity), "name": run_id});
-        let answer = self.call(api::RUN_RESUME_STATUS, variables)?;
-        let bucket = &answer["model"]["bucket"];
+    /// Finds a run that is there already, and takes over where it stands.
+    fn find(&mut self, voice: &Voice) -> Result<Found, Failure> {
+        let bucket = self.status(voice)?;
         self.offset = lines(&bucket["historyLineCount"]);
+        self.go_on_after(&bucket);
         self.take_summary(&bucket["summaryMetrics"]);
-        self.last_step = last_step(&bucket["historyTail"]);
-        if let Some(last) = self.last_step {
-            let before = self.rows.len();
-            self.rows.retain(|(step, _)| *step > last);
-            self.shared.sent.fetch_add((before - self.rows.len()) as u64, Ordering::Relaxed);
-        }
-        Ok(bucket["id"].clone())
+        Ok(Found { id: bucket["id"].clone(), last_step: last_step(&bucket["historyTail"]) })
     }
 
     /// Takes over what the run's summary has, where this process has nothing newer.
@@ -98,7 +105,22 @@ impl Worker {
         merge(&mut self.summary, &newer);
     }
 
-    fn rewind(&mut self, step: u64) -> Result<Value, Failure> {
+    /// What the server knows of the run.
+    fn status(&self, voice: &Voice) -> Result<Value, Failure> {
+        let Place { run_id, entity, project } = &self.begin.identity.place;
+        let variables = json!({"project": project, "entity": optional(entity), "name": run_id});
+        let mut answer = self.call(api::RUN_RESUME_STATUS, variables, voice)?;
+        Ok(answer["model"]["bucket"].take())
+    }
+
+    /// Console and utilisation go on after the lines that are there.
+    fn go_on_after(&mut self, bucket: &Value) {
+        self.console.offset = lines(&bucket["logLineCount"]);
+        self.utilisation.offset = lines(&bucket["eventsLineCount"]);
+    }
+
+    /// Has the server forget what came after a step. Gives its id of the run.
+    fn rewind(&mut self, step: u64, voice: &Voice) -> Result<Value, Failure> {
         let Place { run_id, entity, project } = &self.begin.identity.place;
         let variables = json!({
             "runName": run_id,
@@ -107,9 +129,11 @@ impl Worker {
             "metricName": "_step",
             "metricValue": step as f64,
         });
-        let answer = self.call(api::REWIND_RUN, variables)?;
+        let answer = self.call(api::REWIND_RUN, variables, voice)?;
         let run = &answer["rewindRun"]["rewoundRun"];
         self.offset = lines(&run["historyLineCount"]);
+        let bucket = self.status(voice)?; // lines of other files stay
+        self.go_on_after(&bucket);
         Ok(run["id"].clone())
     }
 
@@ -179,14 +203,6 @@ fn page(base_url: &str, entity: &str, project: &str, run: &str) -> String {
     let site = if base_url == SERVER { "https://wandb.ai" } else { base_url };
     let [entity, project, run] = [entity, project, run].map(percent_encoded);
     format!("{site}/{entity}/{project}/runs/{run}")
-}
-
-fn percent_encoded(text: &str) -> String {
-    let encode = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }
 
 #[cfg(test)]

@@ -4,15 +4,22 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::worker::{Bucket, Worker};
+use super::api;
+use super::artifact::{self, Contents};
+use super::service::{Bucket, Wire, json_object};
 use crate::files;
-use crate::trainer::wandb::api::{self, Failure};
-use crate::trainer::wandb::artifact::{self, Contents};
-use crate::trainer::wandb::{Artifact, json_object};
+use crate::trainer::trackers::event::Artifact;
+use crate::trainer::trackers::http::Failure;
+use crate::trainer::trackers::sender::Voice;
 
-impl Worker {
+impl Wire {
     /// Creates an artifact of one file: announce it, upload the file, then its manifest, then commit.
-    pub(super) fn artifact(&self, artifact: &Artifact, file: &Path) -> Result<(), Failure> {
+    pub(super) fn upload_artifact(
+        &self,
+        artifact: &Artifact,
+        file: &Path,
+        voice: &Voice,
+    ) -> Result<(), Failure> {
         let unreadable =
             |error: std::io::Error| Failure::Permanent(format!("cannot read {}: {error}", file.display()));
         let contents = Contents::of(file).map_err(unreadable)?;
@@ -33,7 +40,7 @@ impl Worker {
             "sequenceClientID": artifact::random_id(),
             "metadata": artifact.metadata.to_string(),
         });
-        let created = self.call(api::CREATE_ARTIFACT, json!({"input": input}))?;
+        let created = self.call(api::CREATE_ARTIFACT, json!({"input": input}), voice)?;
         let created = &created["createArtifact"]["artifact"];
         if created["state"] == "COMMITTED" {
             return Ok(()); // the server has it already
@@ -47,29 +54,36 @@ impl Worker {
                 "includeUpload": include_upload,
             })
         };
-        let manifest = self.call(api::CREATE_MANIFEST, manifest_variables("", false))?;
+        let manifest = self.call(api::CREATE_MANIFEST, manifest_variables("", false), voice)?;
         let manifest_id = &manifest["createArtifactManifest"]["artifactManifest"]["id"];
         let entry = json!({"artifactID": id, "artifactManifestID": manifest_id, "md5": contents.digest,
             "name": contents.file_name});
         let input = json!({"artifactFiles": [entry], "storageLayout": "V2"});
-        let files = self.call(api::CREATE_ARTIFACT_FILES, json!({"input": input}))?;
+        let files = self.call(api::CREATE_ARTIFACT_FILES, json!({"input": input}), voice)?;
         let node = &files["createArtifactFiles"]["files"]["edges"][0]["node"];
         // Without an address the server has a file of this content.
         if let Some(url) = node["uploadUrl"].as_str() {
-            self.api.upload(url, &node["uploadHeaders"], files::open(file).map_err(unreadable)?.0)?;
-            self.succeeded();
+            self.api.http.upload_elsewhere(
+                url,
+                &node["uploadHeaders"],
+                files::open(file).map_err(unreadable)?.0,
+            )?;
+            voice.succeeded();
         }
         let text = contents.manifest(id).to_string();
-        let manifest =
-            self.call(api::CREATE_MANIFEST, manifest_variables(&artifact::digest(text.as_bytes()), true))?;
+        let manifest = self.call(
+            api::CREATE_MANIFEST,
+            manifest_variables(&artifact::digest(text.as_bytes()), true),
+            voice,
+        )?;
         let place = &manifest["createArtifactManifest"]["artifactManifest"]["file"];
         let url = place["uploadUrl"].as_str().unwrap_or_default();
-        self.api.upload(url, &place["uploadHeaders"], text)?;
-        self.call(api::COMMIT_ARTIFACT, json!({"artifactID": id})).map(drop)
+        self.api.http.upload_elsewhere(url, &place["uploadHeaders"], text)?;
+        self.call(api::COMMIT_ARTIFACT, json!({"artifactID": id}), voice).map(drop)
     }
 
     /// Uploads the files that every run has, and gives their names.
-    pub(super) fn upload_files(&self) -> Result<Vec<String>, Failure> {
+    pub(super) fn upload_files(&self, voice: &Voice) -> Result<Vec<String>, Failure> {
         // JSON is YAML, too: each line is a key and its value.
         let config = self.config();
         let config: Vec<_> =
@@ -82,18 +96,18 @@ impl Worker {
         let names: Vec<_> = files.iter().map(|(name, _)| name.to_string()).collect();
         let Bucket { entity, project, marks_files, .. } = self.bucket();
         let variables = json!({"entity": entity, "project": project, "run": self.begin.identity.place.run_id, "files": names});
-        let answer = self.call(api::CREATE_RUN_FILES, variables.clone())?;
+        let answer = self.call(api::CREATE_RUN_FILES, variables.clone(), voice)?;
         let created = &answer["createRunFiles"];
         for (name, content) in files {
             let places = created["files"].as_array().into_iter().flatten();
             let url = places.filter(|file| file["name"] == name).find_map(|file| file["uploadUrl"].as_str());
             if let Some(url) = url {
-                self.api.upload(url, &created["uploadHeaders"], content)?;
-                self.succeeded();
+                self.api.http.upload_elsewhere(url, &created["uploadHeaders"], content)?;
+                voice.succeeded();
             }
         }
         if *marks_files {
-            self.call(api::MARK_UPLOADED, variables)?;
+            self.call(api::MARK_UPLOADED, variables, voice)?;
         }
         Ok(names)
     }

@@ -1,7 +1,7 @@
 //! Against a server on the loopback interface that misbehaves on demand, and against the official client where Python has it.
 
 mod faults;
-mod server;
+pub(in crate::trainer::trackers) mod server;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
 use super::*;
+use crate::trainer::metrics::Row;
+use crate::trainer::settings::Settings;
 use crate::trainer::tests::python_with;
+use crate::trainer::utilisation::Gpu;
 use server::{Reply, Server};
 
 const PACE: Pace = Pace {
@@ -73,8 +76,16 @@ fn begin(dir: &Path, url: Option<&str>, origin: Origin) -> Wandb {
 }
 
 impl Wandb {
-    fn finish(self, exit_code: i32) -> Vec<String> {
-        self.end(exit_code).wait(Instant::now() + Duration::from_secs(60))
+    fn row(&mut self, row: &Row) {
+        self.log(&Point::of_row(row));
+    }
+
+    fn warn(&mut self, title: &str, text: &str) {
+        self.alert(&Alert { title: title.into(), text: text.into() });
+    }
+
+    fn finish(self) -> Vec<String> {
+        Box::new(self).end(State::Completed).wait(Instant::now() + Duration::from_secs(60))
     }
 }
 
@@ -101,14 +112,6 @@ fn logs(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn numbers_that_json_lacks() {
-    let words = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::from(0.1f32), 1e-9, 3.0].map(number);
-    assert_eq!(words, ["NaN", "Infinity", "-Infinity", "0.1", "1e-9", "3.0"]);
-    let fields = [("a \"b\"".to_string(), "NaN".to_string()), ("c".into(), "1".into())];
-    assert_eq!(json_object(&fields), r#"{"a \"b\"":NaN,"c":1}"#);
-}
-
-#[test]
 fn an_online_run_makes_the_calls_of_the_official_client() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(|_| Reply::Good);
@@ -116,9 +119,9 @@ fn an_online_run_makes_the_calls_of_the_official_client() {
     for update in [10, 20] {
         wandb.row(&row(update));
     }
-    wandb.alert("entropy collapse", "entropy is 0");
-    wandb.artifact(checkpoint(dir.path()));
-    let notices = wandb.finish(0);
+    wandb.warn("entropy collapse", "entropy is 0");
+    wandb.artifact(&checkpoint(dir.path()));
+    let notices = wandb.finish();
     assert_eq!(notices, [format!("W&B: {}/me/proj/runs/{RUN_ID}", server.url)]);
 
     let names = server.names();
@@ -169,6 +172,45 @@ fn an_online_run_makes_the_calls_of_the_official_client() {
     assert_eq!(logs(dir.path()).len(), 1); // what was sent is on the disk, too
 }
 
+/// What a file of the run has in the end, as the server knows it.
+fn lines_of(server: &Server, file: &str) -> Vec<(u64, String)> {
+    let posts = server.calls().into_iter().filter(|call| call.path.ends_with("file_stream"));
+    let files = posts.map(|call| call.json()["files"][file].clone()).filter(|file| !file.is_null());
+    let lines = |file: Value| {
+        let offset = file["offset"].as_u64().unwrap();
+        let content = file["content"].as_array().unwrap().clone();
+        (offset..).zip(content.into_iter().map(|line| line.as_str().unwrap().to_owned()))
+    };
+    files.flat_map(lines).collect()
+}
+
+#[test]
+fn console_and_utilisation_go_with_the_posts() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| Reply::Good);
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
+    let time = "2026-01-05T01:02:03Z".parse().unwrap();
+    wandb.console(&["one", "two"].map(|text| Said { time, text: text.into() }));
+    let gpu = Gpu { load_percent: Some(98.0), memory_used: 1 << 30, memory_total: 4 << 30 };
+    let utilisation = Utilisation { process_percent: Some(187.5), gpus: vec![gpu], ..Utilisation::default() };
+    wandb.utilisation(&utilisation, Point::of_row(&row(10)));
+    wandb.finish();
+    let first = "2026-01-05T01:02:03.000000 one".to_owned();
+    assert_eq!(lines_of(&server, "output.log")[0], (0, first));
+    assert_eq!(lines_of(&server, "output.log").len(), 2);
+    let events = lines_of(&server, "wandb-events.jsonl");
+    let event: Value = serde_json::from_str(&events[0].1).unwrap();
+    assert_eq!((&event["system.cpu"], &event["_wandb"]), (&json!(187.5), &json!(true)));
+    assert_eq!(
+        (&event["system.gpu.0.gpu"], &event["system.gpu.0.memoryAllocated"]),
+        (&json!(98.0), &json!(25.0))
+    );
+    assert_eq!(event["_runtime"], 10.0);
+    let log = fs::read(&logs(dir.path())[0]).unwrap();
+    let log = String::from_utf8_lossy(&log);
+    assert!(log.contains("two\n") && log.contains("gpu.0.memoryAllocatedBytes"));
+}
+
 #[test]
 fn a_file_is_sent_as_it_was_though_the_run_has_removed_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -180,11 +222,11 @@ fn a_file_is_sent_as_it_was_though_the_run_has_removed_it() {
     });
     let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
     let artifact = checkpoint(dir.path());
-    wandb.artifact(artifact.clone());
+    wandb.artifact(&artifact);
     fs::remove_file(&artifact.path).unwrap(); // --keep
     fs::write(dir.path().join("other"), "changed").unwrap();
     fs::rename(dir.path().join("other"), &artifact.path).unwrap();
-    wandb.finish(0);
+    wandb.finish();
     let calls = server.calls();
     let sent = calls.iter().find(|call| call.name() == "PUT checkpoint_20.ckpt").expect("the file is sent");
     assert_eq!(sent.body, b"hello");
@@ -199,7 +241,7 @@ fn a_resumed_run_continues_after_the_servers_last_step() {
     for update in [10, 20, 30, 40] {
         wandb.row(&row(update));
     }
-    wandb.finish(0);
+    wandb.finish();
     assert_eq!(server.names()[..4], ["Viewer", "RunResumeStatus", "UpsertBucket", "ServerFeaturesQuery"]);
     assert_eq!(server.call("UpsertBucket")["variables"]["id"], "STORAGE");
     let first = server.first_rows();
@@ -213,8 +255,9 @@ fn a_rewound_run_asks_the_server_to_forget() {
     let server = Server::start(|_| Reply::Good);
     let mut wandb = begin(dir.path(), Some(&server.url), Origin::Rewound { step: 10 });
     wandb.row(&row(20));
-    wandb.finish(0);
-    assert_eq!(server.names()[..4], ["Viewer", "RewindRun", "UpsertBucket", "ServerFeaturesQuery"]);
+    wandb.finish();
+    let names = ["Viewer", "RewindRun", "RunResumeStatus", "UpsertBucket", "ServerFeaturesQuery"];
+    assert_eq!(server.names()[..5], names);
     let rewind = &server.call("RewindRun")["variables"];
     assert_eq!((&rewind["metricName"], &rewind["metricValue"]), (&json!("_step"), &json!(10.0)));
     let config = server.call("UpsertBucket")["variables"]["config"].as_str().unwrap().to_string();
@@ -240,7 +283,7 @@ fn errors_of_the_server_are_survived_and_nothing_is_lost_or_doubled() {
         wandb.row(&row(update));
         std::thread::sleep(Duration::from_millis(2));
     }
-    let notices = wandb.finish(0);
+    let notices = wandb.finish();
     assert!(!notices.iter().any(|notice| notice.contains("lacks")), "{notices:?}");
     assert_eq!(server.steps(), (1..=50).collect::<Vec<_>>());
 }
@@ -254,7 +297,7 @@ fn log_quickly(dir: &Path, url: &str) -> Vec<String> {
         wandb.row(&row(update));
     }
     assert!(start.elapsed() < Duration::from_millis(250), "training waited {:?}", start.elapsed());
-    let notices = wandb.finish(0);
+    let notices = wandb.finish();
     assert!(begin_time.elapsed() < Duration::from_secs(10), "the end took {:?}", begin_time.elapsed());
     notices
 }
@@ -288,7 +331,7 @@ fn a_server_that_disappears_is_given_up_at_the_end() {
     }
     gone.store(true, SeqCst);
     wandb.row(&row(2));
-    let notices = wandb.finish(0);
+    let notices = wandb.finish();
     assert_eq!(server.steps(), [1]);
     assert!(notices.last().unwrap().starts_with("W&B lacks 1 row;"), "{notices:?}");
 }
@@ -317,7 +360,7 @@ fn too_many_rows_are_thinned_out_and_counted() {
         std::thread::sleep(Duration::from_micros(200));
     }
     open.store(true, SeqCst);
-    let notices = wandb.finish(0);
+    let notices = wandb.finish();
     let steps = server.steps();
     assert!(steps.len() <= 1001 && steps.is_sorted() && *steps.last().unwrap() == 3000, "{}", steps.len());
     let missing = 3000 - steps.len();
@@ -331,15 +374,15 @@ fn an_offline_run_is_one_log_of_whole_records() {
     for update in [10, 20, 30] {
         wandb.row(&row(update));
     }
-    wandb.alert("title", "text");
-    wandb.artifact(checkpoint(dir.path()));
-    let notices = wandb.finish(0);
+    wandb.warn("title", "text");
+    wandb.artifact(&checkpoint(dir.path()));
+    let notices = wandb.finish();
     assert!(notices[0].starts_with("W&B: send the run with: wandb sync "), "{notices:?}");
     let records = transaction_log::read(&logs(dir.path())[0]);
     // header, run, two metrics, history and summary of the one new row, alert, artifact, exit
     assert_eq!(records.len(), 9);
     let run_again = begin(dir.path(), None, Origin::Resumed);
-    run_again.finish(0);
+    run_again.finish();
     assert_eq!(logs(dir.path()).len(), 2, "each process has a file of its own");
 }
 
@@ -351,10 +394,10 @@ fn an_offline_run_tells_of_no_file_that_it_has_removed() {
     let kept = checkpoint(dir.path());
     let removed = Artifact { path: dir.path().join("checkpoint_10.ckpt"), ..kept.clone() };
     fs::write(&removed.path, "older").unwrap();
-    wandb.artifact(removed.clone());
-    wandb.artifact(kept);
+    wandb.artifact(&removed);
+    wandb.artifact(&kept);
     fs::remove_file(&removed.path).unwrap();
-    let notices = wandb.finish(0);
+    let notices = wandb.finish();
     assert_eq!(notices.len(), 1, "{notices:?}");
     let records = transaction_log::read(&logs(dir.path())[0]);
     let tells_of = |record: &Vec<u8>, name: &str| String::from_utf8_lossy(record).contains(name);
@@ -380,9 +423,9 @@ fn the_official_client_reads_the_log() {
     for update in 1..=400 {
         wandb.row(&row(update)); // several blocks
     }
-    wandb.alert("title", "text");
-    wandb.artifact(checkpoint(dir.path()));
-    wandb.finish(0);
+    wandb.warn("title", "text");
+    wandb.artifact(&checkpoint(dir.path()));
+    wandb.finish();
     let log = &logs(dir.path())[0];
     let arguments = ["leet", "inspect", "--summary", "--json"].map(std::ffi::OsStr::new);
     let arguments = [&arguments[..], &[log.as_os_str()]].concat();
@@ -403,8 +446,8 @@ fn the_official_client_sends_the_log() {
     for (origin, updates) in [(Origin::New, [10, 20]), (Origin::Rewound { step: 10 }, [20, 30])] {
         let mut wandb = begin(dir.path(), None, origin);
         updates.iter().for_each(|&update| wandb.row(&row(update)));
-        wandb.artifact(checkpoint(dir.path()));
-        wandb.finish(0);
+        wandb.artifact(&checkpoint(dir.path()));
+        wandb.finish();
     }
     for (log, expected) in logs(dir.path()).iter().zip([vec![10, 20], vec![20, 30]]) {
         let server = Server::start(|_| Reply::Good);

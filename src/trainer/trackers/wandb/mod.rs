@@ -9,76 +9,40 @@
 
 mod api;
 mod artifact;
+mod connect;
 mod environment;
 mod identity;
 mod record;
-mod sender;
+mod service;
 mod transaction_log;
+mod upload;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub use environment::Environment;
-pub use identity::{Identity, Origin};
-pub use sender::Pace;
+pub use identity::Identity;
 
-use self::artifact::{Contents, Held};
-use self::sender::{Begin, Event, Sender};
+use self::api::Api;
+use self::artifact::Contents;
+use self::service::{Begin, Wire, exit_code, fields};
 use self::transaction_log::TransactionLog;
-use super::metrics::Row;
-use super::settings::Settings;
-pub use super::settings::Wandb as Mode;
-
-/// Checks the variables that decide whether and where a run is logged.
-///
-/// # Errors
-/// One line that names the variable.
-pub fn check(settings: &Settings) -> Result<()> {
-    Environment::of_process().mode_for(settings).map(drop)
-}
+use super::event::{Alert, Artifact, Fields, Held, Point, Said};
+use super::sender::{Event, Pace, Sender};
+use super::{Description, Ending, Origin, Tracker};
+use crate::trainer::protobuf::Message;
+pub use crate::trainer::settings::Wandb as Mode;
+use crate::trainer::status::State;
+use crate::trainer::utilisation::Utilisation;
 
 /// The folder in the run directory for files that are being sent.
 const UPLOADS: &str = ".uploads";
 /// How long the server keeps quiet after an alert before it passes on another of the same title.
 const ALERT_PAUSE: Duration = Duration::from_secs(600);
-
-/// Something that a person should know at once.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Alert {
-    pub title: String,
-    pub text: String,
-}
-
-/// A file to keep at W&B.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Artifact {
-    pub name: String,
-    pub kind: &'static str,
-    pub path: PathBuf,
-    pub metadata: Value,
-    pub aliases: Vec<String>,
-}
-
-/// What the run is, as far as W&B wants to know.
-pub struct Description<'a> {
-    pub settings: &'a Settings,
-    pub config: Map<String, Value>,
-    /// The run directory.
-    pub run: &'a Path,
-    /// The run's own id, which no other run has: `id` in its `meta.json`.
-    pub run_id: &'a str,
-    pub run_name: &'a str,
-    pub origin: Origin,
-    pub commit: Option<String>,
-    /// The last step that was logged before the run was resumed; up to there, nothing is logged again.
-    pub logged_step: u64,
-    /// Tags beside those of the environment variable.
-    pub tags: &'a [&'static str],
-}
 
 /// The run at W&B.
 #[derive(Debug)]
@@ -144,15 +108,15 @@ impl Wandb {
         let key = environment.api_key().filter(|_| mode == Mode::Online);
         let base_url = environment.base_url();
         let sender = key.map(|key| {
-            Sender::start(Begin {
+            let begin = Begin {
                 base_url: base_url?,
-                key,
                 identity: identity.clone(),
                 config: config.clone(),
                 commit: commit.clone(),
                 metadata: metadata(&identity, commit.as_deref(), start),
-                pace,
-            })
+            };
+            let api = Api::new(&begin.base_url, &key, pace.call)?;
+            Sender::start(Wire::new(api, begin), Some(key), pace)
         });
         Ok(Self {
             log,
@@ -170,7 +134,7 @@ impl Wandb {
         })
     }
 
-    fn append(&mut self, kind: u64, message: super::protobuf::Message) {
+    fn append(&mut self, kind: u64, message: Message) {
         if let Err(error) = self.log.append(kind, message)
             && !self.complained
         {
@@ -185,69 +149,51 @@ impl Wandb {
         }
     }
 
-    /// Logs a row, unless it was logged before the run was resumed.
-    pub fn row(&mut self, row: &Row) {
-        self.runtime = row.wall_seconds;
-        if row.update <= self.skip_until {
+    /// Tells of a file in the log. `wandb sync` fails if it is not there any more.
+    fn log_artifact(&mut self, artifact: &Artifact) {
+        match Contents::of(&artifact.path) {
+            Ok(contents) => {
+                self.append(record::ARTIFACT, record::artifact(&self.identity, artifact, &contents));
+            }
+            Err(error) => self.notices.push(unreadable(artifact, &error)),
+        }
+    }
+}
+
+impl Tracker for Wandb {
+    /// Logs a point, unless it was logged before the run was resumed.
+    fn log(&mut self, point: &Point) {
+        self.runtime = point.wall_seconds;
+        if point.step <= self.skip_until {
             return;
         }
-        let fields = fields(row);
-        self.append(record::HISTORY, record::history(row.update, &fields));
+        let fields = fields(point);
+        self.append(record::HISTORY, record::history(point.step, &fields));
         self.append(record::SUMMARY, record::summary(&fields));
-        self.send(Event::Row { step: row.update, fields });
+        self.send(Event::Point(point.clone()));
     }
 
-    /// Logs a window as it stands in its log, at the tick at which it ended, unless it was logged before the run was resumed.
-    pub fn window(&mut self, row: &impl serde::Serialize, step: u64, wall_seconds: f64) {
-        self.runtime = wall_seconds;
-        let Ok(Value::Object(row)) = serde_json::to_value(row) else { return };
-        if step <= self.skip_until {
-            return;
-        }
-        let mut fields: Vec<(String, String)> =
-            row.into_iter().map(|(name, value)| (name, value.to_string())).collect();
-        fields.push((record::X_AXIS.into(), step.to_string()));
-        fields.extend(clocks(step, wall_seconds, jiff::Timestamp::now()));
-        self.append(record::HISTORY, record::history(step, &fields));
-        self.append(record::SUMMARY, record::summary(&fields));
-        self.send(Event::Row { step, fields });
+    fn sum_up(&mut self, fields: &Fields) {
+        self.append(record::SUMMARY, record::summary(fields));
+        self.send(Event::Summary(fields.to_vec()));
     }
 
-    /// Keeps numbers of the whole run.
-    pub fn sum_up(&mut self, numbers: &[(&str, u64)], failed: bool) {
-        let mut fields: Vec<(String, String)> =
-            numbers.iter().map(|(name, number)| ((*name).to_owned(), number.to_string())).collect();
-        if failed {
-            fields.push(("status".into(), "\"failed\"".into()));
-        }
-        self.append(record::SUMMARY, record::summary(&fields));
-        self.send(Event::Summary(fields));
-    }
-
-    /// The run's page, where there is a server.
-    pub fn url(&self) -> Option<String> {
-        self.sender.as_ref().and_then(Sender::page)
-    }
-
-    /// Logs nothing again up to `step`: the run has gone back, and what is there stays.
-    pub fn skip_to(&mut self, step: u64) {
+    fn skip_to(&mut self, step: u64) {
         self.skip_until = self.skip_until.max(step);
     }
 
-    /// Sends a warning to the people who follow the run.
-    pub fn alert(&mut self, title: &str, text: &str) {
-        let alert = Alert { title: title.into(), text: text.into() };
-        self.append(record::ALERT, record::alert(&alert));
-        self.send(Event::Alert(alert));
+    fn alert(&mut self, alert: &Alert) {
+        self.append(record::ALERT, record::alert(alert));
+        self.send(Event::Alert(alert.clone()));
     }
 
     /// Keeps a file, unless artifacts are not wanted.
-    pub fn artifact(&mut self, artifact: Artifact) {
+    fn artifact(&mut self, artifact: &Artifact) {
         if !self.artifacts {
             return;
         }
-        let path = artifact.path.canonicalize().unwrap_or(artifact.path);
-        let artifact = Artifact { path, ..artifact };
+        let path = artifact.path.canonicalize().unwrap_or(artifact.path.clone());
+        let artifact = Artifact { path, ..artifact.clone() };
         // The sender reads the file when its turn comes. The log tells of it, too, for what the sender cannot send.
         if self.sender.is_some() {
             self.uploaded += 1;
@@ -264,82 +210,49 @@ impl Wandb {
         }
     }
 
-    /// Tells of a file in the log. `wandb sync` fails if it is not there any more.
-    fn log_artifact(&mut self, artifact: &Artifact) {
-        match Contents::of(&artifact.path) {
-            Ok(contents) => {
-                self.append(record::ARTIFACT, record::artifact(&self.identity, artifact, &contents));
-            }
-            Err(error) => self.notices.push(unreadable(artifact, &error)),
-        }
+    fn console(&mut self, lines: &[Said]) {
+        lines.iter().for_each(|said| self.append(record::OUTPUT_RAW, record::console(said)));
+        self.send(Event::Console(lines.to_vec()));
     }
 
-    /// What there is to tell since the last time.
-    pub fn notices(&mut self) -> Vec<String> {
+    fn utilisation(&mut self, utilisation: &Utilisation, now: Point) {
+        let point = Point { fields: system_metrics(utilisation), ..now };
+        self.append(record::STATS, record::stats(&point));
+        self.send(Event::Utilisation(point));
+    }
+
+    fn notices(&mut self) -> Vec<String> {
         let mut notices = std::mem::take(&mut self.notices);
         notices.extend(self.sender.iter().flat_map(Sender::notices));
         notices
     }
 
-    /// Ends the run with an exit status: completes the log, and has the sender send what is left.
-    pub fn end(mut self, exit_code: i32) -> Ending {
+    fn wandb_url(&self) -> Option<String> {
+        self.sender.as_ref().and_then(Sender::page)
+    }
+
+    /// Completes the log, and has the sender send what is left.
+    fn end(mut self: Box<Self>, state: State) -> Ending {
         let held_back = std::mem::take(&mut self.held_back);
         let left = held_back.iter().filter(|artifact| artifact.path.exists());
         left.for_each(|artifact| self.log_artifact(artifact));
-        self.append(record::EXIT, record::exit(exit_code, self.runtime));
+        self.append(record::EXIT, record::exit(exit_code(state), self.runtime));
         let mut notices = self.notices();
         if let Err(error) = self.log.sync() {
             notices.push(format!("{error:#}"));
         }
-        let directory = self.log.path().parent().unwrap_or(self.log.path()).to_path_buf();
-        if let Some(sender) = &mut self.sender {
-            sender.end(exit_code);
-        }
-        Ending { directory, sender: self.sender, uploads: self.uploads, notices }
-    }
-}
-
-/// A run that has ended and whose log is complete; only the sender may still be at work.
-#[derive(Debug)]
-pub struct Ending {
-    /// Of the log.
-    directory: PathBuf,
-    sender: Option<Sender>,
-    uploads: PathBuf,
-    notices: Vec<String>,
-}
-
-impl Ending {
-    /// Waits for the sender, until `deadline`. Gives the last lines to tell.
-    pub fn wait(self, deadline: Instant) -> Vec<String> {
-        let Self { directory, sender, uploads, mut notices } = self;
-        let directory = directory.display();
-        match sender {
+        let directory = self.log.path().parent().unwrap_or(self.log.path()).display().to_string();
+        match &mut self.sender {
+            Some(sender) => sender.end(state),
             None => notices.push(format!("W&B: send the run with: wandb sync {directory}")),
-            Some(sender) => {
-                let (last, unsent) = sender.wait(deadline);
-                notices.extend(last);
-                let lacking = [count(unsent.rows, "row"), count(unsent.artifacts, "artifact")];
-                let lacking: Vec<_> = lacking.into_iter().flatten().collect();
-                if !lacking.is_empty() {
-                    let what = lacking.join(" and ");
-                    notices.push(format!("W&B lacks {what}; send them with: wandb sync {directory}"));
-                }
-            }
         }
-        let _ = fs::remove_dir_all(&uploads); // empty, but for what the sender has given up
-        notices
+        let lacking = move |what: &str| format!("W&B lacks {what}; send them with: wandb sync {directory}");
+        Ending { notices, sender: self.sender, lacking: Box::new(lacking), uploads: Some(self.uploads) }
     }
 }
 
 fn unreadable(artifact: &Artifact, error: &io::Error) -> String {
     format!("cannot read {}: {error}", artifact.path.display())
-}
-
-/// `3 rows`; nothing for none.
-fn count(number: u64, what: &str) -> Option<String> {
-    let plural = if number == 1 { "" } else { "s" };
-    (number > 0).then(|| format!("{number} {what}{plural}"))
 }
 
 /// Makes `offline-run-<date>_<time>-<id>` with a file name that is free, and points `latest-run` to it.
@@ -385,43 +298,25 @@ fn metadata(identity: &Identity, commit: Option<&str>, start: jiff::Timestamp) -
     })
 }
 
-/// A row as W&B takes it: the names of all logs, and the clocks that W&B itself wants. Each value is JSON.
-fn fields(row: &Row) -> Vec<(String, String)> {
-    let mut fields: Vec<(String, String)> =
-        row.scalars().map(|(name, value)| (name.into_owned(), number(value))).collect();
-    fields.push(("update".into(), row.update.to_string()));
-    fields.push((record::X_AXIS.into(), row.timesteps.to_string()));
-    fields.extend(clocks(row.update, row.wall_seconds, row.time));
-    fields
-}
-
-/// The clocks that W&B itself wants.
-fn clocks(step: u64, wall_seconds: f64, time: jiff::Timestamp) -> [(String, String); 3] {
-    [
-        ("_step".into(), step.to_string()),
-        ("_runtime".into(), number(wall_seconds)),
-        ("_timestamp".into(), number(time.as_millisecond() as f64 / 1e3)),
-    ]
-}
-
-/// A number as W&B reads it: JSON, and the bare words that JSON lacks. What was a 32-bit number keeps its few digits.
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "Infinity".into() } else { "-Infinity".into() }
-    } else if f64::from(value as f32) == value {
-        serde_json::to_string(&(value as f32)).expect("a finite number")
-    } else {
-        serde_json::to_string(&value).expect("a finite number")
+/// How busy the machine is, by the names of the official client.
+fn system_metrics(utilisation: &Utilisation) -> Vec<(String, String)> {
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let mut fields = vec![
+        ("cpu".to_owned(), utilisation.process_percent),
+        ("memory_percent".into(), utilisation.memory_percent()),
+        ("proc.memory.rssMB".into(), utilisation.process_memory.map(mebibytes)),
+        ("proc.memory.availableMB".into(), utilisation.memory.map(|memory| mebibytes(memory.available))),
+    ];
+    for (index, gpu) in utilisation.gpus.iter().enumerate() {
+        let name = |what: &str| format!("gpu.{index}.{what}");
+        fields.extend([
+            (name("gpu"), gpu.load_percent),
+            (name("memoryAllocated"), Some(gpu.memory_percent())),
+            (name("memoryAllocatedBytes"), Some(gpu.memory_used as f64)),
+        ]);
     }
-}
-
-/// One JSON object; serde_json could not write the words for what is not a number.
-fn json_object(fields: &record::Fields) -> String {
-    let member = |(name, json): &(String, String)| format!("{}:{json}", Value::from(name.as_str()));
-    format!("{{{}}}", fields.iter().map(member).collect::<Vec<_>>().join(","))
+    fields.into_iter().filter_map(|(key, value)| Some((key, super::event::number(value?)))).collect()
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,7 +8,7 @@ fn told(reply: fn() -> Reply) -> Vec<String> {
     let server = Server::start(move |_| reply());
     let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
     wandb.row(&row(1));
-    let notices = wandb.finish(0);
+    let notices = wandb.finish();
     assert!(notices.iter().all(|notice| !notice.contains(KEY)), "{notices:?}");
     assert!(notices.iter().all(|notice| !notice.chars().any(char::is_control)), "{notices:?}");
     assert!(notices.last().unwrap().starts_with("W&B lacks 1 row; send them with: "), "{notices:?}");
@@ -65,7 +65,7 @@ fn a_pause_of_ages_is_clamped() {
         });
         let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
         wandb.row(&row(1));
-        wandb.finish(0); // the last event is sent at once
+        wandb.finish(); // the last event is sent at once
         assert_eq!(server.steps(), [1], "{pause}");
     }
 }
@@ -80,7 +80,7 @@ fn nothing_is_sent_on_to_another_host() {
         let server = Server::start(move |_| Reply::Status(status, location));
         let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
         wandb.row(&row(1));
-        let notices = wandb.finish(0);
+        let notices = wandb.finish();
         assert!(notices[0].contains("it points to another host, where nothing is sent"), "{notices:?}");
     }
     assert!(other.calls().is_empty(), "{:?}", other.names());
@@ -96,9 +96,9 @@ fn a_server_that_is_slow_with_everything_does_not_hold_the_end() {
     let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
     wandb.row(&row(1));
     for _ in 0..200 {
-        wandb.artifact(checkpoint(dir.path())); // seven calls each
+        wandb.artifact(&checkpoint(dir.path())); // seven calls each
     }
-    let notices = wandb.end(0).wait(Instant::now() + Duration::from_secs(2));
+    let notices = Box::new(wandb).end(State::Completed).wait(Instant::now() + Duration::from_secs(2));
     let last = notices.last().unwrap();
     assert!(last.contains("artifacts; send them with: wandb sync "), "{notices:?}");
     let records = transaction_log::read(&logs(dir.path())[0]);
@@ -124,7 +124,7 @@ fn an_id_that_another_run_has_is_not_used() {
         });
         let mut wandb = begin(dir.path(), Some(&server.url), origin);
         wandb.row(&row(30));
-        (wandb.finish(0), server.first_rows_if_any().is_some())
+        (wandb.finish(), server.first_rows_if_any().is_some())
     };
     for lines in [0, 5] {
         let (notices, sent) = run(false, lines, Origin::New, false);
@@ -147,7 +147,7 @@ fn numbers_of_the_server_may_be_any() {
     });
     let mut wandb = begin(dir.path(), Some(&server.url), Origin::Resumed);
     wandb.row(&row(30));
-    let notices = wandb.finish(0);
+    let notices = wandb.finish();
     assert_eq!(server.steps(), [30], "{notices:?}");
 }
 
@@ -165,7 +165,7 @@ fn the_summary_keeps_what_the_last_row_does_not_have() {
     evaluated.values.push(Some(7.5));
     wandb.row(&evaluated);
     wandb.row(&row(40));
-    wandb.finish(0);
+    wandb.finish();
     let last = server.calls().last().unwrap().json();
     let summary = last["files"]["wandb-summary.json"]["content"][0].as_str().unwrap();
     let summary: Value = serde_json::from_str(&summary.replace("NaN", "null")).unwrap();
@@ -179,7 +179,7 @@ fn the_summary_keeps_what_the_last_row_does_not_have() {
 fn the_place_that_the_server_names_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(|_| Reply::Good);
-    begin(dir.path(), Some(&server.url), Origin::New).finish(0);
+    begin(dir.path(), Some(&server.url), Origin::New).finish();
     let kept: Value = serde_json::from_slice(&fs::read(dir.path().join("wandb.json")).unwrap()).unwrap();
     assert_eq!(kept, json!({"run_id": RUN_ID, "entity": "me", "project": "proj"}));
 }

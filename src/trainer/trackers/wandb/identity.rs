@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::Description;
 use super::environment::Environment;
 use crate::files;
 use crate::trainer::files::write_atomically;
 use crate::trainer::status::host_name;
+use crate::trainer::trackers::{Description, Origin, is_plain_id};
 
 /// The file in the run directory that keeps the [`Place`].
 const FILE: &str = "wandb.json";
@@ -28,7 +28,7 @@ impl Place {
     /// The place that is kept in a run directory, if there is one.
     fn kept(run: &Path) -> Option<Self> {
         let place: Self = serde_json::from_str(&files::read_text(&run.join(FILE)).ok()?).ok()?;
-        is_plain(&place.run_id).then_some(place)
+        is_plain_id(&place.run_id).then_some(place)
     }
 
     /// A flag before a variable before the environment's own place; without that, the account's default entity and a project
@@ -42,7 +42,7 @@ impl Place {
         let run_id = environment.get("WANDB_RUN_ID").filter(|_| settings.group.is_none());
         let run_id = run_id.unwrap_or_else(|| description.run_id.into());
         ensure!(
-            is_plain(&run_id),
+            is_plain_id(&run_id),
             "WANDB_RUN_ID is {run_id:?}; use letters, digits, - and _ only, at most 128"
         );
         Ok(Self {
@@ -56,24 +56,6 @@ impl Place {
     pub fn keep(&self, run: &Path) -> Result<()> {
         write_atomically(&run.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
-}
-
-/// An id is a part of addresses and of file names.
-fn is_plain(run_id: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    (1..=128).contains(&run_id.len()) && run_id.bytes().all(plain)
-}
-
-/// How this process's part of the run relates to what W&B knows already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    New,
-    /// Continues after the last step that was logged.
-    Resumed,
-    /// The history after this step is to be forgotten.
-    Rewound {
-        step: u64,
-    },
 }
 
 /// What the run is called at W&B; empty where nothing is said.

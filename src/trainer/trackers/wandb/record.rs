@@ -2,22 +2,22 @@
 
 use serde_json::{Map, Value};
 
-use super::identity::{Identity, Origin};
-use super::{Alert, Artifact};
+use super::super::event::{Alert, Artifact, Fields, Point, Said};
+use super::identity::Identity;
 use crate::trainer::protobuf::Message;
+use crate::trainer::trackers::Origin;
 
 // Fields of `Record`: what a record is about.
 pub const HISTORY: u64 = 2;
 pub const SUMMARY: u64 = 3;
+pub const STATS: u64 = 7;
 pub const ARTIFACT: u64 = 8;
 pub const ALERT: u64 = 10;
 pub const METRIC: u64 = 12;
+pub const OUTPUT_RAW: u64 = 13;
 pub const RUN: u64 = 17;
 pub const EXIT: u64 = 18;
 pub const HEADER: u64 = 21;
-
-/// Names with values that are JSON already.
-pub type Fields = [(String, String)];
 
 /// The metric that charts have on the x axis.
 pub const X_AXIS: &str = "timesteps";
@@ -30,7 +30,6 @@ pub fn header() -> Message {
 
 pub fn run(identity: &Identity, config: &Map<String, Value>, start: jiff::Timestamp) -> Message {
     let item = |(key, value): (&String, &Value)| Message::new().bytes(1, key).bytes(16, value.to_string());
-    let start_time = Message::new().int(1, start.as_second()).int(2, i64::from(start.subsec_nanosecond()));
     let run = Message::new()
         .bytes(1, &identity.place.run_id)
         .text(2, &identity.place.entity)
@@ -41,7 +40,7 @@ pub fn run(identity: &Identity, config: &Map<String, Value>, start: jiff::Timest
         .text(8, &identity.name)
         .text(9, &identity.notes);
     let run = identity.tags.iter().fold(run, |run, tag| run.bytes(10, tag));
-    let run = run.text(12, &identity.sweep).text(13, &identity.host).message(17, start_time);
+    let run = run.text(12, &identity.sweep).text(13, &identity.host).message(17, timestamp(start));
     match identity.origin {
         Origin::New => run,
         Origin::Resumed => run.int(24, 1),
@@ -50,6 +49,10 @@ pub fn run(identity: &Identity, config: &Map<String, Value>, start: jiff::Timest
             Message::new().bytes(1, &identity.place.run_id).double(2, step as f64).bytes(3, "_step"),
         ),
     }
+}
+
+fn timestamp(time: jiff::Timestamp) -> Message {
+    Message::new().int(1, time.as_second()).int(2, i64::from(time.subsec_nanosecond()))
 }
 
 /// The metric definitions: [`X_AXIS`] is the x axis of all others.
@@ -73,6 +76,19 @@ pub fn history(step: u64, fields: &Fields) -> Message {
 pub fn summary(fields: &Fields) -> Message {
     let item = |(key, json): &(String, String)| Message::new().bytes(2, key).bytes(16, json);
     Message::new().messages(1, fields.iter().map(item))
+}
+
+/// A line of the console.
+pub fn console(said: &Said) -> Message {
+    const STDOUT: i64 = 1;
+    let message = Message::new().int(1, STDOUT).message(2, timestamp(said.time));
+    message.bytes(3, format!("{}\n", said.text))
+}
+
+/// How busy the machine is.
+pub fn stats(point: &Point) -> Message {
+    let item = |(key, json): &(String, String)| Message::new().bytes(1, key).bytes(16, json);
+    Message::new().message(2, timestamp(point.time)).messages(3, point.fields.iter().map(item))
 }
 
 pub fn alert(alert: &Alert) -> Message {

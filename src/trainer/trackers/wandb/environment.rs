@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, bail};
 use reqwest::Url;
 
+use super::super::server_address;
 use super::Mode;
 use crate::files;
-use crate::trainer::settings::Settings;
+use crate::trainer::settings::{Logger, Settings};
 
 /// Where W&B is if nobody says otherwise.
 pub const SERVER: &str = "https://api.wandb.ai";
@@ -45,15 +46,7 @@ impl Environment {
     /// One line: `WANDB_BASE_URL` is no address of a web server.
     pub fn base_url(&self) -> Result<String> {
         let text = self.get("WANDB_BASE_URL").unwrap_or_else(|| SERVER.into());
-        // A password may be in it: then it is not repeated.
-        let shown = if text.contains('@') { String::new() } else { format!(" ({text:?})") };
-        let wrong = || anyhow!("WANDB_BASE_URL{shown} is no address such as {SERVER}");
-        let mut url = Url::parse(text.trim()).map_err(|_| wrong())?;
-        ensure!(matches!(url.scheme(), "http" | "https") && url.has_host(), wrong());
-        url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| wrong())?;
-        url.set_query(None);
-        url.set_fragment(None);
-        Ok(url.as_str().trim_end_matches('/').into())
+        server_address("WANDB_BASE_URL", &text, SERVER).map(|(address, _)| address)
     }
 
     /// The API key: `WANDB_API_KEY`, or the password of the server's entry in the netrc file.
@@ -90,10 +83,12 @@ impl Environment {
     /// # Errors
     /// One line: a variable that decides it makes no sense.
     pub fn mode_for(&self, settings: &Settings) -> Result<(Mode, Option<String>)> {
-        let asked = match (settings.no_wandb, settings.wandb) {
+        let is_listed = settings.logger.is_some().then(|| settings.logs_to(Logger::Wandb));
+        let asked = match (settings.no_wandb || is_listed == Some(false), settings.wandb) {
             (true, _) => Some(Mode::Disabled),
             (false, Some(mode)) => Some(mode),
-            (false, None) => self.mode()?,
+            // Who lists it wants it, with a key or without.
+            (false, None) => self.mode()?.or(is_listed.map(|_| Mode::Online)),
         };
         let told = |mode, notice: &str| Ok((mode, Some(notice.into())));
         match asked {
