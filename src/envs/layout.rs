@@ -1,10 +1,11 @@
 //! The names and numbers of a small environment: the `layout.json` of its folder in `jax_env_spec`, compiled in. Larger environments have
-//! layouts of their own.
+//! layouts of their own, whose rewards are lists of [`Paid`] as well.
 
 use serde::Deserialize;
 
 use crate::lang::{Float, Int, float, int};
 
+use super::Metric;
 use super::description::{Action, Description, Group, Param, Reward};
 
 /// What the file says.
@@ -17,12 +18,34 @@ pub struct Layout {
     params: Vec<Param>,
 }
 
+/// A part of the reward, as `layout.json` says it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Paid {
+pub struct Paid {
     name: String,
     pays: f64,
     per: String,
+}
+
+impl Paid {
+    /// The metric that tells what the part has paid.
+    pub fn metric(&self) -> Metric {
+        Metric::reward(&self.name, &self.pays.to_string(), &self.per)
+    }
+
+    /// The part in names.
+    pub fn described(&self) -> Reward {
+        Reward { name: self.name.clone(), pays: self.pays.to_string(), per: self.per.clone() }
+    }
+}
+
+/// What the part of that name pays.
+///
+/// # Panics
+/// There is no such part.
+pub fn pays(rewards: &[Paid], name: &str) -> f64 {
+    let paid = rewards.iter().find(|paid| paid.name == name);
+    paid.unwrap_or_else(|| panic!("layout.json has no reward {name}")).pays
 }
 
 impl Layout {
@@ -37,15 +60,10 @@ impl Layout {
 
     /// The observation, the actions, the rewards and the parameters in names.
     pub fn description(&self) -> Description {
-        let reward = |paid: &Paid| Reward {
-            name: paid.name.clone(),
-            pays: paid.pays.to_string(),
-            per: paid.per.clone(),
-        };
         Description {
             observation: self.observation.clone(),
             actions: self.actions.clone(),
-            rewards: self.rewards.iter().map(reward).collect(),
+            rewards: self.rewards.iter().map(Paid::described).collect(),
             params: self.params.clone(),
         }
     }
@@ -55,8 +73,7 @@ impl Layout {
     /// # Panics
     /// There is no such part.
     pub fn pays(&self, name: &str) -> f64 {
-        let paid = self.rewards.iter().find(|paid| paid.name == name);
-        paid.unwrap_or_else(|| panic!("layout.json has no reward {name}")).pays
+        pays(&self.rewards, name)
     }
 
     /// What a parameter is by default, as f32.

@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use crate::envs::layout::Paid;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layout {
@@ -13,7 +15,7 @@ pub struct Layout {
     pub actions: Vec<Action>,
     /// Numbers of the observation, group by group.
     pub observation: Vec<Group>,
-    pub rewards: Vec<Reward>,
+    pub rewards: Vec<Paid>,
 }
 
 #[derive(Deserialize)]
@@ -56,14 +58,6 @@ pub struct Group {
     pub count: usize,
     /// Names and meanings.
     pub features: Vec<(String, String)>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reward {
-    pub name: String,
-    pub pays: f32,
-    pub per: String,
 }
 
 /// The layout, read once.

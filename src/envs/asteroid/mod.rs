@@ -29,8 +29,9 @@ mod travel;
 
 use crate::lang::{Bool, Float, Int, Key, boolean, float, int};
 
-use super::description::{Action, Description, Feature, Group, Reward};
+use super::description::{Action, Description, Feature, Group};
 use super::health::Range;
+use super::layout::Paid;
 use super::{Clock, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
 use actions::{ACTIONS, Deed};
 use chart::Chart;
@@ -122,15 +123,10 @@ pub(super) fn description() -> Description {
         features: group.features.iter().map(feature).collect(),
     };
     let action = |action: &layout::Action| Action { name: action.name.clone(), does: action.does.clone() };
-    let reward = |reward: &layout::Reward| Reward {
-        name: reward.name.clone(),
-        pays: reward.pays.to_string(),
-        per: reward.per.clone(),
-    };
     Description {
         observation: layout().observation.iter().map(group).collect(),
         actions: layout().actions.iter().map(action).collect(),
-        rewards: layout().rewards.iter().map(reward).collect(),
+        rewards: layout().rewards.iter().map(Paid::described).collect(),
         params: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use super::layout::layout;
 use super::ship::{FUEL, HULL, TOOL};
 use super::{Metric, State};
 use crate::envs::Aggregate;
+use crate::envs::layout::{Paid, pays};
 
 /// Parts of the reward.
 pub const PARTS: usize = 13;
@@ -48,10 +49,7 @@ impl Pays {
     /// The reference's.
     #[track_caller]
     pub fn default() -> Pays {
-        let of = |name: &str| {
-            let reward = layout().rewards.iter().find(|reward| reward.name == name);
-            float(f64::from(reward.expect("layout.json names each part").pays))
-        };
+        let of = |name: &str| float(pays(&layout().rewards, name));
         Pays {
             trade: of("trade"),
             extraction: of("extraction"),
@@ -136,15 +134,13 @@ pub const STATS: [(&str, &str, &str); 16] = [
 
 /// What every step reports.
 pub fn metrics() -> Vec<Metric> {
-    let part =
-        |reward: &super::layout::Reward| Metric::reward(&reward.name, &reward.pays.to_string(), &reward.per);
     let stat = |(place, &(name, unit, is)): (usize, &(&str, &'static str, &str))| Metric {
         name: format!("stats/{name}"),
         aggregate: if place < RUNNING { Aggregate::Running } else { Aggregate::Mean },
         unit,
         description: is.to_owned(),
     };
-    layout().rewards.iter().map(part).chain(STATS.iter().enumerate().map(stat)).collect()
+    layout().rewards.iter().map(Paid::metric).chain(STATS.iter().enumerate().map(stat)).collect()
 }
 
 /// The numbers of [`STATS`].

@@ -18,8 +18,9 @@ use serde::Deserialize;
 use crate::lang::{Bool, Float, Int, Key, constant, float, int, int_u64, select, stack};
 
 use super::bits::{all_if, count, only_if};
-use super::description::{Action, Description, Feature, Group, Reward};
+use super::description::{Action, Description, Feature, Group};
 use super::health::Range;
+use super::layout::{Paid, pays};
 use super::painter::Painter;
 use super::{
     Aggregate, Env, EnvSpec, Golden, Health, Metric, Mirror, Observation, OtherSize, Player, Sizes, Step,
@@ -81,25 +82,11 @@ struct Plane {
     is: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Paid {
-    name: String,
-    pays: f64,
-    per: String,
-}
-
 /// The layout, read once from the file compiled in.
 fn layout() -> &'static Layout {
     const TEXT: &str = include_str!("../../../jax_env_spec/connect4/layout.json");
     static LAYOUT: OnceLock<Layout> = OnceLock::new();
     LAYOUT.get_or_init(|| serde_json::from_str(TEXT).expect("layout.json is part of the program"))
-}
-
-/// The default of the reward of that name.
-fn pays(name: &str) -> f64 {
-    let reward = layout().rewards.iter().find(|reward| reward.name == name);
-    reward.unwrap_or_else(|| panic!("layout.json has no reward {name}")).pays
 }
 
 /// Draws its states.
@@ -124,15 +111,10 @@ fn description_of(board: Board) -> Description {
         features: vec![Feature { name: "stone".into(), is: is.clone() }],
     };
     let column = |c: usize| Action { name: format!("column {c}"), does: "drops a stone there".into() };
-    let reward = |Paid { name, pays, per }: &Paid| Reward {
-        name: name.clone(),
-        pays: pays.to_string(),
-        per: per.clone(),
-    };
     Description {
         observation: observation.iter().map(plane).collect(),
         actions: (0..board.cols).map(column).collect(),
-        rewards: rewards.iter().map(reward).collect(),
+        rewards: rewards.iter().map(Paid::described).collect(),
         params: Vec::new(),
     }
 }
@@ -238,9 +220,10 @@ impl Env for Connect4 {
     }
 
     fn default_params(&self) -> Params {
-        let [win, loss, draw] = ["win", "loss", "draw"].map(|name| float(pays(name)));
+        let of = |name| float(pays(&layout().rewards, name));
+        let [win, loss, draw] = ["win", "loss", "draw"].map(of);
         let [three_in_row, opponent_three_in_row, invalid_action] =
-            ["three_in_row", "opponent_three_in_row", "invalid_action"].map(|name| float(pays(name)));
+            ["three_in_row", "opponent_three_in_row", "invalid_action"].map(of);
         Params { win, loss, draw, three_in_row, opponent_three_in_row, invalid_action }
     }
 
