@@ -198,6 +198,22 @@ fn taken_by(command: &str) -> Vec<String> {
 }
 
 #[test]
+fn damaged_golden_files_are_one_line() {
+    let folder = TempDir::new().unwrap();
+    for name in taken_by("verify") {
+        let spec = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jax_env_spec").join(&name);
+        let golden = ["golden.jsonl.gz", "golden.json.gz"].map(|file| spec.join(file));
+        let whole = fs::read(golden.iter().find(|file| file.exists()).unwrap()).unwrap();
+        let cases = [("half.gz", &whole[..whole.len() / 2]), ("text.json", &b"hello\n"[..]), ("empty.json", &[])];
+        for (file, bytes) in cases {
+            let path = folder.path().join(file);
+            fs::write(&path, bytes).unwrap();
+            run(&["verify", &name, path.to_str().unwrap()]).fails_in_one_line(1, &[file]);
+        }
+    }
+}
+
+#[test]
 fn golden_files_and_protocols() {
     for name in taken_by("verify") {
         assert!(builtin().iter().any(|entry| entry.name == name));
