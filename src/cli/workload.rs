@@ -1,6 +1,6 @@
 //! What a command times or compiles: the flags that `bench` and `compile` share.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use toml::{Table, Value};
 
@@ -25,6 +25,9 @@ pub struct Workload {
     /// Steps of each environment per update [default: the environment's]
     #[arg(long, value_name = "N")]
     num_steps: Option<usize>,
+    /// Another setting of the algorithm, such as hidden_dim=512; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// How the network's matrix products are computed
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub precision: Precision,
@@ -63,6 +66,10 @@ impl Workload {
             let value = value.map_err(|_| usage(anyhow::anyhow!("{key} is too large")))?;
             set(&algorithm, &mut settings, key, value, None).map_err(usage)?;
         }
+        for word in &self.set {
+            let (key, value) = assigned(word).map_err(usage)?;
+            set(&algorithm, &mut settings, key, value, None).map_err(usage)?;
+        }
         let precision = |precision: Precision| Value::try_from(precision);
         let precision = ("precision", precision(self.precision)?, precision(Precision::F32)?);
         for (key, value, unset) in [&[precision], more].concat() {
@@ -87,6 +94,13 @@ impl Training {
 
 fn agent(env: &envs::Entry, settings: &Table) -> Agent {
     Agent::new(settings.clone(), env.build().into(), 0)
+}
+
+/// The setting and its value in `NAME=VALUE`, which is written as in a TOML file, or text without quotes.
+fn assigned(word: &str) -> Result<(&str, Value)> {
+    let (key, text) = word.split_once('=').with_context(|| format!("`{word}` is not NAME=VALUE"))?;
+    let value = |text: &str| format!("value = {text}").parse::<Table>().ok()?.remove("value");
+    Ok((key, value(text).unwrap_or_else(|| Value::String(text.to_owned()))))
 }
 
 /// Gives a setting a value. An algorithm need not have it if the value is the one that means that it is left alone.

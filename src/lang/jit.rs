@@ -12,10 +12,11 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::array::HostArray;
 use crate::interpret::interpret;
-use crate::ir::{Graph, check};
+use crate::ir::{Graph, check, flops};
 use crate::lower::{self, lower};
 use crate::output::tell;
 use crate::runtime::{self, Arg, Buffer, CacheOutcome, Client, CompileOptions, Program, Target};
+use crate::transforms::simplify::without_dead_equations;
 
 use super::outputs::Outputs;
 use super::program::{Signature, trace};
@@ -54,6 +55,11 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
         let options = options.clone();
         let module = lower(&graph, &options, target);
         Lowered { module, output, input_names, graph, options, target, takes: PhantomData }
+    }
+
+    /// Floating-point operations of its products on one device, as [`ir::flops`](flops) counts them.
+    pub fn flops(&self) -> u64 {
+        flops(&without_dead_equations(&self.graph))
     }
 
     /// Compiles it, or loads the program from the cache. `name` is for messages.

@@ -204,7 +204,8 @@ fn damaged_golden_files_are_one_line() {
         let spec = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("jax_env_spec").join(&name);
         let golden = ["golden.jsonl.gz", "golden.json.gz"].map(|file| spec.join(file));
         let whole = fs::read(golden.iter().find(|file| file.exists()).unwrap()).unwrap();
-        let cases = [("half.gz", &whole[..whole.len() / 2]), ("text.json", &b"hello\n"[..]), ("empty.json", &[])];
+        let cases =
+            [("half.gz", &whole[..whole.len() / 2]), ("text.json", &b"hello\n"[..]), ("empty.json", &[])];
         for (file, bytes) in cases {
             let path = folder.path().join(file);
             fs::write(&path, bytes).unwrap();

@@ -144,6 +144,8 @@ fn wrong_usage_is_status_2() {
         ),
         ("envs hackmatri", &["unknown environment `hackmatri`", "did you mean `hackmatrix`?"]),
         ("bench --env cartpole --updates 0", &["updates is 0"]),
+        ("bench --env cartpole --set hidden_dim", &["`hidden_dim` is not NAME=VALUE"]),
+        ("bench --env cartpole --set hidden=64", &["ppo has no setting hidden"]),
         ("compile --topology v5e:2x2 --env cartpole --devices 3", &["num_envs", "devices = 3"]),
         ("compile --topology h101 --env cartpole", &["there is no topology h101", "a100, h100, h200"]),
         ("train --env cartpole --reset-pool 2000000", &["reset_pool is 2000000; it must be from 0"]),

@@ -53,6 +53,24 @@ fn bench_times_logs_without_showing_them() {
 }
 
 #[test]
+fn bench_counts_the_products_of_an_update() {
+    let bench = |width: usize| -> Value {
+        let sizes = ["--env", "cartpole", "--num-envs", "4", "--num-steps", "8", "--updates", "1"];
+        let set = format!("hidden_dim={width}");
+        let done = run(&[&["bench", "--device", "cpu", "--json", "--set", &set], &sizes[..]].concat());
+        serde_json::from_str(&done.stdout()).unwrap()
+    };
+    let [small, large] = [8, 16].map(bench);
+    let number = |report: &Value, key: &str| report[key].as_f64().unwrap();
+    assert!(number(&small, "matrix_gflops") > 0.0, "{small}");
+    let told = number(&small, "gflops") * small["update_seconds"][0].as_f64().unwrap();
+    assert!((told / number(&small, "update_gflop") - 1.0).abs() < 1e-6, "{small}");
+    // Twice the units: four times as much between the hidden layers, twice as much to and from them.
+    let ratio = number(&large, "update_gflop") / number(&small, "update_gflop");
+    assert!((2.5..4.0).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn watch_prints_every_step_where_there_is_no_terminal() {
     let directory = trained().parent().unwrap().to_str().unwrap();
     let watch = ["watch", "--latest", "--checkpoint-dir", directory, "--episodes", "2", "--max-steps", "3"];

@@ -25,15 +25,17 @@ use super::programs::{
 };
 use super::{Algorithm, NonFinite, UpdateTrace};
 
-/// What starting cost.
+/// What compiling took, and what came of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Timing {
+pub struct Compiled {
     /// Tracing and lowering.
     pub trace_seconds: f64,
     /// Compiling, or loading from the cache.
     pub compile_seconds: f64,
     /// Whether all programs came from the cache.
     pub cached: bool,
+    /// Floating-point operations of the products in one update, on all devices together.
+    pub update_flops: u64,
 }
 
 /// What there is to know of an agent beside its state.
@@ -44,7 +46,7 @@ pub(super) struct LearnerInfo {
     pub metadata: Vec<(String, String)>,
     pub spec: EnvSpec,
     pub schedule: Option<Schedule>,
-    pub timing: Timing,
+    pub compiled: Compiled,
 }
 
 /// A shape as text: `10x10`.
@@ -67,7 +69,12 @@ pub fn metadata<A: Algorithm>(algorithm: &A) -> Vec<(String, String)> {
 }
 
 impl LearnerInfo {
-    fn new<A: Algorithm>(algorithm: &A, start: &Start, metrics: Vec<Metric>, timing: Timing) -> LearnerInfo {
+    fn new<A: Algorithm>(
+        algorithm: &A,
+        start: &Start,
+        metrics: Vec<Metric>,
+        compiled: Compiled,
+    ) -> LearnerInfo {
         LearnerInfo {
             metrics,
             max_updates: start.max_updates,
@@ -75,7 +82,7 @@ impl LearnerInfo {
             metadata: metadata(algorithm),
             spec: algorithm.env().spec(),
             schedule: algorithm.schedule(),
-            timing,
+            compiled,
         }
     }
 
@@ -159,13 +166,15 @@ impl<A: Algorithm> Engine<A> {
         let Programs { init, chunk, state: structure, leaves, metrics, given, values } =
             Programs::new(agents, start, client.target())?;
         let trace_seconds = tracing.elapsed().as_secs_f64();
+        let update_flops = chunk.flops() * start.num_devices as u64;
 
         let compiling = Instant::now();
         let (init, chunk) = compile_both(client, (init, "init"), (chunk, "chunk"))?;
-        let timing = Timing {
+        let compiled = Compiled {
             trace_seconds,
             compile_seconds: compiling.elapsed().as_secs_f64(),
             cached: [init.cache(), chunk.cache()].iter().all(|cache| *cache == CacheOutcome::Hit),
+            update_flops,
         };
         let seeds: Vec<Vec<HostArray>> =
             agents.seeds(start.seed, start.num_devices).into_iter().map(|seeds| vec![seeds]).collect();
@@ -182,7 +191,7 @@ impl<A: Algorithm> Engine<A> {
             given,
             num_devices: start.num_devices,
         };
-        Ok((engine, LearnerInfo::new(agents.first(), start, metrics, timing)))
+        Ok((engine, LearnerInfo::new(agents.first(), start, metrics, compiled)))
     }
 
     /// Runs `updates` updates.

@@ -15,7 +15,7 @@ mod programs;
 mod staged;
 mod update_trace;
 
-pub use device::{Timing, metadata};
+pub use device::{Compiled, metadata};
 pub use group::{Group, Member};
 pub use one::One;
 pub use programs::{AgentState, MOST_UPDATES, Start, metrics, modules};

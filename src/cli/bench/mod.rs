@@ -1,11 +1,12 @@
 //! `lockstep bench`: how fast training and the environment alone are on this machine.
 //!
 //! Every update is timed apart, after one that warms up, so that the median is robust on a noisy machine. The
-//! environment is timed alone as well: random valid actions, no network. `--logs` adds what logging costs, `--compare`
-//! the ratios to an earlier result.
+//! environment is timed alone as well: random valid actions, no network. What the products of an update come to per second stands
+//! beside the machine's own rate for products. `--logs` adds what logging costs, `--compare` the ratios to an earlier result.
 
 mod baseline;
 mod logs;
+mod products;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::algorithms::random::RandomRollout;
 use crate::config::{auto_devices, check_devices, usage};
 use crate::files;
+use crate::lower::Precision;
 use crate::runtime::Client;
 use crate::trainer::readable::{ABSENT, significant};
 use crate::trainer::{Stage, thousands};
@@ -24,6 +26,7 @@ use crate::training::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build
 
 use self::baseline::Baseline;
 use self::logs::Cost;
+use self::products::Products;
 use super::App;
 use super::device::Device;
 use super::workload::{Training, Workload};
@@ -120,10 +123,13 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             add(&key, value);
         }
     }
+    let client = bench.device.choose(Client::open(&plugin, devices)?.deterministic(*deterministic));
+    let client = client.observed(stage.changer(COMPILING));
+    add("platform", json!(client.platform()));
+    if !bench.env_only {
+        add("matrix_gflops", json!(bench.time_products(&client, *precision, &stage)?));
+    }
     if bench.num_seeds == 1 {
-        let client = bench.device.choose(Client::open(&plugin, devices)?.deterministic(*deterministic));
-        let client = client.observed(stage.changer(COMPILING));
-        add("platform", json!(client.platform()));
         for (key, steps_per_second) in bench.time_env(&training, &client, &stage)? {
             add(key, json!(steps_per_second.round()));
         }
@@ -145,10 +151,10 @@ impl Bench {
     /// Times updates of the agent or the group. Gives the figures and the facts.
     fn time_training(&self, training: &Training, plan: &Plan) -> Result<Facts> {
         let Training { settings, num_envs, num_steps, .. } = training;
-        let (facts, seconds, cost) = if self.num_seeds > 1 {
+        let (facts, compiled, seconds, cost) = if self.num_seeds > 1 {
             let (mut group, facts) = build_group(&plan.agents(settings, self.num_seeds), plan)?;
             plan.stage.change(&format!("timing {} updates of {} agents", self.updates, self.num_seeds));
-            (facts, time(self.updates, || group.run(1).map(drop))?, None)
+            (facts, group.compiled(), time(self.updates, || group.run(1).map(drop))?, None)
         } else {
             let (mut learner, facts) = build(&plan.agents(settings, 1)[0], plan)?;
             plan.stage.change(&format!("timing {} updates", self.updates));
@@ -160,13 +166,27 @@ impl Bench {
                 let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
                 Cost::measure(&mut *learner, &self.workload.env, self.updates, median(&seconds), pair_seconds)
             });
-            (facts, seconds, cost.transpose()?)
+            (facts, learner.compiled(), seconds, cost.transpose()?)
         };
         let steps = (self.num_seeds * num_envs * num_steps) as f64;
         let rate = json!((steps / median(&seconds)).round());
-        let figures = [("steps_per_second", rate), ("update_seconds", json!(seconds))];
+        let flops = compiled.map_or(0.0, |compiled| compiled.update_flops as f64);
+        let figures = [
+            ("steps_per_second", rate),
+            ("update_seconds", json!(seconds)),
+            ("update_gflop", json!(1e-9 * flops)),
+            ("gflops", json!(1e-9 * flops / median(&seconds))),
+        ];
         let figures = figures.into_iter().chain(cost.iter().flat_map(Cost::figures));
         Ok(facts.into_iter().chain(figures.map(|(key, value)| (key.to_owned(), value))).collect())
+    }
+
+    /// The rate of large matrix products on all devices together, in GFLOP/s.
+    fn time_products(&self, client: &Client, precision: Precision, stage: &Stage) -> Result<f64> {
+        stage.change("timing matrix products");
+        let mut products = Products::new(client, precision)?;
+        let seconds = time(self.updates, || products.run())?;
+        Ok(1e-9 * products.flops() / median(&seconds))
     }
 
     /// Steps per second of the environment alone, without and with observations.
@@ -247,6 +267,10 @@ fn to_text(report: &Map<String, Value>) -> String {
     {
         let [median, least, most] = [median(&seconds), least, most].map(|value| significant(1e3 * value, 3));
         line("update, ms", format!("{median} ({least} to {most})"));
+    }
+    if let (Some(rate), Some(most)) = (number("gflops").filter(|&rate| rate > 0.0), number("matrix_gflops")) {
+        let [rate_text, most_text] = [rate, most].map(|value| significant(value, 3));
+        line("products, GFLOP/s", format!("{rate_text} ({:.0} % of {most_text})", 100.0 * rate / most));
     }
     if let (Some(trace), Some(compile)) = (number("trace_seconds"), number("compile_seconds")) {
         line("trace, s", significant(trace, 3));

@@ -89,6 +89,11 @@ fn layout() -> &'static Layout {
     LAYOUT.get_or_init(|| serde_json::from_str(TEXT).expect("layout.json is part of the program"))
 }
 
+/// The default of the reward of that name.
+fn paid(name: &str) -> f64 {
+    pays(&layout().rewards, name)
+}
+
 /// Draws its states.
 pub(super) fn painter() -> Box<dyn Painter> {
     painter_of(Connect4::default().board)
@@ -220,7 +225,7 @@ impl Env for Connect4 {
     }
 
     fn default_params(&self) -> Params {
-        let of = |name| float(pays(&layout().rewards, name));
+        let of = |name| float(paid(name));
         let [win, loss, draw] = ["win", "loss", "draw"].map(of);
         let [three_in_row, opponent_three_in_row, invalid_action] =
             ["three_in_row", "opponent_three_in_row", "invalid_action"].map(of);

@@ -147,7 +147,7 @@ impl TryFrom<HashMap<String, f32>> for Rewards {
 
 impl Default for Rewards {
     fn default() -> Rewards {
-        Rewards(REWARDS.map(|name| super::super::pays(name) as f32))
+        Rewards(REWARDS.map(|name| super::super::paid(name) as f32))
     }
 }
 
