@@ -12,7 +12,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/jax_env_spec/hackmatr
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let cases: [(&str, &[&str]); 100] = [
+    let cases: &[(&str, &[&str])] = &[
         ("trian", &["unrecognized subcommand 'trian'", "'train'"]),
         ("train --num-env 3", &["unexpected argument '--num-env'", "'--num-envs'"]),
         ("train --num-envs many", &["invalid value 'many' for '--num-envs <N>'"]),
