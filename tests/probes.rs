@@ -6,6 +6,7 @@ pub mod environments;
 mod q_learning;
 mod self_play;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lockstep::algorithms::learner::{Group as Agents, One, Start};
@@ -94,6 +95,9 @@ fn settings() -> Settings {
 
 const AGENTS: usize = 8;
 
+/// The metrics of an update.
+type Named = BTreeMap<String, f32>;
+
 /// What an agent thinks of some observations after its training.
 #[derive(Debug)]
 struct Trained {
@@ -102,8 +106,8 @@ struct Trained {
     values: Vec<f64>,
 }
 
-/// Agents after `updates` updates, and the metrics of each update of each.
-fn train<E: Env + 'static>(env: E, updates: usize, obs: &[f32]) -> (Vec<Trained>, Vec<Vec<Vec<f32>>>) {
+/// Agents after `updates` updates, and the metrics of each update of each, by name.
+fn train<E: Env + 'static>(env: E, updates: usize, obs: &[f32]) -> (Vec<Trained>, Vec<Vec<Named>>) {
     let (settings, spec) = (settings(), env.spec());
     let env: Rc<dyn AnyEnv> = Rc::new(Erased::new(env));
     let start = Start {
@@ -131,7 +135,11 @@ fn train<E: Env + 'static>(env: E, updates: usize, obs: &[f32]) -> (Vec<Trained>
         let logits = outputs[0].to_f64().chunks(spec.num_actions).map(<[f64]>::to_vec).collect();
         Trained { logits, values: outputs[1].to_f64() }
     };
-    (group.members().iter().map(|member| think(&**member)).collect(), rows)
+    let members = group.members();
+    let named =
+        |row: Vec<f32>| members[0].metrics().iter().map(|metric| metric.name.to_string()).zip(row).collect();
+    let rows = rows.into_iter().map(|rows| rows.into_iter().map(named).collect()).collect();
+    (members.iter().map(|member| think(&**member)).collect(), rows)
 }
 
 /// Requires something of at least six of the eight agents.
@@ -290,7 +298,7 @@ impl Env for Masked {
 fn a_mask_is_never_violated_and_the_best_allowed_action_is_found() {
     let (agents, rows) = train(Masked, 100, &[1.0, -1.0]);
     for row in rows.iter().flatten() {
-        assert_eq!(*row.last().unwrap(), 0.0);
+        assert_eq!(row["stats/highest_violation"], 0.0);
     }
     most(&agents, |Trained { logits, .. }| {
         logits[0][1] - logits[0][0] > 1.0 && logits[1][3] - logits[1][2] > 1.0
