@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::unfold;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::{Answer, Failure, work};
+use super::answer::{Answer, work};
 use super::asked::Asked;
 use super::shelf::{Listing, stamp_of};
 use super::site::Shared;
@@ -26,8 +25,7 @@ const PACE: Duration = Duration::from_secs(2);
 
 /// `GET /api/v1/events`, with `run` those of one run.
 pub async fn all(State(site): State<Shared>, asked: Asked) -> Answer {
-    let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open");
-    let place = site.streams.clone().try_acquire_owned().map_err(busy)?;
+    let place = site.stream()?;
     let watcher = Watcher {
         site,
         run: asked.get("run").map(String::from),

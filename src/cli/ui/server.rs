@@ -90,7 +90,10 @@ async fn accept(listener: TcpListener, routes: Router) -> Result<()> {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut end = pin!(end()?);
     loop {
-        let place = places.clone().acquire_owned().await.expect("the places stay");
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place.expect("the places stay"),
+            () = &mut end => return Ok(()),
+        };
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {

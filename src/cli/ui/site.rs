@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::answer::Failure;
 use super::guard::Guard;
 use super::library::Library;
 use super::shelf::Shelf;
 use super::theater::Theater;
 
-/// Streams of events at once. They stay open, and connections must remain for requests.
+/// Streams at once, of events and of steps. They stay open, and connections must remain for requests.
 const MOST_STREAMS: usize = 40;
 
 /// The server's state.
@@ -19,7 +21,7 @@ pub struct Site {
     pub library: Library,
     pub theater: Theater,
     pub guard: Arc<Guard>,
-    pub streams: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
 }
 
 pub type Shared = Arc<Site>;
@@ -34,5 +36,14 @@ impl Site {
             guard: Arc::new(guard),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
         })
+    }
+
+    /// A place for a stream, which has it until it ends.
+    ///
+    /// # Errors
+    /// All are taken.
+    pub fn stream(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let busy = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are open");
+        self.streams.clone().try_acquire_owned().map_err(busy)
     }
 }

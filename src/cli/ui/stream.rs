@@ -35,9 +35,10 @@ pub async fn frames(
         most_bytes: asked.number("max_chunk_bytes", 1024..=4 << 20)?.unwrap_or(262_144),
         pause_every: asked.number("yield_every_batches", 1..=10_000)?.unwrap_or(8),
     };
-    let upgrade = upgrade.max_message_size(1 << 16);
+    let (upgrade, place) = (upgrade.max_message_size(1 << 16), site.stream()?);
     Ok(upgrade
         .on_upgrade(async move |socket| {
+            let _place = place;
             let found = work(move || replay_of(&site, &id, &replay).map(|(_, frames)| frames)).await;
             send(socket, found.map(|frames| chunks(&frames, division)), division.pause_every).await;
         })
