@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,24 +13,17 @@ use tungstenite::{Message, WebSocket, client};
 
 use super::ui::{Server, wait_for};
 use super::{lockstep, run, small_run};
-use crate::common::skip;
+use crate::common::{Ending, skip};
 
 /// A browser with one page.
 struct Browser {
-    process: Child,
+    _process: Ending,
     socket: WebSocket<TcpStream>,
     session: String,
     number: u64,
     /// What the page has complained of since it was loaded.
     complaints: Vec<String>,
     _profile: TempDir,
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Browser {
@@ -51,8 +44,8 @@ impl Browser {
         if rustix::process::geteuid().is_root() {
             command.arg("--no-sandbox"); // it does not run as root with one
         }
-        let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut process = Ending(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+        let lines = BufReader::new(process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
         let mut lines =
             lines.filter_map(|line| Some(line.strip_prefix("DevTools listening on ")?.to_owned()));
         let url = lines.next().expect("the browser says where it listens");
@@ -63,7 +56,7 @@ impl Browser {
         let (socket, _) = client(url.as_str(), stream).unwrap();
         let session = String::new();
         let mut browser =
-            Browser { process, socket, session, number: 0, complaints: vec![], _profile: profile };
+            Browser { _process: process, socket, session, number: 0, complaints: vec![], _profile: profile };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
         let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         browser.session = attached["sessionId"].as_str().unwrap().to_owned();

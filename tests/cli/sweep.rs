@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Done, finish, lockstep, run};
+use crate::common::Ending;
 
 /// Trials of ten small updates, three of them side by side.
 const HEAD: &str = "env = \"cartpole\"\nnum_envs = 4\nnum_steps = 32\nhidden_dim = 8\ntotal_timesteps = 1280\nlog_interval = 2\n\
@@ -353,16 +354,9 @@ fn the_trials_of_a_killed_worker_are_run_by_another() {
 
 /// A PostgreSQL server of its own; nothing where there is none. It does not run for root, so it becomes another user then.
 struct Server {
-    process: Child,
+    _process: Ending,
     url: String,
     _folder: TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 #[cfg(unix)]
@@ -406,9 +400,9 @@ fn server() -> Option<Server> {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut serve = as_user("postgres");
     serve.arg("-D").arg(&data).arg("-k").arg(folder.path()).args(["-p", &port.to_string(), "-F"]);
-    let process = spawn(serve.args(["-c", "listen_addresses=127.0.0.1"]).current_dir(folder.path()));
+    let process = Ending(spawn(serve.args(["-c", "listen_addresses=127.0.0.1"]).current_dir(folder.path())));
     let url = format!("postgres://me@127.0.0.1:{port}/postgres");
-    let server = Server { process, url, _folder: folder };
+    let server = Server { _process: process, url, _folder: folder };
     wait_until(|| {
         let asked =
             Command::new(bin.join("pg_isready")).args(["-h", "127.0.0.1", "-p", &port.to_string()]).output();

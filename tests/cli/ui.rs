@@ -4,17 +4,18 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{lockstep, run, small_run, trained};
+use crate::common::Ending;
 
 /// A server in a process of its own, which ends with it.
 pub struct Server {
-    process: Child,
+    _process: Ending,
     port: u16,
 }
 
@@ -25,22 +26,15 @@ struct Reply {
     body: String,
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Server {
     pub fn start(runs: &Path, flags: &[&str]) -> Server {
         let mut command = lockstep(&["ui", "--port", "0", "--checkpoint-dir", runs.to_str().unwrap()]);
-        let mut process = command.args(flags).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Ending(command.args(flags).stdout(Stdio::piped()).spawn().unwrap());
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.split('/').next());
         let port = port.and_then(|port| port.parse().ok());
-        Server { process, port: port.unwrap_or_else(|| panic!("no address: {line}")) }
+        Server { _process: process, port: port.unwrap_or_else(|| panic!("no address: {line}")) }
     }
 
     /// Over the directory of the small run.

@@ -36,6 +36,16 @@ pub fn lockstep() -> std::process::Command {
     command
 }
 
+/// A process that ends with the test.
+pub struct Ending(pub std::process::Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Says that a test is skipped, and why; `scripts/test.sh` counts such lines in the file that `LOCKSTEP_SKIPPED` names.
 pub fn skip(why: &str) {
     eprintln!("skipped: {why}");

@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{Random, damaged};
-use crate::common::lockstep;
+use crate::common::{Ending, lockstep};
 
 /// Requests to one server.
 const REQUESTS: usize = 50;
@@ -35,15 +35,6 @@ const PATHS: &[&str] = &[
     "/api/v1/compare?run=a&run=a&group=g&metric=x/a",
 ];
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A server over one run and a secret beside it, and damaged requests to it.
 pub fn page(random: &mut Random) {
     let dir = tempfile::tempdir().unwrap();
@@ -57,7 +48,7 @@ pub fn page(random: &mut Random) {
 
     let mut command: Command = lockstep();
     command.args(["ui", "--port", "0", "--checkpoint-dir"]).arg(&runs);
-    let mut server = Server(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut server = Ending(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let host = line.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();

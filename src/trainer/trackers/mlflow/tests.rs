@@ -8,16 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::trainer::trackers::wandb::tests::PACE;
 use crate::trainer::trackers::wandb::tests::server::{Call, Reply, Server};
 
-const PACE: Pace = Pace {
-    post: Duration::from_millis(10),
-    heartbeat: Duration::from_millis(200),
-    pause: Duration::from_millis(10),
-    patience: Duration::from_millis(1500),
-    call: Duration::from_millis(300),
-    most_rows: 1000,
-};
 const TOKEN: &str = "secret-token";
 
 /// What a server has been told: the last part of the path, and the body.

@@ -17,7 +17,8 @@ use crate::trainer::tests::python_with;
 use crate::trainer::utilisation::Gpu;
 use server::{Reply, Server};
 
-const PACE: Pace = Pace {
+/// Everything at once, and little patience.
+pub(in crate::trainer::trackers) const PACE: Pace = Pace {
     post: Duration::from_millis(10),
     heartbeat: Duration::from_millis(200),
     pause: Duration::from_millis(10),
