@@ -10,10 +10,6 @@ use crate::lang::{Bool, Float, Int, Key, Tree, float, select};
 use super::env::Aggregate;
 use super::{Env, EnvSpec, Metric, Observation, Step};
 
-/// The name of the metric of the game's own return.
-pub const RAW_RETURN: &str = "stats/raw_return";
-/// The name of the metric of the return that is learned from.
-pub const SHAPED_RETURN: &str = "stats/shaped_return";
 /// The part of the reward that the shaping adds, where an environment tells its parts.
 const PART: &str = "reward/shaping";
 
@@ -83,15 +79,11 @@ impl<E: Env, F: Pays<E>> Env for RewardShaping<E, F> {
                 description: "part of the mean reward of a step: what its shaping adds".into(),
             });
         }
-        let outcome = |name: &str, description: &str| Metric {
-            name: name.into(),
-            aggregate: Aggregate::Episode,
-            unit: "reward",
-            description: description.into(),
-        };
-        spec.metrics
-            .push(outcome(RAW_RETURN, "mean return of the episodes that ended, by the game's own rewards"));
-        spec.metrics.push(outcome(SHAPED_RETURN, "the same by the rewards that the agent learns from"));
+        let outcome = |name: &str, description: &str| Metric::outcome(name, "reward", description);
+        spec.metrics.extend([
+            outcome("raw_return", "mean return of the episodes that ended, by the game's own rewards"),
+            outcome("shaped_return", "the same by the rewards that the agent learns from"),
+        ]);
         spec
     }
 

@@ -41,7 +41,7 @@ fn change_last_layer<N: Network>(network: &N, tree: &mut N::Params, change: impl
     }
 }
 
-/// What the statistics are, and how much of the targets the values of the rollout explained.
+/// What the statistics are.
 pub fn record(m: &mut Recorder, popart: PopArt) {
     m.value("train/popart_mean", popart.mean).describe("reward", "mean by which PopArt normalizes values");
     m.value("train/popart_std", popart.std)
