@@ -42,7 +42,7 @@ use crate::array::{ArrayType, HostArray};
 use crate::envs::EnvSpec;
 
 use self::evaluation::{Episode, Plan};
-use self::learner::{Compiled, NonFinite};
+use self::learner::{NonFinite, Timing};
 pub use self::metrics::Metric;
 use self::playback::Playback;
 use self::policy::Choice;
@@ -70,8 +70,8 @@ pub trait Learner {
     /// are among its metrics.
     fn timesteps_per_update(&self) -> u64;
 
-    /// What compiling took and what came of it, if it was compiled.
-    fn compiled(&self) -> Option<Compiled> {
+    /// What starting cost, if it was measured.
+    fn timing(&self) -> Option<Timing> {
         None
     }
 
@@ -215,8 +215,8 @@ pub trait Group {
     /// The learners, in the order of their seeds.
     fn members(&self) -> Vec<Box<dyn Learner>>;
 
-    /// What compiling took and what came of it, if it was compiled.
-    fn compiled(&self) -> Option<Compiled> {
+    /// What starting cost, if it was measured.
+    fn timing(&self) -> Option<Timing> {
         None
     }
 

@@ -244,6 +244,8 @@ pub struct Entry {
     pub build_group: BuildGroup,
     /// The programs of a learner by name, as StableHLO text.
     pub modules: fn(&Agent, &Start, DeviceKind) -> Result<Modules>,
+    /// Floating-point operations of the products in one update, on all devices together.
+    pub update_flops: fn(&Agent, &Start, DeviceKind) -> Result<u64>,
     /// See [`Recipe::golden`].
     pub golden: fn(&Path, Open) -> Result<Option<Replay>>,
     /// See [`Recipe::PARAMS`].
@@ -315,6 +317,7 @@ impl Entry {
                 Ok(Box::new(learner::Group::with_seeds(client, agents, &seeds, start)?))
             },
             modules: |agent, start, kind| learner::modules(&make::<R>(agent)?, start, kind),
+            update_flops: |agent, start, kind| learner::update_flops(&make::<R>(agent)?, start, kind),
             golden: R::golden,
             params: R::PARAMS,
             policy: |arrays, metadata, choice, spec| {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::algorithms::Group;
-use crate::algorithms::learner::Compiled;
+use crate::algorithms::learner::Timing;
 use crate::algorithms::recording::Record;
 use crate::config::{self, Config, Resolved, UsageError};
 use crate::envs::Entry;
@@ -210,8 +210,8 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
         learner.prepare_evaluation(evaluation::choice(&config.run), config.run.eval_episodes)?;
     }
     drop(stage);
-    if let Some(said) = learner.compiled().map(described) {
-        live.as_ref().map_or_else(|| tell(&said), |live| live.say(&said));
+    if let Some(timing) = learner.timing().map(described) {
+        live.as_ref().map_or_else(|| tell(&timing), |live| live.say(&timing));
     }
     if let Some(said) = work.measured {
         let batch = learner.timesteps_per_update();
@@ -329,8 +329,8 @@ pub fn train_trials(
 /// Trains the runs of a group until all have ended.
 fn run_group(built: Built, live: Option<&Live>) -> Result<GroupOutcome> {
     let Built { name, members, mut group } = built;
-    if let Some(said) = group.compiled().map(described) {
-        live.map_or_else(|| tell(&said), |live| live.say(&said));
+    if let Some(timing) = group.timing().map(described) {
+        live.map_or_else(|| tell(&timing), |live| live.say(&timing));
     }
     let mut learners = group.members();
     trainer::train_group(&name, &members, &mut *group, &mut learners, live.cloned())
@@ -367,8 +367,8 @@ fn train_group(work: &Work, built: Built, live: Option<&Live>) -> Result<()> {
 /// Measures several agents in one program.
 fn measure_group(built: Built, total_updates: u64, said: Option<fn(&Measured) -> Value>) -> Result<()> {
     let Built { members, mut group, .. } = built;
-    if let Some(compiled) = group.compiled() {
-        tell(&described(compiled));
+    if let Some(timing) = group.timing() {
+        tell(&described(timing));
     }
     let batch = group.members().first().map_or(0, |learner| learner.timesteps_per_update());
     let names: Vec<String> =
@@ -397,7 +397,7 @@ fn measure(
     Ok(())
 }
 
-fn described(compiled: Compiled) -> String {
-    let how = if compiled.cached { "loaded from cache" } else { "compiled" };
-    format!("traced in {:.1} s, {how} in {:.1} s", compiled.trace_seconds, compiled.compile_seconds)
+fn described(timing: Timing) -> String {
+    let how = if timing.cached { "loaded from cache" } else { "compiled" };
+    format!("traced in {:.1} s, {how} in {:.1} s", timing.trace_seconds, timing.compile_seconds)
 }

@@ -135,6 +135,11 @@ pub fn process_memory() -> Option<u64> {
     bytes(&read("/proc/self/status")?, "VmRSS:")
 }
 
+/// The most memory that this process has occupied at once, where the system says so.
+pub fn peak_process_memory() -> Option<u64> {
+    bytes(&read("/proc/self/status")?, "VmHWM:")
+}
+
 /// The bytes in a line that begins with `name`.
 fn bytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use toml::Table;
 
-use crate::algorithms::learner::{Compiled, Start};
+use crate::algorithms::learner::{Start, Timing};
 use crate::algorithms::recording::Record;
 use crate::algorithms::{self, Agent, Group, Learner};
 use crate::config::Config;
@@ -96,8 +96,8 @@ impl<'a> Plan<'a> {
         Ok(client.deterministic(self.deterministic).with_kernels(self.kernels).with_clusters(self.clusters))
     }
 
-    fn facts(&self, client: &Client, compiled: Option<Compiled>) -> Result<Facts> {
-        let compiled = compiled.context("a learner that was compiled knows what it took")?;
+    fn facts(&self, client: &Client, timing: Option<Timing>) -> Result<Facts> {
+        let timing = timing.context("a learner that was compiled knows what it took")?;
         let facts = [
             (status::PROGRAM, json!(self.program)),
             ("platform", json!(client.platform())),
@@ -106,9 +106,9 @@ impl<'a> Plan<'a> {
             ("plugin", json!(client.platform_version())),
             ("kernels", json!(client.target().kernels)),
             ("clusters", json!(client.target().clusters)),
-            ("trace_seconds", json!(compiled.trace_seconds)),
-            ("compile_seconds", json!(compiled.compile_seconds)),
-            ("cache", json!(if compiled.cached { "hit" } else { "miss" })),
+            ("trace_seconds", json!(timing.trace_seconds)),
+            ("compile_seconds", json!(timing.compile_seconds)),
+            ("cache", json!(if timing.cached { "hit" } else { "miss" })),
         ];
         let options = (!self.env_set.is_empty()).then(|| (ENV_SET, json!(self.env_set.join(","))));
         Ok(facts.into_iter().chain(options).map(|(key, value)| (key.to_owned(), value)).collect())
@@ -122,15 +122,23 @@ pub type Facts = Vec<(String, Value)>;
 pub fn build(agent: &Agent, plan: &Plan) -> Result<(Box<dyn Learner>, Facts)> {
     let client = plan.client()?;
     let learner = (plan.algorithm.build)(&client, agent, &plan.start())?;
-    let facts = plan.facts(&client, learner.compiled())?;
+    let facts = plan.facts(&client, learner.timing())?;
     Ok((learner, facts))
+}
+
+/// Floating-point operations of the products in one update of such an agent, on all devices together.
+///
+/// # Errors
+/// As [`build`], before anything is compiled.
+pub fn update_flops(agent: &Agent, plan: &Plan) -> Result<u64> {
+    (plan.algorithm.update_flops)(agent, &plan.start(), plan.plugin.kind)
 }
 
 /// The compiled group of learners. The seed of the plan has no meaning.
 pub fn build_group(agents: &[Agent], plan: &Plan) -> Result<(Box<dyn Group>, Facts)> {
     let client = plan.client()?;
     let group = (plan.algorithm.build_group)(&client, agents, &plan.start())?;
-    let mut facts = plan.facts(&client, group.compiled())?;
+    let mut facts = plan.facts(&client, group.timing())?;
     facts.push(("num_seeds".into(), json!(agents.len())));
     Ok((group, facts))
 }

@@ -25,17 +25,15 @@ use super::programs::{
 };
 use super::{Algorithm, NonFinite, UpdateTrace};
 
-/// What compiling took, and what came of it.
+/// What starting cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Compiled {
+pub struct Timing {
     /// Tracing and lowering.
     pub trace_seconds: f64,
     /// Compiling, or loading from the cache.
     pub compile_seconds: f64,
     /// Whether all programs came from the cache.
     pub cached: bool,
-    /// Floating-point operations of the products in one update, on all devices together.
-    pub update_flops: u64,
 }
 
 /// What there is to know of an agent beside its state.
@@ -46,7 +44,7 @@ pub(super) struct LearnerInfo {
     pub metadata: Vec<(String, String)>,
     pub spec: EnvSpec,
     pub schedule: Option<Schedule>,
-    pub compiled: Compiled,
+    pub timing: Timing,
 }
 
 /// A shape as text: `10x10`.
@@ -69,12 +67,7 @@ pub fn metadata<A: Algorithm>(algorithm: &A) -> Vec<(String, String)> {
 }
 
 impl LearnerInfo {
-    fn new<A: Algorithm>(
-        algorithm: &A,
-        start: &Start,
-        metrics: Vec<Metric>,
-        compiled: Compiled,
-    ) -> LearnerInfo {
+    fn new<A: Algorithm>(algorithm: &A, start: &Start, metrics: Vec<Metric>, timing: Timing) -> LearnerInfo {
         LearnerInfo {
             metrics,
             max_updates: start.max_updates,
@@ -82,7 +75,7 @@ impl LearnerInfo {
             metadata: metadata(algorithm),
             spec: algorithm.env().spec(),
             schedule: algorithm.schedule(),
-            compiled,
+            timing,
         }
     }
 
@@ -166,15 +159,13 @@ impl<A: Algorithm> Engine<A> {
         let Programs { init, chunk, state: structure, leaves, metrics, given, values } =
             Programs::new(agents, start, client.target())?;
         let trace_seconds = tracing.elapsed().as_secs_f64();
-        let update_flops = chunk.flops() * start.num_devices as u64;
 
         let compiling = Instant::now();
         let (init, chunk) = compile_both(client, (init, "init"), (chunk, "chunk"))?;
-        let compiled = Compiled {
+        let timing = Timing {
             trace_seconds,
             compile_seconds: compiling.elapsed().as_secs_f64(),
             cached: [init.cache(), chunk.cache()].iter().all(|cache| *cache == CacheOutcome::Hit),
-            update_flops,
         };
         let seeds: Vec<Vec<HostArray>> =
             agents.seeds(start.seed, start.num_devices).into_iter().map(|seeds| vec![seeds]).collect();
@@ -191,7 +182,7 @@ impl<A: Algorithm> Engine<A> {
             given,
             num_devices: start.num_devices,
         };
-        Ok((engine, LearnerInfo::new(agents.first(), start, metrics, compiled)))
+        Ok((engine, LearnerInfo::new(agents.first(), start, metrics, timing)))
     }
 
     /// Runs `updates` updates.

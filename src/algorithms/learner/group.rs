@@ -25,7 +25,7 @@ use crate::runtime::{Buffer, Client};
 
 use super::agents::Agents;
 use super::device::{Engine, LearnerInfo, reseed};
-use super::{Algorithm, Compiled, Start};
+use super::{Algorithm, Start, Timing};
 
 /// Agents on the devices of a client, which share them evenly.
 pub struct Group<A: Algorithm>(Rc<Common<A>>);
@@ -179,8 +179,8 @@ impl<A: Algorithm + 'static> algorithms::Group for Group<A> {
         (0..self.0.agents.len()).map(member).collect()
     }
 
-    fn compiled(&self) -> Option<Compiled> {
-        Some(self.0.info.compiled)
+    fn timing(&self) -> Option<Timing> {
+        Some(self.0.info.timing)
     }
 
     fn prepare_evaluation(&mut self, choice: Choice, episodes: usize) -> Result<()> {
@@ -213,8 +213,8 @@ impl<A: Algorithm> Learner for Member<A> {
         self.group.info.timesteps_per_update
     }
 
-    fn compiled(&self) -> Option<Compiled> {
-        Some(self.group.info.compiled)
+    fn timing(&self) -> Option<Timing> {
+        Some(self.group.info.timing)
     }
 
     fn episodes(&self) -> Option<Vec<Vec<Ended>>> {

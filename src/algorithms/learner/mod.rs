@@ -5,7 +5,8 @@
 //! seed, `chunk` runs any number of updates up to a compiled maximum as one XLA computation and returns one row of metrics per
 //! update. [`One`] is a single agent, whose environments the devices share. [`Group`] is many agents in one program, mapped over
 //! their states and over those numbers (hyperparameters, parameters of the environment) in which they differ; each device
-//! holds its share of them. [`Staged`] is an algorithm whose numbers change from stage to stage of a run. [`UpdateTrace`] is an update laid open, to find where a value is first not finite.
+//! holds its share of them. [`Staged`] is an algorithm whose numbers change from stage to stage of a run. [`UpdateTrace`] is an
+//! update laid open, to find where a value is first not finite.
 
 mod agents;
 mod device;
@@ -15,10 +16,10 @@ mod programs;
 mod staged;
 mod update_trace;
 
-pub use device::{Compiled, metadata};
+pub use device::{Timing, metadata};
 pub use group::{Group, Member};
 pub use one::One;
-pub use programs::{AgentState, MOST_UPDATES, Start, metrics, modules};
+pub use programs::{AgentState, MOST_UPDATES, Start, metrics, modules, update_flops};
 pub use staged::Staged;
 pub use update_trace::{NonFinite, Place, UpdateTrace};
 

@@ -18,7 +18,7 @@ use crate::runtime::Client;
 
 use super::agents::Agents;
 use super::device::{Engine, LearnerInfo, reseed};
-use super::{Algorithm, Compiled, NonFinite, Start};
+use super::{Algorithm, NonFinite, Start, Timing};
 
 /// An agent of an algorithm on the devices of a client.
 pub struct One<A: Algorithm> {
@@ -67,8 +67,8 @@ impl<A: Algorithm> Learner for One<A> {
         self.info.timesteps_per_update
     }
 
-    fn compiled(&self) -> Option<Compiled> {
-        Some(self.info.compiled)
+    fn timing(&self) -> Option<Timing> {
+        Some(self.info.timing)
     }
 
     fn run(&mut self, updates: usize) -> Result<Vec<Vec<f32>>> {

@@ -214,6 +214,15 @@ pub fn modules<A: Algorithm>(
     Ok([("init", programs.init.module), ("chunk", programs.chunk.module)])
 }
 
+/// Floating-point operations of the products in one update, on all devices together, as [`flops`](crate::ir::flops) counts them.
+///
+/// # Errors
+/// As [`modules`].
+pub fn update_flops<A: Algorithm>(algorithm: &A, start: &Start, kind: DeviceKind) -> Result<u64> {
+    let programs = Programs::new(&Agents::One(algorithm), start, Target::plain(kind))?;
+    Ok(programs.chunk.flops() * start.num_devices as u64)
+}
+
 impl<A: Algorithm> Programs<A> {
     pub fn new(agents: &Agents<A>, start: &Start, target: Target) -> Result<Programs<A>> {
         traced_for(target.kind, || Programs::traced(agents, start, target))

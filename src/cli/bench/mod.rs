@@ -8,7 +8,7 @@ mod baseline;
 mod logs;
 mod products;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -17,12 +17,12 @@ use serde_json::{Map, Value, json};
 
 use crate::algorithms::random::RandomRollout;
 use crate::config::{auto_devices, check_devices, usage};
-use crate::files;
 use crate::lower::Precision;
 use crate::runtime::Client;
 use crate::trainer::readable::{ABSENT, significant};
+use crate::trainer::utilisation::peak_process_memory;
 use crate::trainer::{Stage, thousands};
-use crate::training::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build_group};
+use crate::training::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build_group, update_flops};
 
 use self::baseline::Baseline;
 use self::logs::Cost;
@@ -134,7 +134,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             add(key, json!(steps_per_second.round()));
         }
     }
-    add("peak_rss_bytes", json!(peak_rss_bytes()));
+    add("peak_rss_bytes", json!(peak_process_memory()));
     drop(stage);
     print(report, baseline.as_ref(), bench.json)
 }
@@ -151,12 +151,12 @@ impl Bench {
     /// Times updates of the agent or the group. Gives the figures and the facts.
     fn time_training(&self, training: &Training, plan: &Plan) -> Result<Facts> {
         let Training { settings, num_envs, num_steps, .. } = training;
-        let (facts, compiled, seconds, cost) = if self.num_seeds > 1 {
+        let (facts, seconds, cost) = if self.num_seeds > 1 {
             let (mut group, facts) = build_group(&plan.agents(settings, self.num_seeds), plan)?;
             plan.stage.change(&format!("timing {} updates of {} agents", self.updates, self.num_seeds));
-            (facts, group.compiled(), time(self.updates, || group.run(1).map(drop))?, None)
+            (facts, time(self.updates, || group.run(1).map(drop))?, None)
         } else {
-            let (mut learner, facts) = build(&plan.agents(settings, 1)[0], plan)?;
+            let (mut learner, facts) = build(&training.agent(), plan)?;
             plan.stage.change(&format!("timing {} updates", self.updates));
             let seconds = time(self.updates, || learner.run(1).map(drop))?;
             if self.logs {
@@ -166,11 +166,11 @@ impl Bench {
                 let pair_seconds = 5.0; // the start of a session, which is no logging, must not count
                 Cost::measure(&mut *learner, &self.workload.env, self.updates, median(&seconds), pair_seconds)
             });
-            (facts, learner.compiled(), seconds, cost.transpose()?)
+            (facts, seconds, cost.transpose()?)
         };
         let steps = (self.num_seeds * num_envs * num_steps) as f64;
         let rate = json!((steps / median(&seconds)).round());
-        let flops = compiled.map_or(0.0, |compiled| compiled.update_flops as f64);
+        let flops = self.num_seeds as f64 * update_flops(&training.agent(), plan)? as f64;
         let figures = [
             ("steps_per_second", rate),
             ("update_seconds", json!(seconds)),
@@ -184,7 +184,7 @@ impl Bench {
     /// The rate of large matrix products on all devices together, in GFLOP/s.
     fn time_products(&self, client: &Client, precision: Precision, stage: &Stage) -> Result<f64> {
         stage.change("timing matrix products");
-        let mut products = Products::new(client, precision)?;
+        let products = Products::new(client, precision)?;
         let seconds = time(self.updates, || products.run())?;
         Ok(1e-9 * products.flops() / median(&seconds))
     }
@@ -299,11 +299,4 @@ fn median(values: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
-}
-
-/// The most memory this process held at once; `None` where the system does not say.
-fn peak_rss_bytes() -> Option<u64> {
-    let status = files::read_text(Path::new("/proc/self/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }

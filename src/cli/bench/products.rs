@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::lang::{Float, Jit, scan_range};
+use crate::lang::{Float, Jit, OnDevice, scan_range};
 use crate::lower::{self, Precision};
 use crate::runtime::Client;
 
@@ -14,7 +14,8 @@ const PRODUCTS: usize = 8;
 
 /// The product of matrices again and again, on all devices of a client at the same time.
 pub struct Products {
-    run: Box<dyn FnMut() -> Result<()>>,
+    multiply: Jit<Float, Float>,
+    matrix: OnDevice<Float>,
     devices: usize,
 }
 
@@ -33,16 +34,15 @@ impl Products {
         let multiply = Jit::new(client, "matrix products", &options, init.output(), |matrix: Float| {
             scan_range(PRODUCTS, matrix, |product, _| (product.matmul(matrix), ())).0
         })?;
-        let run = Box::new(move || multiply.call([matrix.lend()])?.wait());
-        Ok(Products { run, devices })
+        Ok(Products { multiply, matrix, devices })
     }
 
     /// Multiplies once and waits for the end.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn run(&mut self) -> Result<()> {
-        (self.run)()
+    pub fn run(&self) -> Result<()> {
+        self.multiply.call([self.matrix.lend()])?.wait()
     }
 
     /// Floating-point operations of a run.
