@@ -1,14 +1,15 @@
 //! Native kernels: Rust functions that XLA programs call on cpu, where they are faster than what XLA makes of the
-//! same mathematics.
+//! same mathematics; and the functions of native environments.
 //!
 //! The module is compiled into the crate as `runtime::kernels` (README.md beside it says how the parts meet). Each
 //! kernel has a plain twin, a few ops that every device computes: `ir::Kernel` names it, and the tests hold the
-//! two against each other.
+//! two against each other. Only the functions of native environments have none: a library is code for the processor.
 
 mod call;
 mod lanes;
 mod mlp;
 mod mlp_calls;
+mod native_env;
 mod pack;
 mod put_back;
 mod rows;
@@ -23,6 +24,7 @@ use std::sync::OnceLock;
 pub use call::Handler;
 use call::{Call, Frame};
 pub use mlp::Activation;
+pub use native_env::LIBRARY;
 
 /// The name under which XLA programs call a kernel, and the function.
 pub struct Entry {
@@ -78,6 +80,14 @@ kernels! {
     /// (places i32`[W]`, A arrays `[.., B]` of any types) -> A arrays `[.., W]`: the columns at these places; a place outside means the
     /// nearest one.
     TAKE_COLUMNS = "lockstep_take_columns" => take_columns::take_columns;
+    /// First states of a native environment; `ir::NativeFunction` says the operands and results of this and the next three.
+    NATIVE_RESET = "lockstep_native_reset" => native_env::reset;
+    /// A step of each of them, in place.
+    NATIVE_STEP = "lockstep_native_step" => native_env::step;
+    /// What is seen of their states.
+    NATIVE_OBSERVE = "lockstep_native_observe" => native_env::observe;
+    /// Which actions are allowed in their states.
+    NATIVE_MASK = "lockstep_native_mask" => native_env::mask;
 }
 
 /// `$work` with `$T` as a type whose values have the width that both of `$widths` are, in bytes.

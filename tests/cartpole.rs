@@ -63,7 +63,7 @@ fn gymnasium_s_transitions_are_reproduced_by_the_device_and_the_oracle() {
     let records = golden();
     assert!(records.iter().filter(|record| record.terminated).count() > 50);
     assert!(records.iter().filter(|record| record.truncated).count() >= 2);
-    let env = (find("cartpole").unwrap().make)();
+    let env = find("cartpole").unwrap().build();
     let params = default_params(&*env);
     let (state, actions) = inputs(&records);
     let action = Array::from_handle(Handle::placeholder(&actions.array_type()));

@@ -21,7 +21,7 @@ fn learner_of(algo: &str, env: &str, settings: &str, seed: u64, max_updates: usi
     let table = (entry.complete)(&settings.parse::<Table>().unwrap()).unwrap();
     (entry.check)(&table).unwrap();
     (entry.check_sizes)(&table).unwrap();
-    let env = Rc::from((envs::find(env).unwrap().make)());
+    let env = Rc::from(envs::find(env).unwrap().build());
     let start = Start { seed, total_updates: 1000, max_updates, num_devices: 1, record: Default::default() };
     (entry.build)(&plain_client(), &Agent::new(table, env, seed), &start).unwrap()
 }

@@ -14,7 +14,7 @@ const SEED: u64 = (1 << 32) - 1; // the next one has other high bits
 type Task = (&'static str, usize);
 
 fn ppo((env, num_envs): Task, lr: f64) -> Ppo {
-    let env = (registry::find(env).unwrap().make)();
+    let env = registry::find(env).unwrap().build();
     let settings =
         Settings { num_envs, num_steps: 8, hidden_dim: 16, update_epochs: 2, lr, ..Settings::default() };
     Ppo::new(settings, env.into()).unwrap()
@@ -39,7 +39,7 @@ fn with_everything(agent: usize) -> Ppo {
         value_head: ValueHead::Popart,
         ..Settings::default()
     };
-    let env = (registry::find("cartpole").unwrap().make)();
+    let env = registry::find("cartpole").unwrap().build();
     Ppo::new(settings, env.into()).unwrap()
 }
 

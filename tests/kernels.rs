@@ -257,7 +257,7 @@ fn programs_with_kernels_come_back_from_the_cache() {
 
 /// The parameters after some updates of a small agent.
 fn trained(env: &str, kernels: bool, devices: usize, updates: usize) -> Vec<(String, Vec<f64>)> {
-    let env = (registry::find(env).unwrap().make)();
+    let env = registry::find(env).unwrap().build();
     let settings =
         Settings { num_envs: 16, num_steps: 8, hidden_dim: 32, update_epochs: 2, ..Settings::default() };
     let client = client().clone().with_kernels(kernels);

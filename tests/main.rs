@@ -20,6 +20,7 @@ mod inference;
 mod kernels;
 mod law;
 mod learning;
+mod native;
 mod networks;
 mod new_crate;
 mod ops;

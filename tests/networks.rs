@@ -196,7 +196,7 @@ fn a_convolution_finds_the_bright_quadrant() {
 #[test]
 fn convolutions_need_images() {
     let settings = Settings { conv: conv("8"), ..Settings::default() };
-    let env = (registry::find("cartpole").unwrap().make)();
+    let env = registry::find("cartpole").unwrap().build();
     assert_eq!(
         Ppo::new(settings, env.into()).err().unwrap().to_string(),
         "conv needs observations that are images, of 2 or 3 axes; those of cartpole have the shape [4]"

@@ -56,7 +56,7 @@ mod tests {
 
     /// The stones on the boards of connect four after so many openings.
     fn stones(opening: Opening, games: usize) -> Vec<f64> {
-        let env = (registry::find("connect4").unwrap().make)();
+        let env = registry::find("connect4").unwrap().build();
         let values = default_params(&*env);
         let traced = trace(&Leaves::placeholders(&values), |params| {
             let states = opening.states(&*env, &params, Key::new(4), Some(games));

@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn agents_of_a_group_differ_in_traced_settings_only() {
         let agent = |text: &str| {
-            let env = Rc::from((crate::envs::registry::find("cartpole").unwrap().make)());
+            let env = Rc::from(crate::envs::registry::find("cartpole").unwrap().build());
             Agent::new(text.parse().unwrap(), env, 0)
         };
         let check = |a: &str, b: &str| check_group(&["lr"], &[agent(a), agent(b)]);

@@ -13,7 +13,7 @@ use toml::Table;
 
 use crate::algorithms::Entry;
 use crate::algorithms::learner::Start;
-use crate::config::{check_devices, usage};
+use crate::config::{UsageError, check_devices, usage};
 use crate::lower::Precision;
 use crate::runtime::{CompileOptions, MemoryUse, Topology, plugin};
 use crate::trainer::Stage;
@@ -59,6 +59,11 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let training = compile.workload.training(app, &[])?;
     let Training { algorithm, ref settings, num_envs, num_steps, .. } = training;
     compile.check(&algorithm, settings).map_err(usage)?;
+    if let Some(problem) = training.env.only_on_cpu() {
+        return Err(
+            UsageError(format!("{problem}; there is nothing to compile for {}", compile.topology)).into()
+        );
+    }
     let kind = Topology::kind_of(&compile.topology).map_err(|error| usage(error.into()))?;
     let plugin = plugin::find(Some(kind), compile.plugin.as_deref())?;
     let topology = Topology::open(&plugin, &compile.topology)?.deterministic(*deterministic);

@@ -147,12 +147,15 @@ impl Player {
         let program = metadata.get(status::PROGRAM).map_or("that made it", String::as_str);
         let instead = format!("run that program instead of {}", app.name());
         let env = match (metadata.get("env"), env) {
-            (Some(trained), Some(env)) if trained != env.name => bail!(
+            (Some(trained), Some(env)) if trained != env.name && !are_native([trained, env.name]) => bail!(
                 "{file} was trained on {trained}, not on {}; leave out --env or choose another file",
                 env.name
             ),
             (_, Some(env)) => env,
-            (Some(trained), None) => catalog.env(trained).map_err(|_| {
+            (Some(trained), None) => catalog.env(trained).map_err(|error| {
+                if are_native([trained]) {
+                    return anyhow!("{file} was trained in a native library, {error}");
+                }
                 anyhow!("{file} was trained on {trained}, an environment of the program {program}; {instead}")
             })?,
             (None, None) => bail!("{file} does not say its environment; add --env NAME"),
@@ -199,6 +202,11 @@ impl Player {
             (Origin::Params(_), Choice::Greedy) => "greedy",
         }
     }
+}
+
+/// Whether all names are those of libraries. Where one lies may change, and what it is must fit what was trained anyway.
+fn are_native<const N: usize>(names: [&str; N]) -> bool {
+    names.iter().all(|name| name.starts_with(envs::native::PREFIX))
 }
 
 /// The algorithm that made a file of parameters with this metadata.

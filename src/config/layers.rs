@@ -97,10 +97,13 @@ pub fn resolve_over(
         _ => env,
     };
     let of_run = |error| match &resumed {
-        Some(resumed) => about_run(resumed, error),
-        None => error,
+        Some(resumed) if !env.starts_with(envs::native::PREFIX) => about_run(resumed, error),
+        _ => error,
     };
     let entry = catalog.env(&env).map_err(of_run)?;
+    if let Some(given) = given.get_mut("env") {
+        *given = entry.name.into(); // the path of a library becomes absolute
+    }
     if let Some(resumed) = &resumed {
         let own = || Value::from(catalog.algorithm_of(&entry).name);
         base.values.entry("algo").or_insert_with(own); // runs of older versions do not say it
@@ -153,7 +156,7 @@ pub fn resolve_over(
     if resumed.as_ref().is_some_and(|resumed| !resumed.is_in_run()) {
         config.run.run_name = given_name; // another directory than that of the name in the checkpoint
     }
-    config.run.env = env; // its default is the program's
+    config.run.env = entry.name.to_owned(); // its default is the program's
     config.run.algo = Some(algorithm.name.to_owned());
     config.run.plugin = plugin;
     config.run.document = document;

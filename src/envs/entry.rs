@@ -11,6 +11,8 @@ use crate::lang::Backend;
 
 use super::description::Param;
 use super::front::Front;
+use super::make::Make;
+use super::native::Native;
 use super::options::{Choices, Options, Sizes, Switch};
 use super::painter::{ObservationPainter, Painter};
 use super::survival::Survival;
@@ -22,7 +24,7 @@ use super::{AnyEnv, Description, Env, EnvSpec, Erased, Health, default_params};
 pub struct Entry {
     pub name: &'static str,
     pub summary: &'static str,
-    pub make: fn() -> Box<dyn AnyEnv>,
+    make: Make,
     /// The algorithm that learns it where none is named; without, the first one of the program.
     pub algorithm: Option<&'static str>,
     /// Settings of training that differ from the general defaults, as lines of a configuration file.
@@ -120,7 +122,7 @@ impl Entry {
         Entry {
             name,
             summary,
-            make,
+            make: Make::Function(make),
             algorithm: None,
             defaults: "",
             wandb: None,
@@ -138,6 +140,19 @@ impl Entry {
             describe: None,
             painter: None,
         }
+    }
+
+    /// The environment of a library, with the names and the settings that it says.
+    pub fn native(native: Native) -> Entry {
+        let unused = || unreachable!("a library makes it");
+        let entry = Entry::new(native.name, native.summary(), unused).defaults(native.defaults());
+        Entry { make: Make::Library(native), ..entry }
+    }
+
+    /// Says why the environment cannot be computed elsewhere than on cpu, if it is so.
+    pub fn only_on_cpu(&self) -> Option<String> {
+        let Make::Library(native) = self.make else { return None };
+        Some(format!("{} is a library for the processor", native.name))
     }
 
     /// What healthy training looks like: from which return on it is solved, and ranges of its own metrics.
@@ -292,19 +307,21 @@ impl Entry {
 
     /// The meaning of its numbers; without names of its own they are numbered.
     pub fn description(&self) -> Description {
-        match (self.options.of_size(&self.choices()), self.describe) {
-            (Some(other), _) => other.description,
-            (None, Some(describe)) => describe(),
-            (None, None) => Description::numbered(&self.spec()),
+        match (self.options.of_size(&self.choices()), self.make, self.describe) {
+            (Some(other), ..) => other.description,
+            (None, Make::Library(native), _) => native.description(),
+            (None, _, Some(describe)) => describe(),
+            (None, _, None) => Description::numbered(&self.spec()),
         }
     }
 
     /// What draws its states.
     pub fn painter(&self) -> Box<dyn Painter> {
-        match (self.options.of_size(&self.choices()), self.painter) {
-            (Some(other), _) => other.painter,
-            (None, Some(painter)) => painter(),
-            (None, None) => Box::new(ObservationPainter { description: self.description() }),
+        match (self.options.of_size(&self.choices()), self.make, self.painter) {
+            (Some(other), ..) => other.painter,
+            (None, Make::Library(native), _) => native.painter(),
+            (None, _, Some(painter)) => painter(),
+            (None, _, None) => Box::new(ObservationPainter { description: self.description() }),
         }
     }
 }

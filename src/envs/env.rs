@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::lang::{Bool, Float, Int, Key, Packing, Tree, int};
+use crate::lang::{Bool, Float, Int, Key, Packing, Tree, int, rare};
 
 /// A reinforcement-learning environment with discrete actions, for one player or for several who move in turn.
 pub trait Env {
@@ -36,6 +36,12 @@ pub trait Env {
     fn restart(&self, params: &Self::Params, key: Key, ended: Self::State) -> Self::State {
         let _ = ended;
         self.reset(params, key)
+    }
+
+    /// Where `done` holds, the first state of the episode that follows `state`; elsewhere `state` itself. It costs what the environments
+    /// that are done cost.
+    fn restart_where(&self, done: Bool, params: &Self::Params, key: Key, state: Self::State) -> Self::State {
+        rare(done, state, |ended| self.restart(params, key.fold_in(0), ended))
     }
 
     /// One step with `action` (an i32 scalar), which is that of the player to move.

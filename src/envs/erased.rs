@@ -18,6 +18,7 @@ pub trait AnyEnv {
     fn phases(&self) -> Vec<Leaves>;
     fn reset(&self, params: &Leaves, key: Key) -> Leaves;
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves;
+    fn restart_where(&self, done: Bool, params: &Leaves, key: Key, state: Leaves) -> Leaves;
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves>;
     fn observe(&self, params: &Leaves, state: &Leaves) -> Observation;
     fn to_move(&self, params: &Leaves, state: &Leaves) -> Int;
@@ -95,6 +96,11 @@ impl<E: Env> AnyEnv for Erased<E> {
 
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves {
         self.erased("restart()", &self.env.restart(&self.params(params), key, self.state(&ended)))
+    }
+
+    fn restart_where(&self, done: Bool, params: &Leaves, key: Key, state: Leaves) -> Leaves {
+        let state = self.env.restart_where(done, &self.params(params), key, self.state(&state));
+        self.erased("restart()", &state)
     }
 
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves> {

@@ -6,6 +6,7 @@
 use crate::array::{DType, HostArray};
 use crate::lang::{Bool, Float, Handle, Int, Key, Leaves, leaves};
 
+use super::make::Make;
 use super::painter::Painter;
 use super::{AnyEnv, Description, EnvSpec, Mirror, Observation, Player, Step, default_params};
 
@@ -37,7 +38,7 @@ pub struct OtherSize {
 pub struct Choices {
     /// The environment's.
     pub name: &'static str,
-    pub make: fn() -> Box<dyn AnyEnv>,
+    pub make: Make,
     pub switches: &'static [Switch],
     pub sizes: Option<Sizes>,
 }
@@ -65,7 +66,7 @@ impl Options {
         let env = match (self.of_size(all), self.switch) {
             (Some(other), _) => other.env,
             (None, Some(switch)) => (switch.make)(),
-            (None, None) => (all.make)(),
+            (None, None) => all.make.env(),
         };
         let Options { params, phases, .. } = *self;
         if params.is_empty() && phases.is_empty() { env } else { Box::new(Adjusted { env, params, phases }) }
@@ -107,7 +108,7 @@ impl Options {
     /// The names of what can be chosen.
     pub fn names(all: &Choices) -> Vec<String> {
         let sizes = all.sizes.map_or_else(Vec::new, |sizes| (sizes.known)());
-        let params = default_params(&*(all.make)()).into_iter().filter(is_option).map(|(name, _)| name);
+        let params = default_params(&*all.make.env()).into_iter().filter(is_option).map(|(name, _)| name);
         let makes = all.switches.iter().map(|switch| switch.name).chain(sizes.iter().map(|(name, _)| *name));
         makes.map(str::to_owned).chain(params).collect()
     }
@@ -117,7 +118,7 @@ impl Options {
     /// # Errors
     /// One line: there is no such option, or the value is none for it.
     pub fn parse(all: &Choices, options: &[String]) -> Result<Options, String> {
-        let known = default_params(&*(all.make)());
+        let known = default_params(&*all.make.env());
         let usual = all.sizes.map_or_else(Vec::new, |sizes| (sizes.known)());
         let mut sizes: Vec<usize> = usual.iter().map(|(_, size)| *size).collect();
         let mut switch: Option<Switch> = None;
@@ -234,6 +235,10 @@ impl AnyEnv for Adjusted {
 
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves {
         self.env.restart(params, key, ended)
+    }
+
+    fn restart_where(&self, done: Bool, params: &Leaves, key: Key, state: Leaves) -> Leaves {
+        self.env.restart_where(done, params, key, state)
     }
 
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves> {

@@ -13,6 +13,7 @@ use super::g2048::{self, G2048};
 use super::goodharts::{self, Goodharts};
 use super::hackmatrix::{self, HackMatrix};
 use super::memory::{self, Memory};
+use super::native::Native;
 use super::options::Switch;
 use super::password::{self, Password};
 use super::squared::{self, Squared};
@@ -162,14 +163,17 @@ impl Registry {
         &self.entries
     }
 
-    /// The entry of that name, or the nearest known name.
+    /// The entry of that name, or the nearest known name. `native:PATH` is the environment of a library, which is loaded.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none; the library cannot be loaded, or what it says cannot be.
     pub fn find(&self, name: &str) -> Result<Entry, UnknownEnv> {
+        if let Some(native) = Native::named(name) {
+            return native.map(Entry::native).map_err(UnknownEnv::Library);
+        }
         self.entries.iter().find(|entry| entry.name == name).copied().ok_or_else(|| {
             let nearest = nearest(name, self.entries.iter().map(|entry| entry.name));
-            UnknownEnv { name: name.to_owned(), nearest }
+            UnknownEnv::Name { name: name.to_owned(), nearest }
         })
     }
 }
@@ -189,10 +193,12 @@ pub fn find(name: &str) -> Result<Entry, UnknownEnv> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("unknown environment `{name}`; {}`envs` lists all", hint(*nearest))]
-pub struct UnknownEnv {
-    pub name: String,
-    pub nearest: Option<&'static str>,
+pub enum UnknownEnv {
+    #[error("unknown environment `{name}`; {}`envs` lists all", hint(*nearest))]
+    Name { name: String, nearest: Option<&'static str> },
+    /// What is wrong with a native library.
+    #[error("{0}")]
+    Library(String),
 }
 
 fn hint(nearest: Option<&str>) -> String {

@@ -125,11 +125,11 @@ pub fn step_where(
     actions: Int,
     pool: Option<&Leaves>,
 ) -> VectorStep {
-    let first = |key: Key, ended: Leaves| match pool {
-        None => env.restart(params, key, ended),
+    let first = |done: Bool, key: Key, state: Leaves| match pool {
+        None => env.restart_where(done, params, key, state),
         Some(pool) => {
             let size = leaf_types(pool)[0].shape[0];
-            take_tree(pool, key.integers([], 0..size as i32))
+            rare(done, state, |_| take_tree(pool, key.fold_in(0).integers([], 0..size as i32)))
         }
     };
     let (stepped, truncated) = vmap_last((keys, state, actions, moving), |(key, state, action, moving)| {
@@ -146,7 +146,7 @@ pub fn step_where(
         let truncated = step
             .truncated
             .map(|truncated| (truncated & !step.terminated, Seen::of(env, params, &step.state)));
-        let state = rare(done, step.state, |ended| first(reset_key.fold_in(0), ended));
+        let state = first(done, reset_key, step.state);
         let stepped = VectorStep { state, reward: step.reward, done, truncated: None, metrics: step.metrics };
         (stepped, truncated)
     });
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn with_a_pool_all_episodes_begin_with_a_state_of_it() {
         const ENVS: usize = 16;
-        let env = (registry::find("cartpole").unwrap().make)();
+        let env = registry::find("cartpole").unwrap().build();
         let values = default_params(&*env);
         let first = |leaves: &Leaves| Float::from_handle(leaves.0[0].1);
         let traced = trace(&Leaves::placeholders(&values), |params| {

@@ -14,6 +14,7 @@
 
 mod conv;
 mod elementwise;
+mod native;
 mod reduce;
 mod scalar;
 mod shape;
@@ -94,6 +95,7 @@ fn evaluate(op: &Op, x: &[Value]) -> Vec<Value> {
             let types: Vec<ArrayType> = x.iter().map(|value| value.array_type()).collect();
             run(&kernel.twin(&types, std::panic::Location::caller()), x.to_vec())
         }
+        Op::Native(call) => native::run(call, x).into_iter().map(Rc::new).collect(),
         Op::Reduce { kind, axes } => one(reduce::reduce(*kind, &x[0], axes)),
         Op::DynamicSlice { sizes } => one(shape::dynamic_slice(&x[0], &x[1..], sizes)),
         Op::DynamicUpdateSlice => one(shape::dynamic_update_slice(&x[0], &x[1], &x[2..])),

@@ -23,7 +23,7 @@ fn of(graph: &Graph, equation: &Equation) -> u64 {
         Op::While { cond, body, .. } => flops(cond) + flops(body),
         Op::Cond { on_true, on_false } => flops(on_true).max(flops(on_false)),
         Op::Rare { body, .. } | Op::Call { graph: body } => flops(body),
-        Op::StopGradient | Op::Barrier | Op::AllReduce | Op::ReplicaId => 0,
+        Op::StopGradient | Op::Native(_) | Op::Barrier | Op::AllReduce | Op::ReplicaId => 0,
     }
 }
 

@@ -19,6 +19,7 @@ mod flops;
 mod graph;
 mod infer;
 mod kernel;
+mod native;
 mod op;
 mod print;
 
@@ -29,5 +30,6 @@ pub use flops::flops;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
 pub use kernel::{Activation, Kernel, KernelKind, as_tables, have_rows, of_rows};
+pub use native::{Native, NativeFunction};
 pub(crate) use op::array_op;
 pub use op::{Binary, Comparison, Op, OpKind, Reduction, ScatterKind, Unary};

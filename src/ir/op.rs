@@ -4,7 +4,7 @@ use strum::{EnumDiscriminants, EnumIter};
 
 use crate::array::{DType, HostArray, Shape};
 
-use super::{Graph, Kernel, Window};
+use super::{Graph, Kernel, Native, Window};
 
 /// Elementwise, one input, output of the same type (`IsFinite`: bool).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter)]
@@ -180,6 +180,8 @@ pub enum Op {
     Conv { windows: [Window; 2] },
     /// What the kernel says.
     Kernel(Kernel),
+    /// A function of a native environment.
+    Native(Native),
     /// (x): the axes vanish.
     Reduce { kind: Reduction, axes: Vec<usize> },
     /// (x, start_0, start_1, ...), starts are i32 scalars, clamped so that the window fits.
@@ -215,7 +217,7 @@ pub enum Op {
     ReplicaId,
 }
 
-/// The pattern of the ops that compute arrays from arrays and do nothing else: without bodies, replicas, kernels or marks for
+/// The pattern of the ops that compute arrays from arrays and do nothing else: without bodies, replicas, kernels, native functions or marks for
 /// a transform. Whoever treats them all alike says so with it, and lists the others: a new op then belongs either here or there.
 macro_rules! array_op {
     () => {
@@ -270,6 +272,7 @@ impl Op {
             Op::Dot { .. } => "dot".into(),
             Op::Conv { .. } => "conv2d".into(),
             Op::Kernel(kernel) => kernel.name().into(),
+            Op::Native(native) => native.function.name().into(),
             Op::Reduce { kind, .. } => format!("reduce_{}", snake(&format!("{kind:?}"))),
             Op::DynamicSlice { .. } => "dynamic_slice".into(),
             Op::DynamicUpdateSlice => "dynamic_update_slice".into(),
@@ -292,9 +295,13 @@ impl Op {
             Op::While { cond, body, .. } => vec![cond, body],
             Op::Cond { on_true, on_false } => vec![on_true, on_false],
             Op::Scan { body, .. } | Op::Rare { body, .. } | Op::Call { graph: body } => vec![body],
-            array_op!() | Op::StopGradient | Op::Kernel(_) | Op::Barrier | Op::AllReduce | Op::ReplicaId => {
-                Vec::new()
-            }
+            array_op!()
+            | Op::StopGradient
+            | Op::Kernel(_)
+            | Op::Native(_)
+            | Op::Barrier
+            | Op::AllReduce
+            | Op::ReplicaId => Vec::new(),
         }
     }
 
@@ -304,9 +311,13 @@ impl Op {
             Op::While { cond, body, .. } => vec![cond, body],
             Op::Cond { on_true, on_false } => vec![on_true, on_false],
             Op::Scan { body, .. } | Op::Rare { body, .. } | Op::Call { graph: body } => vec![body],
-            array_op!() | Op::StopGradient | Op::Kernel(_) | Op::Barrier | Op::AllReduce | Op::ReplicaId => {
-                Vec::new()
-            }
+            array_op!()
+            | Op::StopGradient
+            | Op::Kernel(_)
+            | Op::Native(_)
+            | Op::Barrier
+            | Op::AllReduce
+            | Op::ReplicaId => Vec::new(),
         }
     }
 }

@@ -66,6 +66,7 @@ fn attributes(op: &Op) -> String {
         | Op::Threefry
         | Op::Reshape { .. }
         | Op::Kernel(_)
+        | Op::Native(_)
         | Op::DynamicSlice { .. }
         | Op::DynamicUpdateSlice
         | Op::Cond { .. }

@@ -8,14 +8,15 @@
 
 use std::marker::PhantomData;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::array::HostArray;
 use crate::interpret::interpret;
-use crate::ir::{Graph, check, flops};
+use crate::ir::{Graph, Op, check, flops};
 use crate::lower::{self, lower};
 use crate::output::tell;
-use crate::runtime::{self, Arg, Buffer, CacheOutcome, Client, CompileOptions, Program, Target};
+use crate::runtime::native::Library;
+use crate::runtime::{self, Arg, Buffer, CacheOutcome, Client, CompileOptions, DeviceKind, Program, Target};
 use crate::transforms::simplify::without_dead_equations;
 
 use super::outputs::Outputs;
@@ -92,6 +93,18 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn compile(self, client: &Client, name: &str) -> Result<Program> {
+        if let Some(library) = native_library(self.graph) {
+            let path = library.path.display();
+            let (kind, kernels) = (self.target.kind, self.target.kernels);
+            ensure!(
+                kind == DeviceKind::Cpu,
+                "{path} is a library for the processor, not for {kind}; add --device cpu"
+            );
+            ensure!(
+                kernels,
+                "{path} is called as native kernels are; leave out --no-kernels, and a plugin must know XLA's foreign functions"
+            );
+        }
         let num_replicas = self.options.num_replicas.max(1);
         let options = CompileOptions { num_replicas, ..Default::default() };
         let (program, refusal) = self
@@ -122,6 +135,14 @@ impl Source<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The library whose functions a graph or a body in it calls, if there is one.
+fn native_library(graph: &Graph) -> Option<&'static Library> {
+    graph.equations.iter().find_map(|equation| match &equation.op {
+        Op::Native(native) => Some(native.library),
+        op => op.bodies().into_iter().find_map(native_library),
+    })
 }
 
 /// Compiles two functions, each with its name, at the same time: much of a compilation runs on one core.

@@ -20,6 +20,7 @@ mod control;
 mod conv;
 mod features;
 mod jit;
+mod native;
 mod operators;
 mod outputs;
 mod program;
@@ -40,6 +41,7 @@ pub use control::{
 pub use conv::{Conv2d, Padding, conv2d};
 pub use features::{Features, Packing};
 pub use jit::{Backend, HostFunction, Input, Jit, Lowered, OnDevice, compile_both, numbered, positions};
+pub use native::{NativeEnv, NativeStep};
 pub use outputs::Outputs;
 pub use program::{Signature, inline, structure_of, trace};
 pub use random::{Key, below, unit_interval};

@@ -7,7 +7,7 @@ use super::text::{list, tensor};
 use super::writer::{operands, signature};
 use super::{Lowering, Value, threefry};
 use crate::array::{ArrayType, DType};
-use crate::ir::{Activation, Graph, Kernel, Location};
+use crate::ir::{Activation, Graph, Kernel, Location, Native, NativeFunction};
 use crate::runtime::{DeviceKind, kernels};
 
 /// Keeps the compiler for cpu from inlining a function.
@@ -16,6 +16,16 @@ const NOT_INLINED: &str = " {mhlo.frontend_attributes = {inlineable = \"false\"}
 /// Makes the compiler for cpu compile a function into one kernel.
 const ONE_KERNEL: &str =
     " {mhlo.frontend_attributes = {inlineable = \"false\", xla_cpu_small_call = \"true\"}}";
+
+/// A call of a native function, beside what it takes and gives.
+struct NativeCall<'a> {
+    target: &'a str,
+    attribute: Option<(&'a str, i32)>,
+    /// The inputs whose places results take: the first that of the first, ...
+    in_place: &'a [usize],
+    /// The axes of each input and of each result, from the outermost to the innermost in memory.
+    orders: [Vec<Vec<usize>>; 2],
+}
 
 impl Lowering<'_> {
     /// Writes a function that XLA's compiler for cpu compiles into one kernel, and its call.
@@ -157,7 +167,7 @@ impl Lowering<'_> {
         Some(self.call_kernel(target, None, &inputs, &[inputs.len() - 1], outputs, at).remove(0))
     }
 
-    /// Calls a native function, whose results may take the places of some of its inputs: the first that of the first, ...
+    /// Calls a kernel, whose results may take the places of some of its inputs: the first that of the first, ... All arrays are row-major.
     fn call_kernel(
         &mut self,
         target: &str,
@@ -167,16 +177,58 @@ impl Lowering<'_> {
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
-        let row_major = |array_type: &ArrayType| {
-            let order: Vec<usize> = (0..array_type.rank()).rev().collect();
-            format!("dense<{}> : tensor<{}xindex>", list(&order), order.len())
+        let row_major = |array_type: &ArrayType| (0..array_type.rank()).collect();
+        let orders = inputs.iter().map(|input| row_major(&input.array_type)).collect();
+        let call = NativeCall {
+            target,
+            attribute: activation.map(|activation| (kernels::ACTIVATION, activation as i32)),
+            in_place,
+            orders: [orders, outputs.iter().map(row_major).collect()],
         };
-        let layouts: Vec<String> = inputs.iter().map(|input| row_major(&input.array_type)).collect();
-        let result_layouts: Vec<String> = outputs.iter().map(row_major).collect();
-        let activation = activation.map_or(String::new(), |activation| {
-            format!("{} = {} : i32, ", kernels::ACTIVATION, activation as i32)
-        });
-        let aliases = in_place.iter().enumerate().map(|(result, index)| {
+        self.call_native(&call, inputs, outputs, at)
+    }
+
+    /// Calls a function of a native environment.
+    pub(super) fn native(
+        &mut self,
+        native: &Native,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        let target = match native.function {
+            NativeFunction::Reset => kernels::NATIVE_RESET,
+            NativeFunction::Step => kernels::NATIVE_STEP,
+            NativeFunction::Observe => kernels::NATIVE_OBSERVE,
+            NativeFunction::Mask => kernels::NATIVE_MASK,
+        };
+        let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
+        let call = NativeCall {
+            target,
+            attribute: Some((kernels::LIBRARY, native.library.id)),
+            in_place: if native.function.is_in_place() { &[0] } else { &[] },
+            orders: [native.input_orders(&types), native.output_orders(&types, outputs)],
+        };
+        self.call_native(&call, inputs, outputs, at)
+    }
+
+    fn call_native(
+        &mut self,
+        call: &NativeCall,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        // XLA names the innermost axis first.
+        let layout = |order: &Vec<usize>| {
+            let axes: Vec<usize> = order.iter().rev().copied().collect();
+            format!("dense<{}> : tensor<{}xindex>", list(&axes), axes.len())
+        };
+        let [layouts, result_layouts] =
+            [&call.orders[0], &call.orders[1]].map(|orders| orders.iter().map(layout).collect::<Vec<_>>());
+        let attribute =
+            call.attribute.map_or(String::new(), |(name, value)| format!("{name} = {value} : i32, "));
+        let aliases = call.in_place.iter().enumerate().map(|(result, index)| {
             let result = if outputs.len() == 1 { String::new() } else { result.to_string() };
             format!(
                 "#stablehlo.output_operand_alias<output_tuple_indices = [{result}], operand_index = {index}, \
@@ -189,8 +241,9 @@ impl Lowering<'_> {
             false => format!(", output_operand_aliases = [{}]", aliases.join(", ")),
         };
         let text = format!(
-            "stablehlo.custom_call @{target}({}) {{api_version = 4 : i32, backend_config = {{{activation}{} = {} : i32}}, \
+            "stablehlo.custom_call @{}({}) {{api_version = 4 : i32, backend_config = {{{attribute}{} = {} : i32}}, \
              operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",
+            call.target,
             operands(inputs),
             kernels::DEVICES,
             self.options.num_replicas.max(1),

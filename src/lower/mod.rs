@@ -223,6 +223,7 @@ impl Lowering<'_> {
             Op::Dot { batch, contract } => vec![self.dot(batch, contract, inputs, outputs, at)],
             Op::Conv { windows } => vec![self.conv(windows, inputs, outputs, at)],
             Op::Kernel(kernel) => self.kernel(*kernel, inputs, outputs, at),
+            Op::Native(native) => self.native(native, inputs, outputs, at),
             Op::Reduce { kind, axes } => vec![self.reduce(*kind, axes, &inputs[0], &outputs[0], at)],
             Op::DynamicSlice { sizes } => {
                 let attributes = format!(", sizes = {}", list(sizes));

@@ -12,6 +12,7 @@
 //!
 //! - `ffi`: the C interface and all of the runtime's `unsafe` code
 //! - `kernels`: native functions that programs call on cpu (the folder `kernels/`), with what is `unsafe` in them
+//! - [`native`]: environments in shared libraries, whose functions such kernels call
 //! - `error`: what can go wrong
 //! - `device_kind`, [`plugin`]: finding plugins, and installing them from their wheels
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
@@ -35,6 +36,8 @@ mod gpu;
 #[path = "../../kernels/mod.rs"]
 #[allow(unsafe_code)]
 pub mod kernels;
+#[allow(unsafe_code)]
+pub mod native;
 mod options;
 pub mod plugin;
 mod program;

@@ -211,7 +211,7 @@ mod tests {
 
     /// Those of an algorithm that has checks.
     fn metrics() -> Vec<Metric> {
-        let env = (crate::envs::registry::find("cartpole").unwrap().make)();
+        let env = crate::envs::registry::find("cartpole").unwrap().build();
         (crate::algorithms::builtin()[0].metrics)(env.into()).unwrap()
     }
 

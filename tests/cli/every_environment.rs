@@ -96,7 +96,7 @@ fn trained_evaluated_and_watched() {
         check_saliency(&entry, &trained);
 
         let by_itself = ["--episodes", "4", "--max-steps", "40"];
-        let scripted: Vec<&str> = (entry.make)().players().iter().map(|player| player.name).collect();
+        let scripted: Vec<&str> = entry.build().players().iter().map(|player| player.name).collect();
         let brought =
             scripted.iter().filter(|name| **name != "random").map(|player| vec![*player, "--env", name]);
         let players = [vec![params.as_str()], vec!["random", "--env", name]].into_iter().chain(brought);

@@ -95,7 +95,7 @@ fn trained_players_of_every_game_for_two() {
         run(&[&train[..], &flags.split_whitespace().collect::<Vec<_>>()].concat()).stdout();
         let file = folder.path().join("all/final_params.safetensors");
         let file = file.to_str().unwrap();
-        let scripted = (entry.make)().players();
+        let scripted = entry.build().players();
         for other in scripted.iter().map(|player| player.name) {
             let [own, turned] = [format!("{file} {other}"), format!("{other} all --checkpoint-dir {runs}")]
                 .map(|players| json(&format!("match {players} --games 40 --random-opening 2")));

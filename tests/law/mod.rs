@@ -179,7 +179,7 @@ fn a_metric_is_declared_in_one_place() {
     let mut found = 0;
     for algorithm in algorithms::builtin() {
         let own = files_of(&files, algorithm.name);
-        let metrics = envs::builtin().map(|env| (algorithm.metrics)((env.make)().into()).unwrap_or_default());
+        let metrics = envs::builtin().map(|env| (algorithm.metrics)(env.build().into()).unwrap_or_default());
         for name in metrics.into_iter().flatten().map(|metric| metric.name) {
             let declared = count(&own, &format!("\"{name}\""));
             assert!(declared <= 1, "{}: {name} is written {declared} times", algorithm.name);

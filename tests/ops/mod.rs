@@ -32,6 +32,7 @@ fn every_op() -> BTreeSet<String> {
             OpKind::Scatter => {
                 ScatterKind::iter().map(|kind| label(&Op::Scatter { axis: 0, kind })).collect()
             }
+            OpKind::Native => vec![], // it needs a library: `tests/native`
             OpKind::Kernel => KernelKind::iter().map(|kind| format!("{kind:?}")).collect(),
             OpKind::Convert => DType::ALL.map(|dtype| label(&Op::Convert(dtype))).into(),
             OpKind::Bitcast => {

@@ -125,7 +125,7 @@ fn it_trains_with_the_whole_session() {
 fn it_learns() {
     use lockstep::algorithms::learner::{Group as Agents, Start};
     use lockstep::algorithms::{Group, Recipe, metrics, recipe};
-    let env = || (envs::registry::find("cartpole").unwrap().make)();
+    let env = || envs::registry::find("cartpole").unwrap().build();
     let agent = |_| reinforce::Reinforce::make(recipe::defaults(), env().into()).unwrap();
     let start =
         Start { seed: 1, total_updates: 150, max_updates: 150, num_devices: 1, record: Default::default() };

@@ -235,7 +235,7 @@ mod tests {
     /// Column 1 of the left half is column 5 of the right one, and so are its stones.
     #[test]
     fn transitions_in_the_mirror_have_left_and_right_exchanged() {
-        let env = (crate::envs::registry::find("connect4").unwrap().make)();
+        let env = crate::envs::registry::find("connect4").unwrap().build();
         let (spec, mirror) = (env.spec(), env.mirror().unwrap());
         let traced = trace(&(), |()| {
             let obs = (arange(2 * 84) * 7 % 5).lt(2).as_f32().reshape([2, 84]);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use crate::envs::short_name;
 use crate::files;
 use crate::output::tell;
 use crate::trainer::overview::{Life, Overview};
@@ -141,7 +142,7 @@ fn row(run: &Overview) -> Vec<String> {
     }
     vec![
         run.run.clone(),
-        setting("env"),
+        short_name(&setting("env")),
         setting("seed"),
         run.life.as_str().into(),
         format!("{}/{}", steps(status.timesteps), steps(status.total_timesteps)),

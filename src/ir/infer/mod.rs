@@ -72,6 +72,7 @@ pub fn infer(op: &Op, inputs: &[&ArrayType]) -> Inferred {
         Op::Dot { batch, contract } => one(contraction::dot(op, batch, contract, inputs[0], inputs[1])?),
         Op::Conv { windows } => one(conv::conv(windows, inputs[0], inputs[1])?),
         Op::Kernel(kernel) => kernel.infer(inputs),
+        Op::Native(native) => native.infer(inputs),
         Op::Reduce { kind, axes } => one(contraction::reduce(op, *kind, axes, inputs[0])?),
         Op::DynamicSlice { sizes } => one(indexing::dynamic_slice(op, sizes, inputs)?),
         Op::DynamicUpdateSlice => one(indexing::dynamic_update_slice(op, inputs)?),
@@ -131,8 +132,8 @@ fn has_arity(op: &Op, inputs: &[&ArrayType]) -> Result<(), String> {
         Op::Scan { captures, carry, .. } => (captures + carry, true),
         Op::Rare { captures, .. } => (1 + captures, true),
         Op::Call { graph } => (graph.inputs.len(), false),
-        // A kernel says it itself.
-        Op::Kernel(_) | Op::Barrier => (0, true),
+        // A kernel and a native function say it themselves.
+        Op::Kernel(_) | Op::Native(_) | Op::Barrier => (0, true),
     };
     let fits = if more { inputs.len() >= least } else { inputs.len() == least };
     ensure(fits, || {

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use rustix::fs::{Access, access};
 
 use super::{checkpoints, entries, has_marks, is_own_file, is_vacant, name_of, presence};
+use crate::envs::short_name;
 use crate::trainer::settings::Settings;
 
 /// Refuses the directory of a new run if nothing can be made there, and its name if there is one of that name: what
@@ -75,7 +76,8 @@ pub fn new_name(settings: &Settings) -> Result<String> {
     let directory = &settings.checkpoint_dir;
     let existing = if directory.is_dir() { entries(directory)? } else { Vec::new() };
     let existing = existing.iter().map(|name| name.to_string_lossy());
-    Ok(next_name(existing, &settings.env, jiff::Zoned::now().date(), settings.run_suffix.as_deref()))
+    let (env, today) = (short_name(&settings.env), jiff::Zoned::now().date());
+    Ok(next_name(existing, &env, today, settings.run_suffix.as_deref()))
 }
 
 /// `<env>-<mon><dd>-<yy>-<N>[-suffix]`, where N is one more than the largest number of that day.

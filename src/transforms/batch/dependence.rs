@@ -36,7 +36,7 @@ fn equation_outputs(equation: &Equation, inputs: &[bool]) -> Vec<bool> {
         Op::Rare { body, captures } => rare_operand(body, *captures, inputs),
         Op::Call { graph } => batched_outputs(graph, inputs),
         Op::Barrier => inputs.to_vec(),
-        array_op!() | Op::StopGradient | Op::Kernel(_) | Op::AllReduce | Op::ReplicaId => {
+        array_op!() | Op::StopGradient | Op::Kernel(_) | Op::Native(_) | Op::AllReduce | Op::ReplicaId => {
             vec![inputs.iter().any(|&input| input); equation.outputs.len()]
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Batched, Placement, Rule};
 use crate::array::{ArrayType, DType};
-use crate::ir::{Build, Graph, Kernel, Op, Var};
+use crate::ir::{Build, Graph, Kernel, Native, Op, Var};
 
 impl Rule<'_> {
     /// The outputs of the equation for the whole batch.
@@ -67,6 +67,7 @@ impl Rule<'_> {
             Op::Dot { batch, contract } => self.dot(batch, contract, inputs),
             Op::Conv { .. } => self.conv(inputs),
             Op::Kernel(kernel) => self.kernel(*kernel, inputs),
+            Op::Native(native) => self.native(*native, inputs),
             Op::DynamicSlice { sizes } => self.dynamic_slice(sizes, inputs),
             Op::DynamicUpdateSlice => self.dynamic_update_slice(inputs),
             Op::Gather { axis } => self.gather(*axis, inputs),
@@ -250,6 +251,36 @@ impl Rule<'_> {
         let (&joined, rest) = shape.split_last().expect("the examples");
         let var = self.build.reshape(result, &[rest, &[joined / size, size]].concat());
         vec![Batched { var, batched: true }]
+    }
+
+    /// More environments are further axes of the same call. Parameters that all of them share stay one row.
+    fn native(&mut self, native: Native, inputs: &[Batched]) -> Vec<Batched> {
+        let lead = native.lead + usize::from(self.batching.placement == Placement::First);
+        let native = Native { lead, ..native };
+        let several = self.example(0).rank() > 1;
+        let operand = |rule: &mut Self, i: usize| {
+            let (input, own) = (inputs[i], rule.example(i));
+            let is_shared = native.is_params(i) && own.rank() == 1;
+            match (is_shared, input.batched) {
+                (true, false) => input.var,
+                (true, true) if several => rule.rows_for_all(input.var, own.size(), lead, inputs[0]),
+                _ => rule.force(input),
+            }
+        };
+        let operands: Vec<Var> = (0..inputs.len()).map(|i| operand(self, i)).collect();
+        self.batched(Op::Native(native), &operands)
+    }
+
+    /// Parameters of each example of this batch, `width` of them, for the environments that each example has.
+    fn rows_for_all(&mut self, params: Var, width: usize, lead: usize, states: Batched) -> Var {
+        let states = self.force(states);
+        let mut shape = self.build.array_type(states).shape;
+        shape[lead] = width;
+        let axes = match self.batching.placement {
+            Placement::First => [0, lead],
+            Placement::Last => [lead, shape.len() - 1],
+        };
+        self.build.broadcast(params, &shape, &axes)
     }
 
     /// The parts of `height` rows of a matrix as examples.

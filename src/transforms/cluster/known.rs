@@ -22,7 +22,7 @@ impl Known<'_> {
 /// Whether XLA computes the op while compiling if its inputs are known.
 pub fn is_foldable(op: &Op) -> bool {
     match op {
-        Op::Barrier | Op::AllReduce | Op::ReplicaId | Op::Call { .. } => false,
+        Op::Native(_) | Op::Barrier | Op::AllReduce | Op::ReplicaId | Op::Call { .. } => false,
         array_op!()
         | Op::StopGradient
         | Op::Kernel(_)

@@ -116,6 +116,7 @@ pub fn role(op: &Op) -> Role {
         Op::Dot { .. }
         | Op::Conv { .. }
         | Op::Kernel(_)
+        | Op::Native(_)
         | Op::Scatter { .. }
         | Op::AllReduce
         | Op::ReplicaId

@@ -44,6 +44,7 @@ fn active_carry(body: &Graph, wrt: &[bool], at: usize, carry: usize) -> Vec<bool
 fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
     match op {
         Op::StopGradient => vec![false],
+        Op::Native(_) => vec![false; 5], // nobody knows the derivatives of a library: its results are constants
         Op::Unary(Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round) => vec![false],
         Op::While { body, cond_captures, body_captures, .. } => {
             let x = &x[*cond_captures..];

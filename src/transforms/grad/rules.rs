@@ -15,7 +15,7 @@ pub fn pullback(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradEr
     let one = |cotangent: Var| Ok(vec![Some(cotangent)]);
     match &equation.op {
         Op::Constant(_) | Op::Iota { .. } | Op::ReplicaId => Ok(Vec::new()),
-        Op::Compare(_) | Op::Threefry | Op::StopGradient => Ok(vec![None; x.len()]),
+        Op::Compare(_) | Op::Threefry | Op::StopGradient | Op::Native(_) => Ok(vec![None; x.len()]),
         Op::Unary(op) => Ok(vec![unary(b, *op, g, x[0], y[0])]),
         Op::Binary(op) => Ok(binary(b, *op, g, x[0], x[1], y[0]).into()),
         Op::Select => {

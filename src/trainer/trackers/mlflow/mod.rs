@@ -16,6 +16,7 @@ use super::event::{Alert, Artifact, Fields, Held, Point, Said, number};
 use super::http::Auth;
 use super::sender::{Event, Pace, Sender};
 use super::{Description, Ending, Origin, Tracker, is_plain_id, server_address, variable};
+use crate::envs::short_name;
 use crate::files;
 use crate::trainer::files::write_atomically;
 use crate::trainer::settings::Settings;
@@ -160,7 +161,7 @@ impl Mlflow {
 
 /// The experiment that runs are in if nobody says another one.
 fn experiment_of(settings: &Settings) -> String {
-    settings.project.clone().unwrap_or_else(|| settings.env.clone())
+    settings.project.clone().unwrap_or_else(|| short_name(&settings.env))
 }
 
 /// The settings, as text.

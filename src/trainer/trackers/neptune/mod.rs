@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use super::event::{Alert, Artifact, Fields, Point, Said};
 use super::{Description, Ending, Origin, Tracker, is_plain_id, variable};
+use crate::envs::short_name;
 use crate::files;
 use crate::trainer::files::write_atomically;
 use crate::trainer::log_file::{LogFile, last_line};
@@ -101,7 +102,8 @@ impl Neptune {
     fn describe(&mut self, description: &Description) {
         let Description { settings, config, run_name, run_id, commit, tags, .. } = description;
         self.assign("sys/name", &json!(run_name));
-        let values: Vec<&str> = ["lockstep", &settings.env].into_iter().chain(tags.iter().copied()).collect();
+        let env = short_name(&settings.env);
+        let values: Vec<&str> = ["lockstep", &env].into_iter().chain(tags.iter().copied()).collect();
         self.put("AddStrings", "sys/tags", json!({"values": values}));
         self.assign("lockstep/id", &json!(run_id));
         let named = [("lockstep/group", settings.group.as_deref()), ("lockstep/commit", commit.as_deref())];

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
+use crate::envs::short_name;
 use crate::files;
 use crate::trainer::files::write_atomically;
 use crate::trainer::status::host_name;
@@ -35,7 +36,8 @@ impl Place {
     /// of the environment's name. Variables that name one run do not hold for those of a group.
     fn new(description: &Description, environment: &Environment) -> Result<Self> {
         let settings = description.settings;
-        let (entity, project) = settings.wandb_home.unwrap_or(("", &settings.env));
+        let env = short_name(&settings.env);
+        let (entity, project) = settings.wandb_home.unwrap_or(("", &env));
         let choose = |flag: &Option<String>, variable, otherwise: &str| {
             flag.clone().or_else(|| environment.get(variable)).unwrap_or_else(|| otherwise.into())
         };
