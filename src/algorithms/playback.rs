@@ -99,6 +99,9 @@ pub struct Outcome {
     pub metrics: Vec<f32>,
 }
 
+/// The first state of the world of a number.
+type World<'a> = &'a dyn Fn(&Leaves, Int) -> Leaves;
+
 /// The episode before a step.
 type Now = (Leaves, Leaves, Key);
 
@@ -140,7 +143,22 @@ impl Playback {
     /// # Errors
     /// Whatever the compiler or the device reports.
     pub fn new(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
-        Playback::with(client, env, policy, false)
+        Playback::with(client, env, policy, false, None)
+    }
+
+    /// As [`Playback::new`], in the worlds of an environment that knows its worlds by numbers: a seed is the number of one, and all
+    /// episodes of it begin there.
+    ///
+    /// # Errors
+    /// Whatever the compiler or the device reports.
+    ///
+    /// # Panics
+    /// The environment has no such worlds.
+    pub fn in_worlds(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
+        let world = |params: &Leaves, number: Int| {
+            env.world(params, number).expect("the environment knows its worlds by numbers")
+        };
+        Playback::with(client, env, policy, false, Some(&world))
     }
 
     /// As [`Playback::new`], with all that goes on in the policy: [`Moment::depth`].
@@ -148,17 +166,27 @@ impl Playback {
     /// # Errors
     /// Whatever the compiler or the device reports.
     pub fn in_depth(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Result<Playback> {
-        Playback::with(client, env, policy, true)
+        Playback::with(client, env, policy, true, None)
     }
 
-    fn with(client: &Client, env: &dyn AnyEnv, policy: &Policy, in_depth: bool) -> Result<Playback> {
+    fn with(
+        client: &Client,
+        env: &dyn AnyEnv,
+        policy: &Policy,
+        in_depth: bool,
+        world: Option<World>,
+    ) -> Result<Playback> {
         let options = lower::Options::default();
         let (structure, values) = params_of(env);
         let (words, number) = (Int::placeholder(DType::U32, [2]), Int::placeholder(DType::I32, []));
         let input = (structure.clone(), words, number);
         let begin = Jit::new(client, "begin", &options, &input, |(params, seed, number)| {
             let [reset, keys] = episode_keys(Key::from_words(seed), number, 1);
-            (vector::reset(env, &params, reset), (policy.begin(1), keys))
+            let state = match world {
+                None => vector::reset(env, &params, reset),
+                Some(world) => vmap_last(number_of(seed).reshape([1]), |number| world(&params, number)),
+            };
+            (state, (policy.begin(1), keys))
         })?;
         let (state, (carry, keys)) = begin.output().duplicate();
         let input = (policy.structure(), structure.clone(), (state.clone(), carry, keys.duplicate()), number);
@@ -202,10 +230,9 @@ impl Playback {
         self.choice
     }
 
-    /// The policy is this one of several players from now on: what the others see, it does not remember.
-    #[must_use]
-    pub fn in_seat(self, player: usize) -> Playback {
-        Playback { seat: Some(player), ..self }
+    /// The policy is this one of several players from the next episode on: what the others see, it does not remember.
+    pub fn take_seat(&mut self, player: usize) {
+        self.seat = Some(player);
     }
 
     /// Plays with other parameters of the same network from now on, in the order of the leaves.
@@ -307,6 +334,13 @@ fn inside(policy: &Policy, weights: &Leaves, carry: Leaves, view: &View, keys: K
     let other = policy.clone().with_choice(policy.choice().other());
     let (_, decision) = other.act(weights, carry, view, keys);
     Inside { layers, other_action: decision.action }
+}
+
+/// The u64 that two words u32`[2]` are, the high one first.
+#[track_caller]
+fn number_of(words: Int) -> Int {
+    let [high, low] = [0, 1].map(|place| words.index(0, place).as_u64());
+    (high << 32) | low
 }
 
 /// The only row of an array.

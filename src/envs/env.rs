@@ -31,6 +31,12 @@ pub trait Env {
     /// The first state of an episode.
     fn reset(&self, params: &Self::Params, key: Key) -> Self::State;
 
+    /// The first state in the world of a number (u64), where people know worlds by their numbers; otherwise there are no such worlds.
+    fn world(&self, params: &Self::Params, number: Int) -> Option<Self::State> {
+        let _ = (params, number);
+        None
+    }
+
     /// The first state of the episode that follows the state `ended`. What an environment never reads before it has written it
     /// can be taken from `ended`, which is cheaper than writing it anew; everything else is as after [`reset`](Env::reset).
     fn restart(&self, params: &Self::Params, key: Key, ended: Self::State) -> Self::State {

@@ -17,6 +17,7 @@ pub trait AnyEnv {
     fn default_params(&self) -> Leaves;
     fn phases(&self) -> Vec<Leaves>;
     fn reset(&self, params: &Leaves, key: Key) -> Leaves;
+    fn world(&self, params: &Leaves, number: Int) -> Option<Leaves>;
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves;
     fn restart_where(&self, done: Bool, params: &Leaves, key: Key, state: Leaves) -> Leaves;
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves>;
@@ -92,6 +93,11 @@ impl<E: Env> AnyEnv for Erased<E> {
 
     fn reset(&self, params: &Leaves, key: Key) -> Leaves {
         Leaves::of(&self.env.reset(&self.params(params), key))
+    }
+
+    fn world(&self, params: &Leaves, number: Int) -> Option<Leaves> {
+        let state = self.env.world(&self.params(params), number);
+        state.map(|state| self.erased("world()", &state))
     }
 
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves {

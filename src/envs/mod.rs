@@ -29,6 +29,7 @@ pub mod painter;
 pub mod password;
 mod random_action;
 pub mod registry;
+pub mod scene;
 pub mod shaping;
 pub mod squared;
 pub mod stochastic;

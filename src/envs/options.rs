@@ -233,6 +233,10 @@ impl AnyEnv for Adjusted {
         self.env.reset(params, key)
     }
 
+    fn world(&self, params: &Leaves, number: Int) -> Option<Leaves> {
+        self.env.world(params, number)
+    }
+
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves {
         self.env.restart(params, key, ended)
     }

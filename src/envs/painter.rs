@@ -6,6 +6,7 @@
 use crate::array::HostArray;
 
 use super::Description;
+use super::scene::Scene;
 
 pub use ratatui::style::{Color, Modifier, Style};
 pub use ratatui::text::{Line, Span};
@@ -66,6 +67,12 @@ pub trait Painter {
     fn paint_within(&self, frame: &Frame, columns: usize, rows: usize) -> Picture {
         let _ = (columns, rows);
         self.paint(frame)
+    }
+
+    /// The same as shapes, for those who show more than letters; nothing where letters are all there is.
+    fn scene(&self, frame: &Frame) -> Option<Scene> {
+        let _ = frame;
+        None
     }
 
     /// Where an action leads if it is a step on a grid: columns to the right and rows down, -1 to 1 each.

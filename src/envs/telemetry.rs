@@ -17,6 +17,9 @@ pub struct Telemetry {
     pub outcome: &'static [(&'static str, &'static str)],
     /// What a frame of a replay says of a step.
     pub frame: fn(&Told) -> Shown,
+    /// Whether programs play it step by step over HTTP (`/api/play` of `ui`): then the parameter that they call `env_time_max`. Its
+    /// worlds are known by numbers ([`Env::world`](super::Env::world)).
+    pub session: Option<&'static str>,
 }
 
 /// A step, as it is to be told.
@@ -53,6 +56,7 @@ impl Telemetry {
             info: told.metrics.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
             ..Shown::default()
         },
+        session: None,
     };
 }
 

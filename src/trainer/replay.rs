@@ -18,8 +18,9 @@ use serde_json::{Map, Value, json};
 use super::files::write_durably;
 use crate::algorithms::playback::{Moment, Outcome, Playback};
 use crate::array::HostArray;
-use crate::envs::painter::{Color, Line, Modifier, Picture, Span, Style};
-use crate::envs::telemetry::Told;
+use crate::envs::painter::{Color, Line, Modifier, Painter, Picture, Span, Style};
+use crate::envs::scene::Scene;
+use crate::envs::telemetry::{Shown, Told};
 use crate::envs::{Entry, EnvSpec};
 use crate::files;
 
@@ -71,6 +72,9 @@ pub struct Drawing {
     pub board: Vec<Text>,
     pub legend: Vec<Text>,
     pub facts: Vec<Text>,
+    /// The same as shapes, if the environment's painter draws such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scene: Option<Scene>,
 }
 
 /// A line: pieces of text with what they look like, such as `light-red bold`; nothing for plain text.
@@ -88,10 +92,16 @@ pub struct Episode {
     pub last: Vec<(String, f64)>,
 }
 
+/// Tells steps by the names that an environment's [`Telemetry`](crate::envs::Telemetry) declares.
+pub struct Teller {
+    env: Entry,
+    spec: EnvSpec,
+}
+
 /// Plays episodes and keeps what there was to see.
 pub struct Recorder {
     env: Entry,
-    spec: EnvSpec,
+    teller: Teller,
     playback: Playback,
     /// Whether frames have `info`.
     pub info: bool,
@@ -106,7 +116,7 @@ struct Step {
 
 impl Recorder {
     pub fn new(env: Entry, playback: Playback) -> Recorder {
-        Recorder { spec: env.spec(), env, playback, info: true }
+        Recorder { teller: Teller::new(env), env, playback, info: true }
     }
 
     /// Plays with these parameters from now on.
@@ -168,28 +178,20 @@ impl Recorder {
     /// An episode from its first moment and its steps.
     fn told(&self, first: &Moment, steps: &[Step]) -> Episode {
         let (painter, description) = (self.env.painter(), self.env.description());
-        let metrics: Vec<Vec<(String, f64)>> = steps.iter().map(|step| self.metrics(&step.outcome)).collect();
-        let draw = |moment: &Moment| Drawing::of(&painter.paint(&moment.frame()));
+        let metrics: Vec<Vec<(String, f64)>> =
+            steps.iter().map(|step| self.teller.metrics(&step.outcome)).collect();
+        let draw = |moment: &Moment| Drawing::of(&*painter, moment);
         let mut t = 0;
         let frames = steps.iter().enumerate().map(|(index, step)| {
             let Outcome { terminated, truncated, reward, .. } = step.outcome;
-            let dt = self.ticks(&step.outcome);
+            let dt = self.teller.ticks(&step.outcome);
             t += dt;
-            let told = Told {
-                after: step.after.frame(),
-                action: step.action,
-                ticks: dt,
-                terminated,
-                truncated,
-                metrics: &metrics[index],
-                before: index.checked_sub(1).map(|before| &metrics[before][..]),
-            };
-            let shown = (self.env.telemetry.frame)(&told);
+            let before = index.checked_sub(1).map(|before| &metrics[before][..]);
+            let shown = self.teller.tell(step.action, &step.outcome, &step.after, &metrics[index], before);
             let ends = [("terminated", terminated), ("truncated", truncated)];
             let ends = ends.into_iter().filter(|(_, is_so)| *is_so).map(|(event, _)| event);
             let mut render_state = shown.state;
-            let observation: Vec<f64> = step.after.obs.iter().map(|&x| finite(x)).collect();
-            render_state.insert("observation".into(), json!(observation));
+            render_state.insert("observation".into(), json!(observation(&step.after)));
             Frame {
                 schema_version: SCHEMA,
                 frame_index: index as u64,
@@ -219,19 +221,54 @@ impl Recorder {
             frames,
         }
     }
+}
 
-    fn metrics(&self, outcome: &Outcome) -> Vec<(String, f64)> {
+impl Teller {
+    pub fn new(env: Entry) -> Teller {
+        Teller { spec: env.spec(), env }
+    }
+
+    /// The metrics of a step by name, all finite.
+    pub fn metrics(&self, outcome: &Outcome) -> Vec<(String, f64)> {
         let named = self.spec.metrics.iter().zip(&outcome.metrics);
         named.map(|(metric, &value)| (metric.name.clone(), finite(value))).collect()
     }
 
+    /// How long a step took.
     fn ticks(&self, outcome: &Outcome) -> u64 {
         self.spec.clock_column().map_or(1, |column| (outcome.metrics[column] as u64).max(1))
     }
+
+    /// What there is to tell of a step with these metrics, and those of the step before.
+    pub fn tell(
+        &self,
+        action: usize,
+        outcome: &Outcome,
+        after: &Moment,
+        metrics: &[(String, f64)],
+        before: Option<&[(String, f64)]>,
+    ) -> Shown {
+        let Outcome { terminated, truncated, .. } = *outcome;
+        let ticks = self.ticks(outcome);
+        (self.env.telemetry.frame)(&Told {
+            after: after.frame(),
+            action,
+            ticks,
+            terminated,
+            truncated,
+            metrics,
+            before,
+        })
+    }
+}
+
+/// An observation as JSON can hold it.
+pub fn observation(moment: &Moment) -> Vec<f64> {
+    moment.obs.iter().map(|&x| finite(x)).collect()
 }
 
 /// The number as JSON can hold it with few digits; 0 for one that is not finite, which JSON cannot hold.
-fn finite(x: f32) -> f64 {
+pub fn finite(x: f32) -> f64 {
     if x.is_finite() { x.to_string().parse().unwrap_or(0.0) } else { 0.0 }
 }
 
@@ -292,9 +329,20 @@ pub fn is_replay(path: &Path) -> bool {
 }
 
 impl Drawing {
-    pub fn of(picture: &Picture) -> Drawing {
+    /// What a painter makes of a moment.
+    pub fn of(painter: &dyn Painter, moment: &Moment) -> Drawing {
+        let frame = moment.frame();
+        Drawing { scene: painter.scene(&frame), ..Drawing::of_picture(&painter.paint(&frame)) }
+    }
+
+    fn of_picture(picture: &Picture) -> Drawing {
         let lines = |lines: &[Line]| lines.iter().map(text_of).collect();
-        Drawing { board: lines(&picture.board), legend: lines(&picture.legend), facts: lines(&picture.facts) }
+        Drawing {
+            board: lines(&picture.board),
+            legend: lines(&picture.legend),
+            facts: lines(&picture.facts),
+            scene: None,
+        }
     }
 
     pub fn picture(&self) -> Picture {
@@ -363,7 +411,12 @@ mod tests {
             render_state: Map::from_iter([("observation".to_owned(), json!([0.25]))]),
             events: vec!["overheat_tick".into()],
             info: None,
-            play: Some(Play { env: None, action: "wait".into(), before: None, after: Drawing::of(&picture) }),
+            play: Some(Play {
+                env: None,
+                action: "wait".into(),
+                before: None,
+                after: Drawing::of_picture(&picture),
+            }),
         }
     }
 

@@ -1,4 +1,5 @@
-//! A game between a person and an agent: whose turn it is, the moves so far, and how it ended.
+//! A game between a person and an agent, or of a person alone with an agent that looks on: whose turn it is, the moves so far, and how
+//! it ended.
 //!
 //! A move is taken back by playing the game again without it: the same seed and the same moves give the same game.
 
@@ -14,6 +15,7 @@ pub struct Game {
     playback: Playback,
     description: Description,
     agent: String,
+    players: usize,
     /// The number of the player that the person is.
     person: usize,
     seed: u64,
@@ -22,8 +24,10 @@ pub struct Game {
     moment: Moment,
     /// Who moved, and how.
     moves: Vec<(usize, usize)>,
-    /// What the game has paid both players.
-    paid: [f64; 2],
+    /// What came of the last move.
+    outcome: Option<Outcome>,
+    /// What the game has paid each player.
+    paid: Vec<f64>,
     is_over: bool,
 }
 
@@ -39,23 +43,28 @@ pub struct Thought {
 }
 
 impl Game {
-    /// The first game. The playback's policy has the other seat than the person.
+    /// The first game. In a game for two the playback's policy has the other seat than the person; alone, the person is player 0.
     ///
     /// # Errors
     /// Whatever the device reports.
     pub fn new(mut playback: Playback, env: &Entry, agent: String, person: usize, seed: u64) -> Result<Game> {
+        let players = env.spec().players;
+        if players == 2 {
+            playback.take_seat(1 - person);
+        }
         let moment = playback.begin(seed, 0)?;
-        let description = env.description();
         Ok(Game {
             playback,
-            description,
+            description: env.description(),
             agent,
+            players,
             person,
             seed,
             number: 0,
             moment,
             moves: Vec::new(),
-            paid: [0.0; 2],
+            outcome: None,
+            paid: vec![0.0; players],
             is_over: false,
         })
     }
@@ -67,6 +76,34 @@ impl Game {
     /// The name of the agent.
     pub fn agent(&self) -> &str {
         &self.agent
+    }
+
+    pub fn players(&self) -> usize {
+        self.players
+    }
+
+    /// The number of the player that the person is.
+    pub fn person(&self) -> usize {
+        self.person
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The moves so far: who moved, and how.
+    pub fn moves(&self) -> &[(usize, usize)] {
+        &self.moves
+    }
+
+    /// What came of the last move; nothing before the first.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// What the game has paid each player.
+    pub fn paid(&self) -> &[f64] {
+        &self.paid
     }
 
     pub fn is_over(&self) -> bool {
@@ -113,11 +150,13 @@ impl Game {
 
     /// How the game ended, once it has.
     pub fn result(&self) -> Option<String> {
-        let [own, other] = [self.paid[self.person], self.paid[1 - self.person]];
-        let told = || match own.total_cmp(&other) {
-            Ordering::Greater => "you win".to_owned(),
-            Ordering::Equal => "a draw".to_owned(),
-            Ordering::Less => format!("{} wins", self.agent),
+        let told = || match self.paid[..] {
+            [alone] => format!("over after {} steps, return {}", self.moves.len(), alone as f32),
+            _ => match self.paid[self.person].total_cmp(&self.paid[1 - self.person]) {
+                Ordering::Greater => "you win".to_owned(),
+                Ordering::Equal => "a draw".to_owned(),
+                Ordering::Less => format!("{} wins", self.agent),
+            },
         };
         self.is_over.then(told)
     }
@@ -129,12 +168,11 @@ impl Game {
     pub fn play(&mut self, action: usize) -> Result<()> {
         assert!(self.is_valid(action) && !self.is_over, "action {action} cannot be played");
         self.moves.push((self.moment.to_move, action));
-        let (Outcome { reward, other_rewards, terminated, truncated, .. }, moment) =
-            self.playback.take(action)?;
-        self.paid[0] += f64::from(reward);
-        self.paid[1] += f64::from(other_rewards[0]);
-        self.is_over = terminated || truncated;
-        self.moment = moment;
+        let (outcome, moment) = self.playback.take(action)?;
+        let rewards = [outcome.reward].into_iter().chain(outcome.other_rewards.iter().copied());
+        self.paid.iter_mut().zip(rewards).for_each(|(paid, reward)| *paid += f64::from(reward));
+        self.is_over = outcome.terminated || outcome.truncated;
+        (self.moment, self.outcome) = (moment, Some(outcome));
         Ok(())
     }
 
@@ -172,10 +210,28 @@ impl Game {
         self.begin(self.number + 1)
     }
 
+    /// Has the person play the other side from the next game on. Alone there is no other side.
+    pub fn sit(&mut self, person: usize) {
+        if self.players == 2 {
+            self.person = person;
+            self.playback.take_seat(1 - person);
+        }
+    }
+
+    /// Begins the first game of another seed.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn begin_seed(&mut self, seed: u64) -> Result<()> {
+        self.seed = seed;
+        self.begin(0)
+    }
+
     fn begin(&mut self, number: usize) -> Result<()> {
         self.moment = self.playback.begin(self.seed, number)?;
         self.moves.clear();
-        (self.number, self.paid, self.is_over) = (number, [0.0; 2], false);
+        self.paid.fill(0.0);
+        (self.number, self.outcome, self.is_over) = (number, None, false);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! [`game`] holds the game and its moves. It is shown on the full [`screen`] where there is a terminal with a keyboard; elsewhere
 //! moves are read from the lines of stdin and the board is [`plain`] text.
 
-mod game;
+pub mod game;
 mod plain;
 mod screen;
 
@@ -75,7 +75,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let env = player.env; // with what is chosen of it
     let (client, stage) = play.device.open(&format!("tracing {}", env.name))?;
     let person = usize::from(play.second);
-    let playback = Playback::new(&client, &*env.build(), &player.policy)?.in_seat(1 - person);
+    let playback = Playback::new(&client, &*env.build(), &player.policy)?;
     let mut game = Game::new(playback, &env, player.name(), person, play.seed)?;
     let painter = env.painter();
     drop(stage);

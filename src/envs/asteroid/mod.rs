@@ -10,6 +10,7 @@
 
 mod actions;
 mod chart;
+mod drawing;
 mod dynamics;
 mod front;
 pub mod golden;
@@ -195,6 +196,10 @@ impl Env for Asteroid {
 
     fn reset(&self, params: &Params, key: Key) -> State {
         self.begin(params, key.bits_u64([]))
+    }
+
+    fn world(&self, params: &Params, number: Int) -> Option<State> {
+        Some(self.begin(params, number))
     }
 
     /// What was kept of other nodes stays in memory and counts no more.

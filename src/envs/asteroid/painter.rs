@@ -1,8 +1,10 @@
 //! The map of the nodes, the ship, the node with its asteroids, the hold, the market, and what happened.
 
 use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style};
+use crate::envs::scene::Scene;
 
 use super::chart::SLOTS;
+use super::drawing;
 use super::layout::layout;
 use super::site::{ASTEROIDS, COMMODITIES};
 
@@ -26,6 +28,10 @@ impl Painter for AsteroidPainter {
             legend: KINDS.into_iter().map(kind).collect(),
             facts: [ship(frame), goods(frame), events(frame)].concat(),
         }
+    }
+
+    fn scene(&self, frame: &Frame) -> Option<Scene> {
+        Some(drawing::scene(frame))
     }
 }
 

@@ -42,6 +42,7 @@ pub const TELEMETRY: Telemetry = Telemetry {
     ]),
     outcome: &[("profit", "stats/net_profit"), ("survival", "stats/survival")],
     frame,
+    session: Some("time_max"),
 };
 
 fn metric(told: &Told, name: &str) -> f64 {

@@ -2,6 +2,7 @@
 
 use crate::envs::Description;
 use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style, observation};
+use crate::envs::scene::{Ink, Scene};
 
 /// Columns of the drawing; a column is 0.08 m.
 const WIDTH: i32 = 61;
@@ -22,6 +23,14 @@ impl Painter for CartPolePainter {
             legend: Vec::new(),
             facts: observation(&self.description, frame),
         }
+    }
+
+    fn scene(&self, frame: &Frame) -> Option<Scene> {
+        Some(scene(frame.obs[0], frame.obs[2]))
+    }
+
+    fn direction(&self, action: usize) -> Option<[i32; 2]> {
+        [[-1, 0], [1, 0]].get(action).copied()
     }
 
     fn pace(&self) -> f64 {
@@ -49,6 +58,28 @@ fn drawing(x: f32, theta: f32) -> Vec<Line<'static>> {
     let ruler = format!("{:<30}0{:>30}", -EDGE, EDGE);
     lines.push(Line::styled(ruler, Style::new().fg(Color::DarkGray)));
     lines
+}
+
+/// The same as shapes, in metres: the track, the cart on it and the pole.
+fn scene(x: f32, theta: f32) -> Scene {
+    const GROUND: f32 = 1.5;
+    const CART: [f32; 2] = [0.5, 0.25];
+    const POLE: f32 = 1.0;
+    let mut scene = Scene::new(2.0 * EDGE + 0.6, 2.0);
+    let middle = EDGE + 0.3;
+    scene.line([[0.3, GROUND], [middle + EDGE, GROUND]], 0.02, Ink::Quiet);
+    for end in [-EDGE, 0.0, EDGE] {
+        scene.line([[middle + end, GROUND], [middle + end, GROUND + 0.1]], 0.02, Ink::Quiet);
+        scene.text([middle + end, GROUND + 0.26], 0.14, format!("{end}"), Ink::Quiet);
+    }
+    let [pivot, height] = [middle + x, GROUND - CART[1]];
+    scene.block([pivot - CART[0] / 2.0, height], CART, 0.04, Ink::Blue);
+    let top = [pivot + POLE * theta.sin(), height - POLE * theta.cos()];
+    scene.line([[pivot, height], top], 0.07, Ink::Orange);
+    scene.disc([pivot, height], 0.05, Ink::Text);
+    scene.spot(0, [0.0, 0.0], [middle, 2.0], [0.5, 0.2]);
+    scene.spot(1, [middle, 0.0], [middle, 2.0], [2.0 * middle - 0.5, 0.2]);
+    scene
 }
 
 /// A line with `text` from a column on; what is outside the drawing is cut off.

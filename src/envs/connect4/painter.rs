@@ -1,6 +1,7 @@
 //! Connect four: the board, the first player's stones as X.
 
 use crate::envs::painter::{Color, Frame, Line, Modifier, Painter, Picture, Span, Style};
+use crate::envs::scene::{Ink, Scene};
 
 use super::Board;
 
@@ -20,6 +21,10 @@ impl Painter for Connect4Painter {
             legend: vec![Line::styled("X moves first", dim)],
             facts: vec![Line::from(format!("stones {:>8}", game.stones)), Line::from(game.standing())],
         }
+    }
+
+    fn scene(&self, frame: &Frame) -> Option<Scene> {
+        Some(Game::of(self.board, frame.obs).scene())
     }
 
     fn column_of(&self, action: usize) -> Option<u16> {
@@ -93,6 +98,32 @@ impl Game {
         Line::from(places.flat_map(|place| [Span::raw(" "), self.span(place)]).collect::<Vec<_>>())
     }
 
+    /// The board as it hangs, below a row in which there is room for what is said of the columns. The stones of the second player have
+    /// a ring, so that they differ in more than their colour.
+    fn scene(&self) -> Scene {
+        let Board { rows, cols } = self.board;
+        let (width, height) = (cols as f32, rows as f32);
+        let mut scene = Scene::new(width, height + 1.5);
+        scene.block([0.0, 1.0], [width, height], 0.2, Ink::Blue);
+        for (place, &player) in self.cells.iter().enumerate() {
+            let at = [(place % cols) as f32 + 0.5, (place / cols) as f32 + 1.5];
+            let ink = [Ink::Ground, Ink::Red, Ink::Yellow][usize::from(player)];
+            scene.disc(at, 0.42, ink);
+            if player == 2 {
+                scene.ring(at, 0.25, 0.06, Ink::Ground);
+            }
+            if self.line.contains(&place) {
+                scene.ring(at, 0.42, 0.1, Ink::Text);
+            }
+        }
+        for col in 0..cols {
+            let left = col as f32;
+            scene.text([left + 0.5, height + 1.28], 0.36, col.to_string(), Ink::Quiet);
+            scene.spot(col, [left, 0.0], [1.0, height + 1.5], [left + 0.5, 0.5]);
+        }
+        scene
+    }
+
     fn span(&self, place: usize) -> Span<'static> {
         let (sign, color) = [(".", Color::DarkGray), ("X", Color::LightRed), ("O", Color::LightYellow)]
             [usize::from(self.cells[place])];
@@ -117,5 +148,8 @@ mod tests {
         let text: Vec<String> = picture.board.iter().map(|line| line.to_string()).collect();
         assert_eq!(text, [" 0 1 2 3", " . . . O", " . . O X", " . O X X", " O X X O"]);
         assert_eq!(picture.facts[1].to_string(), "O has won");
+        let scene = Connect4Painter { board }.scene(&Frame { state: &[], obs: &obs }).unwrap();
+        let rings = scene.shapes.iter().filter(|shape| shape.ink == Ink::Text).count();
+        assert_eq!((rings, scene.spots.len(), scene.width), (4, 4, 4.0));
     }
 }

@@ -1,6 +1,7 @@
 //! The world around the agent: food, poison, and the window that it sees.
 
 use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style, half_blocks};
+use crate::envs::scene::{Ink, Scene};
 
 use super::grid::{Grid, RADIUS, VIEW};
 use super::layout;
@@ -64,6 +65,10 @@ impl Painter for GoodhartsPainter {
             legend: vec![Line::from(signs.concat())],
             facts,
         }
+    }
+
+    fn scene(&self, frame: &Frame) -> Option<Scene> {
+        Some(scene(frame))
     }
 
     fn direction(&self, action: usize) -> Option<[i32; 2]> {
@@ -150,6 +155,53 @@ impl World {
             _ => Cell::Empty,
         }
     }
+}
+
+/// The cells around the agent with the window that it sees, and beside them that window as it sees it: food and poison, or how
+/// interesting cells are where both channels say only that.
+fn scene(frame: &Frame) -> Scene {
+    let world = World::of(frame);
+    let columns = COLUMNS.min(world.grid.width) as i64;
+    let rows = ROWS.min(world.grid.height) as i64;
+    let (width, height) = (columns as f32, rows as f32);
+    let mut scene = Scene::new(width + 2.0 + VIEW as f32, height);
+    scene.block([0.0, 0.0], [width, height], 0.0, Ink::Raised);
+    let (left, top) = ((columns / 2 - RADIUS as i64) as f32, (rows / 2 - RADIUS as i64) as f32);
+    scene.block([left, top], [VIEW as f32; 2], 0.0, Ink::Line).faint(0.6);
+    for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+        let at = [column as f32 + 0.5, row as f32 + 0.5];
+        match world.at(column - columns / 2, row - rows / 2) {
+            Cell::Food => scene.disc(at, 0.42, Ink::Good),
+            Cell::Poison => scene.area(diamond(at, 0.52), Ink::Bad),
+            Cell::Empty => continue,
+        };
+    }
+    scene.disc([(columns / 2) as f32 + 0.5, (rows / 2) as f32 + 0.5], 0.5, Ink::Accent);
+    seen(frame, [width + 2.0, 1.5], &mut scene);
+    scene
+}
+
+/// A square on its corner.
+fn diamond([x, y]: [f32; 2], half: f32) -> [[f32; 2]; 4] {
+    [[x, y - half], [x + half, y], [x, y + half], [x - half, y]]
+}
+
+/// What the agent sees, from a corner on.
+fn seen(frame: &Frame, [left, top]: [f32; 2], scene: &mut Scene) {
+    scene.text([left + VIEW as f32 / 2.0, top - 0.8], 0.9, "what it sees", Ink::Quiet);
+    scene.block([left, top], [VIEW as f32; 2], 0.0, Ink::Line).faint(0.6);
+    let (first, second) = frame.obs.split_at(frame.obs.len() / 2);
+    let most = frame.obs.iter().copied().fold(1e-6f32, f32::max);
+    for cell in 0..VIEW * VIEW {
+        let at = [left + (cell % VIEW) as f32, top + (cell / VIEW) as f32];
+        match (first[cell], second[cell]) {
+            (a, b) if a <= 0.0 && b <= 0.0 => continue,
+            (a, b) if a == b => scene.block(at, [1.0, 1.0], 0.0, Ink::Purple).faint(a / most),
+            (a, b) if a > b => scene.disc(at.map(|x| x + 0.5), 0.42, Ink::Good),
+            _ => scene.area(diamond(at.map(|x| x + 0.5), 0.52), Ink::Bad),
+        };
+    }
+    scene.disc([left + RADIUS as f32 + 0.5, top + RADIUS as f32 + 0.5], 0.5, Ink::Accent);
 }
 
 /// The cells around the agent, which stands in the middle, or each cell once if they are few.

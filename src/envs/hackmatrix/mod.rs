@@ -14,6 +14,7 @@
 mod actions;
 mod board;
 mod convert;
+mod drawing;
 mod enemy_turn;
 mod entities;
 pub mod host;

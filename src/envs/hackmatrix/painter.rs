@@ -1,9 +1,11 @@
 //! HackMatrix: the board in colours, and the player's panel.
 
 use super::Converter;
+use super::drawing;
 use super::host::view::{self, Piece, Shows};
 use super::host::{EnemyType, Game};
 use crate::envs::painter::{Color, Frame, Line, Modifier, Painter, Picture, Span, Style};
+use crate::envs::scene::Scene;
 
 pub struct HackMatrixPainter {
     converter: Converter,
@@ -24,6 +26,15 @@ impl Painter for HackMatrixPainter {
             legend: view::LEGEND.iter().map(|line| Line::styled(*line, dim)).collect(),
             facts: view::panel(&game).into_iter().map(Line::from).collect(),
         }
+    }
+
+    fn scene(&self, frame: &Frame) -> Option<Scene> {
+        let game = self.converter.from_arrays(frame.state.to_vec()).remove(0);
+        Some(drawing::scene(&game))
+    }
+
+    fn direction(&self, action: usize) -> Option<[i32; 2]> {
+        [[0, -1], [0, 1], [-1, 0], [1, 0]].get(action).copied()
     }
 
     fn pace(&self) -> f64 {

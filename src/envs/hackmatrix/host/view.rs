@@ -106,7 +106,7 @@ fn fitted(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// The player, enemies and transmissions of a cell.
-fn who(game: &Game, cell: Cell) -> Vec<Piece> {
+pub fn who(game: &Game, cell: Cell) -> Vec<Piece> {
     let mut pieces = Vec::new();
     if game.player == cell {
         pieces.push(Piece::new(Shows::Player, "@"));
@@ -135,7 +135,7 @@ fn letter(kind: EnemyType) -> char {
 }
 
 /// The block, exit, pickup and resources of a cell.
-fn what(board: &Board, cell: Cell) -> Vec<Piece> {
+pub fn what(board: &Board, cell: Cell) -> Vec<Piece> {
     if board.has_block(cell) {
         let shows = if board.siphoned[cell] { Shows::SiphonedBlock } else { Shows::Block };
         return vec![Piece::new(shows, block_text(board, cell))];
