@@ -17,6 +17,7 @@ use crate::{algorithms, envs};
 
 /// What a program is made of. The first environment is the default of all commands, the first algorithm that of the environments
 /// that name none.
+#[derive(Clone)]
 pub struct App {
     name: &'static str,
     catalog: Catalog,

@@ -102,6 +102,14 @@ impl Player {
         Player::load(app, &file, place, choice)
     }
 
+    /// A player that needs no parameters: `random`, or one that this environment brings.
+    pub fn without_params(env: Entry, name: &str) -> Option<Player> {
+        if name == RANDOM {
+            return Some(Player::random(env));
+        }
+        Player::script(name, &scripts(&[env])).expect("there is one environment")
+    }
+
     /// The same player in another make of its environment, which what was trained must fit.
     pub fn moved(self, env: Entry) -> Player {
         let policy = match self.origin {
@@ -140,7 +148,7 @@ impl Player {
     ///
     /// # Errors
     /// One line: an unreadable file, or parameters of another environment or network.
-    fn load(app: &App, path: &Path, place: &Place, choice: Choice) -> Result<Player> {
+    pub fn load(app: &App, path: &Path, place: &Place, choice: Choice) -> Result<Player> {
         let env = place.env.as_deref().map(|name| app.catalog().env(name)).transpose()?;
         let (params, metadata) = load_params(path)?;
         let (file, catalog) = (path.display(), app.catalog());

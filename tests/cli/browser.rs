@@ -185,9 +185,21 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     let replay = name.to_str().unwrap().split('.').next().unwrap().to_owned();
     let replay = format!("/runs/w/replays/{replay}");
     for (width, theme) in [(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")] {
-        for path in ["/", "/runs/w", "/compare?run=w", "/dashboard?run=w", "/sweeps", &replay] {
+        let paths = [
+            "/",
+            "/runs/w",
+            "/compare?run=w",
+            "/dashboard?run=w",
+            "/sweeps",
+            "/play",
+            "/play?run=w",
+            &replay,
+        ];
+        for path in paths {
             browser.go(&page(path), width, theme);
-            if path.contains('w') && path != "/sweeps" && path != replay {
+            if path == "/play?run=w" {
+                browser.wait_until(BEGUN);
+            } else if path.contains('w') && path != "/sweeps" && path != replay {
                 browser
                     .wait_until("/\\d/.test(document.querySelector('canvas')?.getAttribute('aria-label'))");
             }
@@ -230,6 +242,67 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     browser.press(" ");
     browser.wait_until("document.getElementById('seek').value === document.getElementById('seek').max");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+/// Whether a game is on the page.
+const BEGUN: &str = "!document.getElementById('table').hidden";
+
+#[test]
+fn a_game_is_played_to_its_end_by_keys_alone() {
+    let Some(mut browser) = Browser::open() else { return };
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let page = |query: &str| format!("http://{}/play{query}", server.host());
+    let steps = "document.getElementById('table').dataset.steps";
+    let said = "document.getElementById('said').textContent";
+    let is_over = format!("/(You win|wins|A draw)\\.$/.test({said})");
+    for width in [400, 1280] {
+        browser.go(&page("?env=connect4&player=heuristic"), width, "light");
+        browser.wait_until(BEGUN);
+        browser.press("v");
+        browser.wait_until("document.querySelectorAll('.scene .label').length === 7");
+        let labels = browser
+            .value("[...document.querySelectorAll('.scene .label')].map((label) => label.textContent)");
+        assert!(
+            labels.as_array().unwrap().iter().all(|label| label.as_str().unwrap().ends_with('%')),
+            "{labels}"
+        );
+        browser.press("ArrowLeft");
+        browser.wait_until("document.querySelector('.spot.chosen').parentNode.dataset.action === '2'");
+        while browser.value(&is_over) == false {
+            let before = browser.value(steps);
+            let column = browser.value("document.querySelector('.spot.legal').parentNode.dataset.action");
+            browser.press(column.as_str().unwrap());
+            browser.press("Enter");
+            browser.wait_until(&format!("{steps} !== {before}"));
+        }
+        assert_eq!(browser.value("document.querySelectorAll('.spot.legal').length"), 0);
+        let overflow = browser.value("document.documentElement.scrollWidth - innerWidth");
+        assert_eq!(overflow, 0, "at {width}");
+        let before = browser.value(steps);
+        browser.press("u");
+        browser.wait_until(&format!("{steps} !== {before} && !{is_over}"));
+        browser.tab_to("#new");
+        browser.press("Enter");
+        browser.wait_until(&format!("{steps} === '0'"));
+
+        // The agent begins, which is chosen by keys as well.
+        browser.go(&page(""), width, "dark");
+        browser.tab_to("#second");
+        browser.press("t");
+        browser.tab_to("#begin");
+        browser.press("Enter");
+        browser.wait_until(&format!("{BEGUN} && {steps} === '1' && /plays column/.test({said})"));
+
+        // Alone: an arrow walks, and the agent plays on until somebody stops it.
+        browser.go(&page("?env=cartpole&player=random"), width, "light");
+        browser.wait_until(BEGUN);
+        browser.press("ArrowRight");
+        browser.wait_until(&format!("{steps} === '1' && {said}.startsWith('right, reward 1')"));
+        browser.press(" ");
+        browser.wait_until(&format!("{said}.includes('Over after')"));
+        assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+    }
 }
 
 #[test]

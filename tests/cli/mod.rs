@@ -5,6 +5,7 @@ mod browser;
 mod dashboard;
 mod documents;
 mod every_environment;
+mod games;
 mod goodharts;
 mod help;
 mod loggers;

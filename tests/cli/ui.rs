@@ -20,10 +20,10 @@ pub struct Server {
 }
 
 /// An answer.
-struct Reply {
-    status: u16,
+pub struct Reply {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Server {
@@ -38,7 +38,7 @@ impl Server {
     }
 
     /// Over the directory of the small run.
-    fn of_trained() -> Server {
+    pub fn of_trained() -> Server {
         Server::start(trained().parent().unwrap(), &[])
     }
 
@@ -59,25 +59,34 @@ impl Server {
         Reply { status, head: head.to_lowercase(), body: body.to_owned() }
     }
 
-    fn ask(&self, method: &str, path: &str, headers: &str) -> Reply {
+    pub fn ask(&self, method: &str, path: &str, headers: &str) -> Reply {
         self.raw(&format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
             self.host()
         ))
     }
 
-    fn get(&self, path: &str) -> Reply {
+    /// Sends something along, with these headers.
+    pub fn send(&self, method: &str, path: &str, headers: &str, sent: &str) -> Reply {
+        let length = sent.len();
+        self.raw(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{sent}",
+            self.host()
+        ))
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
         self.ask("GET", path, "")
     }
 
-    fn json(&self, path: &str) -> Value {
+    pub fn json(&self, path: &str) -> Value {
         let reply = self.get(path);
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
         serde_json::from_str(&reply.body).unwrap_or_else(|error| panic!("{path}: {error}: {}", reply.body))
     }
 
     /// The header that shows the token of the page.
-    fn token(&self) -> String {
+    pub fn token(&self) -> String {
         let page = self.get("/").body;
         let (_, rest) = page.split_once("name=\"lockstep-token\" content=\"").unwrap();
         let (token, _) = rest.split_once('"').unwrap();
@@ -88,7 +97,7 @@ impl Server {
 
 impl Reply {
     #[track_caller]
-    fn refuses(&self, status: u16, part: &str) {
+    pub fn refuses(&self, status: u16, part: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         let told: Value = serde_json::from_str(&self.body).unwrap();
         let detail = told["detail"].as_str().unwrap();
@@ -104,7 +113,9 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
 #[test]
 fn pages_are_served_whole_and_use_nothing_from_elsewhere() {
     let server = Server::of_trained();
-    for path in ["/", "/runs/small", "/compare?run=small", "/dashboard?run=small", "/sweeps", "/sweeps/s"] {
+    let paths =
+        ["/", "/runs/small", "/compare?run=small", "/dashboard?run=small", "/sweeps", "/sweeps/s", "/play"];
+    for path in paths {
         let page = server.get(path);
         assert_eq!(page.status, 200, "{path}");
         assert!(page.head.contains("content-type: text/html"), "{}", page.head);
@@ -201,9 +212,9 @@ fn the_interface_says_of_runs_what_the_commands_say() {
     let described = server.json("/api/v1/openapi.json");
     let paths = described["paths"].as_object().unwrap();
     assert!(paths.len() > 8);
-    for (path, methods) in
-        paths.iter().filter(|(path, _)| !path.contains("{replay}") && !path.contains("{sweep}"))
-    {
+    let is_elsewhere =
+        |path: &str| ["{replay}", "{sweep}", "{game}", "{sid}"].iter().any(|part| path.contains(part));
+    for (path, methods) in paths.iter().filter(|(path, _)| !is_elsewhere(path)) {
         let path = path.replace("{id}", "small").replace("{name}", "config.toml");
         for method in methods.as_object().unwrap().keys().filter(|_| !path.ends_with("/events")) {
             let status = server.ask(&method.to_uppercase(), &path, &server.token()).status;

@@ -33,6 +33,25 @@ const PATHS: &[&str] = &[
     "/api/v1/runs/a/stop",
     "/api/v1/runs/a/save",
     "/api/v1/compare?run=a&run=a&group=g&metric=x/a",
+    "/play?run=a",
+    "/api/v1/play",
+    "/api/v1/play/0123456789abcdef0123456789abcdef",
+    "/api/v1/play/0123456789abcdef0123456789abcdef/move",
+    "/api/v1/play/..%2f..%2fsecret.json/new",
+    "/api/play/session",
+    "/api/play/session/0123456789abcdef0123456789abcdef/step",
+];
+
+/// What may be sent with them: games that cannot be, and some that can.
+const BODIES: &[&str] = &[
+    r#"{"env":"connect4","player":"random","second":true,"seed":18446744073709551615}"#,
+    r#"{"run":"a"}"#,
+    r#"{"run":"../secret.json","env":null}"#,
+    r#"{"env":"connect4\n\u001b[2J","player":"\u202e"}"#,
+    r#"{"seed":-1,"env_time_max":0}"#,
+    r#"{"action":68}"#,
+    r#"{"action":1e99}"#,
+    "[[[[[[[[[[[[[[[[",
 ];
 
 /// A server over one run and a secret beside it, and damaged requests to it.
@@ -52,8 +71,9 @@ pub fn page(random: &mut Random) {
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let host = line.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let token = token(&host);
     for _ in 0..REQUESTS {
-        let request = request(random, &host);
+        let request = request(random, &host, &token);
         let answer = converse(&host, &request);
         let shown = String::from_utf8_lossy(&request);
         let text = String::from_utf8_lossy(&answer);
@@ -77,7 +97,31 @@ pub fn page(random: &mut Random) {
     assert!(!left.iter().any(|name| name == "stop" || name == "save"), "{left:?}");
 }
 
-fn request(random: &mut Random, host: &str) -> Vec<u8> {
+/// The token of the page.
+fn token(host: &str) -> String {
+    let page =
+        converse(host, format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes());
+    let page = String::from_utf8(page).unwrap();
+    let (_, rest) = page.split_once("name=\"lockstep-token\" content=\"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// A request that opens a game or does something with one, with the token of the page.
+fn play(random: &mut Random, host: &str, token: &str) -> Vec<u8> {
+    let path = random.choose(&PATHS[PATHS.len() - 6..]);
+    let body = random.choose(BODIES).as_bytes();
+    let body = if random.one_in(3) { damaged(random, body, true) } else { body.to_vec() };
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-Lockstep-Token: {token}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
+}
+
+fn request(random: &mut Random, host: &str, token: &str) -> Vec<u8> {
+    if random.one_in(3) {
+        return play(random, host, token);
+    }
     let method =
         random.choose(&["GET", "GET", "GET", "GET", "POST", "HEAD", "DELETE", "OPTIONS", "PRI", "get"]);
     let path = random.choose(PATHS).as_bytes();

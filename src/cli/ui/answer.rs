@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 /// Why a request is not answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     pub status: StatusCode,
     pub detail: String,
@@ -16,7 +16,7 @@ pub type Answer = Result<Response, Failure>;
 
 impl Failure {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into().replace('\n', " ") }
     }
 
     /// What was asked for is not there.

@@ -2,7 +2,8 @@
 //!
 //! People look at training on a page. Everything is in the binary: pages, scripts, and a server ([`server`]) on one thread, which reads the
 //! files of runs as `lockstep runs` does and keeps what it has read ([`shelf`], [`library`]). It never changes a run but by the two buttons,
-//! which do what `runs stop` and a file `save` do ([`actions`]).
+//! which do what `runs stop` and a file `save` do ([`actions`]). Where people play ([`play`], [`session`]) the server holds the games
+//! ([`games`], [`table`]), so that no page knows the rules of any.
 //!
 //! A server on a person's machine is within reach of every page that the person's browser shows. So [`guard`] stands before all routes, and
 //! what a request names is looked up in a listing of what is there; no part of a request becomes a path.
@@ -13,16 +14,20 @@ mod asked;
 mod compare;
 mod curves;
 mod events;
+mod games;
 mod guard;
 mod library;
 mod pages;
+mod play;
 mod replays;
 mod runs;
 mod server;
+mod session;
 mod shelf;
 mod site;
 mod stream;
 mod sweeps;
+mod table;
 mod theater;
 mod windowed;
 
@@ -33,7 +38,7 @@ use std::process::{Command as Process, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::print_line;
+use super::{App, print_line};
 use crate::config::UsageError;
 use crate::output::tell;
 use guard::Guard;
@@ -68,9 +73,9 @@ struct Ui {
 pub fn command() -> Command {
     let command = Ui::augment_args(Command::new("ui"));
     let command = command.mut_arg("checkpoint_dir", |arg| arg.env("LOCKSTEP_CHECKPOINT_DIR").hide_env(true));
-    command.about("Serve a page that shows runs, their curves and replays in the browser").after_help(
-        "The address of the page is printed on stdout; Ctrl-C ends the server. Other programs find the same as JSON under /api/v1/, \
-         which /api/v1/openapi.json describes.",
+    command.about("Serve a page that shows runs in the browser, their curves and replays, and plays games").after_help(
+        "The address of the page is printed on stdout; Ctrl-C ends the server. Games, which /play begins, are computed on the CPU. Other \
+         programs find the same as JSON under /api/v1/, which /api/v1/openapi.json describes.",
     )
 }
 
@@ -78,7 +83,7 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// One line: a [`UsageError`] for flags that do not go together; an address that cannot be had.
-pub fn run(matches: &ArgMatches) -> Result<()> {
+pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
     let ui = Ui::from_arg_matches(matches)?;
     ui.check()?;
     let asked = SocketAddr::new(ui.host, ui.port);
@@ -92,7 +97,7 @@ pub fn run(matches: &ArgMatches) -> Result<()> {
         open(&url);
     }
     let roots = [Some(ui.checkpoint_dir), ui.runs_dir].into_iter().flatten().collect();
-    server::serve(listener, Site::new(roots, Guard::new(address, ui.token, ui.allow_origin)?))
+    server::serve(listener, Site::new(roots, app.clone(), Guard::new(address, ui.token, ui.allow_origin)?))
 }
 
 impl Ui {

@@ -21,7 +21,7 @@ macro_rules! page {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What pages load: name, type, content.
-const ASSETS: [(&str, &str, &str); 12] = [
+const ASSETS: [(&str, &str, &str); 15] = [
     ("style.css", "text/css; charset=utf-8", page!("style.css")),
     ("icon.svg", "image/svg+xml", page!("icon.svg")),
     ("common.js", SCRIPT, page!("common.js")),
@@ -30,7 +30,10 @@ const ASSETS: [(&str, &str, &str); 12] = [
     ("runs.js", SCRIPT, page!("runs.js")),
     ("run.js", SCRIPT, page!("run.js")),
     ("compare.js", SCRIPT, page!("compare.js")),
+    ("picture.js", SCRIPT, page!("picture.js")),
+    ("scene.js", SCRIPT, page!("scene.js")),
     ("replay.js", SCRIPT, page!("replay.js")),
+    ("play.js", SCRIPT, page!("play.js")),
     ("sweeps.js", SCRIPT, page!("sweeps.js")),
     ("sweep.js", SCRIPT, page!("sweep.js")),
     ("dashboard.js", SCRIPT, page!("dashboard.js")),
@@ -66,6 +69,11 @@ pub async fn replay(State(site): State<Shared>) -> Html<String> {
 /// `GET /dashboard`, with `group` or `run`
 pub async fn dashboard(State(site): State<Shared>) -> Html<String> {
     around(&site, "Dashboard", "dashboard.js", page!("dashboard.html"))
+}
+
+/// `GET /play`, with `run` or `env` and `player`
+pub async fn play(State(site): State<Shared>) -> Html<String> {
+    around(&site, "Play", "play.js", page!("play.html"))
 }
 
 /// `GET /sweeps`

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Failure, json_of, work};
 use super::asked::Asked;
-use super::site::Shared;
+use super::site::{Shared, Site};
 use super::theater;
 use crate::cli::runs::warnings;
 use crate::files;
-use crate::trainer::{run_dir, status, windows};
+use crate::trainer::{params_of_run, run_dir, status, windows};
 
 /// Bytes of a file that are sent; of a longer one its end.
 const FILE_LIMIT: u64 = 16 << 20;
@@ -52,11 +52,20 @@ pub async fn show(State(site): State<Shared>, Segment(id): Segment<String>) -> A
             "warnings": newest,
             "num_warnings": warnings.len(),
             "checkpoints": checkpoints(&run),
+            "players": players(&site, &id, &run),
             "replays": theater::list(&run),
             "files": readable(&run).iter().map(|path| described(path)).collect::<Vec<_>>(),
         }))
     })
     .await
+}
+
+/// How many players its environment has, if it has parameters that a person can play with.
+fn players(site: &Site, id: &str, run: &Path) -> Option<usize> {
+    params_of_run(run)?;
+    let listing = site.shelf.list();
+    let env = site.games.app.catalog().env(listing.row(id)?["env"].as_str()?).ok()?;
+    Some(env.spec().players).filter(|players| *players <= 2)
 }
 
 /// The checkpoints, the newest first.

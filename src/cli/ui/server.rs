@@ -20,7 +20,9 @@ use tokio::sync::Semaphore;
 use super::answer::Failure;
 use super::guard::{self, BODY_LIMIT};
 use super::site::Shared;
-use super::{actions, compare, curves, events, pages, replays, runs, stream, sweeps, windowed};
+use super::{
+    actions, compare, curves, events, pages, play, replays, runs, session, stream, sweeps, windowed,
+};
 
 /// Connections at once; others wait until one of them ends.
 const MOST_CONNECTIONS: usize = 128;
@@ -61,10 +63,12 @@ fn routes(site: Shared) -> Router {
         .route("/compare", get(compare::show))
         .route("/sweeps", get(sweeps::list))
         .route("/sweeps/{name}", get(sweeps::show))
-        .route("/events", get(events::all));
+        .route("/events", get(events::all))
+        .merge(play::routes());
     Router::new()
         .nest("/api/v1", api)
         .nest("/api", windowed::routes())
+        .nest("/api/play", session::routes())
         .route("/ws/runs/{id}/replays/{replay}/frames", get(stream::frames))
         .route("/health", get(pages::health))
         .route("/", get(pages::runs))
@@ -72,6 +76,7 @@ fn routes(site: Shared) -> Router {
         .route("/runs/{id}/replays/{replay}", get(pages::replay))
         .route("/compare", get(pages::compare))
         .route("/dashboard", get(pages::dashboard))
+        .route("/play", get(pages::play))
         .route("/sweeps", get(pages::sweeps))
         .route("/sweeps/{name}", get(pages::sweep))
         .route("/assets/{name}", get(pages::asset))

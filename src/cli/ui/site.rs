@@ -1,4 +1,4 @@
-//! What all requests share: the shelf of runs, what was read of their curves and replays, and who may ask.
+//! What all requests share: the shelf of runs, what was read of their curves and replays, the games, and who may ask.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,10 +7,12 @@ use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Failure;
+use super::games::Games;
 use super::guard::Guard;
 use super::library::Library;
 use super::shelf::Shelf;
 use super::theater::Theater;
+use crate::cli::App;
 
 /// Streams at once, of events and of steps. They stay open, and connections must remain for requests.
 const MOST_STREAMS: usize = 40;
@@ -20,6 +22,7 @@ pub struct Site {
     pub shelf: Shelf,
     pub library: Library,
     pub theater: Theater,
+    pub games: Games,
     pub guard: Arc<Guard>,
     streams: Arc<Semaphore>,
 }
@@ -27,12 +30,13 @@ pub struct Site {
 pub type Shared = Arc<Site>;
 
 impl Site {
-    /// A site for the runs in some directories.
-    pub fn new(roots: Vec<PathBuf>, guard: Guard) -> Shared {
+    /// A site for the runs in some directories, and for games in the environments of a program.
+    pub fn new(roots: Vec<PathBuf>, app: App, guard: Guard) -> Shared {
         Arc::new(Self {
             shelf: Shelf::new(roots),
             library: Library::default(),
             theater: Theater::default(),
+            games: Games::new(app),
             guard: Arc::new(guard),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
         })

@@ -71,8 +71,9 @@ export async function ask(url, options = {}) {
 
 const token = document.querySelector("meta[name=lockstep-token]")?.content ?? "";
 
-/** Asks for something to be done. */
-export const act = (url) => ask(url, { method: "POST", headers: { "x-lockstep-token": token } });
+/** Asks for something to be done; what is sent along becomes JSON. */
+export const act = (url, sent, method = "POST") =>
+  ask(url, { method, headers: { "x-lockstep-token": token }, body: sent === undefined ? null : JSON.stringify(sent) });
 
 /** Asks a second time, in the dialog of the page. */
 export function sure(question, yes) {

@@ -1,5 +1,6 @@
 // A replay, forwards and backwards: the pictures that were recorded, what was done, and what happened.
 import { ask, byId, h, runApi, runPage, say, significant } from "./common.js";
+import { lines, showDrawing } from "./picture.js";
 
 const [id, replay] = [2, 4].map((place) => decodeURIComponent(location.pathname.split("/")[place]));
 const url = runApi(id, `/replays/${encodeURIComponent(replay)}`);
@@ -16,35 +17,10 @@ let playing = false;
 let due = 0;
 const returns = [0];
 
-/** The sixteen colours of terminals by their names, as they look on the dark ground of a picture. */
-const INKS = {
-  black: "#14171a", red: "#e0645c", green: "#5fb878", yellow: "#d9b44a", blue: "#6aa5e8", magenta: "#c58ad9", cyan: "#55bcc4", gray: "#b9c0c7",
-  darkgray: "#77808a", lightred: "#ff8a80", lightgreen: "#8fe0a4", lightyellow: "#ffe08a", lightblue: "#9cc9ff", lightmagenta: "#e8b4f7", lightcyan: "#8fe6ec", white: "#ffffff",
-};
-const ink = (word) => (/^#[0-9a-f]{6}$/i.test(word) ? word : INKS[word.toLowerCase().replaceAll(/[-_ ]/g, "")]);
-
-/** Pieces of text with the look that words such as `light-red bold on:blue` describe. */
-function line(pieces) {
-  return pieces.map(([text, words]) => {
-    const span = h("span", {}, text);
-    for (const word of words.split(" ").filter(Boolean)) {
-      if (word === "bold") span.style.fontWeight = "bold";
-      else if (word === "dim") span.style.opacity = "0.6";
-      else if (word === "underlined") span.style.textDecoration = "underline";
-      else if (word === "reversed") span.style.filter = "invert(1)";
-      else if (word.startsWith("on:")) span.style.background = ink(word.slice(3)) ?? "";
-      else span.style.color = ink(word) ?? "";
-    }
-    return span;
-  });
-}
-
-const lines = (texts) => (texts ?? []).flatMap((pieces) => [...line(pieces), "\n"]);
-
 function draw() {
   const frame = frames[at - 1];
   const picture = at === 0 ? about.before : frame?.play?.after;
-  byId("board").replaceChildren(picture ? h("pre", { class: "picture" }, lines(picture.board), lines(picture.legend)) : h("p", { class: "quiet" }, "No picture was recorded."));
+  showDrawing(byId("board"), picture);
   byId("legend").replaceChildren(...lines(picture?.facts));
   const facts = { environment: about.env, step: `${at} of ${about.steps}` };
   if (frame) {

@@ -37,6 +37,9 @@ function showStatus(row) {
 function showRest(run) {
   showStatus(run.status);
   if (!run.status.error) say(run.directory);
+  byId("play").hidden = run.players == null;
+  byId("play").textContent = run.players === 2 ? "Play against this agent" : "Play with this agent";
+  byId("play").href = `/play?run=${encodeURIComponent(id)}`;
   const hidden = run.num_warnings - run.warnings.length;
   byId("health").replaceChildren(run.warnings.length
     ? h("ul", {}, run.warnings.map((line) => h("li", { class: "warning" }, line.replace(/^warning: /, ""))), hidden ? h("li", {}, `${hidden} earlier ones are in warnings.jsonl`) : null)
