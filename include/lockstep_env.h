@@ -12,8 +12,8 @@
  *   - what a function gives depends on its arguments alone: no global variables that change, no rand(), no clock.
  * Then a run that is resumed goes on bit for bit, and evaluation, replays and several devices need nothing of the library.
  *
- * MANY ENVIRONMENTS. Each function is given `count` environments, count >= 1; array i*n .. i*n+n-1 belongs to environment i. All
- * memory is lockstep's, is valid during the call only, and does not overlap.
+ * MANY ENVIRONMENTS. Each function is given `count` environments, count >= 1. Of an array with n entries for each, the entries
+ * i*n .. i*n+n-1 are those of environment i. All memory is lockstep's, is valid during the call only, and does not overlap.
  *
  * THREADS. Functions are called from several threads at the same time, on different environments. A call may have any part of
  * the environments, so no environment may depend on its neighbours.
@@ -108,7 +108,7 @@ typedef struct lockstep_env {
   int32_t (*mask)(int64_t count, const float *params, const void *states, uint8_t *allowed);
 
   /* Draws one state for `watch`: UTF-8 text of lines that end in \n, with a 0 at the end, at most `capacity` bytes in all.
-   * NULL: the numbers of the observation are shown. */
+   * `params` are the default ones. NULL: the numbers of the observation are shown. */
   int32_t (*picture)(const float *params, const void *state, char *text, int64_t capacity);
 
   /* What an error number means; it may give NULL. NULL: errors are told as numbers. */

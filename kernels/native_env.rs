@@ -1,11 +1,11 @@
 //! The functions of native environments: from XLA's call to the library's.
 //!
 //! The arrays lie as the library wants them, the numbers of an environment side by side: the program asks for that layout. The states are
-//! changed in place.
+//! changed in place. What the library complains of does not end the program (`runtime::native::failure` says why), what does not fit does.
 
 use super::call::{Call, Flag, Untyped};
 use super::threads;
-use crate::runtime::native::{Library, Stepped, Threads};
+use crate::runtime::native::{Library, Stepped, Threads, has_failed, is_failure};
 
 /// The i32 attribute of these calls: the number of the library.
 pub const LIBRARY: &str = "library";
@@ -19,7 +19,8 @@ pub fn reset(call: &mut Call) -> Result<(), String> {
     // SAFETY: both have elements of a byte, and XLA's buffers are apart.
     let (states, chosen) = unsafe { (bytes_mut(&mut states)?, bytes(&chosen)?) };
     fits(library, states, &[chosen.len(), words[0].len(), words[1].len()])?;
-    library.reset(states, chosen, words, params)
+    let _ = has_failed() || is_failure(library.reset(states, chosen, words, params));
+    Ok(())
 }
 
 /// (states, actions, if steps are random the words of the seeds, parameters) -> (states, rewards, terminated, truncated if there are any,
@@ -43,7 +44,7 @@ pub fn step(call: &mut Call) -> Result<(), String> {
     // SAFETY: the program gives arrays of these types, whose widths are checked, and XLA's buffers are apart.
     unsafe {
         let states = bytes_mut(&mut states)?;
-        let stepped = Stepped {
+        let mut stepped = Stepped {
             rewards: floats_mut(&mut rewards)?,
             terminated: bytes_mut(&mut terminated)?,
             truncated: truncated.as_mut().map_or(Ok(&mut [][..]), |flags| bytes_mut(flags))?,
@@ -57,7 +58,10 @@ pub fn step(call: &mut Call) -> Result<(), String> {
             return Err("the arrays of a native step do not fit each other".into());
         }
         fits(library, states, &lengths)?;
-        library.step(states, actions, words, params, stepped, threads)
+        if has_failed() || is_failure(library.step(states, actions, words, params, stepped.lend(), threads)) {
+            stepped.end();
+        }
+        Ok(())
     }
 }
 
@@ -71,7 +75,10 @@ pub fn observe(call: &mut Call) -> Result<(), String> {
     unsafe {
         let (states, obs) = (bytes(&states)?, floats_mut(&mut obs)?);
         fits(library, states, &[obs.len() / library.facts.obs_size()])?;
-        library.observe(states, params, obs, threads)
+        if has_failed() || is_failure(library.observe(states, params, obs, threads)) {
+            obs.fill(0.0);
+        }
+        Ok(())
     }
 }
 
@@ -85,7 +92,10 @@ pub fn mask(call: &mut Call) -> Result<(), String> {
     unsafe {
         let (states, allowed) = (bytes(&states)?, bytes_mut(&mut allowed)?);
         fits(library, states, &[allowed.len() / library.facts.num_actions])?;
-        library.mask(states, params, allowed, threads)
+        if has_failed() || is_failure(library.mask(states, params, allowed, threads)) {
+            allowed.fill(1);
+        }
+        Ok(())
     }
 }
 

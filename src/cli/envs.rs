@@ -15,7 +15,7 @@ use super::{App, print, print_line};
 /// What to show.
 #[derive(Debug, Args)]
 struct Envs {
-    /// Show everything about this environment [default: list all]
+    /// Show everything about this environment, which may be native:PATH, a C library [default: list all]
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print JSON on stdout

@@ -50,6 +50,11 @@ pub trait Env {
         rare(done, state, |ended| self.restart(params, key.fold_in(0), ended))
     }
 
+    /// The keys of a step and of the first state that may follow it. Where one of the two draws nothing, the other may have `key` itself.
+    fn step_keys(&self, key: Key) -> [Key; 2] {
+        key.split()
+    }
+
     /// One step with `action` (an i32 scalar), which is that of the player to move.
     fn step(&self, params: &Self::Params, key: Key, state: Self::State, action: Int) -> Step<Self::State>;
 

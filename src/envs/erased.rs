@@ -20,6 +20,7 @@ pub trait AnyEnv {
     fn world(&self, params: &Leaves, number: Int) -> Option<Leaves>;
     fn restart(&self, params: &Leaves, key: Key, ended: Leaves) -> Leaves;
     fn restart_where(&self, done: Bool, params: &Leaves, key: Key, state: Leaves) -> Leaves;
+    fn step_keys(&self, key: Key) -> [Key; 2];
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves>;
     fn observe(&self, params: &Leaves, state: &Leaves) -> Observation;
     fn to_move(&self, params: &Leaves, state: &Leaves) -> Int;
@@ -107,6 +108,10 @@ impl<E: Env> AnyEnv for Erased<E> {
     fn restart_where(&self, done: Bool, params: &Leaves, key: Key, state: Leaves) -> Leaves {
         let state = self.env.restart_where(done, &self.params(params), key, self.state(&state));
         self.erased("restart()", &state)
+    }
+
+    fn step_keys(&self, key: Key) -> [Key; 2] {
+        self.env.step_keys(key)
     }
 
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves> {

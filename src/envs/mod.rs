@@ -1,6 +1,6 @@
 //! Environments: the trait [`Env`], what is made of any of them ([`vector`]: many side by side with automatic reset), the check
 //! that one keeps the contract ([`conformance`](conformance())), a wrapper that pays something else ([`RewardShaping`]), and the
-//! games that come with lockstep ([`registry`]).
+//! games that come with lockstep ([`registry`]) or lie in C libraries ([`native`]).
 
 pub mod asteroid;
 pub mod bandit;

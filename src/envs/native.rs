@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use crate::lang::{Bool, Float, Int, Key, Leaves, NativeEnv, boolean, float};
+use crate::lang::{Bool, Float, Int, Key, Leaves, NativeEnv, Tree, boolean, float};
 use crate::runtime::native::{self, Facts, Library};
 
 use super::description::{Action, Description, Feature, Group, Param, Reward};
@@ -158,6 +158,13 @@ impl Env for Native {
 
     fn restart_where(&self, done: Bool, params: &Leaves, key: Key, state: State) -> State {
         State { bytes: self.with(&numbers(params)).reset(state.bytes, done, key) }
+    }
+
+    fn step_keys(&self, key: Key) -> [Key; 2] {
+        match self.facts().random_steps {
+            true => key.split(),
+            false => [key.duplicate(), key],
+        }
     }
 
     fn step(&self, params: &Leaves, key: Key, state: State, action: Int) -> Step<State> {

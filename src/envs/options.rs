@@ -245,6 +245,10 @@ impl AnyEnv for Adjusted {
         self.env.restart_where(done, params, key, state)
     }
 
+    fn step_keys(&self, key: Key) -> [Key; 2] {
+        self.env.step_keys(key)
+    }
+
     fn step(&self, params: &Leaves, key: Key, state: Leaves, action: Int) -> Step<Leaves> {
         self.env.step(params, key, state, action)
     }

@@ -133,7 +133,7 @@ pub fn step_where(
         }
     };
     let (stepped, truncated) = vmap_last((keys, state, actions, moving), |(key, state, action, moving)| {
-        let [step_key, reset_key] = key.split();
+        let [step_key, reset_key] = env.step_keys(key);
         let step = env.step(params, step_key, state.clone(), action);
         let done = match step.truncated {
             Some(truncated) => step.terminated | truncated,

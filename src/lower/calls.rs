@@ -141,7 +141,8 @@ impl Lowering<'_> {
         const LARGE: usize = 1 << 15;
         let x = &inputs[0].array_type;
         let matrix = permutation == [1, 0] && x.dtype == DType::F32;
-        if self.target.kernels && matrix && x.size() >= LARGE {
+        let is_turned = self.rows_inside.contains(&inputs[0].name);
+        if self.target.kernels && matrix && x.size() >= LARGE && !is_turned {
             return self.call_kernel(kernels::TRANSPOSE, None, inputs, &[], outputs, at);
         }
         let attributes = format!(", dims = {}", list(permutation));
@@ -209,7 +210,16 @@ impl Lowering<'_> {
             in_place: if native.function.is_in_place() { &[0] } else { &[] },
             orders: [native.input_orders(&types), native.output_orders(&types, outputs)],
         };
-        self.call_native(&call, inputs, outputs, at)
+        let names = self.call_native(&call, inputs, outputs, at);
+        self.rows_inside.extend(names.iter().cloned());
+        names
+    }
+
+    /// What was made of a value without moving its last axis lies in memory as that does.
+    pub(super) fn keep_rows_inside(&mut self, of: &str, made: &str) {
+        if self.rows_inside.contains(of) {
+            self.rows_inside.insert(made.to_owned());
+        }
     }
 
     fn call_native(

@@ -20,7 +20,7 @@ mod text;
 mod threefry;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,7 @@ fn write(graph: &Graph, options: &Options, target: Target) -> String {
         functions: BTreeMap::new(),
         gathered: BTreeMap::new(),
         transposed: BTreeMap::new(),
+        rows_inside: BTreeSet::new(),
         options,
         target,
     };
@@ -161,6 +162,8 @@ struct Lowering<'a> {
     gathered: BTreeMap<String, [Value; 2]>,
     /// The operands of native products with a transposed sparse matrix, by the name of the result.
     transposed: BTreeMap<String, Vec<Value>>,
+    /// Names of what native environments give, whose rows lie in memory as a transposition makes them: it costs nothing there.
+    rows_inside: BTreeSet<String>,
     options: &'a Options,
     target: Target,
 }
@@ -206,7 +209,13 @@ impl Lowering<'_> {
                 let attributes = format!(", dims = {}", list(axes));
                 vec![self.simple("broadcast_in_dim", &attributes, inputs, outputs, at)]
             }
-            Op::Reshape { .. } => vec![self.simple("reshape", "", inputs, outputs, at)],
+            Op::Reshape { shape } => {
+                let reshaped = self.simple("reshape", "", inputs, outputs, at);
+                if shape.last() == inputs[0].array_type.shape.last() {
+                    self.keep_rows_inside(&inputs[0].name, &reshaped);
+                }
+                vec![reshaped]
+            }
             Op::Transpose { permutation } => self.transpose(permutation, inputs, outputs, at),
             Op::Slice { start, limit, stride } => {
                 vec![self.simple("slice", &format!(" {}", ranges(start, limit, stride)), inputs, outputs, at)]

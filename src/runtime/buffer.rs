@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::ffi::BufferHandle;
+use super::native::take_failure;
 use crate::array::{ArrayType, HostArray};
 
 /// An array on a device; dropping it frees the memory. The value may still be being computed.
@@ -23,16 +24,25 @@ impl Buffer {
 
     /// Waits until the value is computed. Errors: the program that computes it failed.
     pub fn wait(&self) -> Result<()> {
-        self.handle.wait()
+        self.handle.wait()?;
+        checked(())
     }
 
     /// Copies the value to the host, once it is computed.
     pub fn to_host(&self) -> Result<HostArray> {
-        self.handle.download(&self.array_type)
+        checked(self.handle.download(&self.array_type)?)
     }
 
     pub(super) fn handle(&self) -> &BufferHandle {
         &self.handle
+    }
+}
+
+/// What was computed, unless a native environment has failed meanwhile.
+fn checked<T>(computed: T) -> Result<T> {
+    match take_failure() {
+        None => Ok(computed),
+        Some(problem) => Err(Error::Native { problem }),
     }
 }
 

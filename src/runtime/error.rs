@@ -56,6 +56,10 @@ pub enum Error {
     #[error("there is no device {device}; the client has {present}, counted from 0")]
     NoSuchDevice { device: usize, present: usize },
 
+    /// A native environment, while a program ran.
+    #[error("{problem}")]
+    Native { problem: String },
+
     #[error("the program takes {expected} arguments, but {given} were given")]
     ArgumentCount { expected: usize, given: usize },
 

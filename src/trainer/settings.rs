@@ -102,7 +102,7 @@ pub enum LogFormat {
 #[command(next_help_heading = "Run")]
 #[group(skip)]
 pub struct Settings {
-    /// Environment to train in
+    /// Environment to train in, or native:PATH for one in a C library (include/lockstep_env.h)
     #[arg(long, value_name = "NAME", default_value = "")]
     pub env: String,
     /// Parameters, switches and sizes of the environment other than by default, such as time_max=500,mask_invalid=true or rows=5

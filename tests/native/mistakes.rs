@@ -56,9 +56,11 @@ fn what_is_no_library_is_one_line() {
 #[test]
 fn what_goes_wrong_in_a_run_ends_it_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, define, line) in [
-        ("tired", "-DFAILS_AFTER=5", "step failed: the walker is tired (error 7)"),
-        ("nan", "-DNAN_OBS", "observe gives NaN as number 1 of environment "),
+    for (name, define, devices, line) in [
+        ("tired", "-DFAILS_AFTER=5", "1", "step failed: the walker is tired (error 7)"),
+        // On one device first, for which the other one must not wait.
+        ("somewhere", "-DFAILS_SOMEWHERE", "2", "step failed: the walker is tired (error 7)"),
+        ("nan", "-DNAN_OBS", "2", "observe gives NaN as number 1 of environment "),
     ] {
         let Some(path) = library("tests/native/walk.c", folder.path(), &format!("{name}.so"), &[define])
         else {
@@ -68,7 +70,7 @@ fn what_goes_wrong_in_a_run_ends_it_in_one_line() {
         let env = named(&path);
         let words =
             ["train", "--env", &env, "--num-envs", "4", "--num-steps", "8", "--device", "cpu", "--no-wandb"];
-        let more = ["--total-timesteps", "320", "--checkpoint-dir", runs.folder()];
+        let more = ["--total-timesteps", "32000", "--devices", devices, "--checkpoint-dir", runs.folder()];
         let done = run(&[&words[..], &more].concat());
         done.fails(1, &[path.to_str().unwrap(), line]);
     }

@@ -14,12 +14,14 @@ use lockstep::envs::{AnyEnv, default_params, random_action, vector};
 use lockstep::interpret::interpret;
 use lockstep::ir::Graph;
 use lockstep::lang::{Bool, Float, Key, Leaves, scan_range, trace, vmap, vmap_last};
+use lockstep::lower::{Options, lower};
+use lockstep::runtime::kernels::{NATIVE_OBSERVE, TRANSPOSE};
 use lockstep::trainer::load_params;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::{lockstep, run};
-use crate::common::{run_on_device, skip};
+use crate::common::{client, run_on_device, skip};
 
 /// Compiles a file of C into a library in a folder; nothing if this machine has no C compiler.
 fn library(source: &str, folder: &Path, name: &str, defines: &[&str]) -> Option<PathBuf> {
@@ -96,15 +98,39 @@ fn device_and_oracle_agree(graph: &Graph, inputs: &[HostArray]) -> Vec<HostArray
 
 #[test]
 fn a_library_with_everything_plays_as_the_oracle_does() {
-    let Some(library) = walk() else { return };
-    let env = environment(&library);
-    let traced = trace(&(), |()| play(&*env, &env.default_params(), Key::new(5), 37, 60));
+    let folder = tempfile::tempdir().unwrap();
+    let slow = library("tests/native/walk.c", folder.path(), "libslow.so", &["-DSLOW"]); // which is worth several threads
+    for library in [walk(), slow].into_iter().flatten() {
+        check_against_the_oracle(&*environment(&library));
+    }
+}
+
+fn check_against_the_oracle(env: &dyn AnyEnv) {
+    let traced = trace(&(), |()| play(env, &env.default_params(), Key::new(5), 37, 60));
     let found = device_and_oracle_agree(&traced.graph, &[]);
     let [obs, rewards, done, metrics] = [0, 1, 2, 3].map(|i| found[i].to_f64());
     assert!(done.iter().sum::<f64>() > 37.0, "episodes end");
     assert!(rewards.iter().zip(&done).all(|(reward, done)| *reward == 0.0 || *done == 1.0));
     assert!(rewards.contains(&1.0) && obs.iter().all(|number| (-1.0..=1.0).contains(number)));
     assert!(metrics.iter().any(|metric| *metric != metrics[0]));
+}
+
+/// The library writes observations as networks read them, so nothing is turned on the way.
+#[test]
+fn observations_of_many_games_are_not_transposed() {
+    let Some(library) = cartpole() else { return };
+    let traced_with = |env: &dyn AnyEnv| {
+        let traced = trace(&(), |()| {
+            let params = env.default_params();
+            let state = vector::reset(env, &params, Key::new(0).split_last(1 << 14));
+            vector::view(env, &params, &state).obs.unpacked(None)
+        });
+        lower(&traced.graph, &Options::default(), client().target())
+    };
+    let own = traced_with(&*find("cartpole").unwrap().build());
+    assert!(own.contains(TRANSPOSE), "so many observations are turned by a kernel");
+    let native = traced_with(&*environment(&library));
+    assert!(native.contains(NATIVE_OBSERVE) && !native.contains(TRANSPOSE), "{native}");
 }
 
 /// Agents side by side, in front of or behind their games, whose parameters are their own or shared.

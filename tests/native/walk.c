@@ -52,7 +52,13 @@ static int32_t step(int64_t count, const float *params, const uint64_t *seeds, c
   (void)params, (void)truncated;
   Walk *all = states;
   for (int64_t i = 0; i < count; i++) {
+#ifdef FAILS_SOMEWHERE
+    if ((seeds[i] & 0xff) == 0) return 7;
+#endif
     if (++all[i].moves > FAILS_AFTER) return 7;
+#ifdef SLOW
+    for (volatile int spin = 0; spin < 5000; spin++) {}
+#endif
     int slips = (seeds[i] & 3) == 0;
     all[i].at += slips ? 0 : actions[i] - STAY;
     if (all[i].at < -END) all[i].at = -END;

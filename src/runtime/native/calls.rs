@@ -53,6 +53,26 @@ pub struct Stepped<'a> {
     pub metrics: &'a mut [f32],
 }
 
+impl Stepped<'_> {
+    /// The same arrays, lent.
+    pub fn lend(&mut self) -> Stepped<'_> {
+        Stepped {
+            rewards: self.rewards,
+            terminated: self.terminated,
+            truncated: self.truncated,
+            metrics: self.metrics,
+        }
+    }
+
+    /// What is told where there is no library: every episode is over, so that no loop waits for its end.
+    pub fn end(&mut self) {
+        self.rewards.fill(0.0);
+        self.terminated.fill(1);
+        self.truncated.fill(0);
+        self.metrics.fill(0.0);
+    }
+}
+
 /// The place of an array whose rows different threads write.
 struct Rows<T>(*mut T);
 
