@@ -5,6 +5,7 @@
 //! kernel has a plain twin, a few ops that every device computes: `ir::Kernel` names it, and the tests hold the
 //! two against each other. Only the functions of native environments have none: a library is code for the processor.
 
+pub mod all_reduce;
 mod call;
 mod lanes;
 mod mlp;
@@ -88,6 +89,12 @@ kernels! {
     NATIVE_OBSERVE = "lockstep_native_observe" => native_env::observe;
     /// Which actions are allowed in their states.
     NATIVE_MASK = "lockstep_native_mask" => native_env::mask;
+    /// (x f32, replica u32, arrays of any types that come before) -> f32: the sum of x over the devices of all processes.
+    ALL_REDUCE = "lockstep_all_reduce" => all_reduce::all_reduce;
+    /// (replica u32) -> u32: the number of this device among those of all processes.
+    REPLICA_ID = "lockstep_replica_id" => all_reduce::replica_id;
+    /// (x of any type, arrays of any types that come before) -> x, in place.
+    AFTER = "lockstep_after" => all_reduce::after;
 }
 
 /// `$work` with `$T` as a type whose values have the width that both of `$widths` are, in bytes.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs `lockstep bench` and the same training of CartPole in JAX in turn and prints the ratio of steps per second, pair by
-# pair. JAX is installed from PyPI into a virtual environment. Arguments: [ppo|dqn] [pairs] [extra flags of lockstep bench].
+# pair. JAX is installed from PyPI into a virtual environment. Arguments: [ppo|dqn|rnn] [pairs] [extra flags of lockstep bench].
 set -euo pipefail
 cd "$(dirname "$0")/.."
 algo=ppo
-case "${1:-}" in ppo | dqn) algo=$1; shift ;; esac
+case "${1:-}" in ppo | dqn | rnn) algo=$1; shift ;; esac
 pairs=${1:-5}
 shift || true
 
@@ -21,7 +21,7 @@ compare() {
   shift 2
   printf '%s\n' "$heading"
   for pair in $(seq "$pairs"); do
-    ours=$(target/release/lockstep bench --env cartpole --algo "$algo" "$@" --updates 9 --json "${flags[@]}")
+    ours=$(target/release/lockstep bench --env cartpole "${settings[@]}" "$@" --updates 9 --json "${flags[@]}")
     jax=$("$venv/bin/python" "scripts/$script" "$@")
     python3 - "$pair" "$ours" "$jax" <<'PY'
 import json, sys
@@ -35,12 +35,20 @@ PY
 }
 
 flags=("$@")
+settings=(--algo ppo)
 case $algo in
+  rnn)
+    settings+=(--set rnn=gru --set rnn_dim=128 --set hidden_dim=128 --set num_layers=1)
+    for envs in 4 64; do
+      compare "cartpole by recurrent PPO (GRU of 128), $envs environments x 128 steps" \
+        bench_jax_rnn.py --num-envs "$envs" --num-steps 128
+    done ;;
   ppo)
     for envs in 64 512; do
       compare "cartpole, $envs environments x 128 steps" bench_jax.py --num-envs "$envs" --num-steps 128
     done ;;
   dqn)
+    settings=(--algo dqn)
     compare "cartpole by DQN, 10 environments, a gradient step on 128 transitions after each of their steps" \
       bench_jax_dqn.py --num-envs 10 --num-steps 500 ;;
 esac

@@ -27,6 +27,7 @@ mod devices;
 mod document;
 mod envs;
 mod eval;
+mod launch;
 mod matches;
 mod metrics;
 mod mistakes;

@@ -4,17 +4,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::ArgMatches;
+use clap::{ArgMatches, FromArgMatches};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::algorithms::Group;
 use crate::algorithms::learner::Timing;
 use crate::algorithms::recording::Record;
-use crate::config::{self, Config, Resolved, UsageError};
+use crate::algorithms::{Group, Learner};
+use crate::config::{self, Config, Nodes, Part, Place, Ranks, Resolved, UsageError};
 use crate::envs::Entry;
 use crate::envs::front::{Meaning, Measured, Variant};
 use crate::envs::painter::arrow;
@@ -28,17 +28,28 @@ use crate::trainer::{
 use crate::training::init_from::Beginning;
 use crate::training::learner::{Plan, build, build_group};
 use crate::training::settle;
+use crate::training::team::{Lead, Leader, Meeting, Team};
 
 use super::App;
 use super::dashboard::{Company, Screen};
-use super::terminal;
+use super::{launch, terminal};
 
-/// Trains.
+/// Trains, by itself or as one of several processes.
 ///
 /// # Errors
 /// One line; a [`config::UsageError`] if the settings are wrong.
 pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
-    run_as(app, matches, None).map(drop)
+    trainer::listen()?;
+    let nodes = Nodes::from_arg_matches(matches)?;
+    match nodes.part()? {
+        Part::Alone => run_as(app, matches, None).map(drop),
+        Part::Start { processes, size, variables } => {
+            // What is wrong is said once, by this process.
+            prepare(app, matches, None, Ranks { count: size, settings_of_first: None })?;
+            launch::run(processes, &variables)
+        }
+        Part::Of(place) => run_as_one_of(app, matches, &place, Duration::from_secs(nodes.join_timeout)),
+    }
 }
 
 /// As [`run`]; `meta.json` of a run that a document begins says this command, if it is given. Gives what became of a run that is
@@ -48,8 +59,66 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
 /// As [`run`].
 pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<Option<Outcome>> {
     trainer::listen()?;
+    prepare(app, matches, command, Ranks::ONE)?.train(app, None)
+}
+
+/// As [`run`], for a process of several.
+fn run_as_one_of(app: &App, matches: &ArgMatches, place: &Place, patience: Duration) -> Result<()> {
+    let count = place.size;
+    let (meeting, prepared) = if place.rank == 0 {
+        let prepared = prepare(app, matches, None, Ranks { count, settings_of_first: None })?;
+        (Meeting::open(place, Some(prepared.lead()?), patience)?, prepared)
+    } else {
+        let meeting = Meeting::open(place, None, patience)?;
+        let settings = &meeting.lead().settings;
+        let ranks = Ranks { count, settings_of_first: Some(settings) };
+        let prepared = prepare(app, matches, None, ranks).and_then(|prepared| {
+            let first = Config::stored(app.catalog(), settings)?;
+            match prepared.config.difference(&first)? {
+                Some(difference) => bail!("{difference} as at rank 0; give all ranks the same command line"),
+                None => Ok(prepared),
+            }
+        });
+        match prepared {
+            Ok(prepared) => (meeting, prepared),
+            Err(error) => {
+                meeting.refuse(&error);
+                return Err(error);
+            }
+        }
+    };
+    let team = meeting.begin(prepared.facts())?;
+    if team.leads() {
+        let (here, way) = (team.world().processes().here, if place.is_of_mpi() { "MPI" } else { "sockets" });
+        tell(&format!(
+            "{count} processes train together, {here} of them on this machine; told by {}, over {way}",
+            place.engine
+        ));
+    }
+    let trained = prepared.train(app, Some(&team));
+    team.end(trained).map(drop)
+}
+
+/// What a command line asks for, and what is needed for it.
+struct Prepared {
+    config: Config,
+    entry: Entry,
+    resumed: Option<Resumed>,
+    dashboard: bool,
+    json: bool,
+    together: Vec<Variant>,
+    in_turn: Vec<Variant>,
+    measured: Option<fn(&Measured) -> Value>,
+    episodes: Option<&'static [&'static str]>,
+    stop_file: Option<&'static str>,
+    plugin: PluginFile,
+    /// What to tell of the settings.
+    lines: Vec<String>,
+}
+
+fn prepare(app: &App, matches: &ArgMatches, command: Option<&str>, ranks: Ranks) -> Result<Prepared> {
     let Resolved { mut config, mut resumed, rewind, dashboard, json, notes } =
-        config::resolve(app.catalog(), matches)?;
+        config::resolve(app.catalog(), matches, ranks)?;
     let entry = app.catalog().env(&config.run.env)?;
     config.run.entry = Some(entry);
     let Meaning { variants, sequential, measured, episodes, stop_file, .. } =
@@ -61,44 +130,94 @@ pub fn run_as(app: &App, matches: &ArgMatches, command: Option<&str>) -> Result<
     if dashboard && measured.is_some() {
         return Err(UsageError("a benchmark has no dashboard; leave out one of them".into()).into());
     }
-    if dashboard {
+    let follows = ranks.settings_of_first.is_some(); // rank 0 tells and shows
+    if dashboard && !follows {
         terminal::check("train --dashboard", "without it, the run is told in lines")?;
+    }
+    if ranks.count > 1 && (!in_turn.is_empty() || measured.is_some()) {
+        let what = if measured.is_some() { "a benchmark" } else { "runs one after the other" };
+        return Err(UsageError(format!("{what} cannot be shared by several processes")).into());
     }
     let entry = settle(entry, &mut config)?;
     if let Some(resumed) = &mut resumed {
         resumed.rewind = rewind;
     }
     let plugin = plugin::find(config.run.device, config.run.plugin.as_deref())?;
-    for line in notes.into_iter().chain(config.adapt(plugin.kind)?) {
-        tell(&line);
-    }
+    let lines = notes.into_iter().chain(config.adapt(plugin.kind)?).collect();
     if let Some(document) = &mut config.run.document {
         let facts = [("device", Some(plugin.kind.to_string())), ("command", command.map(str::to_owned))];
         let facts = facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into())));
         document.facts.extend(facts);
     }
-    let has_company = config.run.num_seeds > 1 || !in_turn.is_empty();
-    let company = has_company.then(|| Company { actions: labels(&entry) });
-    let (screen, live) = dashboard.then(|| Screen::open(company)).transpose()?.unzip();
-    let results = RefCell::default();
-    let work = Work {
-        program: app.name(),
-        entry: &entry,
-        config: &config,
-        variants: &together,
-        plugin: &plugin,
+    let dashboard = dashboard && !follows;
+    Ok(Prepared {
+        config,
+        entry,
+        resumed,
+        dashboard,
         json,
+        together,
+        in_turn,
         measured,
         episodes,
-        results: &results,
-    };
-    let trained = match in_turn.is_empty() {
-        true => train(&work, resumed, live),
-        false => train_in_turn(&work, &in_turn, stop_file.map(Path::new), live),
-    };
-    drop(screen); // the terminal is restored before anything else is said
-    results.into_inner().into_iter().try_for_each(super::print_line)?;
-    trained
+        stop_file,
+        plugin,
+        lines,
+    })
+}
+
+impl Prepared {
+    fn train(self, app: &App, team: Option<&Team>) -> Result<Option<Outcome>> {
+        if team.is_none_or(Team::leads) {
+            self.lines.iter().for_each(|line| tell(line));
+        }
+        let has_company = self.config.run.num_seeds > 1 || !self.in_turn.is_empty();
+        let company = has_company.then(|| Company { actions: labels(&self.entry) });
+        let (screen, live) = self.dashboard.then(|| Screen::open(company)).transpose()?.unzip();
+        let results = RefCell::default();
+        let work = Work {
+            program: app.name(),
+            entry: &self.entry,
+            config: &self.config,
+            variants: &self.together,
+            plugin: &self.plugin,
+            team,
+            json: self.json,
+            measured: self.measured,
+            episodes: self.episodes,
+            results: &results,
+        };
+        let trained = match self.in_turn.is_empty() {
+            true => train(&work, self.resumed, live),
+            false => train_in_turn(&work, &self.in_turn, self.stop_file.map(Path::new), live),
+        };
+        drop(screen); // the terminal is restored before anything else is said
+        results.into_inner().into_iter().try_for_each(super::print_line)?;
+        trained
+    }
+
+    /// What rank 0 tells the others.
+    fn lead(&self) -> Result<Lead> {
+        let run = &self.config.run;
+        let directory = match &self.resumed {
+            Some(resumed) if resumed.is_in_run() => resumed.directory().to_path_buf(),
+            _ => run.checkpoint_dir.join(trainer::run_dir::new_name(run)?),
+        };
+        Ok(Lead { settings: self.config.to_toml()?, directory: directory.display().to_string() })
+    }
+
+    /// What must be the same for all processes that train together, beside their settings.
+    fn facts(&self) -> Vec<(String, String)> {
+        let file = self.plugin.path.metadata().map_or(0, |data| data.len());
+        let kernels = if self.config.run.no_kernels { "none" } else { "native" };
+        [
+            ("the kind of device", self.plugin.kind.to_string()),
+            ("the size of the plugin's file", format!("{file} bytes")),
+            ("the kernels", kernels.to_owned()),
+        ]
+        .map(|(what, value)| (what.to_owned(), value))
+        .into()
+    }
 }
 
 /// The names of the actions that are directions, by the metrics that count them.
@@ -120,6 +239,8 @@ struct Work<'a> {
     /// The runs of a group, where they differ in more than their seeds.
     variants: &'a [Variant],
     plugin: &'a PluginFile,
+    /// The processes that it is shared by, if there are several.
+    team: Option<&'a Team>,
     json: bool,
     /// What is said of a run of which the throughput is all that is wanted.
     measured: Option<fn(&Measured) -> Value>,
@@ -133,7 +254,7 @@ impl<'a> Work<'a> {
     /// What is to be compiled for it.
     fn plan(&self, stage: &'a Stage) -> Result<Plan<'a>> {
         let plan = Plan::of(self.program, self.entry, self.config, self.plugin, stage)?;
-        Ok(Plan { record: Record { episodes: self.episodes, ..plan.record }, ..plan })
+        Ok(Plan { team: self.team, record: Record { episodes: self.episodes, ..plan.record }, ..plan })
     }
 
     /// Prints a result as JSON, at once if there is no screen.
@@ -183,14 +304,25 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
     let plan = work.plan(&stage)?;
     let total_updates = plan.total_updates;
     if config.run.num_seeds > 1 {
-        let name = trainer::run_dir::new_name(&config.run)?;
-        let built = build_group_of(work, &plan, &name, &config.agents(&name, work.variants));
+        let name = match work.team {
+            None => trainer::run_dir::new_name(&config.run)?,
+            Some(team) => team.name(),
+        };
+        let agents = config.agents(&name, work.variants);
+        let own = work.team.map_or(0..agents.len(), |team| team.share(agents.len()));
+        let built = build_group_of(work, &plan.alone(), &name, &agents[own]);
         drop(stage);
         match work.measured {
             Some(said) => measure_group(built?, total_updates, Some(said).filter(|_| json)),
             None => train_group(work, built?, live.as_ref()),
         }?;
+        work.team.filter(|team| team.leads()).map_or(Ok(()), Team::wait_for_all)?;
         return Ok(None);
+    }
+    if let Some(team) = work.team.filter(|team| !team.leads()) {
+        let (mut learner, _) = build(&config.agent(work.entry), &plan)?;
+        drop(stage);
+        return team.follow(&mut *learner).map(|()| None);
     }
     if resumed.is_none() && work.measured.is_none() {
         trainer::run_dir::check_is_new(&config.run)?;
@@ -199,7 +331,11 @@ fn train(work: &Work, resumed: Option<Resumed>, live: Option<Live>) -> Result<Op
         None => Beginning::of(&config.run, &config.algorithm)?,
         Some(_) => None,
     };
-    let (mut learner, facts) = build(&config.agent(work.entry), &plan)?;
+    let (learner, facts) = build(&config.agent(work.entry), &plan)?;
+    let mut learner: Box<dyn Learner + '_> = match work.team {
+        None => learner,
+        Some(team) => Box::new(Leader::new(learner, team)),
+    };
     if let Some(beginning) = beginning {
         beginning.give(&mut *learner)?;
         let line = beginning.line();
@@ -296,6 +432,7 @@ pub fn train_trials(
         config: &shared,
         variants: &[],
         plugin,
+        team: None,
         json: false,
         measured: None,
         episodes: None,

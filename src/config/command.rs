@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStringValueParser};
 use clap::{Arg, ArgAction, Args, Command};
 
-use super::Catalog;
+use super::{Catalog, Nodes};
 use crate::algorithms::Entry;
 use crate::trainer;
 
@@ -16,12 +16,13 @@ use crate::trainer;
 pub struct Invocation {
     /// Read settings from a TOML file, such as the config.toml of a run, from a YAML document (.yaml, .yml), or from a file of PufferLib
     /// (.ini)
-    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The directory of the run [default: --run-name in --checkpoint-dir; of a document runs/NAME_TIME]
     #[arg(long, value_name = "DIR", alias = "run_dir", conflicts_with_all = ["resume", "checkpoint_dir", "run_name"])]
     pub run_dir: Option<PathBuf>,
-    /// Continue a run: its name, its directory, a checkpoint or "latest"
+    /// Continue a run: its name, its directory, a checkpoint or "latest"; "auto" continues the run of --run-name if it has a checkpoint,
+    /// and begins it if not
     #[arg(long, value_name = "CKPT")]
     pub resume: Option<PathBuf>,
     /// With --resume: also delete what Weights & Biases has of the run after that checkpoint; without, what is there stays,
@@ -38,7 +39,7 @@ pub struct Invocation {
 
 /// The subcommand `train` with all settings as flags, those of all algorithms of the program.
 pub fn train_command(catalog: &Catalog) -> Command {
-    let command = Invocation::augment_args(Command::new("train"));
+    let command = Nodes::augment_args(Invocation::augment_args(Command::new("train")));
     let command = trainer::Settings::augment_args(command);
     let command = with_algorithms(command, catalog.algorithms.entries());
     let fronts = catalog.envs.entries().iter().filter_map(|entry| entry.front);

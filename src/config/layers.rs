@@ -33,6 +33,12 @@ const FIXED: [&str; 11] = [
     "init_from",
 ];
 
+/// The setting of which flags speak for one process, and files for all.
+const DEVICES: &str = "devices";
+
+/// What `--resume` is told for a run that may have begun.
+const AUTO: &str = "auto";
+
 /// What a command line comes to.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -46,13 +52,25 @@ pub struct Resolved {
     pub notes: Vec<String>,
 }
 
+/// The processes that a command line is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranks<'a> {
+    pub count: usize,
+    /// What rank 0 has made of its command line, unless this is rank 0: what it begins with in the place of a file or checkpoint.
+    pub settings_of_first: Option<&'a str>,
+}
+
+impl Ranks<'_> {
+    pub const ONE: Ranks<'static> = Ranks { count: 1, settings_of_first: None };
+}
+
 /// Merges the layers: the defaults of the environment and its algorithm, the file or checkpoint, environment variables and flags.
 ///
 /// # Errors
 /// One line. A [`UsageError`] if a setting is unknown, of the wrong type, out of range or cannot be changed;
 /// otherwise a file that cannot be read or loaded.
-pub fn resolve(catalog: &Catalog, matches: &ArgMatches) -> Result<Resolved> {
-    resolve_over(catalog, matches, None)
+pub fn resolve(catalog: &Catalog, matches: &ArgMatches, ranks: Ranks) -> Result<Resolved> {
+    resolve_over(catalog, matches, None, ranks)
 }
 
 /// As [`resolve`], with these settings as those of a file; the text says where they come from.
@@ -63,16 +81,36 @@ pub fn resolve_over(
     catalog: &Catalog,
     matches: &ArgMatches,
     settings: Option<(&str, Table)>,
+    ranks: Ranks,
 ) -> Result<Resolved> {
-    let Invocation { config: file, run_dir, resume, rewind, dashboard, json } =
+    let Invocation { config: mut file, run_dir, mut resume, rewind, dashboard, json } =
         Invocation::from_arg_matches(matches)?;
+    if ranks.settings_of_first.is_some() {
+        (file, resume) = (None, None); // rank 0 has read them
+    }
     let run = trainer::Settings::from_arg_matches(matches)?;
+    let begins_if_new = resume.as_deref() == Some(Path::new(AUTO));
+    if let (Some(_), Some(_), false) = (&file, &resume, begins_if_new) {
+        let message = "--config cannot be used with --resume, but for --resume auto: a run goes on with its own configuration";
+        return Err(UsageError(message.into()).into());
+    }
     let mut given = given_to_run(matches, &run)?;
+    if let (Some(devices), true) = (run.devices, given.contains_key(DEVICES)) {
+        let all = devices.saturating_mul(ranks.count) as i64;
+        given.insert(DEVICES.into(), all.into()); // what is said of a process is meant for each
+    }
     if let Some(run_dir) = &run_dir {
         given.extend(place_of(run_dir)?);
     }
     let (mut document, mut notes) = (None, Vec::new());
-    let resumed = resume.map(|request| Resumed::open(&request, &run.checkpoint_dir)).transpose()?;
+    let resumed = match resume {
+        Some(_) if begins_if_new => Resumed::find(&run).map_err(usage)?,
+        Some(request) => Some(Resumed::open(&request, &run.checkpoint_dir)?),
+        None => None,
+    };
+    if resumed.is_some() {
+        file = None; // the checkpoint has what it said
+    }
     let mut base = match (&file, &resumed) {
         (Some(path), _) if document::is_document(path) => {
             let read = document::read(catalog, path)?;
@@ -86,6 +124,9 @@ pub fn resolve_over(
         }
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
+        (None, None) if ranks.settings_of_first.is_some() => {
+            Layer::parse("the settings of rank 0".into(), ranks.settings_of_first.unwrap_or_default())?
+        }
         (None, None) => {
             settings.map_or_else(Layer::default, |(origin, values)| Layer { origin: origin.into(), values })
         }
@@ -152,13 +193,14 @@ pub fn resolve_over(
     }
     let merged: Table = defaults.chain(base.values).chain(by_front).chain(given).collect();
     let settings = (algorithm.complete)(&merged)?;
-    let mut config = Config { run: merged.try_into()?, algorithm, settings };
+    let mut config = Config { run: merged.try_into()?, algorithm, settings, processes: ranks.count };
     if resumed.as_ref().is_some_and(|resumed| !resumed.is_in_run()) {
         config.run.run_name = given_name; // another directory than that of the name in the checkpoint
     }
     config.run.env = entry.name.to_owned(); // its default is the program's
     config.run.algo = Some(algorithm.name.to_owned());
     config.run.plugin = plugin;
+    config.run.begins_again = begins_if_new;
     config.run.document = document;
     if let Some(front) = front {
         config.run.front = Some(front.config);
@@ -369,7 +411,7 @@ pub fn stored(catalog: &Catalog, text: &str) -> Result<Config> {
         None => catalog.algorithm_of(&env),
     };
     let settings = (algorithm.complete)(&layer.values).map_err(about)?;
-    Ok(Config { run, algorithm, settings })
+    Ok(Config { run, algorithm, settings, processes: 1 })
 }
 
 /// What is wrong with the stored configuration, in one line.

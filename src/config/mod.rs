@@ -19,6 +19,7 @@ mod catalog;
 mod command;
 mod document;
 mod layers;
+mod place;
 mod puffer;
 mod scaling;
 mod stages;
@@ -30,17 +31,33 @@ use std::rc::Rc;
 use anyhow::Result;
 use toml::Table;
 
-use crate::algorithms;
+use crate::algorithms::{self, recipe::divides};
 use crate::envs::front::Variant;
 use crate::runtime::DeviceKind;
 use crate::{envs, trainer};
 
 pub use catalog::Catalog;
 pub use command::{Invocation, run_settings, train_command, with_variables};
-pub use layers::{Resolved, own_flag, resolve, resolve_over};
+pub use layers::{Ranks, Resolved, own_flag, resolve, resolve_over};
+pub use place::{LOCAL_RANK, Nodes, Part, Place};
 pub use puffer::translate_words;
 pub use scaling::{auto_devices, check_devices};
 pub use sweep_file::{SweepFile, read_sweep_file};
+
+/// The settings of a run in which processes that train together must agree, beside those of the algorithm.
+const SHARED: [&str; 11] = [
+    "env",
+    "env_set",
+    "algo",
+    "total_timesteps",
+    "seed",
+    "num_seeds",
+    "devices",
+    "deterministic",
+    "no_kernels",
+    "no_clusters",
+    "window_steps",
+];
 
 /// Settings that make no sense: the user's mistake, exit status 2. One line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +76,8 @@ pub struct Config {
     pub algorithm: algorithms::Entry,
     /// Those of the algorithm, all of them.
     pub settings: Table,
+    /// Those that train together; each has as many of the devices.
+    pub processes: usize,
 }
 
 impl Config {
@@ -78,6 +97,9 @@ impl Config {
             let tuned = (self.algorithm.tune)(&self.settings, device, sharers)?;
             lines.extend(self.replace(&format!("auto-tune for {device}"), tuned)?);
         }
+        if self.run.devices.is_none() && self.processes > 1 {
+            self.run.devices = Some(self.processes);
+        }
         if self.run.devices.is_none() {
             let devices = auto_devices(&self.algorithm, &self.settings, self.run.num_seeds, device)?;
             self.run.devices = Some(devices);
@@ -93,12 +115,13 @@ impl Config {
         Ok(scaling::describe(title, &before, &self.settings, &sizes))
     }
 
-    /// Devices that share the environments, or the agents if there are several.
+    /// Devices that share the environments, or the agents if there are several: those of all processes.
     pub fn devices(&self) -> usize {
         self.run.devices.unwrap_or(1)
     }
 
     fn check_divisions(&self) -> Result<()> {
+        divides("devices", self.devices(), self.processes).map_err(usage)?;
         (self.algorithm.check_sizes)(&self.settings)
             .and_then(|()| check_devices(&self.algorithm, &self.settings, self.run.num_seeds, self.devices()))
             .map_err(usage)
@@ -171,6 +194,23 @@ impl Config {
     /// A line that is no setting's, or of the wrong type; an environment or an algorithm that the program does not have.
     pub fn stored(catalog: &Catalog, text: &str) -> Result<Self> {
         layers::stored(catalog, text)
+    }
+
+    /// The first setting in which two processes that train together differ: its name, and both values.
+    ///
+    /// # Errors
+    /// As [`Config::to_toml`].
+    pub fn difference(&self, other: &Config) -> Result<Option<String>> {
+        let of = |config: &Config| -> Result<Table> {
+            let run = Table::try_from(&config.run)?.into_iter();
+            let shared = run.filter(|(key, _)| SHARED.contains(&key.as_str()));
+            Ok(shared.chain(config.settings.clone()).collect())
+        };
+        let (own, others) = (of(self)?, of(other)?);
+        let names = own.keys().chain(others.keys());
+        let value = |table: &Table, name: &str| table.get(name).map_or("not set".into(), |v| v.to_string());
+        let differs = names.into_iter().find(|name| own.get(*name) != others.get(*name));
+        Ok(differs.map(|name| format!("{name} = {}, not {}", value(&own, name), value(&others, name))))
     }
 
     /// The configuration as a file that `--config` accepts.

@@ -8,7 +8,7 @@ use crate::trainer::{Checkpoint, Progress};
 fn try_resolve(args: &[&str]) -> Result<Resolved> {
     let catalog = Catalog::builtin();
     let matches = train_command(&catalog).no_binary_name(true).try_get_matches_from(args)?;
-    resolve(&catalog, &matches)
+    resolve(&catalog, &matches, Ranks::ONE)
 }
 
 /// The settings with their types.

@@ -13,6 +13,7 @@
 
 mod build;
 mod check;
+mod collectives;
 mod conv;
 mod cumsum;
 mod flops;
@@ -25,6 +26,7 @@ mod print;
 
 pub use build::Build;
 pub use check::{check, check_appended, checked};
+pub use collectives::{follows_collective, is_collective};
 pub use conv::Window;
 pub use flops::flops;
 pub use graph::{Equation, Graph, Location, Var};

@@ -178,24 +178,6 @@ impl Lowering<'_> {
         );
         self.apart(&text, inputs, &outputs[0], at)
     }
-
-    pub(super) fn all_reduce(&mut self, inputs: &[Value], outputs: &[ArrayType], at: Location) -> String {
-        let replicas = self.options.num_replicas.max(1);
-        if replicas == 1 {
-            return inputs[0].name.clone();
-        }
-        let group: Vec<usize> = (0..replicas).collect();
-        let scalar = tensor(&ArrayType::scalar(outputs[0].dtype));
-        let text = format!(
-            "\"stablehlo.all_reduce\"({}) <{{replica_groups = dense<[{}]> : tensor<1x{replicas}xi64>}}> ({{\n    \
-             ^bb0(%left: {scalar}, %right: {scalar}):\n      %sum = stablehlo.add %left, %right : {scalar}\n      \
-             stablehlo.return %sum : {scalar}\n    }}) : {}",
-            inputs[0].name,
-            list(&group),
-            signature(inputs, outputs)
-        );
-        self.line(&text, at)
-    }
 }
 
 /// Where the axes of `x` other than `axis` stand in a gathered array.

@@ -8,7 +8,7 @@ use super::writer::{operands, signature};
 use super::{Lowering, Value, threefry};
 use crate::array::{ArrayType, DType};
 use crate::ir::{Activation, Graph, Kernel, Location, Native, NativeFunction};
-use crate::runtime::{DeviceKind, kernels};
+use crate::runtime::{DeviceKind, Processes, kernels};
 
 /// Keeps the compiler for cpu from inlining a function.
 const NOT_INLINED: &str = " {mhlo.frontend_attributes = {inlineable = \"false\"}}";
@@ -21,6 +21,8 @@ const ONE_KERNEL: &str =
 struct NativeCall<'a> {
     target: &'a str,
     attribute: Option<(&'a str, i32)>,
+    /// Whether it works together with calls of other devices, so that XLA must neither leave it out nor put it elsewhere.
+    apart: bool,
     /// The inputs whose places results take: the first that of the first, ...
     in_place: &'a [usize],
     /// The axes of each input and of each result, from the outermost to the innermost in memory.
@@ -178,15 +180,26 @@ impl Lowering<'_> {
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
-        let row_major = |array_type: &ArrayType| (0..array_type.rank()).collect();
-        let orders = inputs.iter().map(|input| row_major(&input.array_type)).collect();
-        let call = NativeCall {
-            target,
-            attribute: activation.map(|activation| (kernels::ACTIVATION, activation as i32)),
-            in_place,
-            orders: [orders, outputs.iter().map(row_major).collect()],
-        };
+        let attribute = activation.map(|activation| (kernels::ACTIVATION, activation as i32));
+        let orders = row_major(inputs, outputs);
+        let call = NativeCall { target, attribute, apart: false, in_place, orders };
         self.call_native(&call, inputs, outputs, at)
+    }
+
+    /// Calls a function that works together with those of other devices.
+    pub(super) fn call_apart(
+        &mut self,
+        target: &str,
+        attribute: Option<(&str, i32)>,
+        inputs: &[Value],
+        in_place: &[usize],
+        output: &ArrayType,
+        at: Location,
+    ) -> String {
+        let outputs = std::slice::from_ref(output);
+        let call =
+            NativeCall { target, attribute, apart: true, in_place, orders: row_major(inputs, outputs) };
+        self.call_native(&call, inputs, outputs, at).remove(0)
     }
 
     /// Calls a function of a native environment.
@@ -207,6 +220,7 @@ impl Lowering<'_> {
         let call = NativeCall {
             target,
             attribute: Some((kernels::LIBRARY, native.library.id)),
+            apart: false,
             in_place: if native.function.is_in_place() { &[0] } else { &[] },
             orders: [native.input_orders(&types), native.output_orders(&types, outputs)],
         };
@@ -232,7 +246,8 @@ impl Lowering<'_> {
         // XLA names the innermost axis first.
         let layout = |order: &Vec<usize>| {
             let axes: Vec<usize> = order.iter().rev().copied().collect();
-            format!("dense<{}> : tensor<{}xindex>", list(&axes), axes.len())
+            let text = if axes.is_empty() { String::new() } else { list(&axes) };
+            format!("dense<{text}> : tensor<{}xindex>", axes.len())
         };
         let [layouts, result_layouts] =
             [&call.orders[0], &call.orders[1]].map(|orders| orders.iter().map(layout).collect::<Vec<_>>());
@@ -250,13 +265,15 @@ impl Lowering<'_> {
             true => String::new(),
             false => format!(", output_operand_aliases = [{}]", aliases.join(", ")),
         };
+        let apart = if call.apart { "has_side_effect = true, " } else { "" };
+        let Processes { total, here } = self.target.processes;
         let text = format!(
-            "stablehlo.custom_call @{}({}) {{api_version = 4 : i32, backend_config = {{{attribute}{} = {} : i32}}, \
+            "stablehlo.custom_call @{}({}) {{{apart}api_version = 4 : i32, backend_config = {{{attribute}{} = {} : i32}}, \
              operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",
             call.target,
             operands(inputs),
             kernels::DEVICES,
-            self.options.num_replicas.max(1),
+            self.options.num_replicas.max(1) / total * here,
             layouts.join(", "),
             result_layouts.join(", "),
             signature(inputs, outputs)
@@ -291,4 +308,10 @@ impl Lowering<'_> {
     fn only_on_cpu(&self, attribute: &'static str) -> &'static str {
         if self.target.kind == DeviceKind::Cpu { attribute } else { "" }
     }
+}
+
+/// The axes of arrays that lie row by row.
+fn row_major(inputs: &[Value], outputs: &[ArrayType]) -> [Vec<Vec<usize>>; 2] {
+    let of = |array_type: &ArrayType| (0..array_type.rank()).collect();
+    [inputs.iter().map(|input| of(&input.array_type)).collect(), outputs.iter().map(of).collect()]
 }

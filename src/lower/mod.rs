@@ -10,10 +10,12 @@
 //! - `elementwise`, `arrays`: ops whose text needs more than a list of attributes
 //! - `regions`: loops and branches
 //! - `calls`: functions of the module and native kernels; `threefry` is such a function
+//! - `collectives`: sums over devices
 //! - `writer`, `text`: lines, and the pieces of text in them
 
 mod arrays;
 mod calls;
+mod collectives;
 mod elementwise;
 mod regions;
 mod text;
@@ -26,7 +28,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::array::ArrayType;
-use crate::ir::{Equation, Graph, Op, Var, checked};
+use crate::ir::{Equation, Graph, Op, Var, checked, is_collective};
 use crate::runtime::Target;
 use crate::transforms::cluster::{cluster, without_broken_calls, without_calls};
 use crate::transforms::loops::scans_as_loops;
@@ -39,7 +41,7 @@ use text::{list, ranges, tensor};
 pub struct Options {
     /// Pairs (input, output) of equal type: the output reuses the memory of the input, which is consumed.
     pub donated: Vec<(usize, usize)>,
-    /// Devices that run the program together; `Op::AllReduce` sums over them.
+    /// Devices that run the program together, those of all processes; `Op::AllReduce` sums over them.
     pub num_replicas: usize,
     /// How matrix products of f32 are computed.
     pub precision: Precision,
@@ -107,6 +109,7 @@ fn write(graph: &Graph, options: &Options, target: Target) -> String {
         gathered: BTreeMap::new(),
         transposed: BTreeMap::new(),
         rows_inside: BTreeSet::new(),
+        before: Vec::new(),
         options,
         target,
     };
@@ -164,6 +167,8 @@ struct Lowering<'a> {
     transposed: BTreeMap<String, Vec<Value>>,
     /// Names of what native environments give, whose rows lie in memory as a transposition makes them: it costs nothing there.
     rows_inside: BTreeSet<String>,
+    /// What is there once the last collective of this region is done, where that matters.
+    before: Vec<Value>,
     options: &'a Options,
     target: Target,
 }
@@ -179,12 +184,20 @@ impl Lowering<'_> {
     /// Writes the equations of a graph, one after the other, and names their outputs.
     fn equations(&mut self, graph: &Graph, names: &mut Names) {
         for equation in &graph.equations {
-            let inputs = values(graph, &equation.inputs, names);
+            let mut inputs = values(graph, &equation.inputs, names);
             let outputs: Vec<ArrayType> =
                 equation.outputs.iter().map(|&var| graph.array_type(var).clone()).collect();
+            let has_collectives =
+                self.calls_for_sums() && !equation.op.bodies().is_empty() && is_collective(&equation.op);
+            if has_collectives {
+                self.come_after(&mut inputs, equation.location);
+            }
             let results = self.equation(equation, &inputs, &outputs);
             for (&var, name) in equation.outputs.iter().zip(results) {
                 names.set(var, name);
+            }
+            if has_collectives {
+                self.went_before(equation, &values(graph, &equation.outputs, names));
             }
         }
     }
@@ -252,7 +265,7 @@ impl Lowering<'_> {
             Op::Call { graph } => self.call(graph, inputs, outputs, at),
             Op::Barrier => self.barrier(inputs, outputs, at),
             Op::AllReduce => vec![self.all_reduce(inputs, outputs, at)],
-            Op::ReplicaId => vec![self.line("stablehlo.replica_id : tensor<ui32>", at)],
+            Op::ReplicaId => vec![self.replica_id(outputs, at)],
         }
     }
 }

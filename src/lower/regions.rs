@@ -131,7 +131,9 @@ impl Lowering<'_> {
         for (&var, value) in graph.inputs.iter().zip(inputs) {
             names.set(var, value.name.clone());
         }
+        let before = std::mem::take(&mut self.before);
         self.equations(graph, &mut names);
+        self.before = before;
         graph.outputs.iter().map(|&var| names.get(var).to_owned()).collect()
     }
 }

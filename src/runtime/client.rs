@@ -8,11 +8,13 @@ use super::buffer::Buffer;
 use super::cache::{CacheOutcome, Key, ProgramCache};
 use super::device_kind::{DeviceKind, Target};
 use super::error::{Error, Result};
-use super::ffi::{Api, ClientHandle, ExecutableHandle};
+use super::ffi::{Api, ClientHandle, ExecutableHandle, Node, Store};
+use super::kernels::all_reduce;
 use super::options::{CompileOptions, OptionValue};
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
 use super::signature;
+use super::world::World;
 use crate::array::HostArray;
 
 /// XLA's CPU backend computes minima and maxima that may lose a NaN, unless this is off: then a ReLU does not hide that
@@ -26,6 +28,7 @@ pub struct Client {
     deterministic: bool,
     target: Target,
     observer: Option<Observer>,
+    world: Option<Arc<World>>,
 }
 
 /// What is called when XLA begins to compile, which takes long; not when a program comes from the cache.
@@ -50,12 +53,53 @@ impl Client {
 
     /// As [`Client::open`], with a program cache of the caller's choice.
     pub fn open_with(file: &PluginFile, device_count: usize, cache: ProgramCache) -> Result<Client> {
+        Client::open_as(file, device_count, cache, None)
+    }
+
+    /// Opens `device_count` devices in each process of `world`. Programs run on all of them together, which sum over the connections of
+    /// that world on cpu, and as the plugin does on cuda; there the plugins find each other through the `store`.
+    ///
+    /// # Errors
+    /// As [`Client::open`]; the plugin has no way for it.
+    pub fn open_together(
+        file: &PluginFile,
+        device_count: usize,
+        world: Arc<World>,
+        store: Arc<dyn Store>,
+    ) -> Result<Client> {
+        let cache = ProgramCache::from_env();
+        let client = match file.kind {
+            DeviceKind::Cpu => {
+                let client = Client::open_as(file, device_count, cache, None)?;
+                if !client.target.kernels {
+                    return Err(Error::OneProcess { kind: file.kind });
+                }
+                all_reduce::connect(world.clone());
+                client
+            }
+            DeviceKind::Cuda => {
+                let first_device = world.first_device(device_count);
+                let node = Node { rank: world.rank(), count: world.processes().total, first_device, store };
+                Client::open_as(file, device_count, cache, Some(node))?
+            }
+            DeviceKind::Tpu => return Err(Error::OneProcess { kind: file.kind }),
+        };
+        let target = Target { processes: world.processes(), ..client.target };
+        Ok(Client { target, world: Some(world), ..client })
+    }
+
+    fn open_as(
+        file: &PluginFile,
+        device_count: usize,
+        cache: ProgramCache,
+        node: Option<Node>,
+    ) -> Result<Client> {
         assert!(device_count > 0, "a client needs at least one device");
         // Without a device the plugin for tpu searches for minutes; a path that the user gave is tried anyway.
         if !file.kind.is_present() && matches!(file.source, Source::Cache | Source::Python) {
             return Err(Error::DeviceAbsent { kind: file.kind });
         }
-        let handle = Arc::new(ClientHandle::create(Api::load(&file.path)?, file.kind, device_count)?);
+        let handle = Arc::new(ClientHandle::create(Api::load(&file.path)?, file.kind, device_count, node)?);
         let platform = handle.platform_name()?;
         if !file.kind.is_platform(&platform) {
             return Err(Error::WrongKind { path: file.path.clone(), platform, kind: file.kind });
@@ -75,7 +119,7 @@ impl Client {
             handle,
             cache,
         };
-        Ok(Client { inner: Arc::new(inner), deterministic: false, target, observer: None })
+        Ok(Client { inner: Arc::new(inner), deterministic: false, target, observer: None, world: None })
     }
 
     /// Whether programs that this client compiles from now on must give the same bits in every run. On cuda that
@@ -109,6 +153,11 @@ impl Client {
     pub fn with_clusters(self, wanted: bool) -> Client {
         let target = Target { clusters: self.target.clusters && wanted, ..self.target };
         Client { target, ..self }
+    }
+
+    /// The processes that its programs run in, if there are several.
+    pub fn world(&self) -> Option<&World> {
+        self.world.as_deref()
     }
 
     /// XLA's name of the platform: `cpu`, `cuda`, `tpu`, ...
@@ -150,23 +199,44 @@ impl Client {
     /// that it refuses is in the error, with the module's locations.
     pub fn compile(&self, module: &str, options: &CompileOptions) -> Result<Program> {
         assert!(options.num_replicas > 0, "a program runs on at least one replica");
-        if options.num_replicas > self.devices() {
-            let (requested, present) = (options.num_replicas, self.devices());
+        // A program of one replica is this process's own.
+        let num_replicas = (options.num_replicas / self.target.processes.total).max(1);
+        if num_replicas > self.devices() {
+            let (requested, present) = (num_replicas, self.devices());
             return Err(Error::TooFewDevices { path: self.plugin().path.clone(), requested, present });
         }
         let inputs = signature::input_types(module)?;
         let kind = self.plugin().kind;
-        let mut options = match self.deterministic {
-            true => options.clone().deterministic(kind),
-            false => options.clone(),
+        let options = match (kind, &self.world) {
+            (DeviceKind::Cuda, Some(world)) => self.over_processes(options, num_replicas, world)?,
+            _ => CompileOptions { num_replicas, ..options.clone() }, // all that XLA knows of
         };
+        let mut options = if self.deterministic { options.deterministic(kind) } else { options };
         if kind == DeviceKind::Cpu {
             options.overrides.insert(0, (FAST_MIN_MAX.into(), OptionValue::Bool(false)));
         }
         let started = Instant::now();
         let (executable, cache) = self.load_or_compile(module, &options.to_proto())?;
         let seconds = started.elapsed().as_secs_f64();
-        Program::new(executable, options.num_replicas, inputs, cache, seconds)
+        Program::new(executable, num_replicas, inputs, cache, seconds)
+    }
+
+    /// The options with the devices that XLA is to use: those of all processes, or `num_own` of this one.
+    fn over_processes(
+        &self,
+        options: &CompileOptions,
+        num_own: usize,
+        world: &World,
+    ) -> Result<CompileOptions> {
+        let (all, own) = (self.inner.handle.all_device_ids()?, self.devices());
+        let devices = match options.num_replicas == all.len() {
+            true => all,
+            false => all[world.rank() * own..][..num_own].to_vec(),
+        };
+        // It waits for hours for processes that find the program in their cache.
+        let alone = ("xla_gpu_shard_autotuning".to_owned(), OptionValue::Bool(false));
+        let overrides = [options.overrides.clone(), vec![alone]].concat();
+        Ok(CompileOptions { num_replicas: devices.len(), devices, overrides })
     }
 
     /// How many buffers, programs and clones keep the client open.

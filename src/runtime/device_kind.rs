@@ -31,12 +31,27 @@ pub struct Target {
     pub kernels: bool,
     /// Small equations are gathered into functions that XLA's compiler for cpu makes one kernel of; others do not know them.
     pub clusters: bool,
+    /// The processes that run programs together.
+    pub processes: Processes,
+}
+
+/// How many processes run programs together, each on as many devices as the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processes {
+    pub total: usize,
+    /// Those that share the processor of this machine.
+    pub here: usize,
+}
+
+impl Processes {
+    /// This one alone.
+    pub const ONE: Processes = Processes { total: 1, here: 1 };
 }
 
 impl Target {
     /// Devices of that kind, with nothing of lockstep's own in the process that compiles: no native kernels.
     pub const fn plain(kind: DeviceKind) -> Target {
-        Target { kind, kernels: false, clusters: true }
+        Target { kind, kernels: false, clusters: true, processes: Processes::ONE }
     }
 }
 

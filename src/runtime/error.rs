@@ -47,6 +47,11 @@ pub enum Error {
     #[error("this machine shows no {kind} device")]
     DeviceAbsent { kind: DeviceKind },
 
+    #[error(
+        "this plugin for {kind} cannot train over several processes; train in one process, on all devices of the machine"
+    )]
+    OneProcess { kind: DeviceKind },
+
     #[error("{} is a plugin for {platform}, not for {kind}", path.display())]
     WrongKind { path: PathBuf, platform: String, kind: DeviceKind },
 

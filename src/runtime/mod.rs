@@ -18,6 +18,7 @@
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
 //! - `cache`: compiled programs on disk
 //! - `topology`, `gpu`: compiling for devices that are not there
+//! - `world`: several processes that run programs together
 //!
 //! The environment: `LOCKSTEP_PJRT_PLUGIN` names a plugin, `LOCKSTEP_CACHE_DIR` moves the folder of installed
 //! plugins and compiled programs, `LOCKSTEP_NO_CACHE=1` compiles every program anew. XLA reads `XLA_FLAGS`,
@@ -43,6 +44,7 @@ pub mod plugin;
 mod program;
 mod signature;
 mod topology;
+mod world;
 
 #[cfg(test)]
 mod tests;
@@ -50,12 +52,13 @@ mod tests;
 pub use buffer::Buffer;
 pub use cache::{CacheOutcome, ProgramCache};
 pub use client::Client;
-pub use device_kind::{DeviceKind, Target};
+pub use device_kind::{DeviceKind, Processes, Target};
 pub use error::{Error, Result};
-pub use ffi::{GpuLoad, MemoryUse, gpu_loads};
+pub use ffi::{GpuLoad, MemoryUse, Mpi, Store, gpu_loads};
 pub use options::{CompileOptions, OptionValue};
 pub use program::{Arg, Program};
 pub use topology::Topology;
+pub use world::World;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

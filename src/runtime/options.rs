@@ -1,16 +1,18 @@
 //! What a program is compiled with, and its encoding.
 //!
-//! PJRT takes a serialized `CompileOptionsProto`. Of its fields lockstep sets three, so the few bytes of
-//! protobuf are written by hand: `executable_build_options` (3) with `num_replicas` (4) and
-//! `num_partitions` (5), and the map `env_option_overrides` (7) from a name to a value of one of four kinds.
+//! PJRT takes a serialized `CompileOptionsProto`. Of its fields lockstep sets few, so the few bytes of
+//! protobuf are written by hand: `executable_build_options` (3) with `num_replicas` (4), `num_partitions` (5)
+//! and, over several processes, `device_assignment` (9), and the map `env_option_overrides` (7) from a name to a value of one of four kinds.
 
 use super::DeviceKind;
 
 /// How a program is compiled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompileOptions {
-    /// How many devices run the program side by side; `stablehlo.all_reduce` works across them.
+    /// How many devices run the program side by side, those of all processes; `stablehlo.all_reduce` works across them.
     pub num_replicas: usize,
+    /// XLA's numbers of those devices, where it cannot choose them itself: in several processes.
+    pub devices: Vec<i64>,
     /// XLA's flags for this program only, by name without dashes, such as `xla_cpu_enable_fast_math`.
     pub overrides: Vec<(String, OptionValue)>,
 }
@@ -18,7 +20,7 @@ pub struct CompileOptions {
 impl Default for CompileOptions {
     /// One replica, XLA's own defaults.
     fn default() -> Self {
-        CompileOptions { num_replicas: 1, overrides: Vec::new() }
+        CompileOptions { num_replicas: 1, devices: Vec::new(), overrides: Vec::new() }
     }
 }
 
@@ -53,6 +55,9 @@ impl CompileOptions {
         let mut build_options = Message::default();
         build_options.int(4, self.num_replicas as u64);
         build_options.int(5, 1);
+        if !self.devices.is_empty() {
+            build_options.bytes(9, &self.assignment().0);
+        }
 
         let mut options = Message::default();
         options.bytes(3, &build_options.0);
@@ -63,6 +68,21 @@ impl CompileOptions {
             options.bytes(7, &entry.0);
         }
         options.0
+    }
+}
+
+impl CompileOptions {
+    /// A `DeviceAssignmentProto` of one partition.
+    fn assignment(&self) -> Message {
+        let mut devices = Message::default();
+        self.devices.iter().for_each(|&id| devices.varint(id as u64));
+        let mut computation = Message::default();
+        computation.bytes(1, &devices.0);
+        let mut assignment = Message::default();
+        assignment.int(1, self.devices.len() as u64);
+        assignment.int(2, 1);
+        assignment.bytes(3, &computation.0);
+        assignment
     }
 }
 
@@ -121,10 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_an_assignment() {
+        let proto =
+            CompileOptions { num_replicas: 2, devices: vec![3, 300], ..Default::default() }.to_proto();
+        assert_eq!(
+            proto,
+            [0x1a, 17, 0x20, 2, 0x28, 1, 0x4a, 11, 0x08, 2, 0x10, 1, 0x1a, 5, 0x0a, 3, 3, 0xac, 2]
+        );
+    }
+
+    #[test]
     fn overrides_are_map_entries() {
         let overrides =
             vec![("ab".to_string(), OptionValue::Bool(true)), ("c".into(), OptionValue::Int(300))];
-        let proto = CompileOptions { num_replicas: 1, overrides }.to_proto();
+        let proto = CompileOptions { overrides, ..Default::default() }.to_proto();
         assert_eq!(&proto[6..16], [0x3a, 8, 0x0a, 2, b'a', b'b', 0x12, 2, 0x10, 1]);
         assert_eq!(&proto[16..], [0x3a, 8, 0x0a, 1, b'c', 0x12, 3, 0x18, 0xac, 2]);
     }

@@ -283,7 +283,7 @@ fn xla_s_own_message_is_in_the_error() {
 fn options_of_one_program_reach_xla() {
     let compile_with = |name: &str, value| {
         let overrides = vec![(name.to_string(), value)];
-        client().compile(&addition("tensor<f32>"), &CompileOptions { num_replicas: 1, overrides })
+        client().compile(&addition("tensor<f32>"), &CompileOptions { overrides, ..Default::default() })
     };
     compile_with("xla_cpu_enable_fast_math", OptionValue::Bool(true)).unwrap();
     let message = compile_with("xla_no_such_option", OptionValue::Bool(true)).unwrap_err().to_string();

@@ -63,7 +63,7 @@ pub use resumed::Resumed;
 pub use run_dir::{RunDir, SAVE_FILE};
 pub use session::{CHUNK_SECONDS, Outcome, train};
 pub use settings::{Document, ENV_SET, LogFormat, Logger, OnNan, Settings, UNFLAGGED};
-pub use signals::{INTERRUPTED, Signals, is_ignored, listen};
+pub use signals::{INTERRUPTED, Signals, ask_to_save, ask_to_stop, is_ignored, listen};
 pub use stage::Stage;
 pub use windows::meaning_of;
 

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use super::checkpoint::Checkpoint;
 use super::find;
 use super::run_dir::{checkpoints, has_marks, holder};
+use super::settings::Settings;
 
 /// A checkpoint to continue from.
 #[derive(Clone, Debug)]
@@ -33,6 +34,22 @@ impl Resumed {
                 _ => bail!(error),
             },
         }
+    }
+
+    /// Loads the newest checkpoint of the run of these settings that is whole; nothing if there is none, so that the run has to begin.
+    ///
+    /// # Errors
+    /// One line: the run has no name by which it could be found again.
+    pub fn find(settings: &Settings) -> Result<Option<Self>> {
+        let Some(name) = &settings.run_name else {
+            bail!("--resume auto looks for the run of that name; say it with --run-name");
+        };
+        let all = checkpoints(&settings.checkpoint_dir.join(name)).unwrap_or_default();
+        let whole = |path: PathBuf| {
+            let checkpoint = Checkpoint::load(&path).ok()?;
+            Some(Self { path, checkpoint, rewind: false })
+        };
+        Ok(all.into_iter().rev().find_map(|(_, path)| whole(path)))
     }
 
     /// The directory that holds the checkpoint, or of its run.

@@ -127,8 +127,8 @@ pub struct Settings {
     /// Kind of device [default: the best that is present]
     #[arg(long, value_name = "KIND")]
     pub device: Option<DeviceKind>,
-    /// Devices to split the environments over, or with --num-seeds the agents [default: on cpu one per core where that is
-    /// faster, else 1]
+    /// Devices to split the environments over, or with --num-seeds the agents; of several processes those of each [default: on cpu one
+    /// per core where that is faster, else 1]
     #[arg(long, value_name = "N")]
     pub devices: Option<usize>,
     /// PJRT plugin to load instead of searching for one
@@ -278,6 +278,10 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(skip)]
     pub document: Option<Document>,
+    /// Whether the run may begin anew in its directory, if it had not come to a checkpoint there.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub begins_again: bool,
     /// The name of the group that this run is one agent of.
     #[arg(skip)]
     #[serde(skip)]

@@ -31,7 +31,9 @@ const TOGETHER: u64 = 300;
 /// No signal has come.
 const NEVER: u64 = u64::MAX;
 
-/// When the first signal to stop came, in milliseconds from the start of listening.
+/// When listening began.
+static START: OnceLock<Instant> = OnceLock::new();
+/// When the first signal to stop came, in milliseconds from then.
 static FIRST: AtomicU64 = AtomicU64::new(NEVER);
 /// How often a checkpoint was asked for.
 static SAVES: AtomicU64 = AtomicU64::new(0);
@@ -51,12 +53,12 @@ pub fn listen() -> Result<()> {
 }
 
 fn install() -> std::io::Result<()> {
-    let start = Instant::now();
+    START.get_or_init(Instant::now);
     let stop = move |signal: i32| {
         if LISTENERS.load(SeqCst) == 0 {
             exit(128 + signal);
         }
-        let now = start.elapsed().as_millis() as u64;
+        let now = now();
         let before = FIRST.compare_exchange(NEVER, now, SeqCst, SeqCst);
         if LEAVE.load(SeqCst) && before.is_err_and(|before| now.saturating_sub(before) > TOGETHER) {
             exit(INTERRUPTED);
@@ -74,6 +76,23 @@ fn install() -> std::io::Result<()> {
     // SAFETY: nothing is done.
     unsafe { register(SIGXFSZ, || {}) }?;
     Ok(())
+}
+
+/// Milliseconds since listening began.
+fn now() -> u64 {
+    START.get().map_or(0, |start| start.elapsed().as_millis() as u64)
+}
+
+/// Asks all runs of this process to stop cleanly, as the first signal does. Another process may have had the signal that whoever sends it sends
+/// here, too, a little later: it then means nothing more.
+pub fn ask_to_stop() {
+    const LITTLE: u64 = 10_000;
+    let _ = FIRST.compare_exchange(NEVER, now() + LITTLE, SeqCst, SeqCst); // it may have been asked before
+}
+
+/// Asks all runs of this process for a checkpoint, as SIGUSR1 does.
+pub fn ask_to_save() {
+    SAVES.fetch_add(1, SeqCst);
 }
 
 /// Whether this process ignores a signal, where the system says so.

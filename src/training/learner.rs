@@ -14,6 +14,8 @@ use crate::envs::{AnyEnv, Entry};
 use crate::runtime::{Client, plugin::PluginFile};
 use crate::trainer::{ENV_SET, Stage, status};
 
+use super::team::Team;
+
 /// The most updates in one chunk of training. Chunks aim at about a second, so this only bounds the table of metrics.
 pub const MAX_UPDATES: usize = 1024;
 
@@ -27,6 +29,7 @@ const MAX_UPDATES_WITH_EPISODES: usize = 4;
 pub const COMPILING: &str = "compiling with XLA; the next time it is loaded from the cache";
 
 /// What to compile, beside the settings of the algorithm.
+#[derive(Clone, Copy)]
 pub struct Plan<'a> {
     /// The program that plays what is learned.
     pub program: &'static str,
@@ -37,7 +40,10 @@ pub struct Plan<'a> {
     pub seed: u64,
     pub total_updates: u64,
     pub max_updates: usize,
+    /// Those of all processes.
     pub devices: usize,
+    /// The processes that train together, if there are several.
+    pub team: Option<&'a Team>,
     pub deterministic: bool,
     pub plugin: &'a PluginFile,
     /// Whether programs may call native kernels.
@@ -70,6 +76,7 @@ impl<'a> Plan<'a> {
             total_updates: config.num_updates(env)?,
             max_updates: MAX_UPDATES,
             devices: config.devices(),
+            team: None,
             deterministic: config.run.deterministic,
             plugin,
             kernels: !config.run.no_kernels,
@@ -91,7 +98,13 @@ impl<'a> Plan<'a> {
     }
 
     fn client(&self) -> Result<Client> {
-        let client = Client::open(self.plugin, self.devices)?.observed(self.stage.changer(COMPILING));
+        let processes = self.team.map_or(1, |team| team.place().size);
+        let devices = self.devices / processes;
+        let client = match self.team {
+            Some(team) => Client::open_together(self.plugin, devices, team.world(), team.store())?,
+            None => Client::open(self.plugin, devices)?,
+        };
+        let client = client.observed(self.stage.changer(COMPILING));
         self.stage.change(&format!("tracing the training in {}", self.env.name));
         Ok(client.deterministic(self.deterministic).with_kernels(self.kernels).with_clusters(self.clusters))
     }
@@ -110,8 +123,14 @@ impl<'a> Plan<'a> {
             ("compile_seconds", json!(timing.compile_seconds)),
             ("cache", json!(if timing.cached { "hit" } else { "miss" })),
         ];
+        let processes = self.team.map(|team| ("processes", json!(team.place().size)));
         let options = (!self.env_set.is_empty()).then(|| (ENV_SET, json!(self.env_set.join(","))));
-        Ok(facts.into_iter().chain(options).map(|(key, value)| (key.to_owned(), value)).collect())
+        Ok(facts
+            .into_iter()
+            .chain(processes)
+            .chain(options)
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect())
     }
 }
 
@@ -144,6 +163,12 @@ pub fn build_group(agents: &[Agent], plan: &Plan) -> Result<(Box<dyn Group>, Fac
 }
 
 impl Plan<'_> {
+    /// The plan for those of its devices that are this process's own, which has nothing to do with the others.
+    pub fn alone(&self) -> Self {
+        let processes = self.team.map_or(1, |team| team.place().size);
+        Plan { team: None, devices: self.devices / processes, ..*self }
+    }
+
     /// So many agents that differ in their seeds alone, the first with that of the plan.
     pub fn agents(&self, settings: &Table, count: usize) -> Vec<Agent> {
         let env: Rc<dyn AnyEnv> = Rc::from(self.env.build());

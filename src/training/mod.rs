@@ -14,10 +14,11 @@
 //!
 //! A [`Trainer`] is the session of the command line with somebody else at the wheel: its settings are those of a configuration file, its
 //! run directory, logs and checkpoints are the same, and `watch`, `eval` and `runs` know what it makes. From a configuration to a
-//! compiled [`learner`] there is one way for both.
+//! compiled [`learner`] there is one way for both. Several processes that share a run are a [`team`].
 
 pub mod init_from;
 pub mod learner;
+pub mod team;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -26,7 +27,7 @@ use anyhow::{Result, anyhow};
 use toml::Table;
 
 use crate::algorithms::report::Report;
-use crate::config::{Catalog, Config, Resolved, UsageError, resolve_over, train_command, usage};
+use crate::config::{Catalog, Config, Ranks, Resolved, UsageError, resolve_over, train_command, usage};
 use crate::envs::Entry;
 use crate::output::tell;
 use crate::runtime::plugin;
@@ -82,7 +83,8 @@ impl Trainer {
     ) -> Result<Trainer> {
         let matches = train_command(catalog).try_get_matches_from(words)?;
         let settings = settings.map(|values| ("the settings", values));
-        let Resolved { mut config, resumed, notes, .. } = resolve_over(catalog, &matches, settings)?;
+        let Resolved { mut config, resumed, notes, .. } =
+            resolve_over(catalog, &matches, settings, Ranks::ONE)?;
         if config.run.num_seeds > 1 {
             return Err(UsageError("num_seeds must be 1: a Trainer trains one agent".into()).into());
         }

@@ -20,6 +20,7 @@ mod puffer;
 mod runs;
 mod stages;
 mod sweep;
+mod together;
 mod ui;
 
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lockstep::config::{Catalog, Config, resolve, train_command};
+use lockstep::config::{Catalog, Config, Ranks, resolve, train_command};
 use lockstep::envs::hackmatrix::host::golden;
 use lockstep::envs::hackmatrix::host::protocol::{OracleTable, serve};
 use lockstep::envs::hackmatrix::host::rules::Rules;
@@ -18,7 +18,7 @@ pub fn configuration(random: &mut Random) {
     let good = GOOD.get_or_init(|| {
         let catalog = Catalog::builtin();
         let matches = train_command(&catalog).no_binary_name(true).get_matches_from([""; 0]);
-        resolve(&catalog, &matches).unwrap().config.to_toml().unwrap()
+        resolve(&catalog, &matches, Ranks::ONE).unwrap().config.to_toml().unwrap()
     });
     let bytes = damaged(random, good.as_bytes(), true);
     let dir = tempfile::tempdir().unwrap();
@@ -28,7 +28,7 @@ pub fn configuration(random: &mut Random) {
     let matches = train_command(&catalog)
         .no_binary_name(true)
         .get_matches_from([&*"--config".to_string(), path.to_str().unwrap()]);
-    match resolve(&catalog, &matches) {
+    match resolve(&catalog, &matches, Ranks::ONE) {
         Err(error) => check_message(&error),
         Ok(mut resolved) => {
             assert_eq!(resolved.config.run.plugin, None);

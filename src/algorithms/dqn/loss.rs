@@ -2,7 +2,10 @@
 
 use crate::algorithms::metrics::Recorder;
 use crate::array::DType;
-use crate::lang::{Bool, Float, Int, float, iota, rare, ravel, select, value_and_grad};
+use crate::lang::{
+    Bool, Float, Int, all_reduce, arange, concatenate, float, iota, rare, ravel, select, stack,
+    value_and_grad,
+};
 use crate::nn::{QNetwork, QParams};
 
 use super::Networks;
@@ -135,6 +138,38 @@ fn huber(error: Float, delta: Float) -> Float {
 }
 
 impl Losses {
+    /// The gradient and what is told of it over the equal batches of all devices, from those of this one, number `device`: in one sum, for
+    /// each costs a meeting of all.
+    pub fn over_devices(self, gradient: Float, num_devices: usize, device: Int) -> (Float, Losses) {
+        if num_devices == 1 {
+            return (gradient, self);
+        }
+        let own = arange(num_devices).eq(device);
+        let in_own_place = |x: Float| select(own, x.fill(&[num_devices]), 0.0);
+        let means = stack([self.loss, self.q_mean, self.target_mean, self.td_error]);
+        let parts = [
+            gradient / num_devices as f64,
+            means / num_devices as f64,
+            in_own_place(self.q_max),
+            in_own_place(self.q_min),
+        ];
+        let sums = all_reduce(concatenate(0, parts));
+        let size = gradient.size();
+        let mean = |i: usize| sums.index(0, size + i);
+        let of_devices =
+            |i: usize| sums.slice(0, size + 4 + i * num_devices..size + 4 + (i + 1) * num_devices);
+        let losses = Losses {
+            loss: mean(0),
+            q_mean: mean(1),
+            target_mean: mean(2),
+            td_error: mean(3),
+            q_max: of_devices(0).max_all(),
+            q_min: of_devices(1).min_all(),
+            ..self
+        };
+        (sums.slice(0, 0..size), losses)
+    }
+
     /// Where there was no gradient step.
     pub fn none() -> Losses {
         let zero = float(0.0);

@@ -30,8 +30,8 @@ use crate::algorithms::schedule::{Rates, crossed};
 use crate::algorithms::self_play::{Faced, Opponent};
 use crate::envs::{AnyEnv, EnvSpec, Mirror, random_action};
 use crate::lang::{
-    Bool, Float, Int, Key, Leaves, cond, float, int, int_u64, ravel, repeat_tree, scan, scan_range, select,
-    select_tree, take_tree, unravel, vmap,
+    Bool, Float, Int, Key, Leaves, all_reduce, cond, float, int, int_u64, ravel, repeat_tree, scan,
+    scan_range, select, select_tree, take_tree, unravel, vmap,
 };
 use crate::lower::Precision;
 use crate::nn::{QNetwork, QParams};
@@ -81,6 +81,16 @@ pub struct Count {
 }
 crate::tree!(Count { steps, episodes, draws });
 
+/// What of the sizes is a device's own: each has its environments, what they have come to in a replay of its own, and draws its part of each
+/// batch from there.
+#[derive(Clone, Copy)]
+struct Share {
+    num_envs: usize,
+    batch_size: usize,
+    /// Of the replay.
+    capacity: usize,
+}
+
 /// DQN on one environment: what is fixed when the programs are compiled.
 pub struct Dqn {
     settings: Settings,
@@ -127,15 +137,10 @@ struct Told {
 crate::tree!(Told { reward, losses, learned, synced });
 
 impl Told {
-    /// The same of a step without gradient steps.
-    fn none(settings: &Settings) -> Told {
+    /// The same of a step of `num_envs` environments without gradient steps.
+    fn none(settings: &Settings, num_envs: usize) -> Told {
         let losses = repeat_tree(&Losses::none(), settings.updates_per_step);
-        Told {
-            reward: Float::full([settings.num_envs], 0.0),
-            losses,
-            learned: float(0.0),
-            synced: float(0.0),
-        }
+        Told { reward: Float::full([num_envs], 0.0), losses, learned: float(0.0), synced: float(0.0) }
     }
 }
 
@@ -211,13 +216,14 @@ impl Algorithm for Dqn {
         let world = self.world(inputs, opponent.as_ref().map(|opponent| opponent as _));
         let envs = world.reset(envs, Leaves::default());
         let seen = Seen::of(&envs.view);
-        let priorities = self.settings.prioritized.then(|| Priorities::new(self.settings.capacity()));
+        let Share { capacity, .. } = self.share_of(inputs);
+        let priorities = self.settings.prioritized.then(|| Priorities::new(capacity));
         let none = int_u64(0);
         State {
             target: online.clone(),
             optimizer: Adam::new(&online),
             online,
-            replay: Ring::new(self.memory(&seen)),
+            replay: Ring::new(self.memory(&seen, capacity)),
             priorities,
             pending: self.steps(&inputs.hyper).begin(&self.remembered(seen)),
             envs,
@@ -253,7 +259,7 @@ impl Algorithm for Dqn {
         let Count { steps, episodes, .. } = count;
         let running = Running { learning, replay, pending, envs, totals, steps, episodes };
         // What is told of a step is one row, so that a step stores one array and not ten.
-        let like = Told::none(&self.settings);
+        let like = Told::none(&self.settings, self.share_of(inputs).num_envs);
         let (running, rows) = scan(running, steps_key.split_many(num_steps), |running, key| {
             let (running, told) = self.step(inputs, &online, &standing, first_states.as_ref(), running, key);
             (running, ravel(&told))
@@ -302,6 +308,8 @@ impl Algorithm for Dqn {
 
     fn share(&self, state: &State, shared: &mut Shared) {
         state.envs.share(shared);
+        shared.first(&state.replay.rows);
+        shared.first(&state.priorities);
     }
 
     fn actor(&self) -> Rc<dyn Actor> {
@@ -314,6 +322,12 @@ impl Algorithm for Dqn {
 }
 
 impl Dqn {
+    fn share_of(&self, inputs: &Inputs<Hyper>) -> Share {
+        let Settings { num_envs, batch_size, .. } = self.settings;
+        let of = |whole: usize| whole / inputs.num_devices;
+        Share { num_envs: of(num_envs), batch_size: of(batch_size), capacity: of(self.settings.capacity()) }
+    }
+
     /// One step of all environments, then gradient steps if the replay holds enough. `like` has the structure of the networks.
     fn step(
         &self,
@@ -349,9 +363,9 @@ impl Dqn {
             next,
         };
         let (pending, rows, chosen) = self.steps(&inputs.hyper).complete(pending, step);
-        let (capacity, num_envs) = (self.settings.capacity(), self.settings.num_envs);
+        let Share { capacity, num_envs: own_envs, .. } = self.share_of(inputs);
         let (replay, places) = match chosen {
-            None => replay.push(&rows, capacity, num_envs),
+            None => replay.push(&rows, capacity, own_envs),
             Some(chosen) => replay.push_chosen(&rows, chosen, capacity),
         };
         let alpha = inputs.hyper.per_alpha;
@@ -360,17 +374,22 @@ impl Dqn {
             .map(|priorities| priorities.with(places, priorities.of_new().fill(&places.shape()), alpha));
 
         let lr = self.lr(inputs, steps);
-        let enough = replay.size.ge(self.settings.batch_size.max(self.settings.learning_starts));
+        let held = replay.size * inputs.num_devices;
+        let enough = held.ge(self.settings.batch_size.max(self.settings.learning_starts));
         let (learning, losses) = scan_range(self.settings.updates_per_step, learning, |learning, i| {
             self.learn(inputs, like, lr, enough, learning, &replay, learn_key.fold_in(i))
         });
-        let now = steps + num_envs;
+        let now = steps + self.settings.num_envs;
         let due = crossed(steps, now, self.settings.target_update_freq as u64).gt(0) & enough;
         let tau = self.settings.soft_update.then_some(inputs.hyper.tau);
         let target = follow(learning.target, learning.online, tau, due);
         let learning = Learning { target, ..learning };
         let told = Told { reward: outcome.reward, losses, learned: enough.as_f32(), synced: due.as_f32() };
-        let episodes = episodes + outcome.done.as_u64().sum_all();
+        let ended = match inputs.num_devices {
+            1 => outcome.done.as_u64().sum_all(),
+            _ => all_reduce(outcome.done.as_f32().sum_all()).as_u64(),
+        };
+        let episodes = episodes + ended;
         (Running { learning, replay, pending, envs, totals, steps: now, episodes }, told)
     }
 
@@ -400,7 +419,8 @@ impl Dqn {
         key: Key,
     ) -> (Learning, Losses) {
         let hyper = &inputs.hyper;
-        let size = self.settings.batch_size;
+        let size = self.share_of(inputs).batch_size;
+        let key = if inputs.num_devices == 1 { key } else { key.fold_in(inputs.device()) };
         let turned = self.mirror.as_ref().map(|_| key.fold_in(1).bernoulli([size], 0.5));
         let (places, weights) = match &learning.priorities {
             None => (replay.draw(key, size), None),
@@ -425,6 +445,7 @@ impl Dqn {
                 let scale = Scale { gamma: hyper.gamma, huber_delta: hyper.huber_delta };
                 let (gradient, losses, error) =
                     self.estimator.gradient(scale, &networks[0], &networks[1], &batch, weights);
+                let (gradient, losses) = losses.over_devices(gradient, inputs.num_devices, inputs.device());
                 let (online, optimizer, grad_norm) =
                     descend(online, optimizer, gradient, lr, hyper.max_grad_norm);
                 ((online, optimizer), (Losses { grad_norm, ..losses }, error))
@@ -445,7 +466,7 @@ impl Dqn {
     }
 
     /// The memory of the replay. What it holds at first has no meaning.
-    fn memory(&self, seen: &Seen) -> Experience {
+    fn memory(&self, seen: &Seen, capacity: usize) -> Experience {
         let row = |seen: Seen| take_tree(&seen, int(0));
         let one = Experience {
             seen: row(self.remembered(*seen)),
@@ -454,7 +475,7 @@ impl Dqn {
             steps: int(0).as_u8(),
             next: row(*seen),
         };
-        repeat_tree(&one, self.settings.capacity())
+        repeat_tree(&one, capacity)
     }
 
     /// The learning rate after so many steps (u64).
@@ -486,17 +507,20 @@ impl Dqn {
         episodes: Int,
     ) -> Recorder {
         let count = self.settings.num_envs * self.settings.num_steps;
+        // Each device takes part in all gradient steps.
+        let devices = inputs.num_devices as f64;
         let mut m = Recorder::new(float(count as f64));
         told.losses.record(&mut m, told.learned);
-        m.sum("train/gradient_steps", told.learned * self.settings.updates_per_step as f64)
+        m.sum("train/gradient_steps", told.learned * (self.settings.updates_per_step as f64 / devices))
             .describe("gradient steps", "gradient steps, each on a batch of its own");
-        m.sum("train/target_updates", told.synced)
+        m.sum("train/target_updates", told.synced / devices)
             .describe("", "how often the target network took over from the online one");
         m.value("train/epsilon", self.settings.epsilon_after(&inputs.hyper, steps, episodes))
             .describe("share", "probability of a random action, at the end");
         m.value("train/lr", self.lr(inputs, steps)).describe("", "learning rate");
-        m.value("replay/size", replay.size.as_f32()).describe("transitions", "transitions in the replay");
-        m.value("replay/fill", replay.size.as_f32() / self.settings.capacity() as f64)
+        let held = replay.size.as_f32() * devices;
+        m.value("replay/size", held).describe("transitions", "transitions in the replay");
+        m.value("replay/fill", held / self.settings.capacity() as f64)
             .describe("share", "how full the replay is");
         totals.record(&mut m, &self.spec, count);
         self.opponents.record(&mut m, totals);

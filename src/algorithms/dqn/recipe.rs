@@ -95,9 +95,8 @@ impl algorithms::Recipe for Recipe {
         settings.check_sizes()
     }
 
-    fn check_devices(_settings: &Settings, num_devices: usize) -> Result<()> {
-        ensure!(num_devices == 1, "dqn trains an agent on one device, not on {num_devices}; use devices = 1");
-        Ok(())
+    fn check_devices(settings: &Settings, num_devices: usize) -> Result<()> {
+        settings.check_devices(num_devices)
     }
 
     fn depends_on_length(settings: &Settings) -> bool {

@@ -7,6 +7,7 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::algorithms::opponents;
+use crate::algorithms::recipe::divides;
 use crate::algorithms::schedule::{Rates, crossed, decayed, exponential};
 use crate::lang::{Float, Int, float, int_u64};
 use crate::lower::Precision;
@@ -305,6 +306,21 @@ impl Settings {
     /// Transitions that the replay holds.
     pub fn capacity(&self) -> usize {
         self.replay_size - self.replay_size % self.num_envs
+    }
+
+    /// Checks that so many devices can share the environments, the replay and each batch.
+    ///
+    /// # Errors
+    /// One line that says what would fit.
+    pub fn check_devices(&self, num_devices: usize) -> Result<()> {
+        // How many transitions a device has would differ from that of another one, and so would the shapes of what it holds.
+        ensure!(
+            num_devices == 1 || self.n_step == 1,
+            "n_step is {}; with more than one step dqn trains on one device, so use devices = 1",
+            self.n_step
+        );
+        divides("num_envs", self.num_envs, num_devices)?;
+        divides("batch_size", self.batch_size, num_devices)
     }
 
     /// Checks each setting by itself.

@@ -3,10 +3,12 @@
 //! The state never leaves the devices except to be saved. The same programs serve one agent, whose environments the devices
 //! share, and a group of agents, mapped over: each device holds its share of them, and none needs to hear of another.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
+use sha2::{Digest, Sha256};
 
 use crate::algorithms::NamedArrays;
 use crate::algorithms::curriculum::{Reached, Schedule};
@@ -17,7 +19,7 @@ use crate::lang::{
     Handle, Int, Jit, OnDevice, Tree, compile_both, leaf_paths, numbered, positions, structure,
 };
 use crate::lower;
-use crate::runtime::{CacheOutcome, Client};
+use crate::runtime::{CacheOutcome, Client, World};
 
 use super::agents::{Agents, Given, given};
 use super::programs::{
@@ -45,6 +47,27 @@ pub(super) struct LearnerInfo {
     pub spec: EnvSpec,
     pub schedule: Option<Schedule>,
     pub timing: Timing,
+}
+
+/// Which of the devices of all processes are those of this one.
+fn own_devices(client: &Client, num_devices: usize) -> Range<usize> {
+    let (rank, own) = (client.world().map_or(0, World::rank), num_devices / client.target().processes.total);
+    rank * own..(rank + 1) * own
+}
+
+/// Makes sure that all processes have the same programs before they run them together.
+fn same_everywhere(world: &World, modules: [&str; 2]) -> Result<()> {
+    let digest = modules.iter().fold(Sha256::new(), |digest, module| digest.chain_update(module)).finalize();
+    let all = world.gather(&digest).map_err(|error| anyhow!(error))?;
+    let other = all.iter().position(|other| other[..] != digest[..]);
+    ensure!(
+        other.is_none(),
+        "rank {} has other programs than rank {}: start all of them with the same command line, the same version of \
+         lockstep, and the same number of cores",
+        other.unwrap_or(0),
+        world.rank()
+    );
+    Ok(())
 }
 
 /// A shape as text: `10x10`.
@@ -113,6 +136,7 @@ pub(super) struct Engine<A: Algorithm> {
     pub structure: Rc<AgentState<A::State>>,
     state: Option<OnDevice<AgentState<A::State>>>,
     given: OnDevice<Given<A::Hyper>>,
+    /// Those of all processes.
     num_devices: usize,
 }
 
@@ -159,6 +183,9 @@ impl<A: Algorithm> Engine<A> {
         let Programs { init, chunk, state: structure, leaves, metrics, given, values } =
             Programs::new(agents, start, client.target())?;
         let trace_seconds = tracing.elapsed().as_secs_f64();
+        if let Some(world) = client.world() {
+            same_everywhere(world, [&init.module, &chunk.module])?;
+        }
 
         let compiling = Instant::now();
         let (init, chunk) = compile_both(client, (init, "init"), (chunk, "chunk"))?;
@@ -167,11 +194,12 @@ impl<A: Algorithm> Engine<A> {
             compile_seconds: compiling.elapsed().as_secs_f64(),
             cached: [init.cache(), chunk.cache()].iter().all(|cache| *cache == CacheOutcome::Hit),
         };
-        let seeds: Vec<Vec<HostArray>> =
-            agents.seeds(start.seed, start.num_devices).into_iter().map(|seeds| vec![seeds]).collect();
+        let own = own_devices(client, start.num_devices);
+        let seeds = agents.seeds(start.seed, start.num_devices);
+        let seeds: Vec<Vec<HostArray>> = seeds[own.clone()].iter().map(|seeds| vec![seeds.clone()]).collect();
         let words = Int::from_handle(Handle::placeholder(&seeds[0][0].array_type()));
         let seeds = OnDevice::new(client, &words, &seeds)?;
-        let given = OnDevice::new(client, &given, &values)?;
+        let given = OnDevice::new(client, &given, &values[own])?;
         let state = init.call([seeds.give(), given.lend()])?;
         let engine = Engine {
             client: client.clone(),
@@ -199,7 +227,12 @@ impl<A: Algorithm> Engine<A> {
         self.state.as_ref().expect(PRESENT)
     }
 
-    /// A leaf of the state, whole.
+    /// Devices of this process.
+    fn num_own(&self) -> usize {
+        own_devices(&self.client, self.num_devices).len()
+    }
+
+    /// A leaf of the state, whole as far as it is on the devices of this process.
     pub fn fetch(&self, leaf: usize) -> Result<HostArray> {
         let shards = self.state().shards();
         let parts = match self.leaves[leaf].split {
@@ -209,12 +242,13 @@ impl<A: Algorithm> Engine<A> {
         Ok(HostArray::concatenate(self.leaves[leaf].split.unwrap_or(0), &parts))
     }
 
-    /// Replaces the state by whole arrays with the names and types of the leaves.
+    /// Replaces the state of the devices of this process by whole arrays with the names and types of the leaves.
     pub fn load(&mut self, state: &[(String, HostArray)]) -> Result<()> {
         ensure!(state.len() == self.leaves.len(), "{} arrays are no state of this learner", state.len());
-        let mut shards: Vec<Vec<HostArray>> = vec![Vec::new(); self.num_devices];
+        let num_own = self.num_own();
+        let mut shards: Vec<Vec<HostArray>> = vec![Vec::new(); num_own];
         for (leaf, (name, array)) in self.leaves.iter().zip(state) {
-            if leaf.name != *name || leaf.whole(self.num_devices) != array.array_type() {
+            if leaf.name != *name || leaf.whole(num_own) != array.array_type() {
                 bail!("the array `{name}` does not fit `{}`", leaf.name);
             }
             for (device, shard) in shards.iter_mut().enumerate() {
@@ -231,9 +265,10 @@ impl<A: Algorithm> Engine<A> {
         Ok(())
     }
 
-    /// Names and types of the whole arrays of the state.
+    /// Names and types of the whole arrays of the state, as far as it is on the devices of this process.
     pub fn types(&self) -> Vec<(String, ArrayType)> {
-        self.leaves.iter().map(|leaf| (leaf.name.clone(), leaf.whole(self.num_devices))).collect()
+        let num_own = self.num_own();
+        self.leaves.iter().map(|leaf| (leaf.name.clone(), leaf.whole(num_own))).collect()
     }
 
     /// The axis of the environments of one agent in a leaf, if it belongs to them.

@@ -113,6 +113,7 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
             record: Default::default(),
             max_updates: MAX_UPDATES,
             devices,
+            team: None,
             deterministic: *deterministic,
             plugin: &plugin,
             kernels: !bench.device.no_kernels,

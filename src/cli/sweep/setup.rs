@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::algorithms::metrics::EPISODE_RETURN;
 use crate::array::{DType, HostArray};
 use crate::cli::App;
-use crate::config::{Config, Resolved, UsageError, resolve_over, run_settings, train_command};
+use crate::config::{Config, Ranks, Resolved, UsageError, resolve_over, run_settings, train_command};
 use crate::envs::{self, Entry, default_params, name_and_value};
 use crate::names::nearest;
 use crate::sweep::{COST, ENV, Parameter, Plan, Values};
@@ -111,7 +111,7 @@ impl<'a> Setup<'a> {
         let words = ["train", "--checkpoint-dir", directory, "--run-name", run];
         let matches = train_command(catalog).try_get_matches_from(words)?;
         let Resolved { mut config, .. } =
-            resolve_over(catalog, &matches, Some((&self.origin, self.settings(values))))?;
+            resolve_over(catalog, &matches, Some((&self.origin, self.settings(values))), Ranks::ONE)?;
         config.run.seed += seed;
         let entry = catalog.env(&config.run.env)?;
         let entry = settle(entry, &mut config)?;

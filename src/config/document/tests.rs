@@ -3,7 +3,7 @@ use std::fs;
 use toml::Value;
 
 use super::*;
-use crate::config::{Config, UsageError, resolve, train_command};
+use crate::config::{Config, Ranks, UsageError, resolve, train_command};
 
 const EXAMPLE: &str = include_str!("../../../jax_env_spec/connect4/dqn_connect4.yaml");
 
@@ -15,7 +15,7 @@ fn resolved(text: &str, more: &[&str]) -> Result<Config> {
     let catalog = Catalog::builtin();
     let args = [&["--config", path.to_str().unwrap()], more].concat();
     let matches = train_command(&catalog).no_binary_name(true).try_get_matches_from(args)?;
-    Ok(resolve(&catalog, &matches)?.config)
+    Ok(resolve(&catalog, &matches, Ranks::ONE)?.config)
 }
 
 fn config(text: &str) -> Config {
@@ -39,7 +39,7 @@ fn small(train: &str, params: &str) -> String {
 
 #[test]
 fn the_example_is_what_the_specification_says() {
-    let Config { run, algorithm, settings } = config(EXAMPLE);
+    let Config { run, algorithm, settings, .. } = config(EXAMPLE);
     assert_eq!((run.env.as_str(), algorithm.name), ("connect4", "dqn"));
     assert_eq!((run.seed, run.total_timesteps, run.save_steps), (42, 500, Some(200)));
     assert_eq!((run.checkpoint_prefix.as_deref(), run.status_steps), (Some("model"), Some(100)));

@@ -120,12 +120,16 @@ functions! {
         kv_put_callback: *const c_void,
         kv_put_user_arg: *const c_void,
         client: *mut Client,
+        kv_try_get_callback: *const c_void,
+        kv_try_get_user_arg: *const c_void,
     }
     11 ClientDestroy { client: *mut Client, }
     /// The name lives as long as the client.
     12 ClientPlatformName { client: *mut Client, name: *const c_char, name_size: usize, }
     /// The version lives as long as the client.
     14 ClientPlatformVersion { client: *mut Client, version: *const c_char, version_size: usize, }
+    /// Those of all processes. They live as long as the client.
+    15 ClientDevices { client: *mut Client, devices: *const *mut Device, num_devices: usize, }
     /// The devices live as long as the client.
     16 ClientAddressableDevices { client: *mut Client, devices: *const *mut Device, num_devices: usize, }
     20 ClientCompile {
@@ -150,6 +154,8 @@ functions! {
         done_with_host_buffer: *mut Event,
         buffer: *mut Buffer,
     }
+    23 DeviceDescriptionId { description: *mut DeviceDescription, id: c_int, }
+    24 DeviceDescriptionProcessIndex { description: *mut DeviceDescription, process_index: c_int, }
     /// The kind lives as long as the client.
     26 DeviceDescriptionKind { description: *mut DeviceDescription, kind: *const c_char, kind_size: usize, }
     29 DeviceGetDescription { device: *mut Device, description: *mut DeviceDescription, }

@@ -3,11 +3,12 @@
 //! Buffers and executables keep their client alive. PJRT objects may be used from several threads at once;
 //! a buffer that was donated or deleted answers with an error, so a method here can fail but not misbehave.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 
 use super::abi::{self, Block, element_type};
+use super::store::{self, Given, Store};
 use super::{Api, copied, text};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::runtime::DeviceKind;
@@ -18,6 +19,18 @@ pub struct ClientHandle {
     api: &'static Api,
     raw: *mut abi::Client,
     devices: Vec<*mut abi::Device>,
+    /// What its callbacks are given; dropped after the client.
+    _store: Option<Box<Given>>,
+}
+
+/// One of several processes whose plugins know of each other.
+pub struct Node {
+    pub rank: usize,
+    pub count: usize,
+    /// The first device of this machine that is this process's own.
+    pub first_device: usize,
+    /// Through which the plugins tell each other what they need.
+    pub store: Arc<dyn Store>,
 }
 
 // SAFETY: PJRT clients are thread-safe; the pointers are never written to.
@@ -26,24 +39,44 @@ unsafe impl Sync for ClientHandle {}
 
 impl ClientHandle {
     /// A client with `device_count` devices: as many virtual ones on `cpu`, the first ones on `cuda`, whatever
-    /// is there on `tpu`.
-    pub fn create(api: &'static Api, kind: DeviceKind, device_count: usize) -> Result<Self> {
+    /// is there on `tpu`. As a `node`, on `cuda`, it comes to know the devices of all.
+    pub fn create(
+        api: &'static Api,
+        kind: DeviceKind,
+        device_count: usize,
+        node: Option<Node>,
+    ) -> Result<Self> {
         let count = [device_count as i64];
-        let ordinals: Vec<i64> = (0..device_count as i64).collect();
-        let options: &[abi::NamedValue] = match kind {
-            DeviceKind::Cpu => &[named_value("cpu_device_count", abi::NAMED_INT64, &count)],
-            DeviceKind::Cuda => &[named_value("visible_devices", abi::NAMED_INT64_LIST, &ordinals)],
-            DeviceKind::Tpu => &[],
+        let first = node.as_ref().map_or(0, |node| node.first_device) as i64;
+        let ordinals: Vec<i64> = (first..first + device_count as i64).collect();
+        let place = node.as_ref().map(|node| ([node.rank as i64], [node.count as i64]));
+        let mut options: Vec<abi::NamedValue> = match kind {
+            DeviceKind::Cpu => vec![named_value("cpu_device_count", abi::NAMED_INT64, &count)],
+            DeviceKind::Cuda => vec![named_value("visible_devices", abi::NAMED_INT64_LIST, &ordinals)],
+            DeviceKind::Tpu => vec![],
         };
+        if let Some((rank, count)) = &place {
+            options.push(named_value("node_id", abi::NAMED_INT64, rank));
+            options.push(named_value("num_nodes", abi::NAMED_INT64, count));
+        }
+        let store: Option<Box<Given>> = node.map(|node| Box::new(node.store));
+        let given: *const c_void = store.as_deref().map_or(ptr::null(), |store| ptr::from_ref(store).cast());
+        let callback = |callback: *const c_void| if given.is_null() { ptr::null() } else { callback };
         // SAFETY: the options and what they point to outlive the call. The devices are an array of the
         // client's that lives as long as the client.
         unsafe {
             let created = api.call(abi::ClientCreate {
                 create_options: options.as_ptr(),
                 num_options: options.len(),
+                kv_get_callback: callback(store::get as *const c_void),
+                kv_get_user_arg: given,
+                kv_put_callback: callback(store::put as *const c_void),
+                kv_put_user_arg: given,
+                kv_try_get_callback: callback(store::try_get as *const c_void),
+                kv_try_get_user_arg: given,
                 ..abi::ClientCreate::zeroed()
             })?;
-            let mut client = ClientHandle { api, raw: created.client, devices: Vec::new() };
+            let mut client = ClientHandle { api, raw: created.client, devices: Vec::new(), _store: store };
             let query = abi::ClientAddressableDevices {
                 client: client.raw,
                 ..abi::ClientAddressableDevices::zeroed()
@@ -60,6 +93,29 @@ impl ClientHandle {
 
     pub fn num_devices(&self) -> usize {
         self.devices.len()
+    }
+
+    /// XLA's numbers of the devices of all processes, in the order of their ranks.
+    pub fn all_device_ids(&self) -> Result<Vec<i64>> {
+        let mut places = Vec::new();
+        // SAFETY: devices and descriptions live as long as the client.
+        unsafe {
+            let query = abi::ClientDevices { client: self.raw, ..abi::ClientDevices::zeroed() };
+            let listed = self.api.call(query)?;
+            for device in copied(listed.devices, listed.num_devices) {
+                let query = abi::DeviceGetDescription { device, ..abi::DeviceGetDescription::zeroed() };
+                let description = self.api.call(query)?.description;
+                let query = abi::DeviceDescriptionId { description, ..abi::DeviceDescriptionId::zeroed() };
+                let id = self.api.call(query)?.id;
+                let query = abi::DeviceDescriptionProcessIndex {
+                    description,
+                    ..abi::DeviceDescriptionProcessIndex::zeroed()
+                };
+                places.push((self.api.call(query)?.process_index, i64::from(id)));
+            }
+        }
+        places.sort_unstable();
+        Ok(places.into_iter().map(|(_, id)| id).collect())
     }
 
     pub fn platform_name(&self) -> Result<String> {

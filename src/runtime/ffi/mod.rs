@@ -7,11 +7,15 @@
 
 mod abi;
 mod handle;
+mod mpi;
 mod nvml;
+mod store;
 mod topology;
 
-pub use handle::{BufferHandle, ClientHandle, ExecutableHandle};
+pub use handle::{BufferHandle, ClientHandle, ExecutableHandle, Node};
+pub use mpi::Mpi;
 pub use nvml::{GpuLoad, gpu_loads};
+pub use store::Store;
 pub use topology::{MemoryUse, TopologyHandle};
 
 use std::collections::HashMap;

@@ -30,9 +30,12 @@ pub fn check_is_new(settings: &Settings) -> Result<()> {
     }
 }
 
-/// Whether the run may begin in the directory of another one, which has ended: documents name directories to be used again.
+/// Whether the run may begin in the directory of another one, which has ended: documents name directories to be used again, and who begins
+/// a run or goes on with it, as it comes, may find one that had not come to a checkpoint.
 pub(super) fn can_be_reused(settings: &Settings, path: &Path) -> bool {
-    settings.document.is_some() && has_marks(path) && !presence(path).may_be_alive()
+    (settings.document.is_some() || settings.begins_again)
+        && has_marks(path)
+        && !presence(path).may_be_alive()
 }
 
 /// Directories that are not there yet are made later: what is there of the path decides.

@@ -1,0 +1,255 @@
+//! The sum of an array over the devices of several processes, for plugins that know one process only.
+//!
+//! The devices of this process meet in [`Meeting`]: the last to come exchanges their arrays for those of the other processes, over
+//! the [`Exchange`] that somebody has connected, and adds them all in the order of their ranks. So every device of every process has
+//! the same bits, those that the devices of a single process would have.
+//!
+//! A program must bring its calls into one order by data: `lowering` gives each the results of the one before it. XLA may otherwise
+//! start two of them at once, in one order here and in another one there, and both processes would wait for ever.
+
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::call::Call;
+
+/// The i32 attribute of the calls: how many devices of this process call together.
+pub const LOCAL: &str = "local";
+
+/// The way to the other processes.
+pub trait Exchange: Send + Sync {
+    /// The rank of this process among all.
+    fn rank(&self) -> usize;
+
+    /// Gives `own` to all other processes and takes what they give: of each rank its bytes, those of this one too. All processes call
+    /// it equally often, with equally many bytes.
+    ///
+    /// # Errors
+    /// One line that says which process is lost.
+    fn exchange(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String>;
+}
+
+static EXCHANGE: RwLock<Option<Arc<dyn Exchange>>> = RwLock::new(None);
+
+/// Connects the calls of all programs of this process to the other processes.
+pub fn connect(exchange: Arc<dyn Exchange>) {
+    *EXCHANGE.write().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
+}
+
+fn exchange() -> Result<Arc<dyn Exchange>, String> {
+    let connected = EXCHANGE.read().unwrap_or_else(PoisonError::into_inner).clone();
+    connected.ok_or_else(|| "this process is not connected to others".into())
+}
+
+/// (x f32, replica u32, what must be computed before ...) -> f32, the sum of x over all devices of all processes. `replica` is the
+/// number of the device in its process.
+pub fn all_reduce(call: &mut Call) -> Result<(), String> {
+    static MEETING: OnceLock<Meeting> = OnceLock::new();
+    let own = call.operand::<f32>(0)?.data;
+    let replica = call.operand::<u32>(1)?.data.first().copied().unwrap_or(0) as usize;
+    let devices = call.attribute(LOCAL)?.max(1) as usize;
+    let (sum, _) = call.result::<f32>()?;
+    MEETING.get_or_init(Meeting::default).sum(&*exchange()?, devices, replica, own, sum)
+}
+
+/// (replica u32) -> u32, the number of the device among those of all processes.
+pub fn replica_id(call: &mut Call) -> Result<(), String> {
+    let replica = call.operand::<u32>(0)?.data.first().copied().unwrap_or(0);
+    let first = exchange()?.rank() as u32 * call.attribute(LOCAL)?.max(1) as u32;
+    let (id, _) = call.result::<u32>()?;
+    id[0] = first + replica;
+    Ok(())
+}
+
+/// (x of any type, what must be computed before ...) -> x, in its place.
+pub fn after(call: &mut Call) -> Result<(), String> {
+    call.untyped_in_place(0, 0).map(drop)
+}
+
+/// Where the devices of a process wait for each other.
+#[derive(Default)]
+struct Meeting {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// A round begins when the first device comes and ends when the last one has taken the sum.
+#[derive(Default)]
+struct State {
+    round: u64,
+    arrived: usize,
+    left: usize,
+    /// The arrays of the devices of this process, one after the other.
+    own: Vec<f32>,
+    all: Vec<Vec<u8>>,
+    /// Of the round that has come to its sum, or why it has not.
+    sum: Vec<f32>,
+    fault: Option<String>,
+}
+
+impl Meeting {
+    fn sum(
+        &self,
+        exchange: &dyn Exchange,
+        devices: usize,
+        replica: usize,
+        own: &[f32],
+        sum: &mut [f32],
+    ) -> Result<(), String> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.left > 0 {
+            state = self.wait(state); // the round before is not over
+        }
+        if state.arrived == 0 {
+            state.own.clear();
+            state.own.resize(own.len() * devices, 0.0);
+        }
+        let place = replica * own.len()..(replica + 1) * own.len();
+        state.own.get_mut(place).ok_or("a device brings another shape than the others")?.copy_from_slice(own);
+        state.arrived += 1;
+        let round = state.round;
+        if state.arrived == devices {
+            state.come_to_sum(exchange, own.len());
+            (state.arrived, state.left, state.round) = (0, devices, round + 1);
+            self.changed.notify_all();
+        } else {
+            while state.round == round {
+                state = self.wait(state);
+            }
+        }
+        let result = match &state.fault {
+            None => {
+                sum.copy_from_slice(&state.sum);
+                Ok(())
+            }
+            Some(fault) => Err(fault.clone()),
+        };
+        state.left -= 1;
+        if state.left == 0 {
+            self.changed.notify_all();
+        }
+        result
+    }
+
+    fn wait<'a>(&self, state: std::sync::MutexGuard<'a, State>) -> std::sync::MutexGuard<'a, State> {
+        const LOOK: Duration = Duration::from_secs(1); // a wake-up that is lost costs no more than that
+        self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl State {
+    fn come_to_sum(&mut self, exchange: &dyn Exchange, size: usize) {
+        let State { own, all, .. } = self;
+        // SAFETY: f32 has no padding, and bytes need no alignment.
+        let bytes = unsafe { std::slice::from_raw_parts(own.as_ptr().cast::<u8>(), own.len() * 4) };
+        match exchange.exchange(bytes, all).and_then(|()| added(all, size)) {
+            Ok(sum) => self.sum = sum,
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+}
+
+/// The sum of arrays of `size` numbers, of which each rank has given some, one after the other.
+fn added(all: &[Vec<u8>], size: usize) -> Result<Vec<f32>, String> {
+    let mut sum: Option<Vec<f32>> = None;
+    for (rank, bytes) in all.iter().enumerate() {
+        if bytes.len() % (size * 4).max(1) != 0 {
+            return Err(format!("rank {rank} gives {} bytes for arrays of {size} numbers", bytes.len()));
+        }
+        for array in bytes.chunks_exact((size * 4).max(1)) {
+            let (numbers, _) = array.as_chunks::<4>();
+            match &mut sum {
+                None => sum = Some(numbers.iter().map(|number| f32::from_ne_bytes(*number)).collect()),
+                Some(sum) => sum.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += f32::from_ne_bytes(*x)),
+            }
+        }
+    }
+    Ok(sum.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two processes in one: what each gives goes to the other.
+    struct Pair {
+        rank: usize,
+        gives: Mutex<std::sync::mpsc::Sender<Vec<u8>>>,
+        takes: Mutex<std::sync::mpsc::Receiver<Vec<u8>>>,
+    }
+
+    impl Exchange for Pair {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn exchange(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String> {
+            self.gives.lock().unwrap().send(own.to_vec()).map_err(|_| "the other one has gone")?;
+            let other = self.takes.lock().unwrap().recv().map_err(|_| "the other one has gone")?;
+            *all = if self.rank == 0 { vec![own.to_vec(), other] } else { vec![other, own.to_vec()] };
+            Ok(())
+        }
+    }
+
+    fn pair() -> [Pair; 2] {
+        let ((to_one, at_one), (to_zero, at_zero)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        [(0, to_one, at_zero), (1, to_zero, at_one)].map(|(rank, gives, takes)| Pair {
+            rank,
+            gives: Mutex::new(gives),
+            takes: Mutex::new(takes),
+        })
+    }
+
+    /// What each of `2 * devices` devices has after some rounds.
+    fn sums(devices: usize, rounds: usize) -> Vec<Vec<f32>> {
+        let number =
+            |device: usize, round: usize, i: usize| ((device * 7 + round * 3 + i) as f32).sin() * 1e3;
+        let pair = pair();
+        let meetings = [Meeting::default(), Meeting::default()];
+        let mut results = vec![Vec::new(); 2 * devices];
+        std::thread::scope(|scope| {
+            for (device, result) in results.iter_mut().enumerate() {
+                let (process, replica) = (device / devices, device % devices);
+                let (exchange, meeting) = (&pair[process], &meetings[process]);
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        let own: Vec<f32> = (0..round % 5).map(|i| number(device, round, i)).collect();
+                        let mut sum = vec![0.0; own.len()];
+                        meeting.sum(exchange, devices, replica, &own, &mut sum).unwrap();
+                        let expected = (0..own.len()).map(|i| {
+                            let numbers = (0..2 * devices).map(|device| number(device, round, i));
+                            numbers.reduce(|sum, x| sum + x).unwrap()
+                        });
+                        assert_eq!(sum, expected.collect::<Vec<_>>(), "round {round}");
+                        result.extend(sum);
+                    }
+                });
+            }
+        });
+        results
+    }
+
+    #[test]
+    fn all_devices_of_two_processes_have_the_sum_in_the_order_of_ranks() {
+        for devices in [1, 2, 3] {
+            let results = sums(devices, 200);
+            assert!(results.iter().all(|result| !result.is_empty() && *result == results[0]));
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_gone_is_an_error_for_all_devices() {
+        let [one, other] = pair();
+        drop(other);
+        let meeting = Meeting::default();
+        std::thread::scope(|scope| {
+            for replica in 0..2 {
+                let (one, meeting) = (&one, &meeting);
+                scope.spawn(move || {
+                    let mut sum = [0.0; 3];
+                    let error = meeting.sum(one, 2, replica, &[1.0; 3], &mut sum).unwrap_err();
+                    assert_eq!(error, "the other one has gone");
+                });
+            }
+        });
+    }
+}
