@@ -26,6 +26,22 @@ pub trait Exchange: Send + Sync {
     /// # Errors
     /// One line that says which process is lost.
     fn exchange(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String>;
+
+    /// The sum, in the order of the ranks, of arrays of `size` numbers, of which each process has equally many, one after the other.
+    ///
+    /// # Errors
+    /// As [`Exchange::exchange`].
+    fn sum(&self, own: &[f32], size: usize) -> Result<Vec<f32>, String> {
+        let mut all = Vec::new();
+        self.exchange(bytes_of(own), &mut all)?;
+        added(&all, size)
+    }
+}
+
+/// The bytes of numbers.
+pub fn bytes_of(numbers: &[f32]) -> &[u8] {
+    // SAFETY: f32 has no padding, and bytes need no alignment.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
 }
 
 static EXCHANGE: RwLock<Option<Arc<dyn Exchange>>> = RwLock::new(None);
@@ -80,7 +96,6 @@ struct State {
     left: usize,
     /// The arrays of the devices of this process, one after the other.
     own: Vec<f32>,
-    all: Vec<Vec<u8>>,
     /// Of the round that has come to its sum, or why it has not.
     sum: Vec<f32>,
     fault: Option<String>,
@@ -138,10 +153,7 @@ impl Meeting {
 
 impl State {
     fn come_to_sum(&mut self, exchange: &dyn Exchange, size: usize) {
-        let State { own, all, .. } = self;
-        // SAFETY: f32 has no padding, and bytes need no alignment.
-        let bytes = unsafe { std::slice::from_raw_parts(own.as_ptr().cast::<u8>(), own.len() * 4) };
-        match exchange.exchange(bytes, all).and_then(|()| added(all, size)) {
+        match exchange.sum(&self.own, size) {
             Ok(sum) => self.sum = sum,
             Err(fault) => self.fault = Some(fault),
         }
@@ -149,7 +161,7 @@ impl State {
 }
 
 /// The sum of arrays of `size` numbers, of which each rank has given some, one after the other.
-fn added(all: &[Vec<u8>], size: usize) -> Result<Vec<f32>, String> {
+pub fn added(all: &[Vec<u8>], size: usize) -> Result<Vec<f32>, String> {
     let mut sum: Option<Vec<f32>> = None;
     for (rank, bytes) in all.iter().enumerate() {
         if bytes.len() % (size * 4).max(1) != 0 {

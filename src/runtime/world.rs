@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, PoisonError};
 
-use super::kernels::all_reduce::Exchange;
+use super::kernels::all_reduce::{Exchange, added, bytes_of};
 use super::{Mpi, Processes};
 
 /// Bytes that a socket takes without waiting for its reader.
@@ -70,7 +70,7 @@ impl World {
     /// One line that says which process is lost.
     pub fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let mut all = Vec::new();
-        self.exchange_over_connections(own, &mut all)?;
+        self.swap(&|_| own, &|_| own.len(), &mut all)?;
         Ok(all)
     }
 
@@ -106,41 +106,77 @@ impl Exchange for World {
     fn exchange(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String> {
         match &self.mpi {
             Some(mpi) => mpi.gather(own, all),
-            None => self.exchange_over_connections(own, all),
+            None => self.swap(&|_| own, &|_| own.len(), all),
         }
+    }
+
+    fn sum(&self, own: &[f32], size: usize) -> Result<Vec<f32>, String> {
+        let few = self.processes.total <= 2 || own.len() * 4 <= AT_ONCE;
+        if self.mpi.is_some() || few {
+            let mut all = Vec::new();
+            self.exchange(bytes_of(own), &mut all)?;
+            return added(&all, size);
+        }
+        self.sum_in_parts(own, size)
     }
 }
 
 impl World {
-    fn exchange_over_connections(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String> {
+    /// [`Exchange::sum`] of large arrays over many processes: each adds a part of them and gives that to the others, so that a process sends
+    /// the arrays twice and not once for every other one. Each number is the same sum.
+    fn sum_in_parts(&self, own: &[f32], size: usize) -> Result<Vec<f32>, String> {
+        let ranks = self.processes.total;
+        let part = |rank: usize| rank * size / ranks..(rank + 1) * size / ranks;
+        let parts: Vec<Vec<u8>> = (0..ranks)
+            .map(|rank| {
+                own.chunks_exact(size).map(|array| bytes_of(&array[part(rank)])).collect::<Vec<_>>().concat()
+            })
+            .collect();
+        let (mut all, own_part) = (Vec::new(), parts[self.rank].len());
+        self.swap(&|rank| &parts[rank], &|_| own_part, &mut all)?;
+        let sum = added(&all, part(self.rank).len())?;
+        let sum = bytes_of(&sum);
+        self.swap(&|_| sum, &|rank| part(rank).len() * 4, &mut all)?;
+        added(&[all.concat()], size)
+    }
+
+    /// Gives each other process some bytes and takes what it gives, which must be as many as are expected of that rank. What is given to
+    /// this process itself is among it.
+    fn swap<'a>(
+        &self,
+        give: &(dyn Fn(usize) -> &'a [u8] + Sync),
+        expected: &dyn Fn(usize) -> usize,
+        all: &mut Vec<Vec<u8>>,
+    ) -> Result<(), String> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         *count = count.wrapping_add(1);
         all.resize(self.peers.len(), Vec::new());
-        let head = [count.to_le_bytes(), (own.len() as u32).to_le_bytes()].concat();
+        let number = *count;
+        let head = |size: usize| [number.to_le_bytes(), (size as u32).to_le_bytes()].concat();
         let lost = |rank: usize, error: io::Error| format!("the connection to rank {rank} is lost: {error}");
         let send = || {
             for (rank, peer) in self.others() {
-                let (mut peer, message) = (peer, [&head, own].concat());
+                let (mut peer, message) = (peer, [&head(give(rank).len()), give(rank)].concat());
                 peer.write_all(&message).map_err(|error| lost(rank, error))?;
             }
             Ok(())
         };
         let receive = |all: &mut Vec<Vec<u8>>| {
             for (rank, peer) in self.others() {
-                let (mut peer, mut theirs) = (peer, [0; 8]);
+                let (mut peer, mut theirs, size) = (peer, [0; 8], expected(rank));
                 peer.read_exact(&mut theirs).map_err(|error| lost(rank, error))?;
-                if theirs != head[..] {
+                if theirs != head(size)[..] {
                     return Err(format!(
                         "rank {rank} is at another step than rank {}: the programs differ, which is a fault of lockstep",
                         self.rank
                     ));
                 }
-                all[rank].resize(own.len(), 0);
+                all[rank].resize(size, 0);
                 peer.read_exact(&mut all[rank]).map_err(|error| lost(rank, error))?;
             }
             Ok(())
         };
-        let done = match own.len() <= AT_ONCE {
+        let done = match self.others().all(|(rank, _)| give(rank).len() <= AT_ONCE) {
             true => send().and_then(|()| receive(all)),
             // Each would wait for the other to read.
             false => std::thread::scope(|scope| {
@@ -150,7 +186,7 @@ impl World {
             }),
         };
         all[self.rank].clear();
-        all[self.rank].extend_from_slice(own);
+        all[self.rank].extend_from_slice(give(self.rank));
         done.map_err(|error| self.fault().unwrap_or(error))
     }
 
@@ -199,6 +235,32 @@ mod tests {
                                 "round {round} of {size} bytes"
                             );
                         }
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn large_arrays_have_the_sum_of_small_ones() {
+        for (size, devices) in [(10_001, 1), (30_000, 2), (8, 3)] {
+            let worlds = worlds(3);
+            let number = |device: usize, i: usize| ((device * 31 + i) as f32).sin() * 1e3;
+            let expected: Vec<f32> = (0..size)
+                .map(|i| (0..3 * devices).map(|device| number(device, i)).reduce(|sum, x| sum + x).unwrap())
+                .collect();
+            std::thread::scope(|scope| {
+                for world in &worlds {
+                    let expected = &expected;
+                    scope.spawn(move || {
+                        let own = world.rank() * devices..(world.rank() + 1) * devices;
+                        let own: Vec<f32> =
+                            own.flat_map(|device| (0..size).map(move |i| number(device, i))).collect();
+                        assert!(world.sum(&own, size).unwrap() == *expected, "{size} numbers");
+                        assert!(
+                            world.sum_in_parts(&own, size).unwrap() == *expected,
+                            "{size} numbers in parts"
+                        );
                     });
                 }
             });
