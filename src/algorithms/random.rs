@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::array::{DType, HostArray};
-use crate::envs::{AnyEnv, random_action, vector};
+use crate::envs::{AnyEnv, random_action_by, vector};
 use crate::lang::{
     Features, Float, Int, Jit, Key, Leaves, OnDevice, Tree, int, leaves, replica_id, vmap_last, while_loop,
 };
@@ -84,8 +84,9 @@ fn step(
     let [action_key, step_key, key] = key.split();
     let num_envs = sums.size();
     let num_actions = env.spec().num_actions;
-    let actions = vmap_last((action_key.split_last(num_envs), state.clone()), |(key, state)| {
-        random_action(key, env.action_mask(params, &state), num_actions)
+    let bits = action_key.bits([num_envs]); // a key for each would take as long again
+    let actions = vmap_last((bits, state.clone()), |(bits, state)| {
+        random_action_by(bits, env.action_mask(params, &state), num_actions)
     });
     let step = vector::step(env, params, step_key.split_last(num_envs), state, actions, None);
     let mut sums = (0..env.spec().players).fold(sums, |sums, player| sums + step.reward_of(player));

@@ -53,7 +53,7 @@ pub use memory::Memory;
 pub use native::short_name;
 pub use options::{OtherSize, Sizes, Switch, name_and_value};
 pub use password::Password;
-pub use random_action::random_action;
+pub use random_action::{random_action, random_action_by};
 pub use registry::{Registry, builtin};
 pub use shaping::RewardShaping;
 pub use squared::Squared;

@@ -6,12 +6,18 @@ use crate::lang::{Bool, Int, Key, below, concatenate, int, int_u64, iota, select
 /// One uniformly drawn valid action (i32 scalar); `mask` is bool`[A]`.
 #[track_caller]
 pub fn random_action(key: Key, mask: Option<Bool>, num_actions: usize) -> Int {
-    let Some(mask) = mask else { return key.integers([], 0..num_actions as i32) };
+    random_action_by(key.bits([]), mask, num_actions)
+}
+
+/// The action that 32 uniform bits (a u32 scalar) mean; `mask` is bool`[A]`.
+#[track_caller]
+pub fn random_action_by(bits: Int, mask: Option<Bool>, num_actions: usize) -> Int {
+    let Some(mask) = mask else { return below(bits, int(num_actions as i32)) };
     let ranks = ranks(mask, num_actions);
     let count = ranks.index(0, num_actions - 1);
     // With nothing valid, anything is.
     let any = count.gt(0);
-    let chosen = below(key.bits([]), select(any, count, num_actions));
+    let chosen = below(bits, select(any, count, num_actions));
     let hit = mask & ranks.eq(chosen + 1);
     let index = iota(DType::I32, [num_actions], 0);
     select(any, select(hit, index, 0).sum([0]), chosen)
