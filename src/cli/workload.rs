@@ -111,7 +111,7 @@ fn set(
     value: Value,
     unset: Option<&Value>,
 ) -> Result<()> {
-    if !settings.contains_key(key) {
+    if !algorithm.settings().iter().any(|name| name == key) {
         ensure!(unset == Some(&value), "{} has no setting {key}", algorithm.name);
         return Ok(());
     }

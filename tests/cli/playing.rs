@@ -71,6 +71,12 @@ fn bench_counts_the_products_of_an_update() {
 }
 
 #[test]
+fn bench_knows_settings_that_are_not_set_by_default() {
+    let words = "bench --device cpu --json --env cartpole --num-envs 4 --num-steps 8 --updates 1 --set rnn=gru --set rnn_dim=4";
+    run(&words.split_whitespace().collect::<Vec<_>>()).stdout();
+}
+
+#[test]
 fn watch_prints_every_step_where_there_is_no_terminal() {
     let directory = trained().parent().unwrap().to_str().unwrap();
     let watch = ["watch", "--latest", "--checkpoint-dir", directory, "--episodes", "2", "--max-steps", "3"];
