@@ -145,6 +145,7 @@ fn what_cannot_be_played_is_refused() {
         (r#"{"run": "small", "env": "cartpole"}"#, 422, "name a run, or an environment"),
         (r#"{"run": "../small"}"#, 404, "no run"),
         (r#"{"env": "connect5"}"#, 422, "connect4"),
+        (r#"{"env": "native:./game.so"}"#, 422, "a library is no environment of the page"),
         (r#"{"env": "connect4", "player": "small"}"#, 422, "it has heuristic, smart_heuristic, random"),
         (r#"{"env": "connect4", "player": "a\nb\u001b"}"#, 422, "has no player"),
         (r#"{"env": "connect4", "seed": -1}"#, 422, "invalid value"),

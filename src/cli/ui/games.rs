@@ -23,7 +23,8 @@ use crate::cli::App;
 use crate::cli::mistakes::as_errors;
 use crate::cli::play::game::Game;
 use crate::cli::player::{Place, Player};
-use crate::envs::Entry;
+use crate::envs::{Entry, native};
+use crate::output::printable;
 use crate::runtime::{Client, DeviceKind, plugin};
 
 /// Games at once, and threads with those that are about to end.
@@ -71,14 +72,26 @@ pub enum Agent {
     Known(Entry, String),
     /// The same in worlds that are known by their numbers.
     InWorlds(Entry, String),
-    /// The parameters in a file, and the name of the run.
-    Trained(PathBuf, String),
+    /// The parameters in a file, with the environment and the name of the run.
+    Trained(Entry, PathBuf, String),
 }
 
 impl Games {
     /// None yet.
     pub fn new(app: App) -> Games {
         Games { app, client: Arc::default(), open: Mutex::default(), threads: Arc::new(()) }
+    }
+
+    /// The environment of that name, which must be one of the program: no request has a library loaded.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn env(&self, name: &str) -> Result<Entry, Failure> {
+        if name.starts_with(native::PREFIX) {
+            return Err(Failure::wrong("a library is no environment of the page; `watch` shows play in it"));
+        }
+        let found = self.app.catalog().env(name);
+        found.map_err(|error| Failure::wrong(printable(&error.to_string())))
     }
 
     /// Opens a game and gives its id. It is prepared while this returns.
@@ -215,8 +228,9 @@ fn player(app: &App, order: &Order) -> Result<(Player, String)> {
             let player = Player::without_params(*env, name);
             Ok((player.with_context(|| format!("{} has no player {name}", env.name))?, name.clone()))
         }
-        Agent::Trained(file, run) => {
-            let place = Place { checkpoint_dir: PathBuf::new(), env: None, env_set: Vec::new() };
+        Agent::Trained(env, file, run) => {
+            let env = Some(env.name.to_owned()); // whatever the file says, no other one
+            let place = Place { checkpoint_dir: PathBuf::new(), env, env_set: Vec::new() };
             Ok((Player::load(app, file, &place, order.choice)?, run.clone()))
         }
     }

@@ -97,11 +97,13 @@ fn agent(site: &Site, wanted: &Wanted) -> Result<Agent, Failure> {
         Wanted { run: Some(run), env: None, player: None, .. } => {
             let file = params_of_run(&site.shelf.directory(run)?);
             let file = file.ok_or_else(|| Failure::wrong(format!("{run} has saved no parameters yet")))?;
-            Ok(Agent::Trained(file, run.clone()))
+            let env = site
+                .env_of(run)
+                .ok_or_else(|| Failure::wrong(format!("{run} does not say its environment")))?;
+            Ok(Agent::Trained(site.games.env(&env)?, file, run.clone()))
         }
         Wanted { run: None, env: Some(env), player, .. } => {
-            let env = site.games.app.catalog().env(env);
-            let env = env.map_err(|error| Failure::wrong(printable(&error.to_string())))?;
+            let env = site.games.env(env)?;
             let own: Vec<&str> = env.build().players().iter().map(|player| player.name).collect();
             let name = player.as_deref().unwrap_or(own.last().copied().unwrap_or(RANDOM));
             if name != RANDOM && !own.contains(&name) {

@@ -63,8 +63,7 @@ pub async fn show(State(site): State<Shared>, Segment(id): Segment<String>) -> A
 /// How many players its environment has, if it has parameters that a person can play with.
 fn players(site: &Site, id: &str, run: &Path) -> Option<usize> {
     params_of_run(run)?;
-    let listing = site.shelf.list();
-    let env = site.games.app.catalog().env(listing.row(id)?["env"].as_str()?).ok()?;
+    let env = site.games.env(&site.env_of(id)?).ok()?;
     Some(env.spec().players).filter(|players| *players <= 2)
 }
 

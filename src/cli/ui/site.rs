@@ -30,6 +30,11 @@ pub struct Site {
 pub type Shared = Arc<Site>;
 
 impl Site {
+    /// The name of a run's environment, if its configuration says it.
+    pub fn env_of(&self, run: &str) -> Option<String> {
+        Some(self.shelf.list().row(run)?["env"].as_str()?.to_owned())
+    }
+
     /// A site for the runs in some directories, and for games in the environments of a program.
     pub fn new(roots: Vec<PathBuf>, app: App, guard: Guard) -> Shared {
         Arc::new(Self {
