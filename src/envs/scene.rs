@@ -54,6 +54,11 @@ pub enum Form {
         points: Vec<Point>,
         width: f32,
     },
+    /// Lines from place to place, many of one kind.
+    Strokes {
+        ends: Vec<[Point; 2]>,
+        width: f32,
+    },
     /// What points surround.
     Area {
         points: Vec<Point>,
@@ -143,6 +148,16 @@ impl Scene {
 
     pub fn line(&mut self, points: impl IntoIterator<Item = Point>, width: f32, ink: Ink) -> &mut Shape {
         self.add(Form::Line { points: points.into_iter().map(place).collect(), width }, ink)
+    }
+
+    /// Many lines of one kind.
+    pub fn strokes(
+        &mut self,
+        ends: impl IntoIterator<Item = [Point; 2]>,
+        width: f32,
+        ink: Ink,
+    ) -> &mut Shape {
+        self.add(Form::Strokes { ends: ends.into_iter().map(|ends| ends.map(place)).collect(), width }, ink)
     }
 
     pub fn area(&mut self, points: impl IntoIterator<Item = Point>, ink: Ink) -> &mut Shape {

@@ -180,7 +180,12 @@ impl Recorder {
         let (painter, description) = (self.env.painter(), self.env.description());
         let metrics: Vec<Vec<(String, f64)>> =
             steps.iter().map(|step| self.teller.metrics(&step.outcome)).collect();
-        let draw = |moment: &Moment| Drawing::of(&*painter, moment);
+        // Nobody acts in a replay.
+        let draw = |moment: &Moment| {
+            let mut drawing = Drawing::of(&*painter, moment);
+            drawing.scene.iter_mut().for_each(|scene| scene.spots.clear());
+            drawing
+        };
         let mut t = 0;
         let frames = steps.iter().enumerate().map(|(index, step)| {
             let Outcome { terminated, truncated, reward, .. } = step.outcome;

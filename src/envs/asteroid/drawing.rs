@@ -31,10 +31,10 @@ fn places(frame: &Frame) -> Vec<Point> {
         hops[..count].iter().filter(|&&hops| hops < (NODES - 1) as f64).fold(1.0f64, |a, &b| a.max(b));
     let place = |node: usize| {
         let angle = TAU * node as f32 / (count - 1) as f32;
-        let away = MAP * 0.45 * (hops[node] / farthest).min(1.0) as f32;
+        let away = MAP * 0.44 * (hops[node] / farthest).min(1.0) as f32;
         // Of nodes that are equally far every second one lies a little further in.
         let away = if node.is_multiple_of(2) { away } else { away * 0.88 };
-        [MAP / 2.0 + away * angle.sin(), MAP / 2.0 - away * angle.cos()]
+        [MAP / 2.0 + away * angle.sin(), MAP * 0.47 - away * angle.cos()]
     };
     (0..count).map(place).collect()
 }
@@ -45,25 +45,23 @@ fn map(frame: &Frame, scene: &mut Scene) {
     let here = frame.number("site.node") as usize;
     let numbers = frame.numbers("chart.slots");
     let (from, to) = (frame.numbers("chart.edges.ends.0"), frame.numbers("chart.edges.ends.1"));
-    let mut drawn: Vec<usize> = Vec::new();
-    for edge in numbers.iter().filter(|number| **number >= 0.0).map(|number| *number as usize) {
-        let ends = [from[edge] as usize, to[edge] as usize];
-        if drawn.contains(&edge) || ends.iter().any(|end| *end >= places.len()) {
-            continue;
-        }
-        drawn.push(edge);
-        let (ink, width) = if ends.contains(&here) { (Ink::Accent, 0.07) } else { (Ink::Line, 0.04) };
-        scene.line(ends.map(|end| places[end]), width, ink);
+    let mut edges: Vec<usize> =
+        numbers.iter().filter(|number| **number >= 0.0).map(|number| *number as usize).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    let ends = edges.into_iter().map(|edge| [from[edge] as usize, to[edge] as usize]);
+    let (near, far): (Vec<_>, Vec<_>) =
+        ends.filter(|ends| ends.iter().all(|end| *end < places.len())).partition(|ends| ends.contains(&here));
+    scene.strokes(far.into_iter().map(|ends| ends.map(|end| places[end])), 0.04, Ink::Line);
+    scene.strokes(near.into_iter().map(|ends| ends.map(|end| places[end])), 0.07, Ink::Accent);
+    for (number, name) in ["station", "cluster", "hazard"].into_iter().enumerate() {
+        let at = [0.5 + 2.0 * number as f32, MAP - 0.2];
+        node_of(scene, number as i32, at);
+        scene.text_from([at[0] + 0.4, at[1]], 0.3, name, Ink::Quiet);
     }
     for (node, &at) in places.iter().enumerate() {
-        let kind = kinds[node] as i32;
-        let half = 0.24;
         let [x, y] = at;
-        match kind {
-            STATION => scene.block([x - half, y - half], [2.0 * half; 2], 0.06, Ink::Sky),
-            HAZARD => scene.area([[x, y - 0.32], [x + 0.3, y + 0.22], [x - 0.3, y + 0.22]], Ink::Bad),
-            _ => scene.disc(at, half, Ink::Yellow),
-        };
+        node_of(scene, kinds[node] as i32, at);
         if node == here {
             scene.ring(at, 0.46, 0.08, Ink::Text);
         }
@@ -74,6 +72,16 @@ fn map(frame: &Frame, scene: &mut Scene) {
         let Some(&[x, y]) = places.get(to as usize) else { continue };
         scene.spot(TRAVEL.start + slot, [x - 0.5, y - 0.5], [1.0, 1.0], [x, y - 0.45]);
     }
+}
+
+/// A node by its kind.
+fn node_of(scene: &mut Scene, kind: i32, [x, y]: Point) {
+    let half = 0.24;
+    match kind {
+        STATION => scene.block([x - half, y - half], [2.0 * half; 2], 0.06, Ink::Sky),
+        HAZARD => scene.area([[x, y - 0.32], [x + 0.3, y + 0.22], [x - 0.3, y + 0.22]], Ink::Bad),
+        _ => scene.disc([x, y], half, Ink::Yellow),
+    };
 }
 
 /// What the ship has of each, as bars.

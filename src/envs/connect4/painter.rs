@@ -98,8 +98,8 @@ impl Game {
         Line::from(places.flat_map(|place| [Span::raw(" "), self.span(place)]).collect::<Vec<_>>())
     }
 
-    /// The board as it hangs, below a row in which there is room for what is said of the columns. The stones of the second player have
-    /// a ring, so that they differ in more than their colour.
+    /// The board as it hangs, below a row in which there is room for what is said of the columns. The stones of the first player have
+    /// an X and those of the second one an O, so that they differ in more than their colour.
     fn scene(&self) -> Scene {
         let Board { rows, cols } = self.board;
         let (width, height) = (cols as f32, rows as f32);
@@ -109,8 +109,20 @@ impl Game {
             let at = [(place % cols) as f32 + 0.5, (place / cols) as f32 + 1.5];
             let ink = [Ink::Ground, Ink::Red, Ink::Yellow][usize::from(player)];
             scene.disc(at, 0.42, ink);
-            if player == 2 {
-                scene.ring(at, 0.25, 0.06, Ink::Ground);
+            match player {
+                1 => {
+                    for (down, up) in [(-0.16, 0.16), (0.16, -0.16)] {
+                        scene.line(
+                            [[at[0] - 0.16, at[1] + down], [at[0] + 0.16, at[1] + up]],
+                            0.07,
+                            Ink::Ground,
+                        );
+                    }
+                }
+                2 => {
+                    scene.ring(at, 0.2, 0.07, Ink::Ground);
+                }
+                _ => {}
             }
             if self.line.contains(&place) {
                 scene.ring(at, 0.42, 0.1, Ink::Text);

@@ -178,6 +178,15 @@ fn scene(frame: &Frame) -> Scene {
     }
     scene.disc([(columns / 2) as f32 + 0.5, (rows / 2) as f32 + 0.5], 0.5, Ink::Accent);
     seen(frame, [width + 2.0, 1.5], &mut scene);
+    for (number, name) in ["the agent", "food", "poison"].into_iter().enumerate() {
+        let at = [width + 2.6, VIEW as f32 + 4.0 + 1.6 * number as f32];
+        match number {
+            0 => scene.disc(at, 0.5, Ink::Accent),
+            1 => scene.disc(at, 0.42, Ink::Good),
+            _ => scene.area(diamond(at, 0.52), Ink::Bad),
+        };
+        scene.text_from([at[0] + 1.0, at[1]], 0.9, name, Ink::Quiet);
+    }
     scene
 }
 

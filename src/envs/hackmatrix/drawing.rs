@@ -10,8 +10,9 @@ const GAP: f32 = 0.04;
 /// The board, and the cells beside the player on which a move leads.
 pub fn scene(game: &Game) -> Scene {
     let side = SIDE as f32;
-    let mut scene = Scene::new(side, side);
+    let mut scene = Scene::new(side, side + 0.8);
     scene.block([0.0, 0.0], [side, side], 0.1, Ink::Line);
+    legend(&mut scene, side);
     for cell in Cell::all() {
         let corner = corner(cell);
         let ink = if game.board.siphoned[cell] { Ink::Ground } else { Ink::Raised };
@@ -25,6 +26,20 @@ pub fn scene(game: &Game) -> Scene {
         scene.spot(action, at, [1.0, 1.0], moved(at, [0.5, 0.12]));
     }
     scene
+}
+
+/// How to read it, below the board.
+fn legend(scene: &mut Scene, below: f32) {
+    let mut left = 0.2;
+    for (kind, name) in EnemyType::ALL.into_iter().zip(["V virus", "D daemon", "G glitch", "C cryptog"]) {
+        body(scene, kind, [left, below + 0.22], 0.09);
+        scene.text_from([left + 0.17, below + 0.22], 0.17, name, Ink::Quiet);
+        left += 1.05;
+    }
+    scene.ring([left, below + 0.22], 0.09, 0.03, Ink::Text);
+    scene.text_from([left + 0.17, below + 0.22], 0.17, "arrives", Ink::Quiet);
+    let rest = "number: hp, or turns until it arrives   $ credits   & energy   S siphon   [5] block   +4 its enemies";
+    scene.text_from([0.1, below + 0.56], 0.125, rest, Ink::Quiet);
 }
 
 /// The upper left corner of a cell.

@@ -34,6 +34,5 @@ export function showDrawing(place, drawing, options) {
   if (!drawing.scene) return place.replaceChildren(letters());
   const open = place.querySelector("details")?.open ?? false;
   const text = h("details", { class: "quiet", open }, h("summary", {}, "The same in letters"), letters());
-  const legend = drawing.legend?.length ? h("pre", { class: "reading quiet" }, lines(drawing.legend)) : null;
-  place.replaceChildren(...[sceneOf(drawing.scene, options), legend, text].filter(Boolean));
+  place.replaceChildren(sceneOf(drawing.scene, options), text);
 }

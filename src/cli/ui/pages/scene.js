@@ -21,6 +21,7 @@ const FORMS = {
   ring: ({ at, radius, width }) => [s("circle", { cx: big(at[0]), cy: big(at[1]), r: big(radius), "stroke-width": big(width) }), true],
   block: ({ at, size, round }) => [s("rect", { x: big(at[0]), y: big(at[1]), width: big(size[0]), height: big(size[1]), rx: big(round) })],
   line: ({ points, width }) => [s("polyline", { points: list(points), "stroke-width": big(width) }), true],
+  strokes: ({ ends, width }) => [s("path", { d: ends.map((points) => `M${list(points).replace(" ", "L")}`).join(""), "stroke-width": big(width) }), true],
   area: ({ points }) => [s("polygon", { points: list(points) })],
   text: ({ at, size, text, middle }) => [s("text", { x: big(at[0]), y: big(at[1]), "font-size": big(size), "text-anchor": middle ? "middle" : "start", "dominant-baseline": "central" }, text)],
 };
