@@ -39,7 +39,10 @@ impl Browser {
         let profile = TempDir::new().unwrap();
         let mut command = Command::new(program);
         command.args(["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0"]);
-        command.args(["--hide-scrollbars", "--no-first-run", "about:blank"]);
+        command.args(["--hide-scrollbars", "--no-first-run"]);
+        // On a busy machine it would take a page that is drawn late for one that nobody looks at, and drop its keys.
+        command.args(["--allow-pre-commit-input", "--disable-renderer-backgrounding"]);
+        command.args(["--disable-backgrounding-occluded-windows", "about:blank"]);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
         if rustix::process::geteuid().is_root() {
             command.arg("--no-sandbox"); // it does not run as root with one
@@ -128,6 +131,7 @@ impl Browser {
         let theme = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
         self.call("Emulation.setEmulatedMedia", theme);
         self.complaints.clear();
+        self.call("Page.bringToFront", json!({}));
         self.call("Page.navigate", json!({ "url": url }));
         let said = "document.getElementById('said')?.textContent";
         // The page writes its filters into the address.
