@@ -1,8 +1,9 @@
 //! The terminal as a screen: taken and given back, its keys, and its end.
 //!
 //! A terminal may go away while the process stays, where SIGHUP is ignored. Whoever reads keys from what is left waits for ever
-//! and never sleeps, so every wait looks first whether the terminal is still there.
+//! and never sleeps, so every wait looks first whether the terminal is still there, and nothing is read before something was typed.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::terminal;
 use ratatui::{DefaultTerminal, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -25,6 +27,10 @@ pub struct Terminal {
     screen: DefaultTerminal,
     /// What the keys come from, if it is not stdin.
     keyboard: Option<File>,
+    /// Whether several keys may have been read at once, of which some wait.
+    more: Cell<bool>,
+    /// Columns and rows at the last look.
+    size: Cell<(u16, u16)>,
 }
 
 /// What a person wants.
@@ -76,7 +82,10 @@ impl Terminal {
             true => None,
             false => Some(File::open("/dev/tty").context(cannot)?),
         };
-        Ok(Self { screen: ratatui::try_init().context(cannot)?, keyboard })
+        let screen = ratatui::try_init().context(cannot)?;
+        event::poll(Duration::ZERO).context(cannot)?; // from now on it hears of other sizes
+        let size = Cell::new(terminal::size().context(cannot)?);
+        Ok(Self { screen, keyboard, more: Cell::new(true), size })
     }
 
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> Result<()> {
@@ -89,13 +98,15 @@ impl Terminal {
     /// # Errors
     /// One line: the terminal is gone.
     pub fn key(&self, timeout: Duration) -> Result<Option<Key>> {
-        self.wait(Duration::ZERO)?;
-        if !event::poll(Duration::ZERO)? {
-            self.wait(timeout)?;
-            if !event::poll(Duration::ZERO)? {
-                return Ok(None);
-            }
+        let is_there = |timeout| Ok::<_, anyhow::Error>(self.wait(timeout)? && event::poll(Duration::ZERO)?);
+        let waits = self.more.replace(false) && {
+            self.wait(Duration::ZERO)?;
+            event::poll(Duration::ZERO)?
+        };
+        if !waits && !is_there(timeout)? {
+            return Ok(self.has_another_size()?.then_some(Key::Resize));
         }
+        self.more.set(true);
         Ok(match event::read()? {
             Event::Key(key) if key.kind == KeyEventKind::Release => None,
             Event::Key(key) => match key.code {
@@ -114,19 +125,26 @@ impl Terminal {
         })
     }
 
-    /// Waits until something is typed, a signal comes (such as that of another size) or the time is up.
-    fn wait(&self, timeout: Duration) -> Result<()> {
+    /// Whether the size is another one than at the last look: its signal may have come while nobody waited.
+    fn has_another_size(&self) -> Result<bool> {
+        let size = terminal::size().context("the terminal is gone")?;
+        Ok(self.size.replace(size) != size)
+    }
+
+    /// Waits until something is typed, a signal comes (such as that of another size) or the time is up, which gives no.
+    fn wait(&self, timeout: Duration) -> Result<bool> {
         let stdin = stdin();
         let keyboard: BorrowedFd = self.keyboard.as_ref().map_or(stdin.as_fd(), File::as_fd);
         let mut watched = [PollFd::from_borrowed_fd(keyboard, PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).context("a wait of that length")?;
-        match poll(&mut watched, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
+        let happened = match poll(&mut watched, Some(&timeout)) {
+            Ok(count) => count > 0,
+            Err(Errno::INTR) => true,
             Err(error) => return Err(error).context("cannot wait for keys"),
-        }
+        };
         let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
         ensure!(!watched[0].revents().intersects(gone), "the terminal is gone");
-        Ok(())
+        Ok(happened)
     }
 }
 
