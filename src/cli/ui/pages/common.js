@@ -80,9 +80,14 @@ export function sure(question, yes) {
   const dialog = byId("sure");
   byId("question").textContent = question;
   byId("yes").textContent = yes;
-  dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  // Not the dialog's event `close`: that of the question before may come only now.
+  return new Promise((resolve) => {
+    const asked = new AbortController();
+    const answer = (isYes) => (asked.abort(), resolve(isYes));
+    dialog.firstElementChild.addEventListener("submit", (event) => answer(event.submitter?.value === "yes"), { signal: asked.signal });
+    dialog.addEventListener("cancel", () => answer(false), { signal: asked.signal });
+  });
 }
 
 /** Events of the server, while the page is seen: a browser has few connections for all its pages. */
