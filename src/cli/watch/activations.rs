@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(lines[0], " ↖  -2.00  ↑   1.00  ↗   3.00 ");
         assert_eq!(lines[1], " ←  -1.00            →   4.00 ");
         assert_eq!(lines[2], " ↙   0.00  ↓   2.00  ↘   5.00 ");
-        let painter = crate::envs::registry::find("cartpole").unwrap().painter();
-        assert!(compass(&[1.0, 2.0], &*painter).is_none());
+        let painter = crate::envs::registry::find("connect4").unwrap().painter();
+        assert!(compass(&[1.0; 7], &*painter).is_none());
     }
 }

@@ -302,7 +302,7 @@ mod tests {
             "reward",
             "+1.00    12.00",
             "actions, value 42.12",
-            "▶ left     ██████████",
+            "▶ ← left   ██████████",
             " 75.0%",
             "right",
             "space pause   n step   + - speed   s sampled/greedy   a activations   q quit",
