@@ -71,6 +71,9 @@ pub trait Recipe {
         Ok(())
     }
 
+    /// Whether the cores of a processor are to share the environments where nobody says how many devices there are.
+    const SHARED_BY_CORES: bool = true;
+
     /// Checks that so many devices can share the environments.
     ///
     /// # Errors
@@ -200,6 +203,8 @@ pub struct Entry {
     pub summary: &'static str,
     /// See [`Recipe::FIXED`].
     pub fixed: &'static [&'static str],
+    /// See [`Recipe::SHARED_BY_CORES`].
+    pub shared_by_cores: bool,
     /// See [`Recipe::TRACED`].
     pub traced: &'static [&'static str],
     /// See [`Recipe::UNSCALED`].
@@ -275,6 +280,7 @@ impl Entry {
             name: R::NAME,
             summary: R::SUMMARY,
             fixed: R::FIXED,
+            shared_by_cores: R::SHARED_BY_CORES,
             traced: R::TRACED,
             unscaled: R::UNSCALED,
             presets: R::PRESETS,

@@ -39,7 +39,8 @@ pub fn auto_devices(
         DeviceKind::Cuda | DeviceKind::Tpu => 1,
     };
     let num_envs = (algorithm.num_envs)(settings)?;
-    let pays = |devices: usize| num_seeds > 1 || num_envs / devices >= ENVS_PER_DEVICE;
+    let is_shared = |devices: usize| algorithm.shared_by_cores && num_envs / devices >= ENVS_PER_DEVICE;
+    let pays = |devices: usize| num_seeds > 1 || is_shared(devices);
     let fits = |devices: &usize| check_devices(algorithm, settings, num_seeds, *devices).is_ok();
     Ok((1..=cores).rev().filter(|&devices| pays(devices)).find(fits).unwrap_or(1))
 }
@@ -79,6 +80,9 @@ mod tests {
             let settings = (algorithm.complete)(&table(&format!("num_envs = {num_envs}"))).unwrap();
             auto_devices(&algorithm, &settings, 1, kind).unwrap()
         };
+        let dqn = crate::algorithms::builtin()[1];
+        let settings = (dqn.complete)(&table("num_envs = 1024")).unwrap();
+        assert_eq!(auto_devices(&dqn, &settings, 1, DeviceKind::Cpu).unwrap(), 1);
         assert_eq!(devices(1024, DeviceKind::Cuda), 1);
         assert_eq!(devices(4, DeviceKind::Cpu), 1);
         assert_eq!(devices(33, DeviceKind::Cpu), 1);

@@ -95,6 +95,9 @@ impl algorithms::Recipe for Recipe {
         settings.check_sizes()
     }
 
+    // Its steps have little to share: a batch is small, and its sum is waited for after each of them (`BENCHMARKS.md`).
+    const SHARED_BY_CORES: bool = false;
+
     fn check_devices(settings: &Settings, num_devices: usize) -> Result<()> {
         settings.check_devices(num_devices)
     }
