@@ -142,32 +142,22 @@ def make_update(num_envs, num_steps, total_updates):
     return update
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--num-envs", type=int, default=64)
-    parser.add_argument("--num-steps", type=int, default=128)
-    parser.add_argument("--updates", type=int, default=9)
-    args = parser.parse_args()
-    imported = time.perf_counter() - START
-
-    key, net_key, env_key = jax.random.split(jax.random.key(0), 3)
-    params = network_init(net_key)
-    env = jax.vmap(env_reset)(jax.random.split(env_key, args.num_envs))
-    optimizer = (jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))
-    # Every donated array needs a buffer of its own.
-    state = jax.tree.map(jnp.copy, (params, optimizer, env, env["x"], key, jnp.zeros(())))
+def measure(update, state, args, warm=1, **told):
+    """Compiles `update`, from a state to the next one and something, runs it `args.updates` times after `warm` others, and prints what it took."""
+    state = jax.tree.map(jnp.copy, state)  # every donated array needs a buffer of its own
     jax.block_until_ready(state)
     initialized = time.perf_counter() - START
-
-    update = jax.jit(make_update(args.num_envs, args.num_steps, args.updates + 1), donate_argnums=0)
+    update = jax.jit(update, donate_argnums=0)
     begin = time.perf_counter()
     lowered = update.lower(state)
     traced = time.perf_counter() - begin
     begin = time.perf_counter()
     program = lowered.compile()
     compiled = time.perf_counter() - begin
-    state, _ = jax.block_until_ready(program(state))
-    first_update = time.perf_counter() - START
+    first_update = None
+    for _ in range(warm):
+        state, _ = jax.block_until_ready(program(state))
+        first_update = first_update or time.perf_counter() - START
     seconds = []
     for _ in range(args.updates):
         begin = time.perf_counter()
@@ -176,10 +166,29 @@ def main():
     median = sorted(seconds)[len(seconds) // 2]
     print(json.dumps({
         "env": "cartpole", "num_envs": args.num_envs, "num_steps": args.num_steps, "jax": jax.__version__,
-        "platform": jax.default_backend(), "import_seconds": imported, "init_seconds": initialized,
-        "trace_seconds": traced, "compile_seconds": compiled, "first_update_seconds": first_update,
-        "steps_per_second": round(args.num_envs * args.num_steps / median), "update_seconds": seconds,
+        "platform": jax.default_backend(), "init_seconds": initialized, "trace_seconds": traced,
+        "compile_seconds": compiled, "first_update_seconds": first_update,
+        "steps_per_second": round(args.num_envs * args.num_steps / median), "update_seconds": seconds, **told,
     }))
+
+
+def arguments(num_envs, num_steps, **more):
+    """The command line: sizes with these defaults, and further numbers."""
+    parser = argparse.ArgumentParser()
+    for name, value in {"num-envs": num_envs, "num-steps": num_steps, "updates": 9, **more}.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    return parser.parse_args()
+
+
+def main():
+    args = arguments(64, 128)
+    imported = time.perf_counter() - START
+    key, net_key, env_key = jax.random.split(jax.random.key(0), 3)
+    params = network_init(net_key)
+    env = jax.vmap(env_reset)(jax.random.split(env_key, args.num_envs))
+    optimizer = (jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))
+    state = (params, optimizer, env, env["x"], key, jnp.zeros(()))
+    measure(make_update(args.num_envs, args.num_steps, args.updates + 1), state, args, import_seconds=imported)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,10 @@ a uniform draw follows, with the targets of a copy that is renewed now and then;
 of the training state. Environment, layers and Adam are those of `bench_jax.py`. Prints one JSON object.
 """
 
-import argparse
-import json
-import time
-
-START = time.perf_counter()
-
 import jax
 import jax.numpy as jnp
 
-from bench_jax import adam, dense, env_reset, env_step, take
+from bench_jax import adam, arguments, dense, env_reset, env_step, measure, take
 
 GAMMA, LR, REPLAY, BATCH, TARGET_EVERY, LEARNING_STARTS = 0.99, 5e-4, 50_000, 128, 500, 1_000
 EPSILON, EPSILON_MIN, EPSILON_DECAY = 1.0, 0.02, 0.99997
@@ -66,22 +60,17 @@ def make_update(num_envs, num_steps):
         state = {"params": params, "target": target, "optimizer": optimizer, "replay": replay, "env": env, "steps": steps}
         return state, loss
 
-    def update(state, key):
+    def update(carry):
+        state, key = carry
         key, steps_key = jax.random.split(key)
         state, losses = jax.lax.scan(step, state, jax.random.split(steps_key, num_steps))
-        return state, key, losses.mean()
+        return (state, key), losses.mean()
 
     return update
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--num-envs", type=int, default=10)
-    parser.add_argument("--num-steps", type=int, default=500)
-    parser.add_argument("--hidden-dim", type=int, default=64)
-    parser.add_argument("--updates", type=int, default=9)
-    args = parser.parse_args()
-
+    args = arguments(10, 500, hidden_dim=64)
     key, net_key, env_key = jax.random.split(jax.random.key(0), 3)
     params = network_init(net_key, args.hidden_dim)
     zeros = lambda: jax.tree.map(jnp.zeros_like, params)
@@ -94,28 +83,8 @@ def main():
         "params": params, "target": params, "optimizer": (zeros(), zeros(), jnp.zeros(())), "replay": replay, "env": env,
         "steps": jnp.int32(0),
     }
-    state = jax.tree.map(jnp.copy, state)  # every donated array needs a buffer of its own
-
-    update = jax.jit(make_update(args.num_envs, args.num_steps), donate_argnums=0)
-    begin = time.perf_counter()
-    lowered = update.lower(state, key)
-    traced = time.perf_counter() - begin
-    begin = time.perf_counter()
-    program = lowered.compile()
-    compiled = time.perf_counter() - begin
-    for _ in range(1 + LEARNING_STARTS // (args.num_envs * args.num_steps)):  # until every step has a gradient step
-        state, key, _ = jax.block_until_ready(program(state, key))
-    seconds = []
-    for _ in range(args.updates):
-        begin = time.perf_counter()
-        state, key, _ = jax.block_until_ready(program(state, key))
-        seconds.append(time.perf_counter() - begin)
-    median = sorted(seconds)[len(seconds) // 2]
-    print(json.dumps({
-        "env": "cartpole", "algo": "dqn", "num_envs": args.num_envs, "num_steps": args.num_steps, "jax": jax.__version__,
-        "platform": jax.default_backend(), "trace_seconds": traced, "compile_seconds": compiled,
-        "steps_per_second": round(args.num_envs * args.num_steps / median), "update_seconds": seconds,
-    }))
+    until_all_learn = 1 + LEARNING_STARTS // (args.num_envs * args.num_steps)
+    measure(make_update(args.num_envs, args.num_steps), (state, key), args, warm=until_all_learn, algo="dqn")
 
 
 if __name__ == "__main__":

@@ -5,17 +5,11 @@ sequences of some environments, and the GRU runs again over each of them from th
 a GRU of 128 units over the observation, then an actor and a critic with a hidden layer of 128 each. Prints one JSON object.
 """
 
-import argparse
-import json
-import time
-
-START = time.perf_counter()
-
 import jax
 import jax.numpy as jnp
 
 from bench_jax import (
-    CLIP, ENT, EPOCHS, GAMMA, LAMBDA, LR, MINIBATCHES, VF, adam, dense, env_reset, env_step, mlp, take,
+    CLIP, ENT, EPOCHS, GAMMA, LAMBDA, LR, MINIBATCHES, VF, adam, arguments, dense, env_reset, env_step, measure, mlp, take,
 )
 
 UNITS = 128
@@ -135,39 +129,14 @@ def make_update(num_envs, num_steps, total_updates):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--num-envs", type=int, default=64)
-    parser.add_argument("--num-steps", type=int, default=128)
-    parser.add_argument("--updates", type=int, default=9)
-    args = parser.parse_args()
+    args = arguments(64, 128)
     key, net_key, env_key = jax.random.split(jax.random.key(0), 3)
     params = network_init(net_key)
     env = jax.vmap(env_reset)(jax.random.split(env_key, args.num_envs))
     optimizer = (jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))
     starts, carry = jnp.ones(args.num_envs, bool), jnp.zeros((args.num_envs, UNITS))
-    # Every donated array needs a buffer of its own.
-    state = jax.tree.map(jnp.copy, (params, optimizer, env, env["x"], starts, carry, key, jnp.zeros(())))
-    jax.block_until_ready(state)
-
-    update = jax.jit(make_update(args.num_envs, args.num_steps, args.updates + 1), donate_argnums=0)
-    begin = time.perf_counter()
-    lowered = update.lower(state)
-    traced = time.perf_counter() - begin
-    begin = time.perf_counter()
-    program = lowered.compile()
-    compiled = time.perf_counter() - begin
-    state, _ = jax.block_until_ready(program(state))
-    seconds = []
-    for _ in range(args.updates):
-        begin = time.perf_counter()
-        state, _ = jax.block_until_ready(program(state))
-        seconds.append(time.perf_counter() - begin)
-    median = sorted(seconds)[len(seconds) // 2]
-    print(json.dumps({
-        "env": "cartpole", "num_envs": args.num_envs, "num_steps": args.num_steps, "jax": jax.__version__,
-        "platform": jax.default_backend(), "trace_seconds": traced, "compile_seconds": compiled,
-        "steps_per_second": round(args.num_envs * args.num_steps / median), "update_seconds": seconds,
-    }))
+    state = (params, optimizer, env, env["x"], starts, carry, key, jnp.zeros(()))
+    measure(make_update(args.num_envs, args.num_steps, args.updates + 1), state, args)
 
 
 if __name__ == "__main__":
