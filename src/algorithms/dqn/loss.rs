@@ -3,8 +3,7 @@
 use crate::algorithms::metrics::Recorder;
 use crate::array::DType;
 use crate::lang::{
-    Bool, Float, Int, all_reduce, arange, concatenate, float, iota, rare, ravel, select, stack,
-    value_and_grad,
+    Bool, Float, Int, all_reduce, arange, float, iota, rare, ravel, select, unravel, value_and_grad,
 };
 use crate::nn::{QNetwork, QParams};
 
@@ -146,28 +145,13 @@ impl Losses {
         }
         let own = arange(num_devices).eq(device);
         let in_own_place = |x: Float| select(own, x.fill(&[num_devices]), 0.0);
-        let means = stack([self.loss, self.q_mean, self.target_mean, self.td_error]);
-        let parts = [
-            gradient / num_devices as f64,
-            means / num_devices as f64,
-            in_own_place(self.q_max),
-            in_own_place(self.q_min),
-        ];
-        let sums = all_reduce(concatenate(0, parts));
-        let size = gradient.size();
-        let mean = |i: usize| sums.index(0, size + i);
-        let of_devices =
-            |i: usize| sums.slice(0, size + 4 + i * num_devices..size + 4 + (i + 1) * num_devices);
-        let losses = Losses {
-            loss: mean(0),
-            q_mean: mean(1),
-            target_mean: mean(2),
-            td_error: mean(3),
-            q_max: of_devices(0).max_all(),
-            q_min: of_devices(1).min_all(),
-            ..self
-        };
-        (sums.slice(0, 0..size), losses)
+        let part = |x: Float| x / num_devices as f64;
+        let means = [self.loss, self.q_mean, self.target_mean, self.td_error].map(part);
+        let own = (part(gradient), means, [self.q_max, self.q_min].map(in_own_place));
+        let (gradient, [loss, q_mean, target_mean, td_error], [q_max, q_min]) =
+            unravel(&own, all_reduce(ravel(&own)));
+        let (q_max, q_min) = (q_max.max_all(), q_min.min_all());
+        (gradient, Losses { loss, q_mean, target_mean, td_error, q_max, q_min, ..self })
     }
 
     /// Where there was no gradient step.
