@@ -4,11 +4,10 @@
 //! the [`Exchange`] that somebody has connected, and adds them all in the order of their ranks. So every device of every process has
 //! the same bits, those that the devices of a single process would have.
 //!
-//! A program must bring its calls into one order by data: `lowering` gives each the results of the one before it. XLA may otherwise
+//! A program must bring its calls into one order by data: the lowering gives each the results of the one before it. XLA may otherwise
 //! start two of them at once, in one order here and in another one there, and both processes would wait for ever.
 
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::call::Call;
 
@@ -123,7 +122,10 @@ impl Meeting {
         state.arrived += 1;
         let round = state.round;
         if state.arrived == devices {
-            state.come_to_sum(exchange, own.len());
+            match exchange.sum(&state.own, own.len()) {
+                Ok(sum) => state.sum = sum,
+                Err(fault) => state.fault = Some(fault),
+            }
             (state.arrived, state.left, state.round) = (0, devices, round + 1);
             self.changed.notify_all();
         } else {
@@ -145,18 +147,8 @@ impl Meeting {
         result
     }
 
-    fn wait<'a>(&self, state: std::sync::MutexGuard<'a, State>) -> std::sync::MutexGuard<'a, State> {
-        const LOOK: Duration = Duration::from_secs(1); // a wake-up that is lost costs no more than that
-        self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-impl State {
-    fn come_to_sum(&mut self, exchange: &dyn Exchange, size: usize) {
-        match exchange.sum(&self.own, size) {
-            Ok(sum) => self.sum = sum,
-            Err(fault) => self.fault = Some(fault),
-        }
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
