@@ -19,6 +19,7 @@ use crate::envs::Entry;
 use crate::envs::front::{Meaning, Measured, Variant};
 use crate::envs::painter::arrow;
 use crate::output::tell;
+use crate::runtime::DeviceKind;
 use crate::runtime::plugin::{self, PluginFile};
 use crate::trainer::live::Live;
 use crate::trainer::status::State;
@@ -87,13 +88,16 @@ fn run_as_one_of(app: &App, matches: &ArgMatches, place: &Place, patience: Durat
             }
         }
     };
-    let team = meeting.begin(prepared.facts())?;
+    let team = meeting.begin(prepared.facts(), prepared.sums_itself())?;
     if team.leads() {
-        let (here, way) = (team.world().processes().here, if place.is_of_mpi() { "MPI" } else { "sockets" });
-        tell(&format!(
-            "{count} processes train together, {here} of them on this machine; told by {}, over {way}",
-            place.engine
-        ));
+        let (world, engine) = (team.world(), place.engine);
+        let way = match (prepared.sums_itself(), world.is_over_mpi()) {
+            (false, _) => "",
+            (true, true) => "; their sums go over MPI",
+            (true, false) => "; their sums go over sockets",
+        };
+        let here = world.processes().here;
+        tell(&format!("{count} processes train together (by {engine}), {here} of them on this machine{way}"));
     }
     let trained = prepared.train(app, Some(&team));
     team.end(trained).map(drop)
@@ -206,14 +210,17 @@ impl Prepared {
         Ok(Lead { settings: self.config.to_toml()?, directory: directory.display().to_string() })
     }
 
+    /// Whether lockstep sums over the devices of several processes itself: elsewhere XLA does, and agents of their own need no sums.
+    fn sums_itself(&self) -> bool {
+        self.plugin.kind == DeviceKind::Cpu && self.config.run.num_seeds == 1
+    }
+
     /// What must be the same for all processes that train together, beside their settings.
     fn facts(&self) -> Vec<(String, String)> {
         let file = self.plugin.path.metadata().map_or(0, |data| data.len());
-        let kernels = if self.config.run.no_kernels { "none" } else { "native" };
         [
             ("the kind of device", self.plugin.kind.to_string()),
             ("the size of the plugin's file", format!("{file} bytes")),
-            ("the kernels", kernels.to_owned()),
         ]
         .map(|(what, value)| (what.to_owned(), value))
         .into()

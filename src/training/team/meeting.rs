@@ -6,7 +6,7 @@
 //! amiss on; whoever does not come in time is named.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -126,16 +126,17 @@ impl Meeting {
         let _ = self.lines[0].0.say(&word); // it may have gone
     }
 
-    /// Agrees on what to train on (`facts`: what must be the same everywhere), and connects each with each.
+    /// Agrees on what to train on (`facts`: what must be the same everywhere), and connects each with each. Where lockstep `sums_itself` and
+    /// MPI started the processes, that is joined, too.
     ///
     /// # Errors
     /// One line: who differs in what, who has gone.
-    pub fn begin(self, facts: Vec<(String, String)>) -> Result<Team> {
+    pub fn begin(self, facts: Vec<(String, String)>, sums_itself: bool) -> Result<Team> {
         let (peers, here) = match self.place.rank {
             0 => self.agree(facts)?,
             _ => self.follow(facts)?,
         };
-        let mpi = match self.place.is_of_mpi() {
+        let mpi = match self.place.is_of_mpi() && sums_itself {
             true => Some(Mpi::join(self.place.size).map_err(|error| anyhow!("MPI: {error}"))?),
             false => None,
         };
@@ -175,7 +176,9 @@ impl Meeting {
         }
         let session = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
         let address = |(line, hello): &(Line, Hello)| {
-            Ok::<String, io::Error>(SocketAddr::new(line.stream().peer_addr()?.ip(), hello.port).to_string())
+            Ok::<String, io::Error>(
+                SocketAddr::new(line.stream().peer_addr()?.ip().to_canonical(), hello.port).to_string(),
+            )
         };
         let others = self.lines.iter().map(address).collect::<Result<Vec<_>, _>>()?;
         let all = [&self.own].into_iter().chain(self.lines.iter().map(|(_, hello)| hello));
@@ -184,7 +187,8 @@ impl Meeting {
             (those.clone().filter(|other| other.rank < hello.rank).count(), those.count())
         };
         for (line, hello) in &self.lines {
-            let first = SocketAddr::new(line.stream().local_addr()?.ip(), self.own.port).to_string();
+            let first =
+                SocketAddr::new(line.stream().local_addr()?.ip().to_canonical(), self.own.port).to_string();
             let addresses = [vec![first], others.clone()].concat();
             let word = Word::Peers { addresses, here: here(hello), session: session.clone() };
             line.say(&word).map_err(|error| lost(hello, &error))?;
@@ -433,8 +437,9 @@ fn resolved(place: &Place) -> Result<Vec<SocketAddr>> {
 /// Listens at the address that others call, or, where that is one which only others see, at all of this machine.
 fn listen(addresses: &[SocketAddr], place: &Place) -> Result<TcpListener> {
     let is_foreign = |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
-    let all = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), place.port);
-    TcpListener::bind(addresses).or_else(|error| if is_foreign(&error) { TcpListener::bind(all) } else { Err(error) }).with_context(
+    let all = [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+    let all = all.map(|address| SocketAddr::new(address, place.port));
+    TcpListener::bind(addresses).or_else(|error| if is_foreign(&error) { TcpListener::bind(&all[..]) } else { Err(error) }).with_context(
         || {
             let Place { address, port, .. } = place;
             format!("rank 0 cannot listen at {address}:{port}; choose another --master-port, the same for all ranks")
