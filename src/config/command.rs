@@ -49,7 +49,7 @@ pub fn train_command(catalog: &Catalog) -> Command {
         "The environment may be the first word: `train NAME`. --env.PARAMETER VALUE is short for --env-set PARAMETER=VALUE, and \
          PufferLib's names of settings, such as --train.learning-rate or --vec.total-agents, are understood. \
          An environment may have other defaults; `envs NAME` shows them. Every flag can be given as an \
-         environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command, as a key of the file \
+         environment variable (LOCKSTEP_NUM_ENVS=64) or, but for those under Command and Several processes, as a key of the file \
          (num_envs = 64). Flags win over variables, variables over the file, the file over the defaults.",
     )
 }

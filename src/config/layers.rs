@@ -124,12 +124,11 @@ pub fn resolve_over(
         }
         (Some(path), _) => Layer::of_file(path)?,
         (None, Some(resumed)) => Layer::of_checkpoint(resumed)?,
-        (None, None) if ranks.settings_of_first.is_some() => {
-            Layer::parse("the settings of rank 0".into(), ranks.settings_of_first.unwrap_or_default())?
-        }
-        (None, None) => {
-            settings.map_or_else(Layer::default, |(origin, values)| Layer { origin: origin.into(), values })
-        }
+        (None, None) => match ranks.settings_of_first {
+            Some(text) => Layer::parse("the settings of rank 0".into(), text)?,
+            None => settings
+                .map_or_else(Layer::default, |(origin, values)| Layer { origin: origin.into(), values }),
+        },
     };
     let of_front = base.take_file_of_front(catalog)?;
     let trainer::Settings { env, plugin, .. } = run;
