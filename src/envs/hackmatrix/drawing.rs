@@ -6,11 +6,14 @@ use crate::envs::scene::{Ink, Point, Scene};
 
 /// The room around a cell.
 const GAP: f32 = 0.04;
+/// The legend: the height of its rows, and of their letters.
+const ROW: f32 = 0.33;
+const LETTERS: f32 = 0.19;
 
 /// The board, and the cells beside the player on which a move leads.
 pub fn scene(game: &Game) -> Scene {
     let side = SIDE as f32;
-    let mut scene = Scene::new(side, side + 0.8);
+    let mut scene = Scene::new(side, side + 4.0 * ROW + 0.15);
     scene.block([0.0, 0.0], [side, side], 0.1, Ink::Line);
     legend(&mut scene, side);
     for cell in Cell::all() {
@@ -28,18 +31,34 @@ pub fn scene(game: &Game) -> Scene {
     scene
 }
 
-/// How to read it, below the board.
+/// How to read it, below the board, in rows of three.
 fn legend(scene: &mut Scene, below: f32) {
-    let mut left = 0.2;
-    for (kind, name) in EnemyType::ALL.into_iter().zip(["V virus", "D daemon", "G glitch", "C cryptog"]) {
-        body(scene, kind, [left, below + 0.22], 0.09);
-        scene.text_from([left + 0.17, below + 0.22], 0.17, name, Ink::Quiet);
-        left += 1.05;
+    let place = |number: usize| {
+        let (row, column) = ((number / 3) as f32, (number % 3) as f32);
+        [0.2 + 1.95 * column, below + 0.24 + ROW * row]
+    };
+    let say = |scene: &mut Scene, at: Point, indent: f32, text: &str| {
+        scene.text_from(moved(at, [indent, 0.0]), LETTERS, text, Ink::Quiet);
+    };
+    for (number, (kind, name)) in
+        EnemyType::ALL.into_iter().zip(["V virus", "D daemon", "G glitch", "C cryptog"]).enumerate()
+    {
+        body(scene, kind, place(number), 0.1);
+        say(scene, place(number), 0.2, name);
     }
-    scene.ring([left, below + 0.22], 0.09, 0.03, Ink::Text);
-    scene.text_from([left + 0.17, below + 0.22], 0.17, "arrives", Ink::Quiet);
-    let rest = "number: hp, or turns until it arrives   $ credits   & energy   S siphon   [5] block   +4 its enemies";
-    scene.text_from([0.1, below + 0.56], 0.125, rest, Ink::Quiet);
+    scene.ring(place(4), 0.1, 0.03, Ink::Text);
+    say(scene, place(4), 0.2, "arrives");
+    let signs = [
+        "S siphon",
+        "$ credits",
+        "& energy",
+        "[5] block",
+        "+4 its enemies",
+        "number: hp, or turns to arrive",
+    ];
+    for (number, sign) in signs.into_iter().enumerate() {
+        say(scene, moved(place(5 + number), [-0.1, 0.0]), 0.0, sign);
+    }
 }
 
 /// The upper left corner of a cell.

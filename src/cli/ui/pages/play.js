@@ -69,6 +69,13 @@ const begin = () => then(async () => {
   await enter(opened.id);
 });
 
+/** The possible action that is nearest to one; that one if there is none. */
+function nearestLegal(action) {
+  const far = (other) => Math.abs(other - action);
+  const legal = position.legal.flatMap((possible, other) => (possible ? [other] : []));
+  return legal.reduce((best, other) => (far(other) < far(best) ? other : best), legal[0] ?? action);
+}
+
 /** Shows a game as soon as it is prepared. */
 async function enter(id) {
   let told = { ready: false };
@@ -77,7 +84,7 @@ async function enter(id) {
     if (!told.ready) say("Preparing the game: its programs are compiled, which takes a while the first time…");
   }
   [game, about, position] = [id, told.about, told.position];
-  chosen = Math.floor(about.actions.length / 2);
+  chosen = nearestLegal(Math.floor(about.actions.length / 2));
   byId("table").hidden = false;
   document.title = `${about.env} · lockstep`;
   byId("name").textContent = about.players === 2 ? `${about.env} against ${about.agent}` : `${about.env} with ${about.agent}`;
