@@ -31,7 +31,7 @@ pub enum Life {
 
 impl Life {
     /// What a run's own word, its process and the seconds since its heartbeat come to.
-    fn of(state: State, has_process: bool, silence: f64) -> Self {
+    pub fn of(state: State, has_process: bool, silence: f64) -> Self {
         match state {
             State::Completed => Life::Completed,
             State::Stopped => Life::Stopped,

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lockstep::trainer::run_dir::Process;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket, client};
 
 use super::ui::{Server, wait_for};
-use super::{lockstep, run, small_run};
+use super::{goodharts, lockstep, run, small_run};
 use crate::common::{Ending, skip};
 
 /// A browser with one page.
@@ -183,8 +184,10 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     fs::create_dir(folder.path().join("bad")).unwrap();
     fs::write(folder.path().join("bad/config.toml"), "= =").unwrap();
     fs::write(folder.path().join("bad/status.json"), "<script>alert(1)</script>").unwrap();
-    let server = Server::start(folder.path(), &[]);
+    let (results, report) = goodharts::results();
+    let server = Server::start(folder.path(), &["--results-dir", results.to_str().unwrap()]);
     let page = |path: &str| format!("http://{}{path}", server.host());
+    let report = format!("/reports/{report}");
     let name = fs::read_dir(folder.path().join("w/replays")).unwrap().next().unwrap().unwrap().file_name();
     let replay = name.to_str().unwrap().split('.').next().unwrap().to_owned();
     let replay = format!("/runs/w/replays/{replay}");
@@ -198,12 +201,22 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
             "/play",
             "/play?run=w",
             &replay,
+            "/evaluations",
+            "/evaluations/all",
+            &report,
         ];
         for path in paths {
             browser.go(&page(path), width, theme);
             if path == "/play?run=w" {
                 browser.wait_until(BEGUN);
-            } else if path.contains('w') && path != "/sweeps" && path != replay {
+            } else if path == report {
+                // Pictures are loaded when they are near.
+                let figures = "[...document.querySelectorAll('.report img')]";
+                browser.wait_until(&format!("{figures}.length === 9 && {figures}.every((img) => img.complete && img.naturalWidth > 100)"));
+                let fits = format!("{figures}.every((img) => img.currentSrc.endsWith('_{theme}.png'))");
+                assert_eq!(browser.value(&fits), true, "{theme}");
+            } else if path.contains('w') && path != "/sweeps" && path != replay || path == "/evaluations/all"
+            {
                 browser
                     .wait_until("/\\d/.test(document.querySelector('canvas')?.getAttribute('aria-label'))");
             }
@@ -245,6 +258,58 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     browser.press("0");
     browser.press(" ");
     browser.wait_until("document.getElementById('seek').value === document.getElementById('seek').max");
+    // And an evaluation with its curves, and a report.
+    browser.go(&page("/evaluations"), 1280, "light");
+    browser.tab_to("#list a");
+    browser.press("Enter");
+    browser.wait_until(
+        "location.pathname === '/evaluations/all' && document.getElementById('results')?.hidden === false",
+    );
+    browser.tab_to("#log");
+    browser.press(" ");
+    browser.wait_until("location.search === '?log=1'");
+    browser.tab_to("canvas");
+    browser.press("ArrowLeft");
+    browser.wait_until("document.activeElement.getAttribute('aria-label').includes(' at ')");
+    browser.go(&page("/evaluations"), 1280, "light");
+    browser.tab_to("#reports a");
+    browser.press("Enter");
+    browser.wait_until("document.querySelectorAll('.report h3').length >= 4");
+    browser.tab_to("#downloads a[download='results.json']");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+/// An evaluation of which a file says that this process is at work on it.
+#[test]
+fn an_evaluation_is_seen_to_go_on() {
+    let Some(mut browser) = Browser::open() else { return };
+    let folder = TempDir::new().unwrap();
+    let write = |points: usize, state: &str| {
+        let column = |value: fn(usize) -> f64| (1..=points).map(value).collect::<Vec<_>>();
+        let curve = json!({
+            "run": 1, "seed": 7, "steps": (1..=points).map(|i| 10 * i).collect::<Vec<_>>(), "deaths": (1..=points).collect::<Vec<_>>(),
+            "efficiency": column(|i| 1.0 / i as f64), "survival": column(|i| i as f64),
+        });
+        let now = lockstep::trainer::status::now();
+        let course = json!({
+            "env": "goodharts", "state": state, "error": null, "start_time": now, "last_heartbeat": now, "process": Process::current(),
+            "runs": 1, "envs": 8, "steps": 100, "modes": ["proxy", "ground_truth"], "curves": { "proxy": curve },
+        });
+        fs::write(folder.path().join("part"), course.to_string()).unwrap();
+        fs::rename(folder.path().join("part"), folder.path().join("e_progress.json")).unwrap();
+    };
+    write(3, "running");
+    let server = Server::start(folder.path(), &[]);
+    browser.go(&format!("http://{}/evaluations/e", server.host()), 1280, "light");
+    let label = "document.querySelector('[data-metric=\"Deaths so far\"] canvas').getAttribute('aria-label')";
+    browser.wait_until(&format!("{label} === 'Deaths so far: 3'"));
+    let state = "document.querySelector('#facts .life').textContent";
+    assert_eq!(browser.value(state), "running");
+    write(4, "running");
+    browser.wait_until(&format!("{label} === 'Deaths so far: 4'"));
+    write(10, "completed");
+    browser.wait_until(&format!("{state} === 'completed'"));
+    assert_eq!(browser.value("document.getElementById('results').hidden"), true);
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 

@@ -348,14 +348,30 @@ fn check_identities(run: &Value) {
     }
 }
 
+/// All modes, evaluated in several runs into `out/all.json`, with a report in `out/reports`; and what was printed.
+fn reported() -> &'static (TempDir, String) {
+    static DONE: OnceLock<(TempDir, String)> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let flags = "-m all -t 150 -e 24 --runs 2 --base-seed 42 -o out/all.json --full-report --report-dir out/reports";
+        let (directory, done) = evaluate(flags);
+        let printed = done.stdout();
+        (directory, printed)
+    })
+}
+
+/// The directory of these results, and the name of the report there.
+pub fn results() -> (&'static Path, String) {
+    static DIRECTORY: OnceLock<std::path::PathBuf> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| reported().0.path().join("out"));
+    let report = fs::read_dir(directory.join("reports")).unwrap().next().unwrap().unwrap();
+    (directory, report.file_name().into_string().unwrap())
+}
+
 #[test]
 fn several_runs_of_all_modes_are_evaluated_and_reported() {
-    let (directory, done) = evaluate(
-        "-m all -t 150 -e 24 --runs 2 --base-seed 42 -o out/all.json --full-report --report-dir reports",
-    );
-    let table = done.stdout();
+    let (directory, table) = reported();
     assert!(table.starts_with("Mode ") && table.contains("ground_truth against proxy: "), "{table}");
-    let document = read(&directory, "out/all.json");
+    let document = read(directory, "out/all.json");
     // A report takes three runs at least.
     let seeds = json!([191_664_964, 1_662_057_958, 1_405_681_632]);
     assert_eq!((&document["n_runs"], &document["base_seed"]), (&json!(3), &json!(42)));
@@ -371,14 +387,14 @@ fn several_runs_of_all_modes_are_evaluated_and_reported() {
         assert!((value(a, "survival_mean") - mean).abs() < 1e-9 && runs.len() == 3);
         // Those that starve at 101 steps die, in every mode.
         assert!(value(a, "total_deaths") > 24.0, "{mode}: {a}");
-        let last = read(&directory, &format!("out/all_{mode}.json"));
+        let last = read(directory, &format!("out/all_{mode}.json"));
         assert_eq!((&last["config"]["mode"], &last["config"]["seed"]), (&json!(mode), &seeds[2]));
         assert_eq!(last["metadata"]["model_mode"], mode);
         assert_eq!(last["metadata"]["model_training_steps"], 512);
         check_identities(&last);
     }
-    let reports: Vec<_> = fs::read_dir(directory.path().join("reports")).unwrap().collect();
-    let report = reports[0].as_ref().unwrap().path();
+    let (out, report) = results();
+    let report = out.join("reports").join(report);
     let text = fs::read_to_string(report.join("report.md")).unwrap();
     for part in [
         "## Executive Summary",
@@ -393,6 +409,19 @@ fn several_runs_of_all_modes_are_evaluated_and_reported() {
     let figures: Vec<_> = text.split('"').filter(|word| word.starts_with("figures/")).collect();
     assert_eq!(figures.len(), 18);
     figures.iter().for_each(|file| assert!(report.join(file).is_file(), "{file}"));
+
+    // The course is that of the last runs.
+    let course = read(directory, "out/all_progress.json");
+    assert_eq!((&course["state"], &course["modes"]), (&json!("completed"), &document["modes"]));
+    for mode in MODES {
+        let curve = &course["curves"][mode];
+        let last = |name: &str| curve[name].as_array().unwrap().last().unwrap().clone();
+        let run = read(directory, &format!("out/all_{mode}.json"));
+        assert_eq!((&curve["run"], &curve["seed"], last("steps")), (&json!(3), &seeds[2], json!(150)));
+        assert_eq!(last("deaths"), run["metadata"]["total_deaths"]);
+        assert_eq!(last("efficiency"), run["aggregates"]["overall_efficiency"]);
+        assert!(curve["survival"].as_array().unwrap().len() > 30, "{curve}");
+    }
 
     // The same from the file alone.
     let done = finish(

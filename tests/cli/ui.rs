@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{lockstep, run, small_run, trained};
+use super::{goodharts, lockstep, run, small_run, trained};
 use crate::common::Ending;
 
 /// A server in a process of its own, which ends with it.
@@ -113,8 +113,18 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
 #[test]
 fn pages_are_served_whole_and_use_nothing_from_elsewhere() {
     let server = Server::of_trained();
-    let paths =
-        ["/", "/runs/small", "/compare?run=small", "/dashboard?run=small", "/sweeps", "/sweeps/s", "/play"];
+    let paths = [
+        "/",
+        "/runs/small",
+        "/compare?run=small",
+        "/dashboard?run=small",
+        "/sweeps",
+        "/sweeps/s",
+        "/play",
+        "/evaluations",
+        "/evaluations/e",
+        "/reports/r",
+    ];
     for path in paths {
         let page = server.get(path);
         assert_eq!(page.status, 200, "{path}");
@@ -212,8 +222,8 @@ fn the_interface_says_of_runs_what_the_commands_say() {
     let described = server.json("/api/v1/openapi.json");
     let paths = described["paths"].as_object().unwrap();
     assert!(paths.len() > 8);
-    let is_elsewhere =
-        |path: &str| ["{replay}", "{sweep}", "{game}", "{sid}"].iter().any(|part| path.contains(part));
+    let others = ["{replay}", "{sweep}", "{game}", "{sid}", "{evaluation}", "{report}"];
+    let is_elsewhere = |path: &str| others.iter().any(|part| path.contains(part));
     for (path, methods) in paths.iter().filter(|(path, _)| !is_elsewhere(path)) {
         let path = path.replace("{id}", "small").replace("{name}", "config.toml");
         for method in methods.as_object().unwrap().keys().filter(|_| !path.ends_with("/events")) {
@@ -423,6 +433,160 @@ fn a_sweep_is_shown_with_its_trials_and_its_front() {
     fs::write(Path::new(&runs).join("s/sweep.jsonl"), "damaged\n").unwrap();
     server.get("/api/v1/sweeps/s").refuses(500, "sweep.jsonl");
     assert!(server.json("/api/v1/sweeps")["sweeps"][0]["error"].is_string());
+}
+
+#[test]
+fn evaluations_and_reports_are_shown_as_their_files_say() {
+    let (results, report) = goodharts::results();
+    let runs = TempDir::new().unwrap();
+    let server = Server::start(runs.path(), &["--results-dir", results.to_str().unwrap()]);
+    let listed = server.json("/api/v1/evaluations");
+    let count = |kind: &str| listed[kind].as_array().unwrap().len();
+    assert_eq!((count("evaluations"), count("reports")), (1, 1), "{listed}");
+    let line = &listed["evaluations"][0];
+    assert_eq!((&line["name"], &line["life"]), (&"all".into(), &"completed".into()));
+    assert_eq!(listed["reports"][0]["name"], report);
+    assert_eq!(listed["reports"][0]["title"], "Evaluation by lives in goodharts");
+
+    let shown = server.json("/api/v1/evaluations/all");
+    let file = fs::read_to_string(results.join("all.json")).unwrap();
+    let document: Value = serde_json::from_str(&file).unwrap();
+    assert_eq!(shown["modes"], document["modes"]);
+    let kinds = shown["results"]["kinds"].as_array().unwrap();
+    assert_eq!(kinds.len(), 4);
+    for kind in kinds {
+        let told = &document["results"][kind["name"].as_str().unwrap()]["aggregates"];
+        let value = |name: &str| &kind["values"][name]["value"];
+        for (name, key) in [
+            ("survival", "survival_mean"),
+            ("deaths", "deaths_per_1k_steps"),
+            ("food", "food_per_1k_steps"),
+            ("energy", "energy_per_1k_steps"),
+            ("per_agent_efficiency", "per_agent_efficiency"),
+            ("overall_efficiency", "overall_efficiency"),
+        ] {
+            assert_eq!(value(name), &told[key], "{name} of {kind}");
+        }
+        for (name, key) in [("survival", "survival_ci"), ("overall_efficiency", "efficiency_ci")] {
+            let bounds = [0, 1].map(|side| told[key][side].as_f64().unwrap());
+            let shown = ["low", "high"].map(|side| kind["values"][name][side].as_f64().unwrap());
+            assert!((0..2).all(|side| (bounds[side] - shown[side]).abs() < 1e-9), "{bounds:?} {shown:?}");
+        }
+        assert_eq!((&kind["seeds"], &kind["deaths"]), (&told["seeds"], &told["total_deaths"]));
+    }
+    for kind in shown["course"]["kinds"].as_array().unwrap() {
+        let curve = &kind["curve"];
+        assert_eq!(
+            (&curve["run"], curve["steps"].as_array().unwrap().last()),
+            (&3.into(), Some(&150.into()))
+        );
+        assert!(kind["colours"]["dark"].as_str().unwrap().starts_with('#'));
+    }
+    assert_eq!(server.get("/api/v1/evaluations/all/results").body, file);
+
+    let path = results.join("reports").join(&report);
+    let told = server.json(&format!("/api/v1/reports/{report}"));
+    assert_eq!(told["text"], fs::read_to_string(path.join("report.md")).unwrap());
+    let files: Vec<&str> =
+        told["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(files.len(), 20, "{files:?}");
+    for (name, kind) in [
+        ("report.md", "text/plain"),
+        ("results.json", "application/json"),
+        ("goodhart_summary_dark.png", "image/png"),
+    ] {
+        let part = server.get(&format!("/api/v1/reports/{report}/files/{name}"));
+        let folder = if kind == "image/png" { path.join("figures") } else { path.clone() };
+        let length = fs::metadata(folder.join(name)).unwrap().len();
+        assert!(part.status == 200 && part.head.contains(&format!("content-type: {kind}")), "{}", part.head);
+        assert!(part.head.contains(&format!("content-length: {length}")), "{}", part.head);
+    }
+}
+
+#[test]
+fn results_that_are_damaged_or_elsewhere_are_not_read() {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    write("secret.json", b"\"treasure\"");
+    write("secret.png", b"treasure");
+    write("here/good.json", &fs::read(goodharts::results().0.join("all.json")).unwrap());
+    write("here/bad.json", b"{\"results\": {\"proxy\": 3}, \"env\": \"goodharts\"}");
+    write("here/worse.json", b"\xff");
+    write("here/begun_progress.json", b"[1]");
+    write("here/notes.json", b"{\"a\": 1}");
+    write("here/reports/bad/report.md", b"\xff\xfe");
+    write("here/reports/good/report.md", b"# Good\n");
+    write("here/reports/good/figures/a.png", b"a");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        let here = folder.path().join("here");
+        symlink(folder.path().join("secret.json"), here.join("link.json")).unwrap();
+        symlink(folder.path().join("secret.json"), here.join("reports/good/results.json")).unwrap();
+        symlink(folder.path().join("secret.png"), here.join("reports/good/figures/b.png")).unwrap();
+        symlink(folder.path(), here.join("reports/link")).unwrap();
+    }
+    let server = Server::start(&folder.path().join("here"), &["--results-dir", "/nonexistent"]);
+    let listed = server.json("/api/v1/evaluations");
+    let lives: Vec<_> =
+        listed["evaluations"].as_array().unwrap().iter().map(|row| [&row["name"], &row["life"]]).collect();
+    let [bad, begun, good, worse] = ["bad", "begun", "good", "worse"].map(Value::from);
+    let [damaged, completed] = ["damaged", "completed"].map(Value::from);
+    assert_eq!(lives, [[&bad, &damaged], [&begun, &damaged], [&good, &completed], [&worse, &damaged]]);
+    for name in ["bad", "begun", "worse"] {
+        let error = server.json(&format!("/api/v1/evaluations/{name}"))["error"].clone();
+        assert!(error.as_str().unwrap().contains(&format!("/{name}")), "{name}: {error}");
+    }
+    server.get("/api/v1/evaluations/begun/results").refuses(404, "no file of results");
+    server.get("/api/v1/reports/bad").refuses(500, "report.md");
+    assert_eq!(listed["reports"][1]["title"], "Good");
+    assert_eq!(server.json("/api/v1/reports/good")["files"], serde_json::json!(["a.png", "report.md"]));
+    for path in [
+        "/api/v1/evaluations/link",
+        "/api/v1/evaluations/..%2fsecret",
+        "/api/v1/evaluations/..%2fsecret/results",
+        "/api/v1/evaluations/notes/results",
+        "/api/v1/reports/link",
+        "/api/v1/reports/..",
+        "/api/v1/reports/%2e%2e",
+        "/api/v1/reports/..%2f..%2f..",
+        "/api/v1/reports/good/files/results.json",
+        "/api/v1/reports/good/files/b.png",
+        "/api/v1/reports/good/files/..%2f..%2f..%2f..%2fsecret.png",
+        "/api/v1/reports/..%2f..%2f../files/secret.json",
+    ] {
+        let reply = server.get(path);
+        assert_eq!(reply.status, 404, "{path}: {}", reply.body);
+        assert!(!reply.body.contains("treasure"), "{path}: {}", reply.body);
+    }
+    let file = folder.path().join("secret.json");
+    run(&["ui", "--results-dir", file.to_str().unwrap()]).fails(2, &["secret.json is a file"]);
+}
+
+#[test]
+fn an_evaluation_is_watched_while_it_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &["--results-dir", folder.path().to_str().unwrap()]);
+    let flags = "eval --env goodharts --device cpu -m ground_truth --model omniscient_seeker -t 16000000 -e 8 --seed 7 -o e.json";
+    let mut command = lockstep(&flags.split(' ').collect::<Vec<_>>());
+    let mut process = Ending(command.current_dir(folder.path()).stderr(Stdio::null()).spawn().unwrap());
+    let shown = || server.get("/api/v1/evaluations/e");
+    wait_for("it is there", || shown().status == 200);
+    let points = || {
+        let evaluation = server.json("/api/v1/evaluations/e");
+        assert_eq!((&evaluation["life"], &evaluation["results"]), (&"running".into(), &Value::Null));
+        evaluation["course"]["kinds"][0]["curve"]["steps"].as_array().map_or(0, Vec::len)
+    };
+    wait_for("it has begun", || points() > 0);
+    server.get("/api/v1/evaluations/e/results").refuses(404, "no file of results");
+    process.0.kill().unwrap();
+    process.0.wait().unwrap();
+    let life = || server.json("/api/v1/evaluations/e")["life"].clone();
+    wait_for("it is dead", || life() == "dead");
 }
 
 /// Waits until something is so; it takes as long as it takes.

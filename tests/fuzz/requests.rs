@@ -33,6 +33,15 @@ const PATHS: &[&str] = &[
     "/api/v1/runs/a/stop",
     "/api/v1/runs/a/save",
     "/api/v1/compare?run=a&run=a&group=g&metric=x/a",
+    "/evaluations/e",
+    "/reports/r",
+    "/api/v1/evaluations",
+    "/api/v1/evaluations/e",
+    "/api/v1/evaluations/..%2f..%2fsecret/results",
+    "/api/v1/evaluations/link/results",
+    "/api/v1/reports/r",
+    "/api/v1/reports/../files/secret.json",
+    "/api/v1/reports/r/files/link.png",
     "/play?run=a",
     "/api/v1/play",
     "/api/v1/play/0123456789abcdef0123456789abcdef",
@@ -64,9 +73,17 @@ pub fn page(random: &mut Random) {
     fs::write(runs.join("a/metrics.jsonl"), "{\"update\":1,\"timesteps\":8,\"x/a\":1e308}\n").unwrap();
     #[cfg(unix)]
     std::os::unix::fs::symlink(dir.path().join("secret.json"), runs.join("a/link.json")).unwrap();
+    let results = dir.path().join("results");
+    fs::create_dir_all(results.join("r/figures")).unwrap();
+    fs::write(results.join("r/report.md"), "# A").unwrap();
+    fs::write(results.join("e.json"), "{\"results\": {}, \"env\": \"goodharts\"}").unwrap();
+    #[cfg(unix)]
+    for link in ["link.json", "r/figures/link.png"] {
+        std::os::unix::fs::symlink(dir.path().join("secret.json"), results.join(link)).unwrap();
+    }
 
     let mut command: Command = lockstep();
-    command.args(["ui", "--port", "0", "--checkpoint-dir"]).arg(&runs);
+    command.args(["ui", "--port", "0", "--checkpoint-dir"]).arg(&runs).arg("--results-dir").arg(&results);
     let mut server = Ending(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -28,6 +28,8 @@ pub const MAX_STEPS: usize = 1 << 24;
 const SLICE_SECONDS: f64 = 1.0;
 /// The steps of the first slice, which shows how long one takes.
 const FIRST_SLICE: usize = 4;
+/// Slices that there are at least, as far as there are steps: who watches wants to see how it goes on, however fast it is.
+const LEAST_SLICES: usize = 100;
 
 /// Which metrics of a step, by their columns, say that the good and that the bad thing happened: 1 if it did, else 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,25 +159,35 @@ impl Evaluator {
         })
     }
 
-    /// Lets the agents live. Says now and then how many steps are done.
+    /// Lets the agents live. Says now and then how many steps are done, and what they came to.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn run(&self, steps: usize, seed: u64, told: &mut dyn FnMut(usize)) -> Result<Living> {
+    pub fn run(&self, steps: usize, seed: u64, told: &mut dyn FnMut(usize, &Living)) -> Result<Living> {
         let seed = HostArray::new(&[2], vec![(seed >> 32) as u32, seed as u32]);
         let given = self.begin.upload([&seed])?;
         let mut now = self.begin.call([self.env_params.lend(), given])?;
         let (mut done, mut slice) = (0, FIRST_SLICE);
-        while done < steps {
+        let longest = steps.div_ceil(LEAST_SLICES);
+        loop {
             let begin = Instant::now();
+            slice = slice.min(longest);
             done = (done + slice).min(steps);
             let given = self.live.upload([&seed, &HostArray::scalar(done as i32)])?;
             now = self.live.call([self.params.lend(), self.env_params.lend(), given, now.give()])?;
             now.wait()?;
-            told(done);
             let share = SLICE_SECONDS / begin.elapsed().as_secs_f64().max(1e-9);
             slice = (slice as f64 * share.min(4.0)).max(1.0) as usize;
+            let living = self.living(&now)?;
+            told(done, &living);
+            if done == steps {
+                return Ok(living);
+            }
         }
+    }
+
+    /// What has become of the agents so far.
+    fn living(&self, now: &OnDevice<Progress>) -> Result<Living> {
         let Progress { total, life, .. } = self.live.output();
         let fetched = |names: Vec<String>, values| Outputs::<HostArray>::new(&names, values);
         let total = fetched(leaf_paths(total), now.fetch(|now| &now.total)?);
@@ -440,9 +452,14 @@ mod tests {
         let policy = Policy::random(&env.spec());
         let evaluator = Evaluator::new(&client, &*env, &policy, counted(&*env), ENVS, 1.0).unwrap();
         let mut done = Vec::new();
-        let found = evaluator.run(STEPS, SEED, &mut |steps| done.push(steps)).unwrap();
+        let found = evaluator.run(STEPS, SEED, &mut |steps, living| {
+            let all = living.ended.clone().merge(&living.unfinished);
+            assert_eq!(all.steps.sum, (ENVS * steps) as u128);
+            done.push(steps);
+        });
+        let found = found.unwrap();
         assert_eq!(found, told(&client, &*env));
-        assert!(done.len() > 1 && done[0] == FIRST_SLICE && done.last() == Some(&STEPS), "{done:?}");
+        assert!(done.len() > 50 && done.is_sorted() && done.last() == Some(&STEPS), "{done:?}");
 
         // Every step belongs to one life, and so does whatever happened.
         let all = found.ended.clone().merge(&found.unfinished);
@@ -451,7 +468,7 @@ mod tests {
         assert!(found.ended.count > 10 && found.unfinished.count <= ENVS as u64, "{found:?}");
         assert_eq!(all.steps_histogram.iter().sum::<u64>(), all.count);
         assert_eq!(all.efficiency_histogram.iter().sum::<u64>(), all.count);
-        assert_ne!(evaluator.run(STEPS, 7, &mut |_| ()).unwrap(), found);
+        assert_ne!(evaluator.run(STEPS, 7, &mut |_, _| ()).unwrap(), found);
     }
 
     #[test]
@@ -469,7 +486,7 @@ mod tests {
         let good = |temperature| {
             let evaluator =
                 Evaluator::new(&client, &*env, &policy, counted(&*env), ENVS, temperature).unwrap();
-            evaluator.run(40, SEED, &mut |_| ()).unwrap().good
+            evaluator.run(40, SEED, &mut |_, _| ()).unwrap().good
         };
         let (own, hot) = (good(1.0), good(1e4));
         assert!(own > 2 * hot && hot > 0, "{own} {hot}");

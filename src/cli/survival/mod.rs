@@ -1,14 +1,17 @@
 //! `lockstep eval` by lives: agents that live on in an environment which says how that is evaluated.
 //!
 //! What the flags mean stands with the environment (`envs::survival`). Here its protocol is carried out, for each kind of agent and
-//! each run; the results are written as JSON files ([`results`]) and read back as a [`summary`] for the table and the report.
+//! each run; the results are written as JSON files ([`results`]) and read back as a [`summary`] for the table and the report. While it goes
+//! on a file beside them says how it stands ([`course`]).
 
+pub mod course;
 mod report;
 mod results;
-mod summary;
+pub mod summary;
 
-pub use report::{command, run as run_report};
+pub use report::{FIGURES, REPORT, REPORTS, RESULTS, command, run as run_report};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,11 +24,14 @@ use crate::config::{UsageError, usage};
 use crate::envs::survival::{Protocol, Subject, Survival};
 use crate::envs::{Entry, default_params, name_and_value};
 use crate::output::tell;
+use crate::trainer::run_dir::Process;
+use crate::trainer::status::{State, now};
 use crate::trainer::{Stage, thousands};
 
 use super::device::Device;
 use super::player::{Place, Player};
 use super::{App, print, print_line};
+use course::{Course, Recorder};
 use results::{Energy, Outcome, Results};
 use summary::Summary;
 
@@ -54,9 +60,16 @@ impl Request<'_> {
         self.check().map_err(usage)?;
         let subjects = &self.protocol.subjects;
         let players = subjects.iter().map(|subject| self.player(subject)).collect::<Result<Vec<_>>>()?;
+        let mut recorder = Recorder::begin(&self.protocol.output, self.course())?;
+        let outcome = self.evaluate(&players, &mut recorder);
+        recorder.end(&outcome);
+        outcome
+    }
+
+    fn evaluate(&self, players: &[Player], recorder: &mut Recorder) -> Result<()> {
         let mut results = Results::new(self);
         let (client, stage) = self.device.open(&format!("tracing lives in {}", self.entry.name))?;
-        for (subject, player) in subjects.iter().zip(&players) {
+        for (subject, player) in self.protocol.subjects.iter().zip(players) {
             let env = player.env.build();
             let Protocol { envs, temperature, .. } = self.protocol;
             let column = |name| env.spec().metrics.iter().position(|metric| metric.name == name);
@@ -69,8 +82,10 @@ impl Request<'_> {
             let energy = Energy::of(&self.survival, &default_params(&*env));
             for (run, seed) in self.protocol.seeds.list().into_iter().enumerate() {
                 let (begun, mut told) = (Instant::now(), 0);
+                recorder.run(subject.kind, run + 1, seed);
                 stage.change(&self.progress(subject.kind, run, 0));
-                let living = evaluator.run(self.protocol.steps, seed, &mut |steps| {
+                let living = evaluator.run(self.protocol.steps, seed, &mut |steps, living| {
+                    recorder.add(subject.kind, steps, living);
                     let part = steps * TOLD / self.protocol.steps;
                     if part > told {
                         told = part;
@@ -83,6 +98,24 @@ impl Request<'_> {
             }
         }
         self.finish(&results, stage)
+    }
+
+    /// Where it stands before it has begun.
+    fn course(&self) -> Course {
+        let Protocol { subjects, envs, steps, seeds, .. } = &self.protocol;
+        Course {
+            env: self.entry.name.to_owned(),
+            state: State::Running,
+            error: None,
+            start_time: now(),
+            last_heartbeat: now(),
+            process: Process::current(),
+            runs: seeds.list().len(),
+            envs: *envs,
+            steps: *steps,
+            modes: subjects.iter().map(|subject| subject.kind.to_owned()).collect(),
+            curves: BTreeMap::new(),
+        }
     }
 
     fn check(&self) -> Result<()> {

@@ -35,8 +35,11 @@ struct Report {
 }
 
 /// Where reports are written, each in a directory of its own.
-const REPORTS: &str = "generated/reports";
-const RESULTS: &str = "results.json";
+pub const REPORTS: &str = "generated/reports";
+/// What the directory of a report holds.
+pub const REPORT: &str = "report.md";
+pub const RESULTS: &str = "results.json";
+pub const FIGURES: &str = "figures";
 
 pub fn command() -> Command {
     Report::augment_args(Command::new("report"))
@@ -83,7 +86,7 @@ pub fn write_new(reports: &Path, document: &Value, summary: &Summary) -> Result<
 }
 
 fn write(directory: &Path, document: &Value, summary: &Summary, which: Figures) -> Result<()> {
-    let figures = directory.join("figures");
+    let figures = directory.join(FIGURES);
     fs::create_dir_all(&figures).with_context(|| format!("cannot make {}", figures.display()))?;
     results::write(&directory.join(RESULTS), document)?;
     if which != Figures::None {
@@ -95,7 +98,7 @@ fn write(directory: &Path, document: &Value, summary: &Summary, which: Figures) 
             }
         }
     }
-    let path = directory.join("report.md");
+    let path = directory.join(REPORT);
     let text = text::report(document, summary, which != Figures::None)?;
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     tell(&format!("the report is {}", path.display()));

@@ -1,7 +1,7 @@
-//! `lockstep ui`: a page in the browser for runs, their curves and replays, served from this program.
+//! `lockstep ui`: a page in the browser for runs, their curves and replays, evaluations and reports, served from this program.
 //!
 //! People look at training on a page. Everything is in the binary: pages, scripts, and a server ([`server`]) on one thread, which reads the
-//! files of runs as `lockstep runs` does and keeps what it has read ([`shelf`], [`library`]). It never changes a run but by the two buttons,
+//! files of runs as `lockstep runs` does and keeps what it has read ([`shelf`], [`library`], [`archive`]). It never changes a run but by the two buttons,
 //! which do what `runs stop` and a file `save` do ([`actions`]). Where people play ([`play`], [`session`]) the server holds the games
 //! ([`games`], [`table`]), so that no page knows the rules of any.
 //!
@@ -10,16 +10,20 @@
 
 mod actions;
 mod answer;
+mod archive;
 mod asked;
 mod compare;
 mod curves;
+mod evaluations;
 mod events;
 mod games;
 mod guard;
 mod library;
+mod outcome;
 mod pages;
 mod play;
 mod replays;
+mod reports;
 mod runs;
 mod server;
 mod session;
@@ -53,6 +57,9 @@ struct Ui {
     /// Another directory of runs, which are shown with those
     #[arg(long, value_name = "DIR")]
     runs_dir: Option<PathBuf>,
+    /// Directory of results of evaluations by lives and of reports on them; those in the directories of runs are shown as well
+    #[arg(long, value_name = "DIR", default_value = "generated")]
+    results_dir: PathBuf,
     /// Port to listen on; 0 takes a free one
     #[arg(long, value_name = "N", default_value_t = 8050)]
     port: u16,
@@ -73,7 +80,7 @@ struct Ui {
 pub fn command() -> Command {
     let command = Ui::augment_args(Command::new("ui"));
     let command = command.mut_arg("checkpoint_dir", |arg| arg.env("LOCKSTEP_CHECKPOINT_DIR").hide_env(true));
-    command.about("Serve a page that shows runs in the browser, their curves and replays, and plays games").after_help(
+    command.about("Serve a page that shows runs, replays, evaluations and reports, and plays games").after_help(
         "The address of the page is printed on stdout; Ctrl-C ends the server. Games, which /play begins, are computed on the CPU. Other \
          programs find the same as JSON under /api/v1/, which /api/v1/openapi.json describes.",
     )
@@ -97,7 +104,8 @@ pub fn run(app: &App, matches: &ArgMatches) -> Result<()> {
         open(&url);
     }
     let roots = [Some(ui.checkpoint_dir), ui.runs_dir].into_iter().flatten().collect();
-    server::serve(listener, Site::new(roots, app.clone(), Guard::new(address, ui.token, ui.allow_origin)?))
+    let guard = Guard::new(address, ui.token, ui.allow_origin)?;
+    server::serve(listener, Site::new(roots, ui.results_dir, app.clone(), guard))
 }
 
 impl Ui {
@@ -134,6 +142,11 @@ impl Ui {
                 tell(&format!("there is no directory {named} yet; its runs are shown once there are any"));
             }
         }
+        let results = self.results_dir.display();
+        ensure!(
+            !self.results_dir.is_file(),
+            UsageError(format!("{results} is a file; name the directory that it lies in"))
+        );
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ macro_rules! page {
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// What pages load: name, type, content.
-const ASSETS: [(&str, &str, &str); 15] = [
+const ASSETS: [(&str, &str, &str); 19] = [
     ("style.css", "text/css; charset=utf-8", page!("style.css")),
     ("icon.svg", "image/svg+xml", page!("icon.svg")),
     ("common.js", SCRIPT, page!("common.js")),
@@ -37,6 +37,10 @@ const ASSETS: [(&str, &str, &str); 15] = [
     ("sweeps.js", SCRIPT, page!("sweeps.js")),
     ("sweep.js", SCRIPT, page!("sweep.js")),
     ("dashboard.js", SCRIPT, page!("dashboard.js")),
+    ("evaluations.js", SCRIPT, page!("evaluations.js")),
+    ("evaluation.js", SCRIPT, page!("evaluation.js")),
+    ("report.js", SCRIPT, page!("report.js")),
+    ("markdown.js", SCRIPT, page!("markdown.js")),
 ];
 
 /// A page around its own content: a title, a script and what is there before the script has run.
@@ -84,6 +88,21 @@ pub async fn sweeps(State(site): State<Shared>) -> Html<String> {
 /// `GET /sweeps/{name}`
 pub async fn sweep(State(site): State<Shared>) -> Html<String> {
     around(&site, "Sweep", "sweep.js", page!("sweep.html"))
+}
+
+/// `GET /evaluations`
+pub async fn evaluations(State(site): State<Shared>) -> Html<String> {
+    around(&site, "Evaluations", "evaluations.js", page!("evaluations.html"))
+}
+
+/// `GET /evaluations/{evaluation}`
+pub async fn evaluation(State(site): State<Shared>) -> Html<String> {
+    around(&site, "Evaluation", "evaluation.js", page!("evaluation.html"))
+}
+
+/// `GET /reports/{report}`
+pub async fn report(State(site): State<Shared>) -> Html<String> {
+    around(&site, "Report", "report.js", page!("report.html"))
 }
 
 /// `GET /assets/{name}`

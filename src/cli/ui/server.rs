@@ -21,7 +21,8 @@ use super::answer::Failure;
 use super::guard::{self, BODY_LIMIT};
 use super::site::Shared;
 use super::{
-    actions, compare, curves, events, pages, play, replays, runs, session, stream, sweeps, windowed,
+    actions, compare, curves, evaluations, events, pages, play, replays, reports, runs, session, stream,
+    sweeps, windowed,
 };
 
 /// Connections at once; others wait until one of them ends.
@@ -63,6 +64,11 @@ fn routes(site: Shared) -> Router {
         .route("/compare", get(compare::show))
         .route("/sweeps", get(sweeps::list))
         .route("/sweeps/{name}", get(sweeps::show))
+        .route("/evaluations", get(evaluations::list))
+        .route("/evaluations/{evaluation}", get(evaluations::show))
+        .route("/evaluations/{evaluation}/results", get(evaluations::results))
+        .route("/reports/{report}", get(reports::show))
+        .route("/reports/{report}/files/{name}", get(reports::part))
         .route("/events", get(events::all))
         .merge(play::routes());
     Router::new()
@@ -79,6 +85,9 @@ fn routes(site: Shared) -> Router {
         .route("/play", get(pages::play))
         .route("/sweeps", get(pages::sweeps))
         .route("/sweeps/{name}", get(pages::sweep))
+        .route("/evaluations", get(pages::evaluations))
+        .route("/evaluations/{evaluation}", get(pages::evaluation))
+        .route("/reports/{report}", get(pages::report))
         .route("/assets/{name}", get(pages::asset))
         .fallback(async |uri: Uri| Failure::missing(&format!("page {}", uri.path())))
         .method_not_allowed_fallback(async || {

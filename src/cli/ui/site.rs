@@ -1,4 +1,4 @@
-//! What all requests share: the shelf of runs, what was read of their curves and replays, the games, and who may ask.
+//! What all requests share: the shelf of runs, what was read of their curves and replays, evaluations and reports, the games, and who may ask.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Failure;
+use super::archive::Archive;
 use super::games::Games;
 use super::guard::Guard;
 use super::library::Library;
@@ -20,6 +21,7 @@ const MOST_STREAMS: usize = 40;
 /// The server's state.
 pub struct Site {
     pub shelf: Shelf,
+    pub archive: Archive,
     pub library: Library,
     pub theater: Theater,
     pub games: Games,
@@ -35,9 +37,10 @@ impl Site {
         Some(self.shelf.list().row(run)?["env"].as_str()?.to_owned())
     }
 
-    /// A site for the runs in some directories, and for games in the environments of a program.
-    pub fn new(roots: Vec<PathBuf>, app: App, guard: Guard) -> Shared {
+    /// A site for the runs in some directories, for results there and in one more, and for games in the environments of a program.
+    pub fn new(roots: Vec<PathBuf>, results: PathBuf, app: App, guard: Guard) -> Shared {
         Arc::new(Self {
+            archive: Archive::new([&roots[..], &[results]].concat(), app.clone()),
             shelf: Shelf::new(roots),
             library: Library::default(),
             theater: Theater::default(),

@@ -55,6 +55,12 @@ impl Process {
         }
     }
 
+    /// Whether it has ended, as far as this process can see: one of another machine cannot be looked at.
+    pub fn is_gone(&self) -> bool {
+        let here = Self::current();
+        self.shares_numbers_with(&here) && !self.is_there(&here)
+    }
+
     /// Whether both run under one kernel, so that each sees the locks of the other.
     fn shares_kernel_with(&self, other: &Self) -> bool {
         !self.boot.is_empty() && self.boot == other.boot && self.host == other.host
@@ -368,7 +374,11 @@ mod tests {
             assert!(!terminate(&owner(innocent(pid), 0), dir.path()).unwrap(), "{pid}");
         }
         assert!(child.try_wait().unwrap().is_none());
+        let process = innocent(child.id());
+        let elsewhere = Process { boot: "another".into(), ..process.clone() };
+        assert!(!process.is_gone());
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(process.is_gone() && !elsewhere.is_gone());
     }
 }

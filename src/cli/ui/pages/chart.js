@@ -77,7 +77,7 @@ export class Chart {
     this.name = name;
     this.zoom = zoom;
     this.series = [];
-    this.options = { axis: "timesteps", log: false, weight: 0 };
+    this.options = { axis: "timesteps", log: false, weight: 0, rules: [] };
     this.value = h("span", {});
     this.canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": name });
     this.element = h("figure", { class: "chart", "data-metric": name }, h("figcaption", {}, h("b", { title: name }, name.slice(name.indexOf("/") + 1)), this.value), this.canvas);
@@ -85,7 +85,7 @@ export class Chart {
     this.listen();
   }
 
-  /** Series of { x, y, low?, high?, name, colour } in the colours of the style sheet. */
+  /** Series of { x, y, low?, high?, name, colour } in the colours of the style sheet; `rules` are values that have a line across. */
   show(series, options) {
     this.series = series;
     this.options = { ...this.options, ...options };
@@ -196,6 +196,7 @@ export class Chart {
     pen.beginPath();
     pen.rect(LEFT, TOP, box.width, box.height);
     pen.clip();
+    this.rule(pen, py, colour);
     for (const line of lines) {
       const ink = colour(line.colour);
       if (line.low) this.band(pen, line, px, py, ink);
@@ -232,6 +233,18 @@ export class Chart {
     for (const tick of ticks(...xRange, Math.max(2, Math.floor(width / 90)))) {
       pen.fillText(shortX(tick, this.options.axis), Math.min(px(tick), width - 18), height - BOTTOM + 5);
     }
+  }
+
+  rule(pen, py, colour) {
+    pen.strokeStyle = colour("quiet");
+    pen.setLineDash([6, 5]);
+    for (const value of this.options.rules ?? []) {
+      pen.beginPath();
+      pen.moveTo(LEFT, py(value));
+      pen.lineTo(LEFT + this.box.width, py(value));
+      pen.stroke();
+    }
+    pen.setLineDash([]);
   }
 
   path(pen, xs, ys, px, py, ink, opacity, size) {
