@@ -104,6 +104,9 @@ pub struct Spot {
     pub size: Point,
     /// Around where is written what the agent thinks of it.
     pub label: Point,
+    /// The height of these letters, where it is not that of a scene which is a few units wide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letters: Option<f32>,
 }
 
 fn one() -> f32 {
@@ -175,8 +178,10 @@ impl Scene {
     }
 
     /// Where an action is taken; what the agent thinks of it is written around `label`.
-    pub fn spot(&mut self, action: usize, at: Point, size: Point, label: Point) {
-        self.spots.push(Spot { action, at: place(at), size: place(size), label: place(label) });
+    pub fn spot(&mut self, action: usize, at: Point, size: Point, label: Point) -> &mut Spot {
+        let (at, size, label) = (place(at), place(size), place(label));
+        self.spots.push(Spot { action, at, size, label, letters: None });
+        self.spots.last_mut().expect("it was added")
     }
 }
 

@@ -185,7 +185,9 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     fs::write(folder.path().join("bad/config.toml"), "= =").unwrap();
     fs::write(folder.path().join("bad/status.json"), "<script>alert(1)</script>").unwrap();
     let (results, report) = goodharts::results();
-    let server = Server::start(folder.path(), &["--results-dir", results.to_str().unwrap()]);
+    let modes = goodharts::trained().join("checkpoints");
+    let flags = ["--results-dir", results.to_str().unwrap(), "--runs-dir", modes.to_str().unwrap()];
+    let server = Server::start(folder.path(), &flags);
     let page = |path: &str| format!("http://{}{path}", server.host());
     let report = format!("/reports/{report}");
     let name = fs::read_dir(folder.path().join("w/replays")).unwrap().next().unwrap().unwrap().file_name();
@@ -258,6 +260,22 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     browser.press("0");
     browser.press(" ");
     browser.wait_until("document.getElementById('seek').value === document.getElementById('seek').max");
+    // The dashboard of the modes: tabs, what they eat, and where they walk.
+    let runs = server.json("/api/v1/runs")["runs"].take();
+    let is_mode = |run: &&Value| run["env"] == "goodharts";
+    let group = runs.as_array().unwrap().iter().find(is_mode).unwrap()["group"].as_str().unwrap().to_owned();
+    browser.go(&page(&format!("/dashboard?group={group}")), 1280, "dark");
+    browser.wait_until(
+        "!!document.querySelector('[data-metric=\"share of food\"] canvas')?.getAttribute('aria-label')",
+    );
+    browser.wait_until("/^[↑-↙] /.test(document.querySelector('#bars th')?.textContent)");
+    browser.tab_to("[role=tab]");
+    let tab = "document.querySelector('[aria-selected=true]').textContent";
+    let before = browser.value(tab);
+    browser.press("ArrowRight");
+    browser.wait_until(&format!("{tab} !== {before}"));
+    assert_eq!(browser.value("document.querySelectorAll('[role=tab]').length"), 4);
+
     // And an evaluation with its curves, and a report.
     browser.go(&page("/evaluations"), 1280, "light");
     browser.tab_to("#list a");

@@ -23,7 +23,7 @@ fn train(directory: &Path, flags: &str) -> Done {
 }
 
 /// All modes, trained together.
-fn trained() -> &'static Path {
+pub fn trained() -> &'static Path {
     static RUN: OnceLock<TempDir> = OnceLock::new();
     let directory = RUN.get_or_init(|| {
         let directory = TempDir::new().unwrap();

@@ -14,6 +14,7 @@ use super::asked::Asked;
 use super::site::{Shared, Site};
 use super::theater;
 use crate::cli::runs::warnings;
+use crate::envs::survival::Item;
 use crate::files;
 use crate::trainer::{params_of_run, run_dir, status, windows};
 
@@ -53,6 +54,7 @@ pub async fn show(State(site): State<Shared>, Segment(id): Segment<String>) -> A
             "num_warnings": warnings.len(),
             "checkpoints": checkpoints(&run),
             "players": players(&site, &id, &run),
+            "eaten": eaten(&site, &id),
             "replays": theater::list(&run),
             "files": readable(&run).iter().map(|path| described(path)).collect::<Vec<_>>(),
         }))
@@ -65,6 +67,13 @@ fn players(site: &Site, id: &str, run: &Path) -> Option<usize> {
     params_of_run(run)?;
     let env = site.games.env(&site.env_of(id)?).ok()?;
     Some(env.spec().players).filter(|players| *players <= 2)
+}
+
+/// What agents eat in its environment, if that is what matters there: the name of the good and of the bad, each with its metric.
+fn eaten(site: &Site, id: &str) -> Option<Value> {
+    let survival = site.games.env(&site.env_of(id)?).ok()?.survival?;
+    let item = |item: Item| json!({ "name": item.name, "metric": item.metric });
+    Some(json!({ "good": item(survival.good), "bad": item(survival.bad) }))
 }
 
 /// The checkpoints, the newest first.

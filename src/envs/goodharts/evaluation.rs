@@ -76,7 +76,7 @@ struct Flags {
     /// Energy that a step costs [default: that of the environment]
     #[arg(long, value_name = "C")]
     move_cost: Option<f64>,
-    /// Where the results are written; those of a mode go beside it, as STEM_MODE.json
+    /// Where the results are written; those of a mode go beside it, as STEM_MODE.json, and how far it has come, as STEM_progress.json
     #[arg(short, long, value_name = "FILE", default_value = "generated/eval_results.json")]
     output: PathBuf,
     /// Parameters of the one mode: a file, a run, or a player that the environment brings [default: ppo_MODE.safetensors in

@@ -1,6 +1,6 @@
 //! The world around the agent: food, poison, and the window that it sees.
 
-use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style, half_blocks};
+use crate::envs::painter::{Color, Frame, Line, Painter, Picture, Span, Style, arrow, half_blocks};
 use crate::envs::scene::{Ink, Scene};
 
 use super::grid::{Grid, RADIUS, VIEW};
@@ -9,6 +9,9 @@ use super::layout;
 /// Columns and rows of the drawing: what lies further away is not shown. A column is two letters wide, about as much as a row is high.
 const COLUMNS: usize = 39;
 const ROWS: usize = 25;
+/// The height of letters in the scene, and the side of the square that an arrow has there.
+const LETTERS: f32 = 0.9;
+const PETAL: f32 = 2.6;
 
 const AGENT: Color = Color::White;
 const FOOD: Color = Color::Rgb(22, 199, 154);
@@ -164,7 +167,7 @@ fn scene(frame: &Frame) -> Scene {
     let columns = COLUMNS.min(world.grid.width) as i64;
     let rows = ROWS.min(world.grid.height) as i64;
     let (width, height) = (columns as f32, rows as f32);
-    let mut scene = Scene::new(width + 2.0 + VIEW as f32, height);
+    let mut scene = Scene::new(width + 2.0 + VIEW as f32, height.max(ROWS as f32));
     scene.block([0.0, 0.0], [width, height], 0.0, Ink::Raised);
     let (left, top) = ((columns / 2 - RADIUS as i64) as f32, (rows / 2 - RADIUS as i64) as f32);
     scene.block([left, top], [VIEW as f32; 2], 0.0, Ink::Line).faint(0.6);
@@ -179,15 +182,29 @@ fn scene(frame: &Frame) -> Scene {
     scene.disc([(columns / 2) as f32 + 0.5, (rows / 2) as f32 + 0.5], 0.5, Ink::Accent);
     seen(frame, [width + 2.0, 1.5], &mut scene);
     for (number, name) in ["the agent", "food", "poison"].into_iter().enumerate() {
-        let at = [width + 2.6, VIEW as f32 + 4.0 + 1.6 * number as f32];
+        let at = [width + 2.6, VIEW as f32 + 2.7 + 1.4 * number as f32];
         match number {
             0 => scene.disc(at, 0.5, Ink::Accent),
             1 => scene.disc(at, 0.42, Ink::Good),
             _ => scene.area(diamond(at, 0.52), Ink::Bad),
         };
-        scene.text_from([at[0] + 1.0, at[1]], 0.9, name, Ink::Quiet);
+        scene.text_from([at[0] + 1.0, at[1]], LETTERS, name, Ink::Quiet);
     }
+    rose([width + 2.0 + (VIEW as f32 - 3.0 * PETAL) / 2.0, ROWS as f32 - 3.0 * PETAL], &mut scene);
     scene
+}
+
+/// The actions as arrows around the agent, from a corner on, each a spot to take it.
+fn rose([left, top]: [f32; 2], scene: &mut Scene) {
+    for (number, action) in layout().actions.iter().enumerate() {
+        let direction = [action.dx, action.dy];
+        let [x, y] = direction.map(|by| (by + 1) as f32 * PETAL);
+        let (x, y) = (left + x, top + y);
+        scene.text([x + PETAL / 2.0, y + 0.4 * PETAL], 1.5, arrow(direction).to_string(), Ink::Text);
+        let label = [x + PETAL / 2.0, y + 0.82 * PETAL];
+        scene.spot(number, [x, y], [PETAL; 2], label).letters = Some(0.8 * LETTERS);
+    }
+    scene.disc([left + 1.5 * PETAL, top + 1.5 * PETAL], 0.5, Ink::Accent);
 }
 
 /// A square on its corner.
@@ -197,7 +214,7 @@ fn diamond([x, y]: [f32; 2], half: f32) -> [[f32; 2]; 4] {
 
 /// What the agent sees, from a corner on.
 fn seen(frame: &Frame, [left, top]: [f32; 2], scene: &mut Scene) {
-    scene.text([left + VIEW as f32 / 2.0, top - 0.8], 0.9, "what it sees", Ink::Quiet);
+    scene.text([left + VIEW as f32 / 2.0, top - 0.8], LETTERS, "what it sees", Ink::Quiet);
     scene.block([left, top], [VIEW as f32; 2], 0.0, Ink::Line).faint(0.6);
     let (first, second) = frame.obs.split_at(frame.obs.len() / 2);
     let most = frame.obs.iter().copied().fold(1e-6f32, f32::max);

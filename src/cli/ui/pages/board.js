@@ -40,7 +40,7 @@ export class Board {
       this.range = null;
       this.refresh();
     } else {
-      this.charts.forEach((chart) => chart.show(chart.series, this.options));
+      this.charts.forEach((chart) => chart.series && chart.show(chart.series, this.options));
     }
   }
 

@@ -64,9 +64,16 @@ export function range(values) {
 
 const shortX = (value, axis) => (axis === "time" ? duration(value) : count(Math.round(value)).replace(/(\.\d*?)0+(?=[kMGT])/, (_, digits) => (digits === "." ? "" : digits)));
 
+/** Digits by which round numbers that are so far apart differ. */
+function digits(values) {
+  const step = Math.abs(values[1] - values[0]);
+  const most = Math.max(...values.map(Math.abs));
+  return values.length > 1 && step > 0 ? Math.min(12, Math.max(3, Math.ceil(Math.log10(most / step)) + 1)) : 3;
+}
+
 /** A round number as short as it can be written. */
-function short(value) {
-  const rounded = Number(value.toPrecision(3));
+function short(value, precision) {
+  const rounded = Number(value.toPrecision(precision));
   const size = Math.abs(rounded);
   return rounded === 0 || (size >= 1e-3 && size < 1e6) ? rounded.toString() : rounded.toExponential();
 }
@@ -76,7 +83,7 @@ export class Chart {
   constructor(name, zoom) {
     this.name = name;
     this.zoom = zoom;
-    this.series = [];
+    this.series = null; // nothing is known yet
     this.options = { axis: "timesteps", log: false, weight: 0, rules: [] };
     this.value = h("span", {});
     this.canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": name });
@@ -155,7 +162,7 @@ export class Chart {
   lines() {
     const { log, weight } = this.options;
     const scale = (values) => (log ? values.map((value) => (value > 0 ? Math.log10(value) : NaN)) : values);
-    return this.series.map((series) => ({
+    return (this.series ?? []).map((series) => ({
       ...series,
       raw: scale(series.y),
       line: scale(smooth(series.y, weight)),
@@ -221,12 +228,15 @@ export class Chart {
     pen.lineWidth = 1;
     pen.textBaseline = "middle";
     pen.textAlign = "right";
-    for (const tick of (this.options.log ? logTicks : ticks)(...yRange, 5)) {
+    const { log } = this.options;
+    const heights = (log ? logTicks : ticks)(...yRange, 5);
+    const precision = digits(heights.map((tick) => (log ? 10 ** tick : tick)));
+    for (const tick of heights) {
       pen.beginPath();
       pen.moveTo(LEFT, py(tick));
       pen.lineTo(width - RIGHT, py(tick));
       pen.stroke();
-      pen.fillText(short(this.options.log ? 10 ** tick : tick), LEFT - 6, py(tick));
+      pen.fillText(short(log ? 10 ** tick : tick, precision), LEFT - 6, py(tick));
     }
     pen.textBaseline = "top";
     pen.textAlign = "center";
@@ -309,7 +319,7 @@ export class Chart {
     }
     const most = 4;
     const more = told.length > most ? ` and ${told.length - most} more` : "";
-    const text = told.length ? told.slice(0, most).join(", ") + more : "no values";
+    const text = told.length ? told.slice(0, most).join(", ") + more : this.series ? "no values" : "…";
     this.value.textContent = this.cursor != null && where != null ? `${text} at ${shortX(where, axis)}` : text;
     this.canvas.setAttribute("aria-label", `${this.name}: ${this.value.textContent}`);
   }

@@ -116,6 +116,11 @@ export function listen(url, change) {
   open();
 }
 
+const ARROWS = { up: "↑", "up-right": "↗", right: "→", "down-right": "↘", down: "↓", "down-left": "↙", left: "←", "up-left": "↖" };
+
+/** The name of an action, with an arrow where it is that of a direction. */
+export const pointed = (name) => (ARROWS[name] ? `${ARROWS[name]} ${name}` : name);
+
 /** A table of names and values. */
 export function fields(object) {
   const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));

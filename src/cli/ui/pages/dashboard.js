@@ -1,7 +1,7 @@
 // The dashboard of a group of runs: a tab for each, six panels over its updates, live, and a button that stops them all.
 import { viewQuery } from "./board.js";
 import { Chart } from "./chart.js";
-import { act, ask, byId, count, duration, h, life, listen, runApi, runPage, say, significant, sure, worked } from "./common.js";
+import { act, ask, byId, count, duration, h, life, listen, pointed, runApi, runPage, say, significant, sure, worked } from "./common.js";
 
 const asked = new URLSearchParams(location.search);
 const group = asked.get("group");
@@ -19,13 +19,21 @@ const PANELS = [
   { title: "Losses", of: pick("train/pg_loss", "train/vf_loss", "train/td_loss") },
   { title: "Entropy", of: pick("train/entropy"), weight: 0, bounds: [0, 0] },
   { title: "Explained variance", of: pick("train/explained_variance"), bounds: [0, 1] },
-  // The shortest names are the plainest, and there may be more than there is room for.
-  { title: "Behaviour", of: (names) => names.filter((name) => name.startsWith("stats/")).sort((a, b) => a.length - b.length).slice(0, MOST_STATS) },
+  // The shortest names are the plainest, and there may be more than there is room for. Where it matters what is eaten, that is shown.
+  { title: "Behaviour", eats: true, of: (names) => names.filter((name) => name.startsWith("stats/")).sort((a, b) => a.length - b.length).slice(0, MOST_STATS) },
   { title: "Actions", of: (names) => names.filter((name) => name.startsWith("actions/")), bars: true },
 ];
 
 function pick(...wanted) {
   return (names) => wanted.filter((name) => names.includes(name));
+}
+
+/** What agents eat in the environment of each run, by the run; null where that does not matter. */
+const eaten = new Map();
+
+async function eatenIn(id) {
+  if (!eaten.has(id)) eaten.set(id, (await ask(runApi(id))).eaten);
+  return eaten.get(id);
 }
 
 /** The charts of a panel, made once. */
@@ -41,13 +49,29 @@ const chartOf = (name) => {
   return charts.get(name);
 };
 
+/** The metrics of a panel, and the names of its charts where they are not those of the metrics. */
+const metricsOf = ({ of, eats }, metrics, food) => (eats && food ? pick(food.good.metric, food.bad.metric)(metrics) : of(metrics));
+const foodCharts = ({ good, bad }) => [`${good.name} and ${bad.name} in a step`, `share of ${good.name}`];
+
+/** What is eaten, and the share of the good in it. */
+function drawFood({ good, bad }, curves) {
+  const [eaten, share] = foodCharts({ good, bad }).map(chartOf);
+  const [a, b] = [good, bad].map(({ metric }) => curves[metric]);
+  eaten.show([{ ...a, name: good.name, colour: "c2" }, { ...b, name: bad.name, colour: "c1" }], { axis: "update", weight: WEIGHT, bounds: [0, 0], range });
+  const all = new Map(b.x.map((x, i) => [x, b.y[i]]));
+  const points = a.x.map((x, i) => [x, a.y[i], all.get(x)]).filter(([, one, other]) => one + other > 0);
+  share.show([{ x: points.map(([x]) => x), y: points.map(([, one, other]) => one / (one + other)), name: good.name, colour: "c0" }], { axis: "update", weight: WEIGHT, bounds: [0, 1], range });
+}
+
 /** Puts the panels there, unless they are: charts that stay keep the focus. */
-function layOut(key, metrics) {
+function layOut(key, metrics, food) {
   const place = byId("charts");
   if (place.dataset.key === key) return;
   place.dataset.key = key;
-  place.replaceChildren(...PANELS.map(({ title, of, bars }) => {
-    const own = of(metrics);
+  place.replaceChildren(...PANELS.map((panel) => {
+    const { title, bars, eats } = panel;
+    const found = metricsOf(panel, metrics, food);
+    const own = eats && food && found.length === 2 ? foodCharts(food) : found;
     const none = own.length ? null : h("p", { class: "quiet" }, "Nothing is known of it.");
     return h("section", {}, h("h2", {}, title), none, bars ? h("div", { id: "bars" }) : own.map((name) => chartOf(name).element));
   }));
@@ -59,7 +83,7 @@ function drawBars(curves) {
   const full = Math.max(FULL, ...shares.map(([, share]) => share));
   byId("bars").replaceChildren(h("table", { class: "bars" }, h("tbody", {}, shares.map(([name, share]) => {
     const bar = h("meter", { min: 0, max: full, value: share, "aria-label": name });
-    return h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, bar), h("td", { class: "number" }, `${(100 * share).toFixed(1)} %`));
+    return h("tr", {}, h("th", { scope: "row" }, pointed(name)), h("td", {}, bar), h("td", { class: "number" }, `${(100 * share).toFixed(1)} %`));
   }))));
 }
 
@@ -76,12 +100,15 @@ async function draw() {
   try {
     const id = shown;
     const { metrics } = await ask(runApi(id, "/curves"));
-    const names = PANELS.flatMap(({ of }) => of(metrics));
+    const food = await eatenIn(id);
+    const names = PANELS.flatMap((panel) => metricsOf(panel, metrics, food));
     const { curves } = await ask(runApi(id, `/curves?${viewQuery(names, { axis: "update", range })}`));
-    layOut([id, ...names].join(" "), metrics);
-    for (const { of, weight, bounds, bars } of PANELS) {
-      const own = of(metrics);
-      if (bars) drawBars(own.map((name) => [name, curves[name]]));
+    layOut([id, ...names].join(" "), metrics, food);
+    for (const panel of PANELS) {
+      const { weight, bounds, bars, eats } = panel;
+      const own = metricsOf(panel, metrics, food);
+      if (eats && food && own.length === 2) drawFood(food, curves);
+      else if (bars) drawBars(own.map((name) => [name, curves[name]]));
       else own.forEach((name) => chartOf(name).show([{ ...curves[name], name, colour: "c0" }], { axis: "update", weight: weight ?? WEIGHT, bounds, range }));
     }
   } catch (error) {

@@ -16,10 +16,17 @@ function show({ evaluations, reports }) {
     : "There are no evaluations here yet: lockstep eval makes them where agents live on and on, such as with --env goodharts -m all; --results-dir says where they are.");
 }
 
-const load = async () => show(await ask("/api/v1/evaluations"));
+/** Shows what there is now; a link that has the focus keeps it. */
+async function load() {
+  const found = await ask("/api/v1/evaluations");
+  const href = byId("content").contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  show(found);
+  if (href) [...byId("content").querySelectorAll("a")].find((link) => link.getAttribute("href") === href)?.focus();
+}
+
 try {
   await load();
-  setInterval(() => !document.hidden && !byId("content").contains(document.activeElement) && load().catch(() => {}), 5000);
+  setInterval(() => !document.hidden && load().catch(() => {}), 5000);
 } catch (error) {
   say(error.message, true);
 }

@@ -1,5 +1,5 @@
 // A game played by hand, against an agent or with one that looks on. The server holds the game and its rules; here are its picture and the keys.
-import { act, ask, byId, h, say, significant } from "./common.js";
+import { act, ask, byId, h, pointed, say, significant } from "./common.js";
 import { lines, showDrawing } from "./picture.js";
 
 const API = "/api/v1/play";
@@ -161,7 +161,7 @@ function showActions() {
     const said = thought(action);
     const bar = said.length ? [h("meter", { min: 0, max: 1, value: position.thinks.probabilities[action], "aria-hidden": "true" }), h("span", { class: "quiet" }, said.join(" · "))] : [];
     const chosenNow = action === chosen && !position.over;
-    return h("button", { type: "button", class: chosenNow ? "chosen" : null, title: does || null, disabled: !possible, "data-action": action, onclick: () => move(action) }, h("span", {}, name), ...bar);
+    return h("button", { type: "button", class: chosenNow ? "chosen" : null, title: does || null, disabled: !possible, "data-action": action, onclick: () => move(action) }, h("span", {}, pointed(name)), ...bar);
   }));
   const marked = list.querySelector(".chosen");
   if (marked) list.scrollTop = Math.max(0, marked.offsetTop - list.offsetTop - list.clientHeight / 2);

@@ -1,5 +1,5 @@
 // A replay, forwards and backwards: the pictures that were recorded, what was done, and what happened.
-import { ask, byId, h, runApi, runPage, say, significant } from "./common.js";
+import { ask, byId, h, pointed, runApi, runPage, say, significant } from "./common.js";
 import { lines, showDrawing } from "./picture.js";
 
 const [id, replay] = [2, 4].map((place) => decodeURIComponent(location.pathname.split("/")[place]));
@@ -17,14 +17,25 @@ let playing = false;
 let due = 0;
 const returns = [0];
 
+/** The picture after so many steps. */
+const pictureAt = (step) => (step === 0 ? about.before : frames[step - 1]?.play?.after);
+
+/** The place of an action in a picture, as text. */
+function placeOf(action, picture) {
+  const spot = picture?.scene?.spots?.find((spot) => spot.action === action);
+  return spot && String(spot.at);
+}
+
 function draw() {
   const frame = frames[at - 1];
-  const picture = at === 0 ? about.before : frame?.play?.after;
-  showDrawing(byId("board"), picture);
+  const picture = pictureAt(at);
+  // Marked where it is taken, unless that is elsewhere now: beside whoever has walked.
+  const stays = frame && placeOf(frame.action, picture) === placeOf(frame.action, pictureAt(at - 1));
+  showDrawing(byId("board"), picture, { taken: stays ? frame.action : null });
   byId("legend").replaceChildren(...lines(picture?.facts));
   const facts = { environment: about.env, step: `${at} of ${about.steps}` };
   if (frame) {
-    Object.assign(facts, { tick: frame.t, action: frame.play?.action ?? frame.action, reward: significant(frame.reward) });
+    Object.assign(facts, { tick: frame.t, action: pointed(frame.play?.action ?? frame.action), reward: significant(frame.reward) });
   }
   facts.return = significant(returns[at]);
   for (const [name, value] of Object.entries(frame?.render_state ?? {})) {

@@ -41,7 +41,7 @@ function spotOf(spot, { legal = [], chosen = null, labels = [], act }) {
   const state = `spot${legal[spot.action] ? " legal" : ""}${spot.action === chosen ? " chosen" : ""}`;
   const parts = [s("rect", { x, y, width, height, rx: 8, class: state })];
   const said = labels[spot.action] ?? [];
-  const letters = spot.size[1] > 1.5 ? 0.26 : 0.17; // a narrow spot has room for small ones
+  const letters = spot.letters ?? (spot.size[1] > 1.5 ? 0.26 : 0.17); // a narrow spot has room for small ones
   said.forEach((text, i) => {
     const below = spot.label[1] + letters * (i - (said.length - 1) / 2);
     parts.push(s("text", { x: big(spot.label[0]), y: big(below), "font-size": big(i ? 0.8 * letters : letters), "text-anchor": "middle", "dominant-baseline": "central", class: "label" }, text));
@@ -51,12 +51,19 @@ function spotOf(spot, { legal = [], chosen = null, labels = [], act }) {
   return group;
 }
 
-/** The picture. With `act` its spots can be pointed at. It is hidden from those who listen: they have the letters and the buttons. */
+/** What marks the action that was taken. */
+function takenOf({ at, size }) {
+  const [x, y, width, height] = [...at, ...size].map(big);
+  return s("rect", { x, y, width, height, rx: 8, class: "spot taken" });
+}
+
+/** The picture. With `act` its spots can be pointed at; that of the action `taken` is marked. It is hidden from those who listen: they have the letters and the buttons. */
 export function sceneOf(scene, options = {}) {
   const shapes = scene.shapes.map(shapeOf).filter(Boolean);
   const spots = options.act ? (scene.spots ?? []).map((spot) => spotOf(spot, options)) : [];
+  const marks = (scene.spots ?? []).filter(({ action }) => action === options.taken).map(takenOf);
   const box = `0 0 ${big(scene.width)} ${big(scene.height)}`;
-  const picture = s("svg", { viewBox: box, class: "scene", "aria-hidden": "true" }, ...shapes, ...spots);
+  const picture = s("svg", { viewBox: box, class: "scene", "aria-hidden": "true" }, ...shapes, ...marks, ...spots);
   picture.style.aspectRatio = `${scene.width} / ${scene.height}`;
   return picture;
 }
