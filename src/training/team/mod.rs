@@ -41,16 +41,14 @@ use wire::{Hello, Line, Word};
 
 /// How often a process gives a sign of life.
 const BEAT: Duration = Duration::from_secs(1);
-/// How long a process may take to end by itself where it may wait in MPI.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long the thread that trains may take to find out that another process is lost: it may wait in MPI, or compile.
+const GRACE: Duration = Duration::from_secs(10);
 /// How long one may be silent.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// This process among those that it trains with.
 pub struct Team {
     place: Place,
-    /// Where the run is.
-    directory: PathBuf,
     shared: Arc<Shared>,
     /// What was heard besides signs of life, with the rank that said it.
     heard: Receiver<Heard>,
@@ -62,10 +60,14 @@ type Heard = (usize, Word, Vec<u8>);
 /// What the threads of the connections share.
 struct Shared {
     world: Arc<World>,
+    /// Where the run is.
+    directory: PathBuf,
     /// At rank 0 those to the others, by rank; else the one to rank 0.
     lines: Vec<(Line, Hello)>,
     /// Whether all is done, so that connections may end.
     over: AtomicBool,
+    /// Whether the thread that trains knows that another process is lost, and ends by itself.
+    ends: AtomicBool,
     notes: Notes,
 }
 
@@ -78,8 +80,10 @@ impl Team {
         }
         let shared = Arc::new(Shared {
             world: Arc::new(world),
+            directory,
             lines,
             over: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
             notes: Notes::default(),
         });
         let (sender, heard) = channel();
@@ -89,7 +93,7 @@ impl Team {
         }
         let beating = Arc::downgrade(&shared);
         std::thread::spawn(move || beat(&beating));
-        Ok(Team { place, directory, shared, heard })
+        Ok(Team { place, shared, heard })
     }
 
     /// The processes whose devices sum together.
@@ -112,7 +116,7 @@ impl Team {
 
     /// The name of the run, or of the group of runs.
     pub fn name(&self) -> String {
-        trainer::run_dir::name_of(&self.directory)
+        trainer::run_dir::name_of(&self.shared.directory)
     }
 
     /// Which of `count` agents this process trains; the processes share them evenly.
@@ -124,12 +128,8 @@ impl Team {
     /// An error as people are to read it: if another process is lost, that is why, and says how to go on.
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let Some(fault) = self.shared.world.fault() else { return error };
-        let directory = self.directory.display();
-        let go_on = match find::checkpoint(&self.directory, Path::new("")) {
-            Ok(_) => format!("start all processes again with --resume {directory}"),
-            Err(_) => "no checkpoint was saved; start all processes again".into(),
-        };
-        anyhow!("{fault}; {go_on}")
+        self.shared.ends.store(true, Ordering::SeqCst);
+        anyhow!("{fault}; {}", self.shared.how_to_go_on())
     }
 
     /// Says a word to all others.
@@ -234,18 +234,21 @@ impl Shared {
         if !self.over.load(Ordering::SeqCst) {
             self.world.end(why);
             trainer::ask_to_stop(); // an evaluation waits for nobody, and would go on
-            if self.world.is_over_mpi() {
-                std::thread::sleep(GRACE);
-                leave(why);
+            std::thread::sleep(GRACE);
+            if !self.over.load(Ordering::SeqCst) && !self.ends.load(Ordering::SeqCst) {
+                // Nothing wakes a thread that waits in MPI, or compiles.
+                tell(&format!("error: {why}; {}", self.how_to_go_on()));
+                std::process::exit(1);
             }
         }
     }
-}
 
-/// Ends a process whose threads wait in MPI, which nothing wakes.
-fn leave(why: &str) -> ! {
-    tell(&format!("error: {why}; start all processes again with --resume"));
-    std::process::exit(1)
+    fn how_to_go_on(&self) -> String {
+        match find::checkpoint(&self.directory, Path::new("")) {
+            Ok(_) => format!("start all processes again with --resume {}", self.directory.display()),
+            Err(_) => "no checkpoint was saved; start all processes again".into(),
+        }
+    }
 }
 
 fn is_silence(error: &std::io::Error) -> bool {
