@@ -99,6 +99,24 @@ twice() {
   [ "${sums[0]}" = "${sums[1]}" ]
 }
 
+# On two devices: as many steps/s as `train --json` tells on one, on two of one process, and on one of each of two processes. The last two
+# have the same parameters.
+two_devices() {
+  local dir="$out/runs" shape name rates=() sums=()
+  mkdir -p "$dir"
+  for shape in "1 1" "1 2" "2 1"; do
+    read -r processes devices <<<"$shape"
+    name="two-$1-${processes}x$devices"
+    run train --env "$1" --num-envs "$small" --total-timesteps $((small * 128 * $2)) --deterministic --json --checkpoint-dir "$dir" \
+      --run-name "$name" --no-wandb --nproc-per-node "$processes" --devices "$devices" >"$dir/$name.json" || return 1
+    rates+=("${processes}x$devices $(field '{steps_per_second:,.0f}' <"$dir/$name.json")")
+    sums+=("$(sha256sum <"$dir/$name/final_params.safetensors" | cut -c1-16)")
+  done
+  printf 'steps/s in processes x devices: %s, %s, %s; ' "${rates[@]}"
+  [ "${sums[1]}" = "${sums[2]}" ] && echo "1x2 and 2x1 are the same" || { echo "1x2 and 2x1 DIFFER"; return 1; }
+}
+devices() { [ "$device" = cpu ] && echo 2 || nvidia-smi --query-gpu=name --format=csv,noheader | wc -l; }
+
 # Loops whose end is known on the device only, as parts of CUDA graphs: off by default in XLA.
 with_graphs() { XLA_FLAGS="--xla_gpu_enable_command_buffer=+WHILE ${XLA_FLAGS:-}" "$@"; }
 without_graphs() { XLA_FLAGS="--xla_gpu_enable_command_buffer= ${XLA_FLAGS:-}" "$@"; }
@@ -168,6 +186,12 @@ part "cartpole, deterministic twice" 120 twice cartpole
 part "cartpole learns" 120 learn cartpole "$(steps 100000 8000000)"
 part "jax" 200 find_jax && for size in $small $middle $large; do part "jax, cartpole $size" 90 bench_jax "$size"; done
 part "hackmatrix $large" 150 bench hackmatrix "$large"
+if [ "$(devices)" -ge 2 ]; then
+  part "cartpole on two devices" 120 two_devices cartpole "$(steps 4 64)"
+  part "hackmatrix on two devices" 200 two_devices hackmatrix "$(steps 2 16)"
+else
+  printf 'two devices\tskipped\tthis machine has one GPU\n' | tee -a "$table" >&2
+fi
 for precision in tf32 bf16; do
   part "cartpole $middle, $precision" 90 bench cartpole "$middle" --precision "$precision"
   part "hackmatrix $small, $precision" 150 bench hackmatrix "$small" --precision "$precision"
