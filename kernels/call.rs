@@ -1,12 +1,16 @@
 //! How XLA calls a kernel: the part of `xla/ffi/api/c_api.h` that is needed, and a safe view of one call.
 //!
 //! XLA hands a handler one call frame: where the operands and results lie, of which dtype and shape they are, and
-//! integers that the program's text gave. A handler returns null, or an error that XLA made. Before it is used at
+//! integers that the program's text gave. A handler returns null, or an error that XLA made (`failure` says when it does not). Before it is used at
 //! all, XLA calls it once with an extension that asks for the version of the interface.
 
 use std::any::Any;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::DEVICES;
+use super::all_reduce::LOCAL;
+use super::failure::is_failure;
 
 /// The version of the interface whose structs stand here; XLA refuses what it does not know.
 const API_VERSION: (c_int, c_int) = (0, 1);
@@ -301,6 +305,26 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Whether other devices would wait for this one if it left the program now. A sum over devices fails on all of them.
+    fn others_wait(&self) -> bool {
+        self.attribute(DEVICES).is_ok_and(|devices| devices > 1) && self.attribute(LOCAL).is_err()
+    }
+
+    /// Makes all results zero.
+    ///
+    /// # Safety
+    /// Nobody has a reference to one.
+    unsafe fn clear_results(&self) {
+        for index in 0..self.frame.rets.size as usize {
+            if let Ok(result) = self.untyped_result(index)
+                && let Ok(width) = result.width()
+            {
+                // SAFETY: XLA's buffers have their sizes; the rest by contract.
+                unsafe { result.data.write_bytes(0, size(result.shape) * width) };
+            }
+        }
+    }
+
     /// The i32 attribute of that name.
     pub fn attribute(&self, name: &str) -> Result<i32, String> {
         #[repr(C)]
@@ -372,6 +396,11 @@ pub unsafe fn answer(frame: *mut Frame, kernel: Kernel) -> *mut c_void {
         let outcome = catch_unwind(AssertUnwindSafe(|| kernel(&mut Call { frame })));
         match outcome.unwrap_or_else(|panic| Err(panic_message(&*panic))) {
             Ok(()) => std::ptr::null_mut(),
+            Err(message) if (Call { frame }).others_wait() => {
+                is_failure(Err(message));
+                Call { frame }.clear_results();
+                std::ptr::null_mut()
+            }
             Err(message) => {
                 let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
                 let mut arguments = ErrorCreate {

@@ -7,6 +7,7 @@
 
 pub mod all_reduce;
 mod call;
+mod failure;
 mod lanes;
 mod mlp;
 mod mlp_calls;
@@ -24,6 +25,7 @@ use std::sync::OnceLock;
 
 pub use call::Handler;
 use call::{Call, Frame};
+pub use failure::take_failure;
 pub use mlp::Activation;
 pub use native_env::LIBRARY;
 

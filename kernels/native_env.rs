@@ -1,11 +1,12 @@
 //! The functions of native environments: from XLA's call to the library's.
 //!
 //! The arrays lie as the library wants them, the numbers of an environment side by side: the program asks for that layout. The states are
-//! changed in place. What the library complains of does not end the program (`runtime::native::failure` says why), what does not fit does.
+//! changed in place. What the library complains of does not end the program (`failure` says why), what does not fit does.
 
 use super::call::{Call, Flag, Untyped};
+use super::failure::{has_failed, is_failure};
 use super::threads;
-use crate::runtime::native::{Library, Stepped, Threads, has_failed, is_failure};
+use crate::runtime::native::{Library, Stepped, Threads};
 
 /// The i32 attribute of these calls: the number of the library.
 pub const LIBRARY: &str = "library";

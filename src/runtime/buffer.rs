@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::error::{Error, Result};
 use super::ffi::BufferHandle;
-use super::native::take_failure;
+use super::kernels::take_failure;
 use crate::array::{ArrayType, HostArray};
 
 /// An array on a device; dropping it frees the memory. The value may still be being computed.
@@ -38,11 +38,11 @@ impl Buffer {
     }
 }
 
-/// What was computed, unless a native environment has failed meanwhile.
+/// What was computed, unless a kernel has failed meanwhile.
 fn checked<T>(computed: T) -> Result<T> {
     match take_failure() {
         None => Ok(computed),
-        Some(problem) => Err(Error::Native { problem }),
+        Some(problem) => Err(Error::Kernel { problem }),
     }
 }
 

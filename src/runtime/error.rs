@@ -52,6 +52,10 @@ pub enum Error {
     )]
     OneProcess { kind: DeviceKind },
 
+    /// What libtpu is told of the processes, or has found, is not what lockstep knows.
+    #[error("{problem}")]
+    Tpu { problem: String },
+
     #[error("{} is a plugin for {platform}, not for {kind}", path.display())]
     WrongKind { path: PathBuf, platform: String, kind: DeviceKind },
 
@@ -61,9 +65,9 @@ pub enum Error {
     #[error("there is no device {device}; the client has {present}, counted from 0")]
     NoSuchDevice { device: usize, present: usize },
 
-    /// A native environment, while a program ran.
+    /// A kernel or a native environment, while a program ran.
     #[error("{problem}")]
-    Native { problem: String },
+    Kernel { problem: String },
 
     #[error("the program takes {expected} arguments, but {given} were given")]
     ArgumentCount { expected: usize, given: usize },
@@ -88,7 +92,7 @@ pub enum Error {
     Compile { message: String },
 
     #[error(
-        "there is no topology {name}: {message}; for example, h100:4 is four GPUs of that model, v5e:2x2 four TPUs of \
+        "there is no topology {name}: {message}; for example, h100:4 is four GPUs of that model, h100:2x4 four in each of two machines, v5e:2x2 four TPUs of \
          generation v5e"
     )]
     NoSuchTopology { name: String, message: String },

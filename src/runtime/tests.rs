@@ -309,6 +309,48 @@ fn wrong_arguments_are_named() {
 }
 
 #[test]
+fn a_kernel_that_fails_keeps_no_other_device_waiting() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "runtime::tests::failing_child", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+/// A kernel fails on one of two devices, and the other one waits for it in a sum. In a process of its own, where no other test waits for
+/// results.
+#[test]
+#[ignore = "a child of the test above"]
+fn failing_child() {
+    let module = "func.func public @main(%a: tensor<2x3xf32>) -> tensor<2x2xf32> {
+            %id = stablehlo.replica_id : tensor<ui32>
+            %number = stablehlo.convert %id : (tensor<ui32>) -> tensor<i32>
+            %b = \"stablehlo.case\"(%number) ({
+                %x = stablehlo.constant dense<1.0> : tensor<2x2xf32>
+                stablehlo.return %x : tensor<2x2xf32>
+            }, {
+                %x = stablehlo.custom_call @lockstep_transpose(%a) {api_version = 4 : i32, backend_config = {devices = 2 : i32}}
+                    : (tensor<2x3xf32>) -> tensor<2x2xf32>
+                stablehlo.return %x : tensor<2x2xf32>
+            }) : (tensor<i32>) -> tensor<2x2xf32>
+            %c = \"stablehlo.all_reduce\"(%b) <{replica_groups = dense<[[0, 1]]> : tensor<1x2xi64>}> ({
+                ^bb0(%left: tensor<f32>, %right: tensor<f32>):
+                    %sum = stablehlo.add %left, %right : tensor<f32>
+                    stablehlo.return %sum : tensor<f32>
+            }) : (tensor<2x2xf32>) -> tensor<2x2xf32>
+            return %c : tensor<2x2xf32>
+        }";
+    let client = Client::open_with(cpu_plugin(), 2, ProgramCache::disabled()).unwrap();
+    let program = client.compile(module, &CompileOptions { num_replicas: 2, ..Default::default() }).unwrap();
+    let array = HostArray::new(&[2, 3], vec![1f32; 6]);
+    let arguments = |device| vec![Arg::Donate(client.to_device(&array, device).unwrap())];
+    let results = program.run_replicas((0..2).map(arguments).collect()).unwrap();
+    let problem = results[0][0].to_host().unwrap_err().to_string();
+    assert_eq!(problem, "x has the shape [2, 3], the result [2, 2]");
+}
+
+#[test]
 fn a_client_describes_itself() {
     assert_eq!(client().platform(), "cpu");
     assert_eq!(client().devices(), 2);

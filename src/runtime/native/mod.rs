@@ -10,14 +10,12 @@
 //! - `abi`: the structs of the header
 //! - `describe`: what a library says of its environment, checked
 //! - `calls`: its functions, over many environments
-//! - `failure`: what they complain of while a program runs
 //!
 //! A library stays loaded until the process ends. It is code that the user names, as a plugin is.
 
 mod abi;
 mod calls;
 mod describe;
-mod failure;
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char};
@@ -29,7 +27,6 @@ use calls::Functions;
 
 pub use calls::{Stepped, Threads};
 pub use describe::{Aggregate, Facts, Metric, Param};
-pub use failure::{has_failed, is_failure, take_failure};
 
 /// A library that is loaded.
 pub struct Library {

@@ -1,8 +1,8 @@
-//! What a library complains of while a program runs.
+//! What a kernel complains of while a program runs.
 //!
-//! The call itself never fails: with several devices the others would wait for the one that has left the program, for a minute, and XLA would
-//! then abort the process. So the complaint is kept, the rest of the program goes on without the library, and whoever waits for the program's
-//! results gets the complaint in their place.
+//! Where several devices run the program the call itself does not fail: the others would wait for the one that has left it, for a minute, and XLA
+//! would then abort the process. So the complaint is kept, the rest of the program goes on with zeros, and whoever waits for the program's
+//! results gets the complaint in their place. A native environment complains so on one device, too.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
