@@ -27,7 +27,30 @@ fn a_gpu_takes_the_deterministic_programs_of_every_environment() {
     takes_all(DeviceKind::Cuda, "LOCKSTEP_REQUIRE_CUDA", "a100:2", "NVIDIA A100-SXM4-80GB", &flags);
 }
 
+/// Two devices of each of two machines, and four of each of four, for which XLA makes one program.
+#[test]
+fn several_machines_take_the_training_programs() {
+    for (kind, required, topology, devices, device_kind) in [
+        (DeviceKind::Cuda, "LOCKSTEP_REQUIRE_CUDA", "h100:2x2", 4, "NVIDIA H100 80GB HBM3"),
+        (DeviceKind::Tpu, "LOCKSTEP_REQUIRE_TPU", "v5e:4x4", 16, "TPU v5 lite"),
+    ] {
+        takes(kind, required, (topology, devices), device_kind, &["cartpole"], &[]);
+    }
+}
+
 fn takes_all(kind: DeviceKind, required: &str, topology: &str, device_kind: &str, flags: &[&str]) {
+    let envs: Vec<&str> = builtin().iter().map(|env| env.name).collect();
+    takes(kind, required, (topology, 2), device_kind, &envs, flags);
+}
+
+fn takes(
+    kind: DeviceKind,
+    required: &str,
+    (topology, devices): (&str, usize),
+    device_kind: &str,
+    envs: &[&str],
+    flags: &[&str],
+) {
     let Some(plugin) = plugin::list().into_iter().find(|file| file.kind == kind) else {
         let is_required = std::env::var_os(required).is_some_and(|value| value == "1");
         assert!(!is_required, "{required}=1, but no plugin for {kind} is found");
@@ -36,23 +59,24 @@ fn takes_all(kind: DeviceKind, required: &str, topology: &str, device_kind: &str
         ));
         return;
     };
-    for env in builtin() {
+    let devices = devices.to_string();
+    for env in envs {
         let output = lockstep()
-            .args(["compile", "--topology", topology, "--devices", "2", "--json"])
-            .args(["--env", env.name, "--num-envs", "64", "--num-steps", "16"])
+            .args(["compile", "--topology", topology, "--devices", &devices, "--json"])
+            .args(["--env", env, "--num-envs", "64", "--num-steps", "16"])
             .args(flags)
             .arg("--plugin")
             .arg(&plugin.path)
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {errors}", env.name);
+        assert!(output.status.success(), "{env}: {errors}");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(report["device_kind"], device_kind);
         let programs = report["programs"].as_array().unwrap();
         assert_eq!(programs.iter().map(|p| &p["name"]).collect::<Vec<_>>(), ["init", "chunk"]);
         for program in programs {
-            println!("{} {program}", env.name);
+            println!("{env} {program}");
             assert!(program["bytes"]["arguments"].as_u64().unwrap() > 0, "{program}");
             // The plugin for cuda does not say how long the code is.
             assert!(kind == DeviceKind::Cuda || program["bytes"]["code"].as_u64().unwrap() > 0, "{program}");

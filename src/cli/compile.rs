@@ -25,13 +25,13 @@ use super::workload::{Training, Workload};
 /// What to compile, and for what.
 #[derive(Debug, Args)]
 struct Compile {
-    /// What to compile for: a100, h100 or h200, or several, such as h100:4; or TPUs as libtpu calls them, such as
-    /// v5e:2x2: four of generation v5e
+    /// What to compile for: a100, h100 or h200, or several, such as h100:4, or h100:2x4 for two machines of four; or TPUs
+    /// as libtpu calls them, such as v5e:2x2: four of generation v5e
     #[arg(long, value_name = "NAME")]
     topology: String,
     #[command(flatten)]
     workload: Workload,
-    /// Devices to split the environments over
+    /// Devices to split the environments over, those of all machines
     #[arg(long, value_name = "N", default_value_t = 1)]
     devices: usize,
     /// PJRT plugin to load instead of searching for one

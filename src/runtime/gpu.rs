@@ -68,18 +68,21 @@ pub const GPUS: [Gpu; 3] = [
 ];
 
 impl Gpu {
-    /// The model and the number of GPUs that `topology` names: `h100` is one, `h100:4` are four.
-    pub fn of_topology(topology: &str) -> Option<(&'static Gpu, usize)> {
-        let (name, count) = topology.split_once(':').unwrap_or((topology, "1"));
+    /// The model and the numbers of machines and of GPUs in each that `topology` names: `h100` is one GPU, `h100:4` are four in
+    /// one machine, `h100:2x4` four in each of two.
+    pub fn of_topology(topology: &str) -> Option<(&'static Gpu, [usize; 2])> {
+        let (name, shape) = topology.split_once(':').unwrap_or((topology, "1"));
         let gpu = GPUS.iter().find(|gpu| gpu.name == name)?;
-        let count = count.parse().ok().filter(|&count| count > 0)?;
-        Some((gpu, count))
+        let (machines, each) = shape.split_once('x').unwrap_or(("1", shape));
+        let number = |text: &str| text.parse().ok().filter(|&number| number > 0);
+        Some((gpu, [number(machines)?, number(each)?]))
     }
 
-    /// The options of `PJRT_TopologyDescription_Create` for so many of them in one machine: XLA's `GpuTargetConfigProto` in
-    /// the text form of protobuf, and how many partitions there are, machines in each, and GPUs in each machine.
-    pub fn topology_options(&self, count: usize) -> [(&'static str, String); 2] {
-        [("target_config", self.target_config()), ("topology", format!("1x1x{count}"))]
+    /// The options of `PJRT_TopologyDescription_Create` for `each` of them in so many machines: XLA's `GpuTargetConfigProto` in
+    /// the text form of protobuf, and how many partitions there are, machines in each, and GPUs in each machine. A partition is what
+    /// NVLink connects, which is a machine.
+    pub fn topology_options(&self, [machines, each]: [usize; 2]) -> [(&'static str, String); 2] {
+        [("target_config", self.target_config()), ("topology", format!("{machines}x1x{each}"))]
     }
 
     /// The toolkit and cuDNN are the newest that all supported drivers run; newer ones only allow XLA more.
@@ -123,11 +126,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topology_names_a_model_and_a_number() {
-        let found = |text| Gpu::of_topology(text).map(|(gpu, count)| (gpu.name, count));
-        assert_eq!(found("h100"), Some(("h100", 1)));
-        assert_eq!(found("a100:8"), Some(("a100", 8)));
-        for text in ["h100:0", "h100:x", "h100:", "h101", "v5e:2x2", ""] {
+    fn a_topology_names_a_model_and_numbers() {
+        let found = |text| Gpu::of_topology(text).map(|(gpu, numbers)| (gpu.name, numbers));
+        assert_eq!(found("h100"), Some(("h100", [1, 1])));
+        assert_eq!(found("a100:8"), Some(("a100", [1, 8])));
+        assert_eq!(found("h200:2x4"), Some(("h200", [2, 4])));
+        for text in ["h100:0", "h100:x", "h100:", "h100:2x", "h100:0x2", "h100:2x1x2", "h101", "v5e:2x2", ""]
+        {
             assert_eq!(found(text), None, "{text}");
         }
     }

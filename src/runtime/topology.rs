@@ -1,7 +1,7 @@
 //! Compiling ahead of time, for devices that this machine need not have.
 //!
 //! A plugin for tpu knows its devices by name: `v5e:2x2` is four TPUs of generation v5e. The plugin for cuda takes a
-//! description of the GPUs, which lockstep has by name, too: `h100:4`. [`Topology::compile`] is the whole of XLA's compiler
+//! description of the GPUs, which lockstep has by name, too: `h100:4`, `h100:2x4`. [`Topology::compile`] is the whole of XLA's compiler
 //! for them, so that a program that a device would refuse, or that would not fit into its memory, is known before one is
 //! rented. (Only choosing among kernels by timing them has to wait for the device.)
 
@@ -22,12 +22,13 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The kind of the devices called `name`: GPUs are counted (`h100:4`), TPUs stand in rows and columns (`v5e:2x2`).
+    /// The kind of the devices called `name`: GPUs are counted (`h100:4`, or `h100:2x4` in two machines), TPUs stand in rows and columns (`v5e:2x2`).
     ///
     /// # Errors
     /// The name is neither.
     pub fn kind_of(name: &str) -> Result<DeviceKind> {
-        let has_rows = name.split_once(':').is_some_and(|(_, shape)| shape.contains('x'));
+        let (model, shape) = name.split_once(':').unwrap_or((name, ""));
+        let has_rows = shape.contains('x') && GPUS.iter().all(|gpu| gpu.name != model);
         match Gpu::of_topology(name) {
             Some(_) => Ok(DeviceKind::Cuda),
             None if has_rows => Ok(DeviceKind::Tpu),
@@ -45,7 +46,7 @@ impl Topology {
     pub fn open(plugin: &PluginFile, name: &str) -> Result<Topology> {
         let api = Api::load_without_device(&plugin.path)?;
         let options = match Gpu::of_topology(name) {
-            Some((gpu, count)) => gpu.topology_options(count).to_vec(),
+            Some((gpu, numbers)) => gpu.topology_options(numbers).to_vec(),
             None => Vec::new(),
         };
         let handle = match TopologyHandle::create(api, name, &options) {
