@@ -19,22 +19,12 @@ pub trait Exchange: Send + Sync {
     /// The rank of this process among all.
     fn rank(&self) -> usize;
 
-    /// Gives `own` to all other processes and takes what they give: of each rank its bytes, those of this one too. All processes call
-    /// it equally often, with equally many bytes.
+    /// Writes to `sum` the sum, in the order of the ranks, of arrays of its length. Each process has equally many of them, one after the
+    /// other in `own`, and all call this equally often.
     ///
     /// # Errors
     /// One line that says which process is lost.
-    fn exchange(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String>;
-
-    /// The sum, in the order of the ranks, of arrays of `size` numbers, of which each process has equally many, one after the other.
-    ///
-    /// # Errors
-    /// As [`Exchange::exchange`].
-    fn sum(&self, own: &[f32], size: usize) -> Result<Vec<f32>, String> {
-        let mut all = Vec::new();
-        self.exchange(bytes_of(own), &mut all)?;
-        added(&all, size)
-    }
+    fn sum(&self, own: &[f32], sum: &mut [f32]) -> Result<(), String>;
 }
 
 /// The bytes of numbers.
@@ -122,10 +112,9 @@ impl Meeting {
         state.arrived += 1;
         let round = state.round;
         if state.arrived == devices {
-            match exchange.sum(&state.own, own.len()) {
-                Ok(sum) => state.sum = sum,
-                Err(fault) => state.fault = Some(fault),
-            }
+            let State { own: all, sum, fault, .. } = &mut *state;
+            sum.resize(own.len(), 0.0);
+            *fault = exchange.sum(all, sum).err();
             (state.arrived, state.left, state.round) = (0, devices, round + 1);
             self.changed.notify_all();
         } else {
@@ -152,22 +141,31 @@ impl Meeting {
     }
 }
 
-/// The sum of arrays of `size` numbers, of which each rank has given some, one after the other.
-pub fn added(all: &[Vec<u8>], size: usize) -> Result<Vec<f32>, String> {
-    let mut sum: Option<Vec<f32>> = None;
-    for (rank, bytes) in all.iter().enumerate() {
-        if bytes.len() % (size * 4).max(1) != 0 {
-            return Err(format!("rank {rank} gives {} bytes for arrays of {size} numbers", bytes.len()));
+/// Writes to `sum` the sum of arrays of its length, which lie one after the other in the bytes of each rank.
+///
+/// # Errors
+/// One line: the bytes of a rank are no such arrays.
+pub fn add<'a>(ranks: impl Iterator<Item = &'a [u8]>, sum: &mut [f32]) -> Result<(), String> {
+    let size = size_of_val(sum).max(1);
+    let mut is_first = true;
+    for (rank, bytes) in ranks.enumerate() {
+        if bytes.len() % size != 0 {
+            return Err(format!(
+                "rank {rank} gives {} bytes for arrays of {} numbers",
+                bytes.len(),
+                sum.len()
+            ));
         }
-        for array in bytes.chunks_exact((size * 4).max(1)) {
+        for array in bytes.chunks_exact(size) {
             let (numbers, _) = array.as_chunks::<4>();
-            match &mut sum {
-                None => sum = Some(numbers.iter().map(|number| f32::from_ne_bytes(*number)).collect()),
-                Some(sum) => sum.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += f32::from_ne_bytes(*x)),
+            let numbers = numbers.iter().map(|number| f32::from_ne_bytes(*number));
+            match std::mem::replace(&mut is_first, false) {
+                true => sum.iter_mut().zip(numbers).for_each(|(sum, x)| *sum = x),
+                false => sum.iter_mut().zip(numbers).for_each(|(sum, x)| *sum += x),
             }
         }
     }
-    Ok(sum.unwrap_or_default())
+    Ok(())
 }
 
 #[cfg(test)]
@@ -186,11 +184,12 @@ mod tests {
             self.rank
         }
 
-        fn exchange(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String> {
+        fn sum(&self, own: &[f32], sum: &mut [f32]) -> Result<(), String> {
+            let own = bytes_of(own);
             self.gives.lock().unwrap().send(own.to_vec()).map_err(|_| "the other one has gone")?;
             let other = self.takes.lock().unwrap().recv().map_err(|_| "the other one has gone")?;
-            *all = if self.rank == 0 { vec![own.to_vec(), other] } else { vec![other, own.to_vec()] };
-            Ok(())
+            let all = if self.rank == 0 { [own, &other] } else { [&other, own] };
+            add(all.into_iter(), sum)
         }
     }
 

@@ -4,15 +4,30 @@
 //! go over these connections ([`kernels::all_reduce`](super::kernels::all_reduce)). All processes call [`World::gather`] and all programs in the
 //! same order. What goes over a connection is numbered, so that two processes that have lost each other's step find out.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
 
-use super::kernels::all_reduce::{Exchange, added, bytes_of};
+use super::kernels::all_reduce::{Exchange, add, bytes_of};
+use super::transfer::{Fault, Transfer, transfer};
 use super::{Mpi, Processes};
 
-/// Bytes that a socket takes without waiting for its reader.
-const AT_ONCE: usize = 1 << 15;
+/// Up to so many bytes are sent whole to each of many processes, as a second exchange would take longer.
+const WHOLE: usize = 1 << 15;
+
+/// How long a thread waits for others without sleeping, where there is a core for each that computes.
+const AWAKE: Duration = Duration::from_micros(100);
+
+/// What belongs to one exchange after the other.
+#[derive(Default)]
+struct Exchanges {
+    /// How many there have been.
+    count: u32,
+    /// What each rank has given in the last one; of this process nothing, except over MPI.
+    theirs: Vec<Vec<u8>>,
+}
 
 /// This process among those that run programs together.
 pub struct World {
@@ -20,12 +35,13 @@ pub struct World {
     processes: Processes,
     /// The number of this process among those on this machine.
     local_rank: usize,
+    /// Of the processor.
+    cores: usize,
     /// By rank; none to itself.
     peers: Vec<Option<TcpStream>>,
     /// Over which sums go, if it started the processes; else over the connections.
     mpi: Option<Mpi>,
-    /// How often there was an exchange.
-    count: Mutex<u32>,
+    exchanges: Mutex<Exchanges>,
     /// Why it has come to an end, if it has.
     fault: Mutex<Option<String>>,
 }
@@ -41,9 +57,22 @@ impl World {
         peers: Vec<Option<TcpStream>>,
         mpi: Option<Mpi>,
     ) -> io::Result<World> {
-        peers.iter().flatten().try_for_each(|peer| peer.set_nodelay(true))?;
+        for peer in peers.iter().flatten() {
+            peer.set_nodelay(true)?;
+            peer.set_nonblocking(true)?;
+        }
         let processes = Processes { total: peers.len(), here };
-        Ok(World { rank, processes, local_rank, peers, mpi, count: Mutex::new(0), fault: Mutex::new(None) })
+        let cores = available_parallelism().map_or(1, usize::from);
+        Ok(World {
+            rank,
+            processes,
+            local_rank,
+            cores,
+            peers,
+            mpi,
+            exchanges: Mutex::default(),
+            fault: Mutex::default(),
+        })
     }
 
     pub fn rank(&self) -> usize {
@@ -69,8 +98,10 @@ impl World {
     /// # Errors
     /// One line that says which process is lost.
     pub fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-        let mut all = Vec::new();
-        self.swap(&|_| own, &|_| own.len(), &mut all)?;
+        let mut exchanges = self.exchanges();
+        self.swap(&mut exchanges, Duration::ZERO, &|_| own, &|_| own.len())?;
+        let mut all = std::mem::take(&mut exchanges.theirs);
+        all[self.rank] = own.to_vec();
         Ok(all)
     }
 
@@ -103,96 +134,90 @@ impl Exchange for World {
         self.rank
     }
 
-    fn exchange(&self, own: &[u8], all: &mut Vec<Vec<u8>>) -> Result<(), String> {
-        match &self.mpi {
-            Some(mpi) => mpi.gather(own, all),
-            None => self.swap(&|_| own, &|_| own.len(), all),
+    fn sum(&self, own: &[f32], sum: &mut [f32]) -> Result<(), String> {
+        let mut exchanges = self.exchanges();
+        if let Some(mpi) = &self.mpi {
+            mpi.gather(bytes_of(own), &mut exchanges.theirs)?;
+            return add(exchanges.theirs.iter().map(Vec::as_slice), sum);
         }
-    }
-
-    fn sum(&self, own: &[f32], size: usize) -> Result<Vec<f32>, String> {
-        let few = self.processes.total <= 2 || own.len() * 4 <= AT_ONCE;
-        if self.mpi.is_some() || few {
-            let mut all = Vec::new();
-            self.exchange(bytes_of(own), &mut all)?;
-            return added(&all, size);
+        let awake = self.awake(own.len() / sum.len().max(1));
+        if self.processes.total > 2 && size_of_val(own) > WHOLE {
+            return self.sum_in_parts(&mut exchanges, awake, own, sum);
         }
-        self.sum_in_parts(own, size)
+        let own = bytes_of(own);
+        self.swap(&mut exchanges, awake, &|_| own, &|_| own.len())?;
+        let ranks = exchanges.theirs.iter().enumerate();
+        add(ranks.map(|(rank, theirs)| if rank == self.rank { own } else { theirs }), sum)
     }
 }
 
 impl World {
     /// [`Exchange::sum`] of large arrays over many processes: each adds a part of them and gives that to the others, so that a process sends
     /// the arrays twice and not once for every other one. Each number is the same sum.
-    fn sum_in_parts(&self, own: &[f32], size: usize) -> Result<Vec<f32>, String> {
-        let ranks = self.processes.total;
+    fn sum_in_parts(
+        &self,
+        exchanges: &mut Exchanges,
+        awake: Duration,
+        own: &[f32],
+        sum: &mut [f32],
+    ) -> Result<(), String> {
+        let (size, ranks) = (sum.len(), self.processes.total);
         let part = |rank: usize| rank * size / ranks..(rank + 1) * size / ranks;
         let parts: Vec<Vec<u8>> = (0..ranks)
             .map(|rank| {
                 own.chunks_exact(size).map(|array| bytes_of(&array[part(rank)])).collect::<Vec<_>>().concat()
             })
             .collect();
-        let (mut all, own_part) = (Vec::new(), parts[self.rank].len());
-        self.swap(&|rank| &parts[rank], &|_| own_part, &mut all)?;
-        let sum = added(&all, part(self.rank).len())?;
-        let sum = bytes_of(&sum);
-        self.swap(&|_| sum, &|rank| part(rank).len() * 4, &mut all)?;
-        added(&[all.concat()], size)
+        let own_part = &parts[self.rank];
+        self.swap(exchanges, awake, &|rank| &parts[rank], &|_| own_part.len())?;
+        let all = exchanges.theirs.iter().enumerate();
+        let all = all.map(|(rank, theirs)| if rank == self.rank { own_part } else { theirs });
+        add(all.map(Vec::as_slice), &mut sum[part(self.rank)])?;
+        let own_sum = bytes_of(&sum[part(self.rank)]);
+        self.swap(exchanges, awake, &|_| own_sum, &|rank| part(rank).len() * 4)?;
+        let others = exchanges.theirs.iter().enumerate().filter(|(rank, _)| *rank != self.rank);
+        others
+            .into_iter()
+            .try_for_each(|(rank, theirs)| add([theirs.as_slice()].into_iter(), &mut sum[part(rank)]))
     }
 
-    /// Gives each other process some bytes and takes what it gives, which must be as many as are expected of that rank. What is given to
-    /// this process itself is among it.
+    /// Gives each other process some bytes and takes what it gives, which must be as many as are expected of that rank. The thread sleeps
+    /// when nothing has moved for as long as it stays `awake`.
     fn swap<'a>(
         &self,
-        give: &(dyn Fn(usize) -> &'a [u8] + Sync),
+        exchanges: &mut Exchanges,
+        awake: Duration,
+        give: &dyn Fn(usize) -> &'a [u8],
         expected: &dyn Fn(usize) -> usize,
-        all: &mut Vec<Vec<u8>>,
     ) -> Result<(), String> {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let Exchanges { count, theirs } = exchanges;
         *count = count.wrapping_add(1);
-        all.resize(self.peers.len(), Vec::new());
-        let number = *count;
-        let head = |size: usize| [number.to_le_bytes(), (size as u32).to_le_bytes()].concat();
-        let lost = |rank: usize, error: io::Error| format!("the connection to rank {rank} is lost: {error}");
-        let send = || {
-            for (rank, peer) in self.others() {
-                let (mut peer, message) = (peer, [&head(give(rank).len()), give(rank)].concat());
-                peer.write_all(&message).map_err(|error| lost(rank, error))?;
+        theirs.resize(self.peers.len(), Vec::new());
+        let (mut ranks, mut transfers) = (Vec::new(), Vec::new());
+        for (rank, (peer, theirs)) in self.peers.iter().zip(theirs).enumerate() {
+            if let Some(peer) = peer {
+                theirs.resize(expected(rank), 0);
+                ranks.push(rank);
+                transfers.push(Transfer::new(peer, *count, give(rank), theirs));
             }
-            Ok(())
+        }
+        let problem = |(number, fault): (usize, Fault)| match fault {
+            Fault::Lost(error) => format!("the connection to rank {} is lost: {error}", ranks[number]),
+            Fault::Strange => format!(
+                "rank {} is at another step than rank {}: the programs differ, which is a fault of lockstep",
+                ranks[number], self.rank
+            ),
         };
-        let receive = |all: &mut Vec<Vec<u8>>| {
-            for (rank, peer) in self.others() {
-                let (mut peer, mut theirs, size) = (peer, [0; 8], expected(rank));
-                peer.read_exact(&mut theirs).map_err(|error| lost(rank, error))?;
-                if theirs != head(size)[..] {
-                    return Err(format!(
-                        "rank {rank} is at another step than rank {}: the programs differ, which is a fault of lockstep",
-                        self.rank
-                    ));
-                }
-                all[rank].resize(size, 0);
-                peer.read_exact(&mut all[rank]).map_err(|error| lost(rank, error))?;
-            }
-            Ok(())
-        };
-        let done = match self.others().all(|(rank, _)| give(rank).len() <= AT_ONCE) {
-            true => send().and_then(|()| receive(all)),
-            // Each would wait for the other to read.
-            false => std::thread::scope(|scope| {
-                let sender = scope.spawn(send);
-                let received = receive(all);
-                sender.join().expect("sending does not panic").and(received)
-            }),
-        };
-        all[self.rank].clear();
-        all[self.rank].extend_from_slice(give(self.rank));
-        done.map_err(|error| self.fault().unwrap_or(error))
+        transfer(&mut transfers, awake).map_err(|fault| self.fault().unwrap_or_else(|| problem(fault)))
     }
 
-    /// The connections to the other processes, with their ranks.
-    fn others(&self) -> impl Iterator<Item = (usize, &TcpStream)> {
-        self.peers.iter().enumerate().filter_map(|(rank, peer)| Some((rank, peer.as_ref()?)))
+    /// How long to wait without sleeping, with so many devices in each process: not where they want the cores.
+    fn awake(&self, devices: usize) -> Duration {
+        if devices * self.processes.here > self.cores { Duration::ZERO } else { AWAKE }
+    }
+
+    fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,7 +247,7 @@ mod tests {
 
     #[test]
     fn each_process_has_what_all_give() {
-        for size in [0, 3, AT_ONCE + 1, 1 << 22] {
+        for size in [0, 3, WHOLE + 1, 1 << 22] {
             let worlds = worlds(3);
             std::thread::scope(|scope| {
                 for world in &worlds {
@@ -256,11 +281,12 @@ mod tests {
                         let own = world.rank() * devices..(world.rank() + 1) * devices;
                         let own: Vec<f32> =
                             own.flat_map(|device| (0..size).map(move |i| number(device, i))).collect();
-                        assert!(world.sum(&own, size).unwrap() == *expected, "{size} numbers");
-                        assert!(
-                            world.sum_in_parts(&own, size).unwrap() == *expected,
-                            "{size} numbers in parts"
-                        );
+                        let mut sum = vec![0.0; size];
+                        world.sum(&own, &mut sum).unwrap();
+                        assert!(sum == *expected, "{size} numbers");
+                        sum.fill(0.0);
+                        world.sum_in_parts(&mut world.exchanges(), AWAKE, &own, &mut sum).unwrap();
+                        assert!(sum == *expected, "{size} numbers in parts");
                     });
                 }
             });
