@@ -1,7 +1,7 @@
 //! Which process of several this one is: what flags say, or what the engine that started it has left in the environment.
 //!
 //! The first of these that says something decides: flags and their variables (LOCKSTEP_NNODES, ...), torchrun, a step of SLURM, Open MPI, another
-//! MPI with PMI's variables, an Indexed Job of Kubernetes. Processes are counted as torchrun counts them: each of `nnodes` machines has
+//! MPI with PMI's variables, the machines of a slice of TPUs, an Indexed Job of Kubernetes. Processes are counted as torchrun counts them: each of `nnodes` machines has
 //! `nproc_per_node` of them, and rank 0 is the one that the others call.
 
 use anyhow::{Result, bail, ensure};
@@ -26,7 +26,7 @@ const MOST: usize = 4096;
 #[command(next_help_heading = "Several processes")]
 #[group(skip)]
 pub struct Nodes {
-    /// Machines that train together [default: as torchrun, SLURM, MPI or Kubernetes say, else 1]
+    /// Machines that train together [default: as torchrun, SLURM, MPI, TPUs or Kubernetes say, else 1]
     #[arg(long, value_name = "N")]
     pub nnodes: Option<usize>,
     /// Which of them this is, from 0
@@ -173,7 +173,7 @@ fn number(variable: Variable, name: &str) -> Result<Option<usize>> {
 
 /// What the engine that started this process says, if one did.
 fn engine(variable: Variable) -> Result<Option<Place>> {
-    for ask in [torchrun, slurm, open_mpi, pmi] {
+    for ask in [torchrun, slurm, open_mpi, pmi, tpus] {
         if let Some(place) = ask(variable)? {
             let Place { rank, size, engine, .. } = place;
             ensure!(rank < size && size <= MOST, "{engine} says that this is rank {rank} of {size}");
@@ -247,6 +247,15 @@ fn pmi(variable: Variable) -> Result<Option<Place>> {
     };
     let local = number(variable, "MPI_LOCALNRANKS")?;
     mpi_place(rank, size, local, None, None, PMI).map(Some)
+}
+
+/// The machines of a slice of TPUs, as Kubernetes tells them.
+fn tpus(variable: Variable) -> Result<Option<Place>> {
+    let Some((rank, hosts)) = number(variable, "TPU_WORKER_ID")?.zip(variable("TPU_WORKER_HOSTNAMES")) else {
+        return Ok(None);
+    };
+    let address = first_host(&hosts);
+    Ok(Some(Place { rank, size: hosts.split(',').count(), address, port: PORT, engine: "TPU_WORKER_ID" }))
 }
 
 /// The place in a job of MPI. The processes of one machine have one parent, whose number tells jobs apart; others have `job`.
@@ -354,6 +363,10 @@ mod tests {
         let uri = "OMPI_MCA_orte_hnp_uri=15.0;tcp://10.96.0.1,10.148.0.1:34911";
         assert!(place("", &format!("{mpi} {uri}")).starts_with("1/2@10.96.0.1:6"));
         assert!(place("", "PMI_RANK=0 PMI_SIZE=2 MPI_LOCALNRANKS=2").starts_with("0/2@127.0.0.1:6"));
+        assert_eq!(
+            place("", "TPU_WORKER_ID=1 TPU_WORKER_HOSTNAMES=a.x,b.x"),
+            "1/2@a.x:29500 by TPU_WORKER_ID"
+        );
         let pod = "JOB_COMPLETION_INDEX=2 HOSTNAME=train-2.workers";
         assert_eq!(place("--nnodes 3", pod), "2/3@train-0.workers:29500 by flags");
     }
@@ -362,6 +375,7 @@ mod tests {
     fn a_shell_of_an_allocation_is_no_step() {
         assert_eq!(place("", "SLURM_PROCID=0 SLURM_NTASKS=4 SLURM_JOB_NODELIST=n[1-2]"), "Ok(Alone)");
         assert_eq!(place("", "RANK=0 WORLD_SIZE=1 MASTER_ADDR=h"), "Ok(Alone)");
+        assert_eq!(place("", "TPU_WORKER_ID=0 TPU_WORKER_HOSTNAMES=localhost"), "Ok(Alone)");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::options::{CompileOptions, OptionValue};
 use super::plugin::{PluginFile, Source};
 use super::program::Program;
 use super::signature;
+use super::tpu;
 use super::world::World;
 use crate::array::HostArray;
 
@@ -57,7 +58,7 @@ impl Client {
     }
 
     /// Opens `device_count` devices in each process of `world`. Programs run on all of them together, which sum over the connections of
-    /// that world on cpu, and as the plugin does on cuda; there the plugins find each other through the `store`.
+    /// that world on cpu, and as the plugin does elsewhere: on cuda the plugins find each other through the `store`, on tpu by themselves.
     ///
     /// # Errors
     /// As [`Client::open`]; the plugin has no way for it.
@@ -82,10 +83,36 @@ impl Client {
                 let node = Node { rank: world.rank(), count: world.processes().total, first_device, store };
                 Client::open_as(file, device_count, cache, Some(node))?
             }
-            DeviceKind::Tpu => return Err(Error::OneProcess { kind: file.kind }),
+            DeviceKind::Tpu => {
+                let other = |problem| Error::Tpu { problem };
+                tpu::check(world.rank(), world.processes()).map_err(other)?;
+                let client = Client::open_as(file, device_count, cache, None)?;
+                client.check_processes(&world, device_count)?;
+                client
+            }
         };
         let target = Target { processes: world.processes(), ..client.target };
         Ok(Client { target, world: Some(world), ..client })
+    }
+
+    /// Makes sure that the plugin has found the processes of the world, where it finds them by itself.
+    fn check_processes(&self, world: &World, device_count: usize) -> Result<()> {
+        let (rank, total) = (world.rank(), world.processes().total);
+        let (own, devices) = (self.inner.handle.process()?, self.inner.handle.all_devices()?);
+        let known = devices.last().map_or(0, |(process, _)| process + 1);
+        let problem = if (own, known) != (rank, total) {
+            format!(
+                "to libtpu this is process {own} of {known}, and here rank {rank} of {total}; give it the same number in both"
+            )
+        } else if self.devices() != device_count || devices.len() != device_count * total {
+            let (shown, all) = (self.devices(), devices.len());
+            format!(
+                "libtpu shows {shown} TPUs in this process, {all} in all; train with --devices {shown} in each of {total} processes"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::Tpu { problem })
     }
 
     fn open_as(
@@ -208,7 +235,9 @@ impl Client {
         let inputs = signature::input_types(module)?;
         let kind = self.plugin().kind;
         let options = match (kind, &self.world) {
-            (DeviceKind::Cuda, Some(world)) => self.over_processes(options, num_replicas, world)?,
+            (DeviceKind::Cuda | DeviceKind::Tpu, Some(world)) => {
+                self.over_processes(options, num_replicas, world)?
+            }
             _ => CompileOptions { num_replicas, ..options.clone() }, // all that XLA knows of
         };
         let mut options = if self.deterministic { options.deterministic(kind) } else { options };
@@ -228,14 +257,17 @@ impl Client {
         num_own: usize,
         world: &World,
     ) -> Result<CompileOptions> {
-        let (all, own) = (self.inner.handle.all_device_ids()?, self.devices());
+        let all: Vec<i64> = self.inner.handle.all_devices()?.into_iter().map(|(_, id)| id).collect();
+        let own = self.devices();
         let devices = match options.num_replicas == all.len() {
             true => all,
             false => all[world.rank() * own..][..num_own].to_vec(),
         };
-        // It waits for hours for processes that find the program in their cache.
-        let alone = ("xla_gpu_shard_autotuning".to_owned(), OptionValue::Bool(false));
-        let overrides = [options.overrides.clone(), vec![alone]].concat();
+        let mut overrides = options.overrides.clone();
+        if self.kind() == DeviceKind::Cuda {
+            // It waits for hours for processes that find the program in their cache.
+            overrides.push(("xla_gpu_shard_autotuning".into(), OptionValue::Bool(false)));
+        }
         Ok(CompileOptions { num_replicas: devices.len(), devices, overrides })
     }
 

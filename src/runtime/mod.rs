@@ -18,7 +18,7 @@
 //! - `options`, `signature`, `client`, `buffer`, `program`: compiling and running
 //! - `cache`: compiled programs on disk
 //! - `topology`, `gpu`: compiling for devices that are not there
-//! - `world`, `transfer`: several processes that run programs together, and what they give each other
+//! - `world`, `transfer`: several processes that run programs together, and what they give each other; `tpu`: what libtpu is told of them
 //!
 //! The environment: `LOCKSTEP_PJRT_PLUGIN` names a plugin, `LOCKSTEP_CACHE_DIR` moves the folder of installed
 //! plugins and compiled programs, `LOCKSTEP_NO_CACHE=1` compiles every program anew. XLA reads `XLA_FLAGS`,
@@ -44,6 +44,7 @@ pub mod plugin;
 mod program;
 mod signature;
 mod topology;
+mod tpu;
 mod transfer;
 mod world;
 

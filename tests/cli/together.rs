@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lockstep::runtime::{DeviceKind, plugin};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -268,6 +269,24 @@ fn ranks_that_differ_are_named() {
     let [one, other] = quarrel(CARTPOLE, CARTPOLE, &[("LOCKSTEP_MASTER_TOKEN", "secret")]);
     other.fails(1, &["rank 0 has another LOCKSTEP_MASTER_TOKEN"]);
     assert!(one.stderr.contains("calls with another LOCKSTEP_MASTER_TOKEN and is refused"), "{}", one.stderr);
+}
+
+/// They are asked for before libtpu is opened, so that another plugin stands for it here.
+#[test]
+fn ranks_that_share_tpus_are_told_which_variable_is_missing() {
+    let root = TempDir::new().unwrap();
+    let other = plugin::find(Some(DeviceKind::Cpu), None).unwrap();
+    let port = port();
+    let children = [0, 1].map(|number: usize| {
+        let mut command = lockstep(&["train", "--device", "tpu", "--no-wandb", "--run-name", "run"]);
+        command.arg("--plugin").arg(&other.path).arg("--checkpoint-dir").arg(root.path());
+        command.args(CARTPOLE.split_whitespace()).args(["--nnodes", "2", "--node-rank", &number.to_string()]);
+        start(command.args(["--devices", "1", "--master-addr", "127.0.0.1", "--master-port", &port]))
+    });
+    for child in children {
+        ended(child)
+            .fails(1, &["2 processes share the TPUs of this machine and TPU_PROCESS_BOUNDS is not set"]);
+    }
 }
 
 #[test]

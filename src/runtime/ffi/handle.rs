@@ -95,27 +95,38 @@ impl ClientHandle {
         self.devices.len()
     }
 
-    /// XLA's numbers of the devices of all processes, in the order of their ranks.
-    pub fn all_device_ids(&self) -> Result<Vec<i64>> {
-        let mut places = Vec::new();
-        // SAFETY: devices and descriptions live as long as the client.
-        unsafe {
-            let query = abi::ClientDevices { client: self.raw, ..abi::ClientDevices::zeroed() };
+    /// XLA's numbers of the devices of all processes, each after that of its process, in the order of these.
+    pub fn all_devices(&self) -> Result<Vec<(usize, i64)>> {
+        let query = abi::ClientDevices { client: self.raw, ..abi::ClientDevices::zeroed() };
+        // SAFETY: the devices are an array of the client's that lives as long as the client.
+        let devices = unsafe {
             let listed = self.api.call(query)?;
-            for device in copied(listed.devices, listed.num_devices) {
-                let query = abi::DeviceGetDescription { device, ..abi::DeviceGetDescription::zeroed() };
-                let description = self.api.call(query)?.description;
-                let query = abi::DeviceDescriptionId { description, ..abi::DeviceDescriptionId::zeroed() };
-                let id = self.api.call(query)?.id;
-                let query = abi::DeviceDescriptionProcessIndex {
-                    description,
-                    ..abi::DeviceDescriptionProcessIndex::zeroed()
-                };
-                places.push((self.api.call(query)?.process_index, i64::from(id)));
-            }
-        }
+            copied(listed.devices, listed.num_devices)
+        };
+        let mut places = devices.into_iter().map(|device| self.place(device)).collect::<Result<Vec<_>>>()?;
         places.sort_unstable();
-        Ok(places.into_iter().map(|(_, id)| id).collect())
+        Ok(places)
+    }
+
+    /// XLA's number of this process.
+    pub fn process(&self) -> Result<usize> {
+        self.devices.first().map_or(Ok(0), |&device| Ok(self.place(device)?.0))
+    }
+
+    /// XLA's numbers of the process that has a device of the client's, and of the device.
+    fn place(&self, device: *mut abi::Device) -> Result<(usize, i64)> {
+        // SAFETY: device and description live as long as the client.
+        unsafe {
+            let query = abi::DeviceGetDescription { device, ..abi::DeviceGetDescription::zeroed() };
+            let description = self.api.call(query)?.description;
+            let query = abi::DeviceDescriptionId { description, ..abi::DeviceDescriptionId::zeroed() };
+            let id = self.api.call(query)?.id;
+            let query = abi::DeviceDescriptionProcessIndex {
+                description,
+                ..abi::DeviceDescriptionProcessIndex::zeroed()
+            };
+            Ok((self.api.call(query)?.process_index.max(0) as usize, i64::from(id)))
+        }
     }
 
     pub fn platform_name(&self) -> Result<String> {
