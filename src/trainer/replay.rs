@@ -180,19 +180,18 @@ impl Recorder {
         let (painter, description) = (self.env.painter(), self.env.description());
         let metrics: Vec<Vec<(String, f64)>> =
             steps.iter().map(|step| self.teller.metrics(&step.outcome)).collect();
-        // Nobody acts in a replay.
-        let draw = |moment: &Moment| {
-            let mut drawing = Drawing::of(&*painter, moment);
-            drawing.scene.iter_mut().for_each(|scene| scene.spots.clear());
-            drawing
-        };
+        let moments = std::iter::once(first).chain(steps.iter().map(|step| &step.after));
+        let mut drawings: Vec<Drawing> = moments.map(|moment| Drawing::of(&*painter, moment)).collect();
+        keep_taken_spots(&mut drawings, steps);
+        let mut drawings = drawings.into_iter();
+        let mut before = drawings.next();
         let mut t = 0;
         let frames = steps.iter().enumerate().map(|(index, step)| {
             let Outcome { terminated, truncated, reward, .. } = step.outcome;
             let dt = self.teller.ticks(&step.outcome);
             t += dt;
-            let before = index.checked_sub(1).map(|before| &metrics[before][..]);
-            let shown = self.teller.tell(step.action, &step.outcome, &step.after, &metrics[index], before);
+            let earlier = index.checked_sub(1).map(|earlier| &metrics[earlier][..]);
+            let shown = self.teller.tell(step.action, &step.outcome, &step.after, &metrics[index], earlier);
             let ends = [("terminated", terminated), ("truncated", truncated)];
             let ends = ends.into_iter().filter(|(_, is_so)| *is_so).map(|(event, _)| event);
             let mut render_state = shown.state;
@@ -212,8 +211,8 @@ impl Recorder {
                 play: Some(Play {
                     env: (index == 0).then(|| self.env.name.to_owned()),
                     action: description.action(step.action).to_owned(),
-                    before: (index == 0).then(|| draw(first)),
-                    after: draw(&step.after),
+                    before: before.take(),
+                    after: drawings.next().expect("there is one for each step"),
                 }),
             }
         });
@@ -225,6 +224,24 @@ impl Recorder {
             last: metrics.into_iter().next_back().unwrap_or_default(),
             frames,
         }
+    }
+}
+
+/// Nobody acts in a replay: of the places to act a drawing keeps that of the action which led to it, unless the place has moved meanwhile,
+/// as those beside somebody who walks do.
+fn keep_taken_spots(drawings: &mut [Drawing], steps: &[Step]) {
+    let place = |drawing: &Drawing, action: usize| {
+        let spots = drawing.scene.as_ref().map_or(&[][..], |scene| &scene.spots);
+        spots.iter().find(|spot| spot.action == action).map(|spot| spot.at)
+    };
+    for (index, step) in steps.iter().enumerate().rev() {
+        let stays = place(&drawings[index], step.action) == place(&drawings[index + 1], step.action);
+        if let Some(scene) = &mut drawings[index + 1].scene {
+            scene.spots.retain(|spot| stays && spot.action == step.action);
+        }
+    }
+    if let Some(scene) = &mut drawings[0].scene {
+        scene.spots.clear();
     }
 }
 

@@ -247,6 +247,7 @@ fn a_group_is_a_mean_with_an_interval() {
     assert!(at("low") < at("y") && at("y") < at("high"), "{group}");
     let server = Server::start(folder.path(), &[]);
     server.get("/api/v1/compare?group=other").refuses(422, "0 runs");
+    server.get("/api/v1/compare?group=g&group=other").refuses(404, "no run of one of these groups");
 }
 
 #[test]
@@ -357,6 +358,9 @@ fn replays_are_shown_by_steps_and_by_the_interface_of_windows() {
     let part = server.json(&format!("/api/v1/runs/w/replays/{id}/frames?offset=1&limit=1"));
     assert_eq!((&part["count"], &part["frames"][0]["frame_index"]), (&1.into(), &1.into()));
     assert!(part["frames"][0]["render_state"].get("observation").is_none());
+    // Where the action was taken is marked: to the left or to the right.
+    let spots = part["frames"][0]["play"]["after"]["scene"]["spots"].as_array().unwrap();
+    assert_eq!((spots.len(), &spots[0]["action"]), (1, &part["frames"][0]["action"]));
     assert_eq!(server.get(&format!("/runs/w/replays/{id}")).status, 200);
     server.get("/api/v1/runs/w/replays/other").refuses(404, "no replay");
     server.get("/api/v1/runs/w/replays/..%2f..%2fw%2freplays%2fx").refuses(404, "no replay");

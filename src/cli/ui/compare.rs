@@ -70,6 +70,9 @@ fn subjects(site: &Site, asked: &Asked) -> Result<Vec<Subject>, Failure> {
     if !(1..=MOST_RUNS).contains(&count) {
         return Err(Failure::wrong(format!("{count} runs are asked for; 1 to {MOST_RUNS} can be compared")));
     }
+    if named.iter().any(|(_, ids)| ids.is_empty()) {
+        return Err(Failure::missing("run of one of these groups"));
+    }
     let subject = |(name, ids): (String, Vec<String>)| {
         let directories = ids.iter().map(|id| site.shelf.directory(id)).collect::<Result<_, _>>()?;
         Ok(Subject { name, ids, directories })

@@ -4,7 +4,9 @@
 // the whole. All charts of a page share one axis, so a zoom is told to the page, which asks the server for finer points.
 import { count, duration, h, significant } from "./common.js";
 
-const LEFT = 52, TOP = 8, RIGHT = 8, BOTTOM = 20;
+const TOP = 8, RIGHT = 8, BOTTOM = 20;
+const LEAST_LEFT = 52; // room for the numbers of the axis, more where they are longer
+const LETTERS = "11px system-ui, sans-serif";
 
 /** About `most` round numbers within a range. */
 export function ticks(low, high, most) {
@@ -154,8 +156,8 @@ export class Chart {
   }
 
   toX(px) {
-    const { x, width } = this.box ?? { x: [0, 1], width: 1 };
-    return x[0] + ((px - LEFT) / width) * (x[1] - x[0]);
+    const { x, left, width } = this.box ?? { x: [0, 1], left: 0, width: 1 };
+    return x[0] + ((px - left) / width) * (x[1] - x[0]);
   }
 
   /** What is drawn of each series: its line, and what it was before it was smoothed. */
@@ -193,15 +195,18 @@ export class Chart {
     const [lowest, highest] = range([...visible, ...(options.bounds ?? [])]);
     const room = 0.04 * (highest - lowest);
     const yRange = [lowest - room, highest + room];
-    this.box = { x: xRange, y: yRange, width: width - LEFT - RIGHT, height: height - TOP - BOTTOM };
+    const marks = this.marks(yRange);
+    pen.font = LETTERS;
+    const left = Math.max(LEAST_LEFT, 12 + Math.max(...marks.map(([, text]) => pen.measureText(text).width)));
+    this.box = { x: xRange, y: yRange, left, width: width - left - RIGHT, height: height - TOP - BOTTOM };
     const { box } = this;
-    const px = (x) => LEFT + ((x - xRange[0]) / (xRange[1] - xRange[0])) * box.width;
+    const px = (x) => left + ((x - xRange[0]) / (xRange[1] - xRange[0])) * box.width;
     const py = (y) => TOP + (1 - (y - yRange[0]) / (yRange[1] - yRange[0])) * box.height;
-    this.axes(pen, { px, py, xRange, yRange, width, height }, colour);
+    this.axes(pen, { px, py, xRange, marks, width, height }, colour);
 
     pen.save();
     pen.beginPath();
-    pen.rect(LEFT, TOP, box.width, box.height);
+    pen.rect(left, TOP, box.width, box.height);
     pen.clip();
     this.rule(pen, py, colour);
     for (const line of lines) {
@@ -221,22 +226,29 @@ export class Chart {
     this.read(pen, lines, px, py, colour);
   }
 
-  axes(pen, { px, py, xRange, yRange, width, height }, colour) {
-    pen.font = "11px system-ui, sans-serif";
+  /** Where the vertical axis has numbers, and what is written there. */
+  marks(yRange) {
+    const { log } = this.options;
+    const heights = (log ? logTicks : ticks)(...yRange, 5);
+    const values = heights.map((tick) => (log ? 10 ** tick : tick));
+    const precision = digits(values);
+    return heights.map((tick, i) => [tick, short(values[i], precision)]);
+  }
+
+  axes(pen, { px, py, xRange, marks, width, height }, colour) {
+    const { left } = this.box;
+    pen.font = LETTERS;
     pen.fillStyle = colour("quiet");
     pen.strokeStyle = colour("line");
     pen.lineWidth = 1;
     pen.textBaseline = "middle";
     pen.textAlign = "right";
-    const { log } = this.options;
-    const heights = (log ? logTicks : ticks)(...yRange, 5);
-    const precision = digits(heights.map((tick) => (log ? 10 ** tick : tick)));
-    for (const tick of heights) {
+    for (const [tick, text] of marks) {
       pen.beginPath();
-      pen.moveTo(LEFT, py(tick));
+      pen.moveTo(left, py(tick));
       pen.lineTo(width - RIGHT, py(tick));
       pen.stroke();
-      pen.fillText(short(log ? 10 ** tick : tick, precision), LEFT - 6, py(tick));
+      pen.fillText(text, left - 6, py(tick));
     }
     pen.textBaseline = "top";
     pen.textAlign = "center";
@@ -250,8 +262,8 @@ export class Chart {
     pen.setLineDash([6, 5]);
     for (const value of this.options.rules ?? []) {
       pen.beginPath();
-      pen.moveTo(LEFT, py(value));
-      pen.lineTo(LEFT + this.box.width, py(value));
+      pen.moveTo(this.box.left, py(value));
+      pen.lineTo(this.box.left + this.box.width, py(value));
       pen.stroke();
     }
     pen.setLineDash([]);

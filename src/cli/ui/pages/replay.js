@@ -17,21 +17,10 @@ let playing = false;
 let due = 0;
 const returns = [0];
 
-/** The picture after so many steps. */
-const pictureAt = (step) => (step === 0 ? about.before : frames[step - 1]?.play?.after);
-
-/** The place of an action in a picture, as text. */
-function placeOf(action, picture) {
-  const spot = picture?.scene?.spots?.find((spot) => spot.action === action);
-  return spot && String(spot.at);
-}
-
 function draw() {
   const frame = frames[at - 1];
-  const picture = pictureAt(at);
-  // Marked where it is taken, unless that is elsewhere now: beside whoever has walked.
-  const stays = frame && placeOf(frame.action, picture) === placeOf(frame.action, pictureAt(at - 1));
-  showDrawing(byId("board"), picture, { taken: stays ? frame.action : null });
+  const picture = at === 0 ? about.before : frame?.play?.after;
+  showDrawing(byId("board"), picture, { taken: frame?.action });
   byId("legend").replaceChildren(...lines(picture?.facts));
   const facts = { environment: about.env, step: `${at} of ${about.steps}` };
   if (frame) {

@@ -124,4 +124,5 @@ try {
   setInterval(() => !document.hidden && load().catch(() => {}), 30_000);
 } catch (error) {
   say(error.message, true);
+  document.querySelectorAll("main section, #facts, #progress, #actions").forEach((part) => (part.hidden = true));
 }

@@ -82,7 +82,7 @@ function drawParallel(trials) {
   const good = (trial) => (sweep.goal === "minimize" ? 1 - axes.at(-1).at(trial.score) : axes.at(-1).at(trial.score));
   pen.strokeStyle = colour("c0");
   for (const trial of [...trials].sort((a, b) => good(a) - good(b))) {
-    pen.globalAlpha = 0.08 + 0.8 * good(trial) ** 3;
+    pen.globalAlpha = 0.2 + 0.7 * good(trial) ** 3;
     pen.lineWidth = trial.trial === sweep.best ? 3 : 1.3;
     pen.beginPath();
     axes.forEach((axis, i) => {
