@@ -3,11 +3,7 @@
 //! Between the layers of a small network a general matrix product spends more time on packing its operands, on
 //! launches and on passes over the activations than on arithmetic. Here a block of rows goes through all
 //! layers while it is in the first level of the core's cache. A small matrix of weights is read from that cache too, in the
-//! order in which it lies; only a larger one is copied into panels first. The product itself (`product`) is the usual tile of
-//! sums held in registers, of matrices whose rows are whole vectors (`matrices`).
-
-mod matrices;
-mod product;
+//! order in which it lies; only a larger one is copied into panels first (`product`, `matrices`).
 
 use std::fmt;
 
@@ -15,8 +11,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::lanes::{Lanes, best_lanes};
-use matrices::{Memory, Padded, Right, copy_rows, is_large, padded};
-use product::{Left, Start, panel, product};
+use super::matrices::{Memory, Padded, Right, add_up_rows, copy_rows, is_large, padded};
+use super::product::{Left, Start, panel, product};
+use super::tanh::tanh;
 
 /// Activation of the hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -218,17 +215,6 @@ unsafe fn backward_with<L: Lanes>(
     }
 }
 
-/// `sums += ` the sum of the rows.
-#[inline(always)]
-unsafe fn add_up_rows<L: Lanes>(matrix: Padded, sums: &mut [f32]) {
-    for row in matrix.numbers.chunks_exact(matrix.width) {
-        for (sums, numbers) in sums.chunks_exact_mut(L::WIDTH).zip(row.chunks_exact(L::WIDTH)) {
-            // SAFETY: each part is one vector.
-            unsafe { L::load(sums.as_ptr()).add(L::load(numbers.as_ptr())).store(sums.as_mut_ptr()) };
-        }
-    }
-}
-
 #[inline(always)]
 unsafe fn activate<L: Lanes>(activation: Activation, z: &mut [f32]) {
     for part in z.chunks_exact_mut(L::WIDTH) {
@@ -281,31 +267,9 @@ unsafe fn through_activation<L: Lanes>(
     }
 }
 
-/// The hyperbolic tangent to 5e-7 relative: x p(x^2) / q(x^2), fitted to [0, 8], beyond which it is 1 in f32.
-#[inline(always)]
-unsafe fn tanh<L: Lanes>(x: L) -> L {
-    const P: [f32; 4] = [0.999_999_8, 0.129_256_65, 0.002_951_025_3, 1.142_843_8e-5];
-    const Q: [f32; 5] = [1.0, 0.462_588_8, 0.023_815_56, 2.386_693_7e-4, 2.459_215_4e-7];
-    // SAFETY: the caller's instruction set is that of `L`.
-    unsafe {
-        let horner = |coefficients: &[f32], u: L| {
-            let mut sum = L::splat(coefficients[coefficients.len() - 1]);
-            for &c in coefficients.iter().rev().skip(1) {
-                sum = sum.mul_add(u, L::splat(c));
-            }
-            sum
-        };
-        // A number that is none stays so: it is the second operand.
-        let x = L::splat(8.0).min(x);
-        let x = L::splat(-8.0).max(x);
-        let u = x.mul(x);
-        x.mul(horner(&P, u)).div(horner(&Q, u))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::{Portable, every_lanes};
+    use super::super::lanes::every_lanes;
     use super::*;
 
     /// Outputs and gradients of an MLP, one after the other.
@@ -357,18 +321,6 @@ mod tests {
                 let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * (1.0 + a.abs());
                 assert!(portable.iter().zip(found).all(near), "{kind}, {activation}");
             }
-        }
-    }
-
-    #[test]
-    fn tanh_is_that_of_the_library() {
-        for i in -2000..=2000 {
-            let x = i as f32 * 0.006;
-            let mut y = [0.0; 8];
-            // SAFETY: needs no instruction set.
-            unsafe { tanh(Portable::splat(x)).store(y.as_mut_ptr()) };
-            let expected = f64::from(x).tanh();
-            assert!((f64::from(y[0]) - expected).abs() <= 5e-7 * expected.abs(), "{x}: {} {expected}", y[0]);
         }
     }
 }

@@ -9,15 +9,21 @@ pub mod all_reduce;
 mod call;
 mod failure;
 mod lanes;
+mod matrices;
 mod mlp;
 mod mlp_calls;
 mod native_env;
 mod pack;
+mod product;
 mod put_back;
+mod recurrence;
+mod recurrent;
+mod recurrent_calls;
 mod rows;
 mod sparse_calls;
 mod sparse_dot;
 mod take_columns;
+mod tanh;
 mod transpose;
 
 use std::ffi::c_void;
@@ -28,6 +34,7 @@ use call::{Call, Frame};
 pub use failure::take_failure;
 pub use mlp::Activation;
 pub use native_env::LIBRARY;
+pub use recurrent::CellKind;
 
 /// The name under which XLA programs call a kernel, and the function.
 pub struct Entry {
@@ -69,6 +76,15 @@ kernels! {
     /// (x, kernels and biases as above, the outputs of all layers but the last, the cotangent of the last) -> the gradient of x
     /// if there is one result more than kernels and biases, then those of each kernel and bias.
     MLP_GRADIENT = "lockstep_mlp_gradient" => mlp_calls::mlp_gradient;
+    /// (read f32`[T, N, G x H]`, starts bool`[T, N]`, kernel f32`[H, G x H]`, bias f32`[G x H]`, then arrays f32`[N, H]` that are
+    /// remembered) -> what is remembered after each step, as many f32`[T, N, H]`, and what it mixed, f32`[T, N, G x H]`.
+    RECURRENT = "lockstep_recurrent" => recurrent_calls::recurrent;
+    /// (the operands above, the results above, the cotangents of all but the last) -> the gradients of what is read, the kernel, the bias and what was
+    /// remembered at the beginning.
+    RECURRENT_GRADIENT = "lockstep_recurrent_gradient" => recurrent_calls::recurrent_gradient;
+    /// (factors f32`[T, ..]`, terms f32`[T, ..]`, begin f32`[..]`) -> f32`[T, ..]`: each step is its factors times the step before, first
+    /// `begin`, plus its terms.
+    LINEAR_RECURRENCE = "lockstep_linear_recurrence" => recurrence::linear_recurrence;
     /// (x f32`[H, W]`) -> f32`[W, H]`.
     TRANSPOSE = "lockstep_transpose" => transpose::transpose;
     /// (chosen bool`[B]`, places i32`[B]`, A arrays `[.., B]` of any types, A arrays `[.., W]`) -> the A arrays `[.., B]`, in place:
@@ -127,6 +143,12 @@ use of_width;
 
 /// The i32 attribute of the calls of an MLP: which activation stands between the layers, as [`Activation`] numbers them.
 pub const ACTIVATION: &str = "activation";
+
+/// The i32 attribute of the calls of a recurrent cell: which one, as [`CellKind`] numbers them.
+pub const CELL: &str = "cell";
+
+/// The i32 attribute of linear recurrences: 1 if they run from the last step to the first.
+pub const REVERSE: &str = "reverse";
 
 /// The i32 attribute of every call: how many devices share the processor's cores.
 pub const DEVICES: &str = "devices";

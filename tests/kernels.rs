@@ -7,8 +7,9 @@ use lockstep::algorithms::learner::{One, Start};
 use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::registry;
-use lockstep::ir::{Activation, Build, Graph, Kernel, Op};
+use lockstep::ir::{Activation, Build, CellKind, Graph, Kernel, Op};
 use lockstep::lower::{Options, lower};
+use lockstep::nn::Rnn;
 use lockstep::runtime::{
     Arg, CacheOutcome, Client, CompileOptions, DeviceKind, ProgramCache, Target, plugin,
 };
@@ -227,6 +228,62 @@ fn mlps_are_their_twins_whatever_the_widths() {
     }
 }
 
+/// A cell over `steps` steps of `rows` rows, and its gradient for cotangents, which are the last inputs.
+fn recurrent(cell: CellKind, steps: usize, rows: usize, units: usize) -> Graph {
+    let mut graph = Graph::new();
+    let columns = cell.gates() * units;
+    let mut input = |dtype, shape: &[usize]| graph.input(ArrayType::new(dtype, shape));
+    let mut inputs = vec![
+        input(DType::F32, &[steps, rows, columns]),
+        input(DType::Bool, &[steps, rows]),
+        input(DType::F32, &[units, columns]),
+        input(DType::F32, &[columns]),
+    ];
+    inputs.extend((0..cell.remembered()).map(|_| input(DType::F32, &[rows, units])));
+    let cotangents: Vec<_> =
+        (0..cell.remembered()).map(|_| input(DType::F32, &[steps, rows, units])).collect();
+    let mut b = Build::new(&mut graph, Location::caller());
+    let outputs = b.many(Op::Kernel(Kernel::Recurrent { cell }), &inputs);
+    let op = Op::Kernel(Kernel::RecurrentGradient { cell });
+    let gradients = b.many(op, &[&inputs, &outputs[..], &cotangents].concat());
+    graph.outputs = [outputs, gradients].concat();
+    graph
+}
+
+#[test]
+fn recurrent_cells_are_their_twins_whatever_the_sizes() {
+    // Steps one by one and several at a time, few and many rows, units that fill vectors and that do not, large weights.
+    for (steps, rows, units) in
+        [(1, 1, 16), (1, 5, 7), (7, 1, 128), (60, 2, 33), (5, 50, 64), (3, 17, 1), (4, 100, 100), (2, 0, 8)]
+    {
+        for cell in [CellKind::Gru, CellKind::Lstm] {
+            let graph = recurrent(cell, steps, rows, units);
+            // Weights of a size with which the sums of the gates stay where these bend.
+            let scale = 2.0 / (units as f32).sqrt();
+            let value = |(i, t): (usize, &ArrayType)| match t.dtype {
+                DType::Bool => {
+                    HostArray::new(&t.shape, (0..t.size()).map(|i| i % 5 == 2).collect::<Vec<_>>())
+                }
+                _ => {
+                    let scale = if i == 2 { scale } else { 1.0 };
+                    let drawn = numbers(&t.shape, 1, i as u32 + 1);
+                    HostArray::new(
+                        &t.shape,
+                        drawn.as_slice::<f32>().iter().map(|x| x * scale).collect::<Vec<_>>(),
+                    )
+                }
+            };
+            let values: Vec<HostArray> = graph.input_types().iter().enumerate().map(value).collect();
+            let [native, plain] = [true, false].map(|kernels| results(client(), &graph, &values, kernels));
+            for (i, (native, plain)) in native.iter().zip(&plain).enumerate() {
+                // A gradient is the end of sums over all rows and steps, each of which is off by a share of about 2e-6.
+                let what = format!("result {i} of {cell:?}, {steps} steps of {rows} rows, {units} units");
+                assert_near(&native.to_f64(), &plain.to_f64(), 3e-5, &what);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_number_that_is_none_goes_through_an_mlp() {
     for activation in [Activation::Tanh, Activation::Relu] {
@@ -256,10 +313,16 @@ fn programs_with_kernels_come_back_from_the_cache() {
 }
 
 /// The parameters after some updates of a small agent.
-fn trained(env: &str, kernels: bool, devices: usize, updates: usize) -> Vec<(String, Vec<f64>)> {
+fn trained(
+    env: &str,
+    rnn: Option<Rnn>,
+    kernels: bool,
+    devices: usize,
+    updates: usize,
+) -> Vec<(String, Vec<f64>)> {
     let env = registry::find(env).unwrap().build();
     let settings =
-        Settings { num_envs: 16, num_steps: 8, hidden_dim: 32, update_epochs: 2, ..Settings::default() };
+        Settings { num_envs: 16, num_steps: 8, hidden_dim: 32, update_epochs: 2, rnn, ..Settings::default() };
     let client = client().clone().with_kernels(kernels);
     let start =
         Start { seed: 3, total_updates: 4, max_updates: 2, num_devices: devices, record: Default::default() };
@@ -270,15 +333,22 @@ fn trained(env: &str, kernels: bool, devices: usize, updates: usize) -> Vec<(Str
 
 #[test]
 fn learning_is_the_same_with_and_without_kernels() {
-    for (env, devices) in [("cartpole", 1), ("hackmatrix", 1), ("hackmatrix", 2)] {
-        let [native, plain] = [true, false].map(|kernels| trained(env, kernels, devices, 1));
+    let (gru, lstm) = (Some(Rnn::Gru), Some(Rnn::Lstm));
+    for (env, rnn, devices) in [
+        ("cartpole", None, 1),
+        ("cartpole", gru, 1),
+        ("cartpole", lstm, 2),
+        ("hackmatrix", None, 1),
+        ("hackmatrix", None, 2),
+    ] {
+        let [native, plain] = [true, false].map(|kernels| trained(env, rnn, kernels, devices, 1));
         for ((name, native), (_, plain)) in native.iter().zip(&plain) {
             // Adam divides by the size of the gradient, so that a gradient near zero moves a weight by
             // up to lr = 2.5e-4 either way; few weights have one.
             let differ = native.iter().zip(plain).filter(|(a, b)| (*a - *b).abs() > 2e-5).count();
             assert!(differ * 100 <= native.len(), "{name}: {differ} of {} differ", native.len());
         }
-        assert_eq!(native, trained(env, true, devices, 1), "kernels give the same bits again");
+        assert_eq!(native, trained(env, rnn, true, devices, 1), "kernels give the same bits again");
     }
 }
 

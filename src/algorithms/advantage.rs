@@ -1,6 +1,6 @@
 //! Generalized advantage estimation (Schulman et al. 2016), and the moments by which advantages are normalized.
 
-use crate::lang::{Bool, Float, all_gather, scan_reverse, select, stack};
+use crate::lang::{Bool, Float, all_gather, concatenate, linear_recurrence_reverse, select, stack};
 
 /// Advantages and returns `[T, B]` from rewards, values and ends `[T, B]` and the values `[B]` after the
 /// last step. A step that was cut off counts as an end whose reward already contains the
@@ -14,14 +14,8 @@ pub fn gae(
     gamma: Float,
     lambda: Float,
 ) -> (Float, Float) {
-    let init = (last_value.full_like(0.0), last_value);
-    let (_, advantages) = scan_reverse(init, (rewards, values, dones), |(after, next_value), step| {
-        let (reward, value, done) = step;
-        let goes_on = select(done, value.full_like(0.0), value.full_like(1.0));
-        let delta = reward + gamma * next_value * goes_on - value;
-        let advantage = delta + gamma * lambda * goes_on * after;
-        ((advantage, value), advantage)
-    });
+    let (goes_on, delta) = differences(rewards, values, dones, last_value, gamma);
+    let advantages = linear_recurrence_reverse(gamma * lambda * goes_on, delta, last_value.full_like(0.0));
     (advantages, advantages + values)
 }
 
@@ -38,15 +32,26 @@ pub fn vtrace(
     (gamma, lambda): (Float, Float),
     [rho_clip, c_clip]: [f64; 2],
 ) -> (Float, Float) {
-    let init = (last_value.full_like(0.0), last_value);
-    let steps = (rewards, values, dones, ratios);
-    let (_, advantages) = scan_reverse(init, steps, |(after, next_value), (reward, value, done, ratio)| {
-        let goes_on = select(done, value.full_like(0.0), value.full_like(1.0));
-        let delta = ratio.minimum(rho_clip) * (reward + gamma * next_value * goes_on - value);
-        let advantage = delta + gamma * lambda * ratio.minimum(c_clip) * goes_on * after;
-        ((advantage, value), advantage)
-    });
+    let (goes_on, delta) = differences(rewards, values, dones, last_value, gamma);
+    let factors = gamma * lambda * ratios.minimum(c_clip) * goes_on;
+    let advantages =
+        linear_recurrence_reverse(factors, ratios.minimum(rho_clip) * delta, last_value.full_like(0.0));
     (advantages, advantages + values)
+}
+
+/// 1 where the episode goes on after a step and 0 where it ends, and the temporal differences, all `[T, B]`.
+#[track_caller]
+fn differences(
+    rewards: Float,
+    values: Float,
+    dones: Bool,
+    last_value: Float,
+    gamma: Float,
+) -> (Float, Float) {
+    let goes_on = select(dones, values.full_like(0.0), values.full_like(1.0));
+    let later = values.slice(0, 1..values.shape()[0]);
+    let next_values = concatenate(0, [later, last_value.expand_dims(0)]);
+    (goes_on, rewards + gamma * next_values * goes_on - values)
 }
 
 /// Mean and population standard deviation, `[M]` each, of the rows of x `[M, N]` and those of the other devices.

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::ir::{Activation, Kernel, Op, ScatterKind};
+use crate::ir::{Activation, CellKind, Kernel, Op, ScatterKind};
 
-use super::array::{Array, Float, Int, IntoOperand, Kind, Operand, kind};
+use super::array::{Array, Bool, Float, Int, IntoOperand, Kind, Operand, kind};
 use super::trace::{Handle, emit};
 
 impl<K: Kind> Array<K> {
@@ -212,6 +212,25 @@ impl<K: Kind> At<K> {
     }
 }
 
+/// A linear recurrence over axis 0, of `factors` and `terms` `[T, ..]`: each step is its factors times the step before plus its terms. The
+/// first one follows on `begin` `[..]`.
+#[track_caller]
+pub fn linear_recurrence(factors: Float, terms: Float, begin: Float) -> Float {
+    recur(factors, terms, begin, false)
+}
+
+/// [`linear_recurrence`] from the last step to the first, where `begin` comes after the last one.
+#[track_caller]
+pub fn linear_recurrence_reverse(factors: Float, terms: Float, begin: Float) -> Float {
+    recur(factors, terms, begin, true)
+}
+
+#[track_caller]
+fn recur(factors: Float, terms: Float, begin: Float, reverse: bool) -> Float {
+    let inputs = [factors.handle, terms.handle, begin.handle];
+    Array::from_handle(emit(Op::Kernel(Kernel::LinearRecurrence { reverse }), &inputs)[0])
+}
+
 /// Arrays of one shape along a new axis 0.
 #[track_caller]
 pub fn stack<K: Kind>(arrays: impl AsRef<[Array<K>]>) -> Array<K> {
@@ -259,6 +278,25 @@ impl Float {
         let op = Op::Kernel(Kernel::Mlp { layers: weights.len() / 2, activation });
         let inputs: Vec<Handle> = [self].iter().chain(weights).map(|array| array.handle).collect();
         Array::from_handle(*emit(op, &inputs).last().expect("there is a layer"))
+    }
+
+    /// What a recurrent cell remembers after each step, `[T, N, H]`, first what it puts out; this array `[T, N, G x H]` is what its gates
+    /// get of the input. Where a step is one of `starts` `[T, N]`, nothing was remembered before it. `kernel` is `[H, G x H]`, `bias`
+    /// `[G x H]`, and `begin` what is remembered at the beginning, each `[N, H]`.
+    #[track_caller]
+    pub fn recurrent(
+        self,
+        cell: CellKind,
+        starts: Bool,
+        kernel: Float,
+        bias: Float,
+        begin: &[Float],
+    ) -> Vec<Float> {
+        let inputs = [self.handle, starts.handle, kernel.handle, bias.handle];
+        let begin = begin.iter().map(|begin| begin.handle);
+        let inputs: Vec<Handle> = inputs.into_iter().chain(begin).collect();
+        let outputs = emit(Op::Kernel(Kernel::Recurrent { cell }), &inputs);
+        outputs.into_iter().take(cell.remembered()).map(Array::from_handle).collect()
     }
 
     /// Sums the products over pairs of axes; the free axes of this array come first, then those of `right`.

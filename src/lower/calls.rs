@@ -7,7 +7,7 @@ use super::text::{list, tensor};
 use super::writer::{operands, signature};
 use super::{Lowering, Value, threefry};
 use crate::array::{ArrayType, DType};
-use crate::ir::{Activation, Graph, Kernel, Location, Native, NativeFunction};
+use crate::ir::{Graph, Kernel, Location, Native, NativeFunction};
 use crate::runtime::{DeviceKind, Processes, kernels};
 
 /// Keeps the compiler for cpu from inlining a function.
@@ -85,14 +85,21 @@ impl Lowering<'_> {
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
-        let (target, activation) = match kernel {
+        let of_activation = |activation| Some((kernels::ACTIVATION, activation as i32));
+        let of_cell = |cell| Some((kernels::CELL, cell as i32));
+        let (target, attribute) = match kernel {
             Kernel::SparseDot | Kernel::PackedDot => (kernels::SPARSE_DOT, None),
             Kernel::SparseDotTransposed | Kernel::PackedDotTransposed => {
                 (kernels::SPARSE_DOT_TRANSPOSED, None)
             }
             Kernel::Pack { .. } => (kernels::PACK, None),
-            Kernel::Mlp { activation, .. } => (kernels::MLP, Some(activation)),
-            Kernel::MlpGradient { activation, .. } => (kernels::MLP_GRADIENT, Some(activation)),
+            Kernel::Mlp { activation, .. } => (kernels::MLP, of_activation(activation)),
+            Kernel::MlpGradient { activation, .. } => (kernels::MLP_GRADIENT, of_activation(activation)),
+            Kernel::Recurrent { cell } => (kernels::RECURRENT, of_cell(cell)),
+            Kernel::RecurrentGradient { cell } => (kernels::RECURRENT_GRADIENT, of_cell(cell)),
+            Kernel::LinearRecurrence { reverse } => {
+                (kernels::LINEAR_RECURRENCE, Some((kernels::REVERSE, i32::from(reverse))))
+            }
             Kernel::PutBack { .. } => (kernels::PUT_BACK, None),
             Kernel::PutRow => (kernels::PUT_ROW, None),
             Kernel::TakeRow => (kernels::TAKE_ROW, None),
@@ -109,7 +116,7 @@ impl Lowering<'_> {
             Kernel::TakeRow => vec![2],
             _ => vec![],
         };
-        let names = self.call_kernel(target, activation, &inputs, &in_place, outputs, at);
+        let names = self.call_kernel(target, attribute, &inputs, &in_place, outputs, at);
         if target == kernels::SPARSE_DOT_TRANSPOSED {
             self.transposed.insert(names[0].clone(), inputs);
         }
@@ -174,13 +181,12 @@ impl Lowering<'_> {
     fn call_kernel(
         &mut self,
         target: &str,
-        activation: Option<Activation>,
+        attribute: Option<(&str, i32)>,
         inputs: &[Value],
         in_place: &[usize],
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
-        let attribute = activation.map(|activation| (kernels::ACTIVATION, activation as i32));
         let orders = row_major(inputs, outputs);
         let call = NativeCall { target, attribute, apart: false, in_place, orders };
         self.call_native(&call, inputs, outputs, at)

@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::envs::EnvSpec;
 use crate::envs::vector::View;
 use crate::lang::{
-    Bool, Features, Float, Key, Leaves, Packing, leaf_types, merge_first_axes, scan, split_first_axis,
+    Bool, Features, Float, Key, Leaves, Packing, leaf_types, merge_first_axes, split_first_axis,
 };
 
 use super::conv::{self, Conv, Image};
@@ -268,7 +268,9 @@ impl ActorCritic {
                 self.packing().matmul(numbers, flags, layer.kernel)
             }
             Input::Observed(Features::Plain(x)) if self.sparse_obs => x.sparse_matmul(layer.kernel),
-            Input::Observed(Features::Plain(x)) | Input::Computed(x) => x.matmul(layer.kernel),
+            Input::Observed(Features::Plain(x)) | Input::Computed(x) => {
+                return dense::mlp(std::slice::from_ref(layer), self.settings.activation, x);
+            }
         };
         product + layer.bias.broadcast(0, product.shape()[0])
     }
@@ -392,8 +394,7 @@ impl Network for ActorCritic {
             return self.heads(params, rows, privileged);
         };
         let read = split_first_axis(self.read(&cell.input, rows), starts.shape()[0]);
-        let (_, outputs) =
-            scan(carry, (read, starts), |carry, (read, starts)| rnn.step(cell, carry, read, Some(starts)));
+        let (_, outputs) = rnn.unroll(cell, carry, read, starts);
         self.heads(params, Input::Computed(merge_first_axes(outputs)), privileged)
     }
 }
@@ -403,7 +404,7 @@ mod tests {
     use super::*;
     use crate::array::{ArrayType, DType, HostArray};
     use crate::interpret::interpret;
-    use crate::lang::{arange, concatenate, leaf_paths, leaf_types, structure_of, trace};
+    use crate::lang::{arange, concatenate, leaf_paths, leaf_types, scan, structure_of, trace};
     use crate::nn::{Channels, Init, Rnn, check_params};
 
     fn network(separate_trunks: bool, num_layers: usize, rnn: Option<Rnn>) -> ActorCritic {

@@ -8,7 +8,8 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::lang::{Bool, Float, Key, Leaves, select};
+use crate::ir::CellKind;
+use crate::lang::{Bool, Float, Key, Leaves, linear_recurrence, select};
 
 use super::{Dense, Init, LayerSpec};
 
@@ -74,44 +75,49 @@ impl Rnn {
         Leaves(names.iter().map(|name| ((*name).to_owned(), zero())).collect())
     }
 
-    /// One step: what is remembered then, and the output f32`[N, H]`. `read` f32`[N, G x H]` is what [`Cell::input`] makes of the
-    /// input; where an episode begins (`starts`), nothing was remembered.
+    /// The kernel that runs such a cell; none for a minGRU, whose steps hang on each other by no product.
+    fn kind(self) -> Option<CellKind> {
+        match self {
+            Rnn::Lstm => Some(CellKind::Lstm),
+            Rnn::Gru => Some(CellKind::Gru),
+            Rnn::MinGru => None,
+        }
+    }
+
+    /// All steps of a sequence: what is remembered after the last one, and the outputs f32`[T, N, H]`. `read` f32`[T, N, G x H]` is
+    /// what [`Cell::input`] makes of the input; where an episode begins (`starts` `[T, N]`), nothing was remembered.
     #[track_caller]
-    pub fn step(self, cell: &Cell, carry: Leaves, read: Float, starts: Option<Bool>) -> (Leaves, Float) {
-        let units = read.shape()[1] / self.gates();
-        let known = |i: usize| {
-            let memory = Float::from_handle(carry.0[i].1);
-            match starts {
-                Some(starts) => select(starts.broadcast(1, units), 0.0, memory),
-                None => memory,
+    pub fn unroll(self, cell: &Cell, carry: Leaves, read: Float, starts: Bool) -> (Leaves, Float) {
+        let begin: Vec<Float> = carry.0.iter().map(|(_, part)| Float::from_handle(*part)).collect();
+        let outputs = match (self.kind(), &cell.hidden) {
+            (Some(kind), Some(Dense { kernel, bias })) => {
+                read.recurrent(kind, starts, *kernel, *bias, &begin)
             }
-        };
-        let gate = |x: Float, i: usize| x.slice(1, i * units..(i + 1) * units);
-        let hidden = known(0);
-        let mixed = cell.hidden.map(|layer| layer.apply(hidden));
-        let next = match (self, mixed) {
-            (Rnn::Lstm, Some(mixed)) => {
-                let all = read + mixed;
-                let [input, forget, output] = [0, 1, 3].map(|i| gate(all, i));
-                // A new cell remembers: its forget gate is open.
-                let memory = (forget + 1.0).sigmoid() * known(1) + input.sigmoid() * gate(all, 2).tanh();
-                vec![output.sigmoid() * memory.tanh(), memory]
-            }
-            (Rnn::Gru, Some(mixed)) => {
-                let [reset, update] = [0, 1].map(|i| (gate(read, i) + gate(mixed, i)).sigmoid());
-                let proposed = (gate(read, 2) + reset * gate(mixed, 2)).tanh();
-                vec![update * hidden + (1.0 - update) * proposed]
-            }
-            (Rnn::MinGru, None) => {
-                let update = gate(read, 0).sigmoid();
-                vec![(1.0 - update) * hidden + update * gate(read, 1)]
-            }
+            (None, None) => vec![min_gru(begin[0], read, starts)],
             _ => panic!("the parameters are not those of a {self}"),
         };
-        let output = next[0];
+        let steps = starts.shape()[0];
+        let last = outputs.iter().map(|outputs| outputs.slice(0, steps - 1..steps).squeeze(0).handle());
         let names = carry.0.into_iter().map(|(name, _)| name);
-        (Leaves(names.zip(next.into_iter().map(Float::handle)).collect()), output)
+        (Leaves(names.zip(last).collect()), outputs[0])
     }
+
+    /// One step: as [`Rnn::unroll`], of `read` f32`[N, G x H]`.
+    #[track_caller]
+    pub fn step(self, cell: &Cell, carry: Leaves, read: Float, starts: Option<Bool>) -> (Leaves, Float) {
+        let starts = starts.unwrap_or_else(|| Bool::full([read.shape()[0]], false));
+        let (carry, outputs) = self.unroll(cell, carry, read.expand_dims(0), starts.expand_dims(0));
+        (carry, outputs.squeeze(0))
+    }
+}
+
+/// A minGRU: its outputs are a linear recurrence, whose factors and terms hang on the input alone.
+#[track_caller]
+fn min_gru(hidden: Float, read: Float, starts: Bool) -> Float {
+    let units = hidden.shape()[1];
+    let update = read.slice(2, 0..units).sigmoid();
+    let kept = select(starts.broadcast(2, units), 0.0, 1.0 - update);
+    linear_recurrence(kept, update * read.slice(2, units..2 * units), hidden)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::panic::Location;
 use half::bf16;
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::ir::{
-    Activation, Binary, Build, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window,
+    Activation, Binary, Build, CellKind, Comparison, Graph, Kernel, Op, Reduction, ScatterKind, Unary, Var,
+    Window,
 };
 use strum::IntoEnumIterator;
 
@@ -456,6 +457,46 @@ fn kernels() -> Vec<Case> {
                     let op = Op::Kernel(Kernel::Mlp { layers, activation });
                     vec![*b.many(op, x).last().expect("there is a layer")]
                 }));
+            }
+        }
+        for (cell, steps) in
+            [(CellKind::Gru, 4), (CellKind::Gru, 1), (CellKind::Lstm, 4), (CellKind::Lstm, 1)]
+        {
+            let (rows, units) = (3, 5);
+            let columns = cell.gates() * units;
+            let mut inputs = vec![
+                plain(dtype, &[steps, rows, columns]),
+                plain(Bool, &[steps, rows]),
+                plain(dtype, &[units, columns]),
+                plain(dtype, &[columns]),
+            ];
+            inputs.extend(vec![plain(dtype, &[rows, units]); cell.remembered()]);
+            let note = format!("{cell:?} {steps} steps {dtype}");
+            // What is mixed has no gradient of its own.
+            cases.push(Case::new(format!("recurrent {note}"), &inputs, move |b, x| {
+                let mut outputs = b.many(Op::Kernel(Kernel::Recurrent { cell }), x);
+                outputs.truncate(cell.remembered());
+                outputs
+            }));
+            let given = inputs.len();
+            inputs.extend(vec![plain(dtype, &[steps, rows, units]); cell.remembered()]);
+            let gradient = Case::new(format!("recurrent_gradient {note}"), &inputs, move |b, x| {
+                let outputs = b.many(Op::Kernel(Kernel::Recurrent { cell }), &x[..given]);
+                let op = Op::Kernel(Kernel::RecurrentGradient { cell });
+                b.many(op, &[&x[..given], &outputs, &x[given..]].concat())
+            });
+            // As for an MLP, through the steps.
+            cases.push(Case { tolerance: 1e-4, ..gradient.rough() });
+        }
+        for (reverse, step) in [(false, &[5, 4][..]), (true, &[3]), (true, &[])] {
+            for steps in [1, 6] {
+                let whole = plain(dtype, &[&[steps], step].concat());
+                let op = Op::Kernel(Kernel::LinearRecurrence { reverse });
+                cases.push(Case::of(
+                    op,
+                    &format!("{reverse} {dtype} {steps} steps of {step:?}"),
+                    &[whole.clone(), whole, plain(dtype, step)],
+                ));
             }
         }
         let inputs = [sparse(&[4, 19]), index(&[6], -2..6), plain(dtype, &[19, 3])];

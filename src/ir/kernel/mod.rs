@@ -6,12 +6,15 @@
 mod mlp;
 mod packed;
 mod put_back;
+mod recurrence;
+mod recurrent;
 mod rows;
 
 use strum::{EnumDiscriminants, EnumIter};
 
 use crate::array::{ArrayType, DType};
-pub use crate::runtime::kernels::Activation;
+pub use crate::runtime::kernels::{Activation, CellKind};
+pub use recurrence::shifted;
 pub use rows::{as_tables, have_rows, of_rows};
 
 use super::{Build, Graph, Location, Op, Var};
@@ -38,6 +41,17 @@ pub enum Kernel {
     /// (the inputs of an MLP, its outputs but for the last, the cotangent of the last) -> the cotangents of its inputs, that of x
     /// only with `input`.
     MlpGradient { layers: usize, activation: Activation, input: bool },
+    /// (read `[T, N, G x H]`, starts bool`[T, N]`, kernel `[H, G x H]`, bias `[G x H]`, what is remembered: `[N, H]`, of an LSTM two of
+    /// them) -> what is remembered after each of the T steps, as many `[T, N, H]`, the first of which is what the cell puts out; and
+    /// what each step mixed of what was remembered before it, `[T, N, G x H]`. `read` is what the gates get of the input; where a
+    /// step is a start, nothing was remembered before it.
+    Recurrent { cell: CellKind },
+    /// (the inputs of a recurrent cell, its outputs, the cotangents of all but the last) -> the cotangents of its inputs but for the
+    /// starts.
+    RecurrentGradient { cell: CellKind },
+    /// (factors `[T, ..]`, terms `[T, ..]`, begin `[..]`) -> `[T, ..]`: each step is its factors times the step before, first `begin`, plus
+    /// its terms; from the last step to the first if `reverse`.
+    LinearRecurrence { reverse: bool },
     /// (chosen bool`[B]`, places i32`[B]`, `arrays` arrays `[.., B]`, as many `[.., W]`) -> the arrays `[.., B]`, where each chosen
     /// column b is now column `places[b]` of the other array: what became of a group of columns, back where they came from.
     PutBack { arrays: usize },
@@ -62,6 +76,9 @@ impl Kernel {
             Kernel::PackedDotTransposed => "packed_dot_transposed",
             Kernel::Mlp { .. } => "mlp",
             Kernel::MlpGradient { .. } => "mlp_gradient",
+            Kernel::Recurrent { .. } => "recurrent",
+            Kernel::RecurrentGradient { .. } => "recurrent_gradient",
+            Kernel::LinearRecurrence { .. } => "linear_recurrence",
             Kernel::PutBack { .. } => "put_back",
             Kernel::PutRow => "put_row",
             Kernel::TakeRow => "take_row",
@@ -74,13 +91,14 @@ impl Kernel {
         matches!(self, Kernel::PutBack { .. } | Kernel::PutRow | Kernel::TakeRow | Kernel::TakeColumns { .. })
     }
 
-    /// Whether the native function is for inputs of these types: f32, and for an MLP layers that are small enough to be
-    /// read from the core's own cache. Columns and rows of any type can be written.
+    /// Whether the native function is for inputs of these types: f32, and for an MLP or a cell weights that are few enough to
+    /// be read from the core's own cache. Columns and rows of any type can be written.
     pub fn is_native_for(self, inputs: &[ArrayType]) -> bool {
         /// Numbers of a matrix of weights.
         const SMALL: usize = 1 << 18;
         let weights = match self {
             Kernel::Mlp { layers, .. } | Kernel::MlpGradient { layers, .. } => &inputs[1..1 + 2 * layers],
+            Kernel::Recurrent { .. } | Kernel::RecurrentGradient { .. } => &inputs[2..4],
             _ if self.moves() => return true,
             _ => &[],
         };
@@ -99,8 +117,10 @@ impl Kernel {
             Kernel::PackedDot | Kernel::PackedDotTransposed => 4,
             Kernel::Mlp { layers, .. } => 1 + 2 * layers,
             Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
+            Kernel::Recurrent { cell } => 4 + cell.remembered(),
+            Kernel::RecurrentGradient { cell } => 5 + 3 * cell.remembered(),
             Kernel::PutBack { arrays } => 2 + 2 * arrays,
-            Kernel::PutRow | Kernel::TakeRow => 3,
+            Kernel::PutRow | Kernel::TakeRow | Kernel::LinearRecurrence { .. } => 3,
             Kernel::TakeColumns { arrays } => 1 + arrays,
         };
         if inputs.len() != count {
@@ -108,7 +128,7 @@ impl Kernel {
         }
         let dtype = inputs[0].dtype;
         let may_be_int = |i: usize| match self {
-            Kernel::Pack { .. } => i == 1,
+            Kernel::Pack { .. } | Kernel::Recurrent { .. } | Kernel::RecurrentGradient { .. } => i == 1,
             Kernel::PackedDot | Kernel::PackedDotTransposed => i == 1 || i == 2,
             _ => self.moves(),
         };
@@ -131,6 +151,9 @@ impl Kernel {
             Kernel::PackedDotTransposed => packed::infer_dot_transposed(name, inputs),
             Kernel::Mlp { layers, .. } => mlp::infer(name, inputs, layers),
             Kernel::MlpGradient { layers, input, .. } => mlp::infer_gradient(name, inputs, layers, input),
+            Kernel::Recurrent { cell } => recurrent::infer(name, inputs, cell),
+            Kernel::RecurrentGradient { cell } => recurrent::infer_gradient(name, inputs, cell),
+            Kernel::LinearRecurrence { .. } => recurrence::infer(name, inputs),
             Kernel::PutBack { arrays } => put_back::infer(name, inputs, arrays),
             Kernel::PutRow => rows::check(name, inputs).map(|()| vec![inputs[0].clone()]),
             Kernel::TakeRow => rows::check(name, inputs).map(|()| vec![inputs[2].clone()]),
@@ -152,6 +175,11 @@ impl Kernel {
             Kernel::Mlp { activation, .. } => mlp::mlp(b, activation, &inputs),
             Kernel::MlpGradient { layers, activation, input } => {
                 mlp::gradient(b, activation, layers, input, &inputs)
+            }
+            Kernel::Recurrent { cell } => recurrent::recurrent(b, cell, &inputs),
+            Kernel::RecurrentGradient { cell } => recurrent::gradient(b, cell, &inputs),
+            Kernel::LinearRecurrence { reverse } => {
+                vec![recurrence::linear_recurrence(b, &inputs, reverse)]
             }
             Kernel::PutBack { arrays } => put_back::put_back(b, arrays, &inputs),
             Kernel::PutRow => vec![rows::put(b, &inputs)],

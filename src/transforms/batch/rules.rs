@@ -183,6 +183,17 @@ impl Rule<'_> {
         if let (Kernel::PutRow | Kernel::TakeRow, Placement::Last) = (kernel, self.batching.placement) {
             return self.rows_of_more_examples(kernel, inputs);
         }
+        if let Kernel::LinearRecurrence { .. } = kernel {
+            // Steps stay in front; the examples are more of what each step has.
+            let mut operands = [0, 1, 2].map(|i| self.force(inputs[i]));
+            let in_front = self.batching.placement == Placement::First;
+            for operand in operands.iter_mut().take(2).filter(|_| in_front) {
+                *operand = self.build.move_axis(*operand, 0, 1);
+            }
+            let result = self.build.one(Op::Kernel(kernel), &operands);
+            let var = if in_front { self.build.move_axis(result, 1, 0) } else { result };
+            return vec![Batched { var, batched: true }];
+        }
         if kernel.moves() {
             let types: Vec<ArrayType> = (0..inputs.len()).map(|i| self.example(i)).collect();
             let twin = kernel.twin(&types, self.equation.location);

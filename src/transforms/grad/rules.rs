@@ -2,7 +2,7 @@
 
 use crate::ir::{
     Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window, as_tables,
-    have_rows, of_rows,
+    have_rows, of_rows, shifted,
 };
 
 use super::{GradError, Point, control};
@@ -369,7 +369,48 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
             let first = if wants[0] { None } else { Some(None) };
             Ok(first.into_iter().chain(gradients).collect())
         }
-        Kernel::MlpGradient { .. } => Err(no_rule(equation, "it is a gradient itself")),
+        Kernel::Recurrent { cell } => {
+            let remembered = cell.remembered();
+            if cotangents[remembered].is_some() {
+                return Err(no_rule(equation, "only what a cell remembers has one"));
+            }
+            let known = y.iter().zip(cotangents).take(remembered);
+            let cotangents: Vec<Var> =
+                known.map(|(y, g)| g.unwrap_or_else(|| b.full_like(*y, 0.0))).collect();
+            let op = Op::Kernel(Kernel::RecurrentGradient { cell });
+            let mut gradients = b.many(op, &[x, y, &cotangents].concat()).into_iter().map(Some);
+            let read = gradients.next().flatten();
+            Ok([read, None].into_iter().chain(gradients).collect())
+        }
+        Kernel::LinearRecurrence { reverse } => {
+            // The cotangent of a step goes on to the step before, by the factors of the step.
+            let next = shifted(b, x[0], 1, 0.0, !reverse);
+            let none = b.full_like(x[2], 0.0);
+            let of_terms =
+                b.one(Op::Kernel(Kernel::LinearRecurrence { reverse: !reverse }), &[next, g, none]);
+            let steps = b.array_type(y[0]).shape[0];
+            let first = if reverse { steps - 1 } else { 0 };
+            let before = shifted(b, y[0], 1, 0.0, reverse);
+            let shape = b.array_type(x[2]).shape;
+            let of_first = |b: &mut Build, x: Var| {
+                let entry = b.slice_axis(x, 0, first..first + 1);
+                b.reshape(entry, &shape)
+            };
+            let (g_first, factor) = (of_first(b, of_terms), of_first(b, x[0]));
+            let of_begin = b.mul(g_first, factor);
+            let of_factors = wants[0].then(|| {
+                let by_begin = b.mul(g_first, x[2]);
+                let by_begin = b.reshape(by_begin, &[&[1], &shape[..]].concat());
+                let others = b.mul(of_terms, before);
+                let (after, ahead) = if reverse { (0, first) } else { (steps - 1, 0) };
+                let by_begin = b.pad_axis(by_begin, 0, ahead, after);
+                b.add(others, by_begin)
+            });
+            Ok(vec![of_factors, Some(of_terms), Some(of_begin)])
+        }
+        Kernel::MlpGradient { .. } | Kernel::RecurrentGradient { .. } => {
+            Err(no_rule(equation, "it is a gradient itself"))
+        }
         Kernel::PutBack { .. } | Kernel::TakeColumns { .. } => {
             Err(no_rule(equation, "it belongs to a loop, which has none"))
         }

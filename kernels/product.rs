@@ -1,6 +1,6 @@
 //! The product of two small matrices: a tile of sums is held in registers while the inner index runs.
 
-use super::super::lanes::Lanes;
+use super::lanes::Lanes;
 use super::matrices::Right;
 
 /// The left factor of a product: the number of a row and an inner index stands at `row * row_step + inner * inner_step`.

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use super::lanes::Lanes;
+
 /// Matrices of the kernel's own have rows of a multiple of so many numbers.
 const PAD: usize = 16;
 
@@ -132,9 +134,12 @@ impl<'a> Right<'a> {
             if rows.len() < panel * width {
                 to.fill(0.0);
             }
-            for (column, row) in rows.chunks_exact(width).enumerate() {
-                for (to, &number) in to.chunks_exact_mut(panel).zip(row) {
-                    to[column] = number;
+            // As many rows at a time as a line of the cache has numbers: each line is written once, and read rows stay in the cache.
+            for (block, rows) in rows.chunks(PAD * width).enumerate() {
+                for (column, to) in to.chunks_exact_mut(panel).enumerate() {
+                    for (to, row) in to[block * PAD..].iter_mut().zip(rows.chunks_exact(width)) {
+                        *to = row[column];
+                    }
                 }
             }
         }
@@ -153,5 +158,16 @@ pub fn copy_rows(from: &[f32], from_width: usize, to: &mut [f32], to_width: usiz
     for (from, to) in from.chunks_exact(from_width).zip(to.chunks_exact_mut(to_width)) {
         to[..common].copy_from_slice(&from[..common]);
         to[common..].fill(0.0);
+    }
+}
+
+/// `sums += ` the sum of the rows.
+#[inline(always)]
+pub unsafe fn add_up_rows<L: Lanes>(matrix: Padded, sums: &mut [f32]) {
+    for row in matrix.numbers.chunks_exact(matrix.width) {
+        for (sums, numbers) in sums.chunks_exact_mut(L::WIDTH).zip(row.chunks_exact(L::WIDTH)) {
+            // SAFETY: each part is one vector.
+            unsafe { L::load(sums.as_ptr()).add(L::load(numbers.as_ptr())).store(sums.as_mut_ptr()) };
+        }
     }
 }
