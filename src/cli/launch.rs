@@ -15,7 +15,7 @@ use crate::output::tell;
 use crate::trainer::Signals;
 
 /// How long the others may take to end once one has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 

@@ -172,16 +172,18 @@ impl Team {
     /// Ends the work of all: well, or with the error of this process, which the others are told. Gives the error as people are to read it.
     pub fn end<T>(self, result: Result<T>) -> Result<T> {
         self.shared.over.store(true, Ordering::SeqCst);
-        match result {
+        // What is stopped because another process is lost has failed.
+        let fault = self.shared.world.fault().map(|fault| anyhow!(fault));
+        match result.and_then(|value| fault.map_or(Ok(value), Err)) {
             Ok(value) => {
                 let _ = self.tell(&Word::End); // they may have gone
                 self.shared.world.leave();
                 Ok(value)
             }
             Err(error) => {
-                let error = self.explain(error);
-                let _ = self.tell(&Word::Failed(format!("{error:#}")));
-                Err(error)
+                let why = self.shared.world.fault().unwrap_or_else(|| format!("{error:#}"));
+                let _ = self.tell(&Word::Failed(why));
+                Err(self.explain(error))
             }
         }
     }
