@@ -249,6 +249,7 @@ fn pages_are_drawn_in_all_widths_and_themes_and_used_by_keys_alone() {
     browser.go(&page(&replay), 1280, "light");
     let at = "document.getElementById('seek').value";
     browser.wait_until("document.querySelector('#board pre').textContent.length > 10");
+    browser.wait_until("!document.getElementById('said').textContent.includes('are read')");
     browser.press("n");
     browser.press("n");
     browser.press("b");
