@@ -96,7 +96,7 @@ best_lanes! {
     )
 }
 
-/// Rows that go through a product together, at least, when steps are taken together.
+/// Rows of a product that pay for a copy of the right factor; steps backwards are taken together until they have so many.
 const BLOCK: usize = 48;
 
 impl Sequence<'_> {
@@ -270,7 +270,7 @@ unsafe fn backward_with<L: Lanes>(
             carry.iter_mut().for_each(|carry| forget(starts, carry, wide));
             copy_rows(of_read, wide, gradient.read[step], units);
         }
-        let factor = factor::<L>(mixed, width, BLOCK, &mut scratch.part());
+        let factor = factor::<L>(mixed, width, units, &mut scratch.part());
         let left = Left { numbers: before, row_step: 1, inner_step: wide };
         // SAFETY: as above.
         unsafe {
