@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Failure, json_of, work};
 use super::archive::Archive;
+use super::shelf::{in_utc, stamp_of};
 use super::site::Shared;
 use crate::cli::survival::REPORT;
 use crate::files;
@@ -70,7 +71,5 @@ fn title(text: &str) -> Option<&str> {
 
 /// When the text was written.
 fn time(path: &Path) -> Option<String> {
-    let written = std::fs::metadata(path).and_then(|data| data.modified()).ok()?;
-    let time = jiff::Timestamp::try_from(written).ok()?;
-    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    in_utc(stamp_of(path)?.0)
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Failure, json_of, work};
 use super::asked::Asked;
+use super::shelf::{in_utc, stamp_of};
 use super::site::{Shared, Site};
 use super::theater;
 use crate::cli::runs::warnings;
@@ -90,12 +91,11 @@ fn checkpoints(run: &Path) -> Vec<Value> {
 
 /// A file by its name, length and time.
 fn described(path: &Path) -> Value {
-    let data = fs::metadata(path).ok();
-    let modified = data.as_ref().and_then(|data| jiff::Timestamp::try_from(data.modified().ok()?).ok());
+    let stamp = stamp_of(path);
     json!({
         "name": path.file_name().unwrap_or_default().to_string_lossy(),
-        "bytes": data.map(|data| data.len()),
-        "modified": modified.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        "bytes": stamp.map(|(_, bytes)| bytes),
+        "modified": stamp.and_then(|(time, _)| in_utc(time)),
     })
 }
 

@@ -143,6 +143,12 @@ pub fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
     Some((data.modified().ok()?, data.len()))
 }
 
+/// A time as the pages' data tell it, UTC.
+pub fn in_utc(time: SystemTime) -> Option<String> {
+    let time = jiff::Timestamp::try_from(time).ok()?;
+    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// What the listing says of a run, and whether that stays so.
 fn row(id: &str, directory: &Path) -> (Value, bool) {
     let config = run_dir::config(directory).unwrap_or_default();
