@@ -324,6 +324,7 @@ mod tests {
             steps_per_second: 61_234.0,
             updates_per_second: 1.0,
             wall_seconds: 9.0,
+            phases: None,
             episodes: 0,
             rates: crate::algorithms::schedule::Rates::default(),
             time: jiff::Timestamp::UNIX_EPOCH,

@@ -10,6 +10,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde::{self, Deserialize};
 
 use super::naming::Naming;
+use super::status::Phases;
 use crate::algorithms::Metric;
 use crate::algorithms::metrics::{Aggregate, EPISODES, TIMESTEPS, column};
 use crate::algorithms::schedule::Rates;
@@ -114,8 +115,17 @@ pub const UPDATES_PER_SECOND: &str = "time/updates_per_second";
 /// Seconds of training since the run began.
 pub const WALL_SECONDS: &str = "time/wall_seconds";
 
+/// What the time went into, in the order of [`Phases::shares`].
+const PHASES: [&str; 5] = [
+    "time/train_percent",
+    "time/evaluate_percent",
+    "time/save_percent",
+    "time/log_percent",
+    "time/other_percent",
+];
+
 /// What the trainer itself measures, in the order of [`Row::times`].
-pub fn time_metrics() -> [Metric; 3] {
+pub fn time_metrics() -> Vec<Metric> {
     let metric = |name: &'static str, unit, description: &'static str| Metric {
         name: name.into(),
         aggregate: Aggregate::Mean,
@@ -124,10 +134,15 @@ pub fn time_metrics() -> [Metric; 3] {
         healthy: None,
         checks: Vec::new(),
     };
-    [
+    vec![
         metric(STEPS_PER_SECOND, "steps/s", "environment steps per second"),
         metric(UPDATES_PER_SECOND, "updates/s", "updates per second"),
         metric(WALL_SECONDS, "s", "seconds of training since the run began, in all processes"),
+        metric(PHASES[0], "%", "share of the time since the row before in which the device computed updates"),
+        metric(PHASES[1], "%", "share of it in evaluations and replays"),
+        metric(PHASES[2], "%", "share of it in which checkpoints and parameters were saved"),
+        metric(PHASES[3], "%", "share of it in which rows were logged"),
+        metric(PHASES[4], "%", "share of it in everything else"),
     ]
 }
 
@@ -146,6 +161,8 @@ pub struct Row {
     pub updates_per_second: f64,
     /// Seconds of training since the run began.
     pub wall_seconds: f64,
+    /// What the time since the row before went into; none in the curves, whose rows are single updates.
+    pub phases: Option<Phases>,
     /// Episodes that have ended since the run began.
     pub episodes: u64,
     /// What the learner's schedules said.
@@ -164,13 +181,16 @@ impl Row {
     }
 
     /// What the trainer itself measures, beside the metrics of the learner.
-    pub fn times(&self) -> [(&'static str, f64); 3] {
-        let Row { steps_per_second, updates_per_second, wall_seconds, .. } = *self;
-        [
+    pub fn times(&self) -> Vec<(&'static str, f64)> {
+        let Row { steps_per_second, updates_per_second, wall_seconds, phases, .. } = *self;
+        let own = [
             (STEPS_PER_SECOND, steps_per_second),
             (UPDATES_PER_SECOND, updates_per_second),
             (WALL_SECONDS, wall_seconds),
-        ]
+        ];
+        let tenths = |share: f64| (10.0 * share).round() / 10.0;
+        let shares = phases.map(|phases| phases.shares().map(|(_, share)| tenths(share)));
+        own.into_iter().chain(PHASES.into_iter().zip(shares.into_iter().flatten())).collect()
     }
 
     /// All numbers by the names that charts have; those without a value are left out.
@@ -265,6 +285,7 @@ mod tests {
             steps_per_second: 1024.0,
             updates_per_second: 2.0,
             wall_seconds: 5.5,
+            phases: Some(Phases { train: 3.0, evaluate: 1.0, ..Phases::default() }),
             episodes: 0,
             rates: Rates::default(),
             time: Timestamp::UNIX_EPOCH,
@@ -273,13 +294,16 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&row).unwrap(),
             "{\"update\":10,\"timesteps\":5120,\"train/mean_episode_return\":null,\"reward/kill\":0.1,\
-             \"time/steps_per_second\":1024.0,\"time/updates_per_second\":2.0,\"time/wall_seconds\":5.5}"
+             \"time/steps_per_second\":1024.0,\"time/updates_per_second\":2.0,\"time/wall_seconds\":5.5,\
+             \"time/train_percent\":75.0,\"time/evaluate_percent\":25.0,\"time/save_percent\":0.0,\
+             \"time/log_percent\":0.0,\"time/other_percent\":0.0}"
         );
         assert_eq!(row.get("reward/kill"), Some(0.1));
         assert_eq!((row.get("train/mean_episode_return"), row.get("train/entropy")), (None, None));
         let charts: Vec<_> = row.scalars().map(|(name, _)| name).collect();
-        assert_eq!(charts, ["reward/kill", STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS]);
-        let row = Row { naming: Naming::Puffer, ..row };
+        let times = [STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS];
+        assert_eq!(charts, [&["reward/kill"], &times[..], &PHASES].concat());
+        let row = Row { naming: Naming::Puffer, phases: None, ..row };
         let charts: Vec<_> = row.scalars().map(|(name, _)| name).collect();
         assert_eq!(
             charts,

@@ -19,9 +19,14 @@ pub enum Naming {
 }
 
 /// Names of lockstep, and PufferLib's.
-const PUFFER: [(&str, &str); 13] = [
+const PUFFER: [(&str, &str); 18] = [
     ("time/steps_per_second", "SPS"),
     ("time/wall_seconds", "uptime"),
+    ("time/train_percent", "performance/train"),
+    ("time/evaluate_percent", "performance/eval"),
+    ("time/save_percent", "performance/save"),
+    ("time/log_percent", "performance/log"),
+    ("time/other_percent", "performance/misc"),
     (EPISODE_RETURN, "environment/episode_return"),
     (EPISODE_LENGTH, "environment/episode_length"),
     (EPISODES, "environment/n"),

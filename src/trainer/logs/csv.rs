@@ -8,14 +8,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::files;
-use crate::trainer::metrics::{Row, STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS};
+use crate::trainer::metrics::{Row, time_metrics};
 
 /// The first line, with its newline: the names of the metrics as everywhere.
 pub fn header(metric_names: &[String]) -> Vec<u8> {
     let metrics = metric_names.iter().map(|name| quoted(name));
     let columns = ["update", "timesteps"].map(String::from).into_iter().chain(metrics);
-    let times = [STEPS_PER_SECOND, UPDATES_PER_SECOND, WALL_SECONDS, "timestamp"].map(String::from);
-    let columns: Vec<_> = columns.chain(times).collect();
+    let times = time_metrics().into_iter().map(|metric| metric.name.into_owned());
+    let columns: Vec<_> = columns.chain(times).chain(["timestamp".into()]).collect();
     (columns.join(",") + "\n").into_bytes()
 }
 
@@ -84,7 +84,8 @@ mod tests {
         assert_eq!(
             String::from_utf8(header).unwrap(),
             "update,timesteps,train/entropy,\"a,b\",\
-             time/steps_per_second,time/updates_per_second,time/wall_seconds,timestamp\n"
+             time/steps_per_second,time/updates_per_second,time/wall_seconds,time/train_percent,\
+             time/evaluate_percent,time/save_percent,time/log_percent,time/other_percent,timestamp\n"
         );
     }
 }

@@ -9,6 +9,7 @@ fn row(update: u64) -> Row {
         steps_per_second: 10.0,
         updates_per_second: 0.1,
         wall_seconds: update as f64,
+        phases: Some(Default::default()),
         episodes: 0,
         rates: crate::algorithms::schedule::Rates::default(),
         time: "2026-01-05T01:02:03Z".parse().unwrap(),
@@ -74,8 +75,9 @@ fn all_logs_are_cut_back_to_the_checkpoint() {
     assert_eq!(
         text(UPDATES),
         "update,timesteps,train/entropy,train/mean_episode_return,\
-         time/steps_per_second,time/updates_per_second,time/wall_seconds,timestamp\n\
-         10,1000,10,,10,0.1,10,2026-01-05T01:02:03Z\n20,2000,20,,10,0.1,20,2026-01-05T01:02:03Z\n"
+         time/steps_per_second,time/updates_per_second,time/wall_seconds,time/train_percent,time/evaluate_percent,\
+         time/save_percent,time/log_percent,time/other_percent,timestamp\n\
+         10,1000,10,,10,0.1,10,0,0,0,0,0,2026-01-05T01:02:03Z\n20,2000,20,,10,0.1,20,0,0,0,0,0,2026-01-05T01:02:03Z\n"
     );
     let files = tensorboard_files(run);
     assert_eq!(files.len(), 2, "one of the first process, one of the last: {files:?}");

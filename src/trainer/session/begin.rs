@@ -170,6 +170,8 @@ impl<'l> Session<'l> {
             saved: None,
             chunk_begin: progress_timesteps,
             timings: Timings::default(),
+            at_last_row: Timings::default(),
+            last_row_told: now,
             last_heartbeat: None,
             watcher: Watcher::default(),
             machine: Machine::default(),

@@ -193,6 +193,7 @@ impl Session<'_> {
             steps_per_second: update.timesteps() as f64 / seconds.max(1e-9),
             updates_per_second: 1.0 / seconds.max(1e-9),
             wall_seconds,
+            phases: None,
             episodes: self.progress.episodes,
             rates: Rates::default(),
             time: jiff::Timestamp::now(),

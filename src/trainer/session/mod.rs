@@ -158,6 +158,9 @@ pub struct Session<'a> {
     /// Timesteps when the last chunk began.
     chunk_begin: u64,
     timings: Timings,
+    /// The same when the last row was logged, and when that was.
+    at_last_row: Timings,
+    last_row_told: Instant,
     last_heartbeat: Option<Instant>,
     watcher: Watcher,
     /// How busy the machine was at the last look.
@@ -187,6 +190,16 @@ struct Timings {
 }
 
 impl Timings {
+    /// What has come to these since others.
+    fn since(self, before: Timings) -> Timings {
+        Timings {
+            updates: self.updates - before.updates,
+            evaluations: self.evaluations - before.evaluations,
+            saves: self.saves - before.saves,
+            logs: self.logs - before.logs,
+        }
+    }
+
     /// The same in seconds, with the rest of a time.
     fn phases(self, total: Duration) -> Phases {
         let Timings { updates, evaluations, saves, logs } = self;

@@ -105,6 +105,7 @@ impl Session<'_> {
             steps_per_second: interval.timesteps() as f64 / seconds,
             updates_per_second: interval.updates as f64 / seconds,
             wall_seconds: self.progress.seconds,
+            phases: Some(self.timings.since(self.at_last_row).phases(self.last_row_told.elapsed())),
             episodes: self.progress.episodes,
             rates: self.learner.rates(self.progress.timesteps, self.progress.episodes),
             time: jiff::Timestamp::now(),
@@ -131,6 +132,7 @@ impl Session<'_> {
         }
         self.last_row = Some(row);
         self.timings.logs += begin.elapsed();
+        (self.at_last_row, self.last_row_told) = (self.timings, Instant::now());
     }
 
     /// Tells the people who follow the run, and the log of warnings.

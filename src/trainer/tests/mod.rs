@@ -57,6 +57,9 @@ fn metrics(run: &Path) -> Vec<Value> {
         assert!(object.remove("time/steps_per_second").unwrap().as_f64().unwrap() > 0.0);
         assert!(object.remove("time/updates_per_second").unwrap().as_f64().unwrap() > 0.0);
         assert!(object.remove("time/wall_seconds").unwrap().as_f64().unwrap() >= 0.0);
+        let shares = ["train", "evaluate", "save", "log", "other"]
+            .map(|phase| object.remove(&format!("time/{phase}_percent")).unwrap().as_f64().unwrap());
+        assert!((shares.iter().sum::<f64>() - 100.0).abs() < 0.5, "{shares:?}");
         row
     };
     text.lines().map(parse).collect()
@@ -66,11 +69,11 @@ fn hash(path: &Path) -> Vec<u8> {
     Sha256::digest(fs::read(path).unwrap()).to_vec()
 }
 
-/// The lines of `updates.csv` without what depends on the clock: the last four columns.
+/// The lines of `updates.csv` without what depends on the clock: the last nine columns.
 fn table(run: &Path) -> Vec<Vec<String>> {
     let text = fs::read_to_string(run.join("updates.csv")).unwrap();
     let cells = |line: &str| line.split(',').map(String::from).collect::<Vec<_>>();
-    text.lines().map(cells).map(|mut cells| cells.drain(..cells.len() - 4).collect()).collect()
+    text.lines().map(cells).map(|mut cells| cells.drain(..cells.len() - 9).collect()).collect()
 }
 
 /// The updates of the checkpoints of a run.

@@ -141,13 +141,27 @@ impl Http {
     /// Puts a file at any address, with the headers (`Name:value`) that a server asked for. Whose address it is does not matter: it
     /// learns nothing of the caller.
     pub fn upload_elsewhere(&self, url: &str, headers: &Value, body: impl Into<Body>) -> Result<(), Failure> {
+        self.upload(self.put_elsewhere(url, headers), body)
+    }
+
+    /// As [`Http::upload_elsewhere`], for a part of a file: gives the name (`ETag`) under which the server has it.
+    pub fn upload_part(&self, url: &str, headers: &Value, body: Body) -> Result<String, Failure> {
+        let request = self.put_elsewhere(url, headers).timeout(UPLOAD_TIME).body(body);
+        let answer = self.answered(request, self.timeout).map_err(|refusal| refusal.failure)?;
+        let tag = answer.headers().get("etag").and_then(|value| value.to_str().ok());
+        tag.map(str::to_owned).ok_or_else(|| {
+            Failure::Transient("the server has no name (ETag) for a part of a file".into(), None)
+        })
+    }
+
+    fn put_elsewhere(&self, url: &str, headers: &Value) -> RequestBuilder {
         let mut request = self.client.put(url);
         for header in headers.as_array().into_iter().flatten().filter_map(Value::as_str) {
             if let Some((name, value)) = header.split_once(':') {
                 request = request.header(name.trim(), value.trim());
             }
         }
-        self.upload(request, body)
+        request
     }
 
     /// The answer, if it tells of success.

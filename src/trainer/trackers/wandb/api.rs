@@ -62,7 +62,10 @@ pub const CREATE_MANIFEST: &str = "mutation CreateArtifactManifest($artifactID: 
 
 pub const CREATE_ARTIFACT_FILES: &str = "mutation CreateArtifactFiles($input: CreateArtifactFilesInput!) { \
     createArtifactFiles(input: $input) { files { edges { node { id name displayName storagePath uploadUrl \
-    uploadHeaders artifact { id } } } } } }";
+    uploadHeaders uploadMultipartUrls { uploadID uploadUrlParts { partNumber uploadUrl } } artifact { id } } } } } }";
+
+pub const COMPLETE_PARTS: &str = "mutation CompleteMultipartUploadArtifact($input: \
+    CompleteMultipartUploadArtifactInput!) { completeMultipartUploadArtifact(input: $input) { digest } }";
 
 pub const COMMIT_ARTIFACT: &str = "mutation CommitArtifact($artifactID: ID!) { \
     commitArtifact(input: {artifactID: $artifactID}) { artifact { id digest } } }";

@@ -13,6 +13,41 @@ use crate::files;
 pub const STORAGE_POLICY: &str = "wandb-storage-policy-v1";
 pub const DIGEST_ALGORITHM: &str = "MANIFEST_MD5";
 
+/// Bytes from which a file is uploaded in parts, as the official client does. (Tests do not wait for gigabytes.)
+const IN_PARTS_FROM: u64 = if cfg!(test) { 64 << 10 } else { 2 << 30 };
+/// Bytes of a part, if these parts are not too many.
+const PART: u64 = if cfg!(test) { 24 << 10 } else { 100 << 20 };
+/// The most parts that a server gives addresses for.
+const MOST_PARTS: u64 = 1000;
+
+/// A part of a large file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// From 1.
+    pub number: u64,
+    /// Where it begins in the file.
+    pub begin: u64,
+    pub size: u64,
+    md5: [u8; 16],
+}
+
+impl Part {
+    /// What the server is told of it.
+    pub fn announced(&self) -> Value {
+        json!({"partNumber": self.number, "hexMD5": hex(&self.md5)})
+    }
+
+    /// The MD5 in base64, as HTTP has it.
+    pub fn digest(&self) -> String {
+        STANDARD.encode(self.md5)
+    }
+}
+
+/// The bytes of each part of a file; none if it is uploaded whole.
+fn part_size(size: u64) -> Option<u64> {
+    (size >= IN_PARTS_FROM).then(|| PART.max(size.div_ceil(MOST_PARTS).next_multiple_of(4096)))
+}
+
 /// What is inside an artifact of one file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contents {
@@ -20,24 +55,29 @@ pub struct Contents {
     /// MD5 of the file in base64.
     pub digest: String,
     pub size: u64,
+    /// The parts of a large file; none of others.
+    pub parts: Vec<Part>,
 }
 
 impl Contents {
     /// Reads the file for its digest.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let (mut file, _) = files::open(path)?;
-        let (mut hash, mut size, mut buffer) = (Md5::new(), 0, vec![0; 1 << 20]);
+        let (mut file, length) = files::open(path)?;
+        let (mut hash, mut size, mut parts) = (Md5::new(), 0, Vec::new());
+        let most = part_size(length).unwrap_or(u64::MAX);
         loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                read => {
-                    hash.update(&buffer[..read]);
-                    size += read as u64;
-                }
+            let (own, read) = hash_on(&mut file, most, &mut hash)?;
+            if read == 0 {
+                break;
             }
+            parts.push(Part { number: parts.len() as u64 + 1, begin: size, size: read, md5: own });
+            size += read;
+        }
+        if part_size(length).is_none() {
+            parts.clear();
         }
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { file_name, digest: STANDARD.encode(hash.finalize()), size })
+        Ok(Self { file_name, digest: STANDARD.encode(hash.finalize()), size, parts })
     }
 
     /// The artifact's own digest, in hexadecimal.
@@ -56,6 +96,22 @@ impl Contents {
                 &self.file_name: {"digest": self.digest, "size": self.size, "birthArtifactID": artifact_id},
             },
         })
+    }
+}
+
+/// Reads on in a file, `most` bytes at most, into the hash of all of it. Gives their own MD5, and how many there were.
+fn hash_on(file: &mut impl Read, most: u64, all: &mut Md5) -> io::Result<([u8; 16], u64)> {
+    let (mut own, mut size, mut buffer) = (Md5::new(), 0, vec![0; 1 << 20]);
+    let mut file = file.take(most);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((own.finalize().into(), size)),
+            read => {
+                own.update(&buffer[..read]);
+                all.update(&buffer[..read]);
+                size += read as u64;
+            }
+        }
     }
 }
 
@@ -94,6 +150,23 @@ mod tests {
         assert_eq!(contents.manifest_digest(), "b24073ddb161abcfd79a9f5f5f45027a");
         assert_eq!(contents.size, 5);
         assert_eq!(digest(b"hello"), contents.digest);
+    }
+
+    #[test]
+    fn a_large_file_has_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large.ckpt");
+        let bytes: Vec<u8> = (0..65_536u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let contents = Contents::of(&path).unwrap();
+        assert_eq!(contents.digest, digest(&bytes));
+        let places: Vec<_> = contents.parts.iter().map(|part| (part.number, part.begin, part.size)).collect();
+        assert_eq!(places, [(1, 0, 24_576), (2, 24_576, 24_576), (3, 49_152, 16_384)]);
+        assert_eq!(contents.parts[1].digest(), digest(&bytes[24_576..49_152]));
+        std::fs::write(&path, &bytes[1..]).unwrap();
+        assert!(Contents::of(&path).unwrap().parts.is_empty());
+        // Five tebibytes are a thousand parts still.
+        assert!(5u64 << 40 <= MOST_PARTS * part_size(5 << 40).unwrap());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Files of a run: artifacts on the way, and at the end those that every run has.
 
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use serde_json::json;
+use reqwest::blocking::Body;
+use serde_json::{Value, json};
 
 use super::api;
-use super::artifact::{self, Contents};
+use super::artifact::{self, Contents, Part};
 use super::service::{Bucket, Wire, json_object};
 use crate::files;
 use crate::trainer::trackers::event::Artifact;
@@ -56,13 +58,18 @@ impl Wire {
         };
         let manifest = self.call(api::CREATE_MANIFEST, manifest_variables("", false), voice)?;
         let manifest_id = &manifest["createArtifactManifest"]["artifactManifest"]["id"];
-        let entry = json!({"artifactID": id, "artifactManifestID": manifest_id, "md5": contents.digest,
+        let mut entry = json!({"artifactID": id, "artifactManifestID": manifest_id, "md5": contents.digest,
             "name": contents.file_name});
+        if !contents.parts.is_empty() {
+            entry["uploadPartsInput"] = contents.parts.iter().map(Part::announced).collect();
+        }
         let input = json!({"artifactFiles": [entry], "storageLayout": "V2"});
         let files = self.call(api::CREATE_ARTIFACT_FILES, json!({"input": input}), voice)?;
         let node = &files["createArtifactFiles"]["files"]["edges"][0]["node"];
         // Without an address the server has a file of this content.
-        if let Some(url) = node["uploadUrl"].as_str() {
+        if node["uploadMultipartUrls"]["uploadID"].is_string() {
+            self.upload_parts(node, &contents, file, voice)?;
+        } else if let Some(url) = node["uploadUrl"].as_str() {
             self.api.http.upload_elsewhere(
                 url,
                 &node["uploadHeaders"],
@@ -80,6 +87,47 @@ impl Wire {
         let url = place["uploadUrl"].as_str().unwrap_or_default();
         self.api.http.upload_elsewhere(url, &place["uploadHeaders"], text)?;
         self.call(api::COMMIT_ARTIFACT, json!({"artifactID": id}), voice).map(drop)
+    }
+
+    /// Uploads a large file in the parts that the server has given addresses for, and tells it when all are there.
+    fn upload_parts(
+        &self,
+        node: &Value,
+        contents: &Contents,
+        path: &Path,
+        voice: &Voice,
+    ) -> Result<(), Failure> {
+        let urls = &node["uploadMultipartUrls"];
+        let headers = node["uploadHeaders"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let kind = headers.filter(|header| header.to_lowercase().starts_with("content-type:"));
+        let kind: Vec<String> = kind.map(str::to_owned).collect();
+        let mut completed = Vec::new();
+        for part in &contents.parts {
+            let places = urls["uploadUrlParts"].as_array().into_iter().flatten();
+            let place = places.into_iter().find(|place| place["partNumber"] == part.number);
+            let url = place.and_then(|place| place["uploadUrl"].as_str());
+            let url = url.ok_or_else(|| {
+                Failure::Permanent(format!(
+                    "the server gives no address for part {} of {}",
+                    part.number,
+                    path.display()
+                ))
+            })?;
+            let headers = [&kind[..], &[format!("Content-MD5:{}", part.digest())]].concat();
+            let body = bytes_of(path, part)
+                .map_err(|error| Failure::Permanent(format!("cannot read {}: {error}", path.display())))?;
+            let tag = self.api.http.upload_part(url, &json!(headers), body)?;
+            voice.succeeded();
+            completed.push(json!({"partNumber": part.number, "hexMD5": tag}));
+        }
+        let input = json!({
+            "completeMultipartAction": "Complete",
+            "completedParts": completed,
+            "artifactID": node["artifact"]["id"],
+            "storagePath": node["storagePath"],
+            "uploadID": urls["uploadID"],
+        });
+        self.call(api::COMPLETE_PARTS, json!({"input": input}), voice).map(drop)
     }
 
     /// Uploads the files that every run has, and gives their names.
@@ -111,4 +159,11 @@ impl Wire {
         }
         Ok(names)
     }
+}
+
+/// The bytes of a part, read while they are sent.
+fn bytes_of(path: &Path, part: &Part) -> io::Result<Body> {
+    let (mut file, _) = files::open(path)?;
+    file.seek(SeekFrom::Start(part.begin))?;
+    Ok(Body::sized(file.take(part.size), part.size))
 }

@@ -15,7 +15,7 @@ use crate::trainer::metrics::Row;
 use crate::trainer::settings::Settings;
 use crate::trainer::tests::python_with;
 use crate::trainer::utilisation::Gpu;
-use server::{Reply, Server};
+use server::{Call, Reply, Server};
 
 /// Everything at once, and little patience.
 pub(in crate::trainer::trackers) const PACE: Pace = Pace {
@@ -39,6 +39,7 @@ fn row(update: u64) -> Row {
         steps_per_second: 10.0,
         updates_per_second: 0.1,
         wall_seconds: update as f64,
+        phases: None,
         episodes: 0,
         rates: crate::algorithms::schedule::Rates::default(),
         time: "2026-01-05T01:02:03Z".parse().unwrap(),
@@ -171,6 +172,48 @@ fn an_online_run_makes_the_calls_of_the_official_client() {
     let digest = &server.call("CreateArtifact")["variables"]["input"]["digest"];
     assert_eq!(digest, "b24073ddb161abcfd79a9f5f5f45027a");
     assert_eq!(logs(dir.path()).len(), 1); // what was sent is on the disk, too
+}
+
+#[test]
+fn a_large_file_is_sent_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| Reply::Good);
+    let mut wandb = begin(dir.path(), Some(&server.url), Origin::New);
+    let large = checkpoint(dir.path());
+    let bytes: Vec<u8> = (0..70_000u32).map(|i| (i % 253) as u8).collect();
+    fs::write(&large.path, &bytes).unwrap();
+    wandb.artifact(&large);
+    wandb.finish();
+
+    let calls = server.calls();
+    let puts: Vec<&Call> = calls.iter().filter(|call| call.name().starts_with("PUT part")).collect();
+    assert_eq!(
+        puts.iter().map(|call| call.name()).collect::<Vec<_>>(),
+        ["PUT part1", "PUT part2", "PUT part3"]
+    );
+    assert_eq!(puts.iter().flat_map(|call| call.body.clone()).collect::<Vec<_>>(), bytes);
+    let head = puts[1].head.to_lowercase();
+    assert!(
+        head.contains("content-type: application/x-own") && head.contains("content-length: 24576"),
+        "{head}"
+    );
+    assert!(
+        head.contains(&format!("content-md5: {}", artifact::digest(&bytes[24_576..49_152])).to_lowercase())
+    );
+    let announced = &server.call("CreateArtifactFiles")["variables"]["input"]["artifactFiles"][0];
+    assert_eq!(announced["uploadPartsInput"].as_array().unwrap().len(), 3);
+    assert_eq!(announced["uploadPartsInput"][0]["hexMD5"].as_str().unwrap().len(), 32);
+    let done = server.call("CompleteMultipartUploadArtifact")["variables"]["input"].take();
+    assert_eq!(
+        (&done["uploadID"], &done["storagePath"], &done["artifactID"]),
+        (&json!("UP"), &json!("sp"), &json!("ART"))
+    );
+    assert_eq!(done["completedParts"][2], json!({"partNumber": 3, "hexMD5": "\"own\""}));
+    let names = server.names();
+    let place = |name: &str| names.iter().position(|other| other == name).unwrap();
+    assert!(place("PUT part3") < place("CompleteMultipartUploadArtifact"));
+    assert!(place("CompleteMultipartUploadArtifact") < place("CommitArtifact"));
+    assert!(!names.contains(&"PUT checkpoint_20.ckpt".to_owned()));
 }
 
 /// What a file of the run has in the end, as the server knows it.

@@ -127,7 +127,7 @@ fn serve(stream: TcpStream, calls: &Mutex<Vec<Call>>, base: &str, behaviour: &Be
         }
         drop(all);
         let (status, extra, body) = match reply {
-            Reply::Good => (200, "", answer(&call, base).to_string()),
+            Reply::Good => (200, "ETag: \"own\"\r\n", answer(&call, base).to_string()),
             Reply::Status(status, extra) => (status, extra, "{}".into()),
             Reply::Words(status, words) => (status, "", words),
             Reply::Data(data) => (200, "", json!({"data": data}).to_string()),
@@ -214,10 +214,21 @@ fn answer(call: &Call, base: &str) -> Value {
             "name": "m", "displayName": "m", "uploadUrl": upload("manifest"), "uploadHeaders": []}}}})
         }
         "CreateArtifactFiles" => {
-            let name = variables["input"]["artifactFiles"][0]["name"].as_str().unwrap();
+            let file = &variables["input"]["artifactFiles"][0];
+            let name = file["name"].as_str().unwrap();
+            let part = |part: &Value| {
+                let number = &part["partNumber"];
+                json!({"partNumber": number, "uploadUrl": upload(&format!("part{number}"))})
+            };
+            let parts = file["uploadPartsInput"].as_array().map(|parts| {
+                json!({"uploadID": "UP", "uploadUrlParts": parts.iter().map(part).collect::<Vec<_>>()})
+            });
             let node = json!({"id": "f", "name": name, "displayName": name, "storagePath": "sp", "uploadUrl": upload(name),
-                "uploadHeaders": [], "uploadMultipartUrls": null, "artifact": {"id": "ART"}});
+                "uploadHeaders": ["Content-Type:application/x-own"], "uploadMultipartUrls": parts, "artifact": {"id": "ART"}});
             json!({"createArtifactFiles": {"files": {"edges": [{"node": node}]}}})
+        }
+        "CompleteMultipartUploadArtifact" => {
+            json!({"completeMultipartUploadArtifact": {"digest": "d"}})
         }
         "CommitArtifact" => json!({"commitArtifact": {"artifact": {"id": "ART", "digest": "d"}}}),
         "FetchArtifactDigestAlgorithm" => json!({"project": {"artifactType": null}}),
