@@ -174,17 +174,18 @@ fn a_large_file_is_followed_by_another() {
     assert_eq!(versions, (1..=lines.len() as u64).collect::<Vec<_>>());
 }
 
-/// The classes with which `neptune sync` reads.
-#[test]
-fn the_official_client_reads_the_directory() {
+/// Reads a directory by the classes of a client: that of the package in which they are.
+fn is_read_by(package: &str) {
     let script = r#"
 import sys, threading, json
+from importlib import import_module
 from pathlib import Path
-from neptune.cli.containers import *
-from neptune.core.components.metadata_file import MetadataFile
-from neptune.core.components.operation_storage import OperationStorage
-from neptune.core.components.queue.disk_queue import DiskQueue
-from neptune.internal.operation import Operation
+def of(module, name):
+    return getattr(import_module(f"{sys.argv[2]}.{module}"), name)
+MetadataFile = of("core.components.metadata_file", "MetadataFile")
+OperationStorage = of("core.components.operation_storage", "OperationStorage")
+DiskQueue = of("core.components.queue.disk_queue", "DiskQueue")
+Operation = of("internal.operation", "Operation")
 path = Path(sys.argv[1])
 assert MetadataFile(path)["mode"] == "offline"
 assert OperationStorage(path).upload_path.is_dir()
@@ -194,17 +195,37 @@ while batch := queue.get_batch(7):
     operations += batch
 print(json.dumps({"size": size, "operations": [[element.ver, element.obj.to_dict()] for element in operations]}))
 "#;
-    let Some(mut python) = python_with("neptune.core.components.queue") else { return };
+    let Some(mut python) = python_with(&format!("{package}.core.components.queue")) else { return };
     let dir = tempfile::tempdir().unwrap();
     logged(dir.path());
     let (directories, lines) = read(dir.path());
-    let output = python.args(["-c", script]).arg(&directories[0]).output().unwrap();
+    let output = python.args(["-c", script]).arg(&directories[0]).arg(package).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(result["size"], lines.len() as u64);
     for (line, read) in lines.iter().zip(result["operations"].as_array().unwrap()) {
         assert_eq!((&line["version"], &line["obj"]["path"]), (&read[0], &read[1]["path"]));
-        assert_eq!(line["obj"]["values"], read[1]["values"], "{line}");
+        // Tags are a set.
+        let values = |operation: &Value| {
+            let mut values = operation["values"].clone();
+            if let (Some(tags), "AddStrings") = (values.as_array_mut(), operation["type"].as_str().unwrap()) {
+                tags.sort_by_key(Value::to_string);
+            }
+            values
+        };
+        assert_eq!(values(&line["obj"]), values(&read[1]), "{line}");
     }
+}
+
+/// The classes with which `neptune sync` reads.
+#[test]
+fn the_official_client_reads_the_directory() {
+    is_read_by("neptune");
+}
+
+/// Those of the fork that is still maintained.
+#[test]
+fn minfx_reads_the_directory() {
+    is_read_by("minfx.neptune_v2");
 }
