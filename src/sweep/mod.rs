@@ -30,7 +30,7 @@ pub use pareto::{Outcome, front};
 pub use plan::{Goal, Method, Plan};
 pub use random::Random;
 pub use space::{COST, ENV, Parameter, Space, Values};
-pub use stopping::{Curve, Stopping};
+pub use stopping::{Curve, Stage, Stopping};
 pub use surrogate::Surrogate;
 
 /// A trial to run.

@@ -16,8 +16,8 @@ const MOST_RUNS: u64 = 1 << 16;
 /// The most settings that vary.
 const MOST_SETTINGS: usize = 64;
 /// Keys of PufferLib that mean nothing here.
-const WITHOUT_EFFECT: [&str; 6] =
-    ["gpus", "use_gpu", "prune_pareto", "early_stop_quantile", "optimizer", "num_random_samples_per_gpu"];
+const WITHOUT_EFFECT: [&str; 5] =
+    ["gpus", "use_gpu", "prune_pareto", "optimizer", "num_random_samples_per_gpu"];
 
 /// Whether the metric is to be large or small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,7 +228,7 @@ fn only(section: &mut Section) -> Result<Option<Vec<String>>> {
 }
 
 fn stopping(section: &mut Section, method: &str) -> Result<Stopping> {
-    let rules = ["none", "median", "halving"];
+    let rules = ["none", "median", "halving", "quantile"];
     let rule = section.word("early_stop", &rules)?.map(|place| rules[place]);
     let from = section.number("early_stop_from")?.unwrap_or(0.2);
     ensure!(
@@ -238,9 +238,24 @@ fn stopping(section: &mut Section, method: &str) -> Result<Stopping> {
     let eta = section.number("eta")?.unwrap_or(3.0);
     ensure!((1.5..=16.0).contains(&eta), "sweep.eta is {eta}; it must be from 1.5 to 16");
     let rungs = section.whole("rungs", 1, 8)?.unwrap_or(2) as u32;
-    Ok(match rule.unwrap_or(if method == "successive_halving" { "halving" } else { "none" }) {
+    let quantile = section.number("early_stop_quantile")?;
+    ensure!(
+        quantile.is_none_or(|quantile| 0.0 < quantile && quantile < 1.0),
+        "sweep.early_stop_quantile is {}; it must be above 0 and below 1",
+        quantile.unwrap_or_default()
+    );
+    // A file of PufferLib names the quantile alone.
+    let usual = if method == "successive_halving" {
+        "halving"
+    } else if quantile.is_some() {
+        "quantile"
+    } else {
+        "none"
+    };
+    Ok(match rule.unwrap_or(usual) {
         "median" => Stopping::Median { from, least: 5 },
         "halving" => Stopping::Halving { eta, rungs },
+        "quantile" => Stopping::Quantile { quantile: quantile.unwrap_or(0.3), from },
         _ => Stopping::Never,
     })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::sweep::{Curve, Plan, journal::Point};
+use crate::sweep::{Curve, Plan, Stage, journal::Point};
 use crate::trainer::history::History;
 
 /// The share of the steps, at the beginning, of which nothing is learned.
@@ -62,7 +62,12 @@ pub fn downsampled(points: &[Point], count: usize) -> Vec<Point> {
 
 /// Points as shares of `total` steps with what they are worth.
 pub fn curve(plan: &Plan, points: &[Point], total: u64) -> Curve {
-    points.iter().map(|point| (point.steps as f64 / total.max(1) as f64, plan.worth(point.score))).collect()
+    let stage = |point: &Point| Stage {
+        share: point.steps as f64 / total.max(1) as f64,
+        cost: point.cost,
+        score: plan.worth(point.score),
+    };
+    points.iter().map(stage).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct Running {
     pub run: PathBuf,
     /// The steps that it is to have.
     pub total: u64,
+    /// The share of the seconds that it pays: trials of a group are trained together.
+    pub share: f64,
 }
 
 /// Somebody who watches trials while they are trained.
@@ -47,8 +49,9 @@ fn watch(plan: &Plan, running: &[Running], ended: &[Curve], is_done: &AtomicBool
     while !is_done.load(SeqCst) {
         let begin = Instant::now();
         // One that has not begun, or cannot be read, has no curve yet.
-        let read =
-            |one: &Running| logged(&one.run, &plan.metric, 1.0).map(|points| curve(plan, &points, one.total));
+        let read = |one: &Running| {
+            logged(&one.run, &plan.metric, one.share).map(|points| curve(plan, &points, one.total))
+        };
         let curves: Vec<Curve> = running.iter().map(|one| read(one).unwrap_or_default()).collect();
         for (place, one) in running.iter().enumerate() {
             let beside =
@@ -82,7 +85,7 @@ mod tests {
             std::fs::create_dir(&run).unwrap();
             let row = format!("{{\"timesteps\":50,\"time/wall_seconds\":1,\"train/a\":{score}}}\n");
             std::fs::write(run.join("metrics.jsonl"), row).unwrap();
-            Running { run, total: 100 }
+            Running { run, total: 100, share: 0.5 }
         });
         let [good, bad] = running.clone().map(|one| one.run);
         let referee = Referee::begin(&plan, running.to_vec(), Vec::new());

@@ -158,6 +158,7 @@ impl Worker<'_> {
         let running = group.iter().map(|ready| Running {
             run: self.directory.join(ready.run_name()),
             total: ready.config().run.total_timesteps,
+            share: 1.0 / group.len() as f64,
         });
         let state = self.journal.state();
         let ended = state.trials.iter().filter_map(|trial| self.ended_curve(trial, group)).collect();
