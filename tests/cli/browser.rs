@@ -112,10 +112,11 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
+    /// Waits for at most three minutes or so: a machine may be busy.
     #[track_caller]
     fn wait_until(&mut self, expression: &str) {
         let shown = "document.body.innerText";
-        for _ in 0..600 {
+        for _ in 0..1800 {
             if self.value(expression) == true {
                 return;
             }

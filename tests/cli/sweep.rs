@@ -314,13 +314,20 @@ fn a_full_disk_ends_the_sweep_and_leaves_nothing_half_written() {
 /// Begins a sweep with one worker, lets a second one join, kills the first while it trains, and waits for the second.
 fn workers(place: &Place, begin: &mut Command, join: &mut Command, shown: &dyn Fn() -> Value) -> Done {
     let first = spawn(begin);
-    let has_begun = |count: usize| {
+    let has_begun = || {
         let directory = fs::read_dir(place.sweep()).into_iter().flatten().flatten();
-        directory.filter(|entry| entry.path().join("metrics.jsonl").exists()).count() >= count
+        directory.filter(|entry| entry.path().join("metrics.jsonl").exists()).count() >= 2
     };
-    wait_until(|| has_begun(2));
+    wait_until(has_begun);
     let second = join.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until(|| has_begun(4));
+    wait_until(|| {
+        let all = shown();
+        let running = |second: bool| {
+            let of_worker = |trial: &&Value| (trial["worker"] == "second") == second;
+            trials(&all).iter().filter(of_worker).any(|trial| trial["status"] == "running")
+        };
+        running(false) && running(true)
+    });
     kill(first);
     let done = super::done(second.wait_with_output().unwrap());
     assert_eq!(done.status, Some(0), "{}", done.stderr);
@@ -334,11 +341,11 @@ fn workers(place: &Place, begin: &mut Command, join: &mut Command, shown: &dyn F
     done
 }
 
-/// Trials that take some seconds each, two of them side by side.
+/// Trials that take some seconds each, longer than a second worker takes to join; two of them side by side.
 fn long_trials() -> Place {
     let place = Place::new(&format!("max_runs = 6\nmethod = \"sobol\"\n{LR}"));
     let text = fs::read_to_string(place.path("s.toml")).unwrap();
-    let text = text.replace("parallel = 3", "parallel = 2").replace("= 1280", "= 30_000");
+    let text = text.replace("parallel = 3", "parallel = 2").replace("= 1280", "= 300_000");
     fs::write(place.path("s.toml"), text).unwrap();
     place
 }
