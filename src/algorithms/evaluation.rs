@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn the_program_has_the_form_for_its_kind_of_device() {
         let loops = |kind| {
-            let env = Erased::new(HackMatrix);
+            let env = Erased::new(HackMatrix::default());
             let lowered = lowered(&env, &Policy::random(&env.spec()), 8, Target::plain(kind));
             lowered.1.module.matches("stablehlo.while").count()
         };

@@ -23,7 +23,8 @@ use crate::names::nearest;
 /// The environments that come with lockstep.
 pub const fn builtin() -> [Entry; 12] {
     [
-        Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix))
+        Entry::new("hackmatrix", "a turn-based hacking game on a 6x6 board", || boxed(HackMatrix::default()))
+            .switches(&[Switch { name: "egocentric", make: || boxed(HackMatrix { egocentric: true }) }])
             .described(hackmatrix::host::describe::description)
             .painted(hackmatrix::painter)
             .defaults(include_str!("../../jax_env_spec/hackmatrix/defaults.toml"))

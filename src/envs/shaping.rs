@@ -213,7 +213,8 @@ mod tests {
         let cartpole = RewardShaping::new(CartPole, |_: &_, _: &_, _, step: &Step<_>| step.reward * 2.0);
         conformance(&Erased::new(cartpole)).unwrap();
         // It tells the parts of its reward, which must still sum to it.
-        let hackmatrix = RewardShaping::new(HackMatrix, |_: &_, _: &_, _, step: &Step<_>| step.reward + 0.5);
+        let hackmatrix =
+            RewardShaping::new(HackMatrix::default(), |_: &_, _: &_, _, step: &Step<_>| step.reward + 0.5);
         conformance(&Erased::new(hackmatrix)).unwrap();
     }
 }

@@ -31,7 +31,7 @@ fn random_valid(mask: lockstep::lang::Bool, key: Key) -> Int {
 }
 
 fn measure(client: &Client, envs: usize, observes: bool) {
-    let env = Erased::new(HackMatrix);
+    let env = Erased::new(HackMatrix::default());
     let env: &dyn lockstep::envs::AnyEnv = &env;
     let started = Instant::now();
     let init = trace(&(), |()| vector::reset(env, &env.default_params(), Key::new(1).split_last(envs)));

@@ -14,8 +14,8 @@ use crate::common::{client, run_on_device};
 /// New games.
 fn reset(count: usize, seed: u64) -> Vec<Game> {
     let traced = trace(&(), |()| {
-        let params = HackMatrix.default_params();
-        vmap_last(Key::new(seed).split_last(count), |key| HackMatrix.reset(&params, key))
+        let params = HackMatrix::default().default_params();
+        vmap_last(Key::new(seed).split_last(count), |key| HackMatrix::default().reset(&params, key))
     });
     let arrays = run_on_device(&traced.graph, &[]);
     Converter::new().from_arrays(traced.output_names.into_iter().zip(arrays).collect())

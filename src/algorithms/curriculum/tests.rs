@@ -17,7 +17,7 @@ fn goals(returns: &[f64]) -> Begins {
 
 #[test]
 fn a_phase_begins_with_its_update() {
-    let env = Erased::new(HackMatrix);
+    let env = Erased::new(HackMatrix::default());
     for (first, update, number) in
         [(1, 2, 0), (1, 3, 1), (1, 4, 1), (1, 5, 2), (1, 1000, 2), (2, 0, 1), (3, 4, 2)]
     {
@@ -51,7 +51,7 @@ fn climb(first: usize, returns: &[Option<f32>]) -> Vec<i32> {
 
 fn climb_to(first: usize, begins: Begins, returns: &[Option<f32>]) -> Vec<i32> {
     let schedule = schedule(first, begins);
-    let inputs = inputs(&Erased::new(HackMatrix), Some(&schedule)).unwrap();
+    let inputs = inputs(&Erased::new(HackMatrix::default()), Some(&schedule)).unwrap();
     let traced = trace(&Leaves::placeholders(&inputs), |inputs: Leaves| {
         let episodes = returns.iter().map(|x| x.is_some() as i32 as f32).collect::<Vec<f32>>();
         let values = returns.iter().map(|x| x.unwrap_or_default()).collect::<Vec<f32>>();
@@ -123,7 +123,7 @@ fn chunks_end_where_phases_may_end() {
 #[test]
 fn the_schedule_must_fit_the_phases() {
     let error = |env: &dyn AnyEnv, first, begins| schedule(first, begins).check(env).unwrap_err().to_string();
-    let hackmatrix = Erased::new(HackMatrix);
+    let hackmatrix = Erased::new(HackMatrix::default());
     assert!(schedule(1, Begins::Updates(vec![0, 10])).check(&hackmatrix).is_ok());
     let found = error(&hackmatrix, 1, Begins::Updates(vec![5]));
     assert!(found.starts_with("curriculum names 1 timesteps, but hackmatrix has 3 phases"), "{found}");

@@ -28,7 +28,9 @@ pub struct Converter {
 
 impl Converter {
     pub fn new() -> Converter {
-        let state = structure_of(|| HackMatrix.reset(&HackMatrix.default_params(), Key::new(0)));
+        let state = structure_of(|| {
+            HackMatrix::default().reset(&HackMatrix::default().default_params(), Key::new(0))
+        });
         Converter { paths: leaf_paths(&state), types: leaf_types(&state) }
     }
 

@@ -51,7 +51,11 @@ pub(super) fn painter() -> Box<dyn super::painter::Painter> {
 
 /// The game.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HackMatrix;
+pub struct HackMatrix {
+    /// Whether an observation counts rows and columns of cells from the player's, around the edges: the cell above the player is always the
+    /// same numbers. (The reference counts from the corner.)
+    pub egocentric: bool,
+}
 
 /// What a curriculum changes (rules, section 11), traced.
 #[derive(Clone, Copy)]
@@ -245,7 +249,7 @@ impl Env for HackMatrix {
     }
 
     fn observe(&self, _params: &Params, state: &State) -> Observation {
-        observation::observe(state).into()
+        observation::observe(state, self.egocentric).into()
     }
 
     fn action_mask(&self, _params: &Params, state: &State) -> Option<Bool> {

@@ -1,17 +1,35 @@
 //! The observation: 10 numbers of the player, 23 ownership flags, 42 features of each of 36 cells. Rules, section 7.
 
-use crate::lang::{Float, Int, arange, barrier, concatenate, float, stack, stack_at};
+use crate::lang::{Float, Int, arange, barrier, concatenate, float, select, stack, stack_at};
 
 use super::bits::lowest;
 use super::board::Place;
 use super::host::layout::{CELL_FEATURES, Feature, PROGRAMS, layout};
 use super::state::State;
 
-/// The observation, f32 [1545].
+/// The observation, f32 [1545]; if `egocentric`, with the cells in the order of [`from_player`].
 #[track_caller]
-pub fn observe(state: &State) -> Float {
+pub fn observe(state: &State, egocentric: bool) -> Float {
     let programs = (state.world.owned.fill(&[PROGRAMS]) >> arange(PROGRAMS).as_u64()) & 1;
-    concatenate(0, [player(state), programs.as_f32(), cells(state).flatten()])
+    concatenate(0, [player(state), programs.as_f32(), cells(state, egocentric).flatten()])
+}
+
+/// Numbers of the cells, u64 [36], with the board turned around its edges so that the player's cell comes first: the cell `row` and `col` steps
+/// up and right of the player stands at `6 * row + col`.
+#[track_caller]
+fn from_player(cells: Int, player: &Place) -> Int {
+    let board = turned(turned(cells.reshape([6, 6]), 0, player.row), 1, player.col);
+    board.flatten()
+}
+
+/// An array of six along an axis, turned so that what stands at `steps` (u64, 0..6) comes first.
+#[track_caller]
+fn turned(board: Int, axis: usize, steps: Int) -> Int {
+    (0..3).fold(board, |board, digit| {
+        let step = 1 << digit;
+        let next = concatenate(axis, [board.slice(axis, step..6), board.slice(axis, 0..step)]);
+        select(((steps >> digit) & 1).as_bool().fill(&[6, 6]), next, board)
+    })
 }
 
 /// A value on the scale of a feature. It has to be a true division: a product with the reciprocal, into which the
@@ -51,12 +69,13 @@ fn player(state: &State) -> Float {
 
 /// f32 [36, 42].
 #[track_caller]
-fn cells(state: &State) -> Float {
+fn cells(state: &State, egocentric: bool) -> Float {
     let world = &state.world;
     let board = &world.board;
     let enemies = &world.enemies;
     let player = Place::of(world.player);
-    let place = arange(36).as_u64();
+    let ordered = |cells: Int| if egocentric { from_player(cells, &player) } else { cells };
+    let place = ordered(arange(36).as_u64());
     let flag = |set: Int| ((set.fill(&[36]) >> place) & 1).as_f32();
     let number = |digits: &[Int], shown: Int| {
         let digit = |(i, &set): (usize, &Int)| flag(set & shown) * (1 << i) as f64;
@@ -64,7 +83,7 @@ fn cells(state: &State) -> Float {
     };
 
     // The first living enemy of each cell, if it can be seen.
-    let first = lowest(enemies.list.by_cell(enemies.list.alive & !enemies.dead()));
+    let first = lowest(ordered(enemies.list.by_cell(enemies.list.alive & !enemies.dead())));
     let shown = first & !enemies.hidden(&player, world.show);
     let of = |slots: Int| (shown & slots).ne(0).as_f32();
     let mut values: Vec<Float> = (0..4).map(|kind| of(enemies.list.of_kind(kind))).collect();
@@ -86,7 +105,7 @@ fn cells(state: &State) -> Float {
     }
     values.push(number(&board.spawn, open_data | open_program));
 
-    let first = lowest(world.transmissions.list.by_cell(world.transmissions.list.alive));
+    let first = lowest(ordered(world.transmissions.list.by_cell(world.transmissions.list.alive)));
     let turn_digits = world.transmissions.turns.iter().enumerate();
     let turns = turn_digits.map(|(i, &slots)| (first & slots).ne(0).as_f32() * (1 << i) as f64);
     values.push(turns.reduce(|a, b| a + b).expect("some digits"));

@@ -42,7 +42,14 @@ impl CompiledPlayer {
     /// # Errors
     /// Whatever the compiler says.
     pub fn new(width: usize, backend: &Backend) -> Result<CompiledPlayer> {
-        let env = HackMatrix;
+        CompiledPlayer::of(HackMatrix::default(), width, backend)
+    }
+
+    /// As [`CompiledPlayer::new`], of a game with other switches.
+    ///
+    /// # Errors
+    /// Whatever the compiler says.
+    pub fn of(env: HackMatrix, width: usize, backend: &Backend) -> Result<CompiledPlayer> {
         let state = structure_of(|| env.reset(&env.default_params(), Key::new(0)));
         let state = batch(state, width);
         let observe = HostFunction::new(backend, "observe", &state, |state| {

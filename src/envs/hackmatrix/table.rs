@@ -28,8 +28,8 @@ impl CompiledTable {
     pub fn new(backend: &Backend, seed: u64) -> Result<CompiledTable> {
         let words = Int::placeholder(DType::U32, [2]);
         let reset = HostFunction::new(backend, "reset", &words, |words| {
-            let params = HackMatrix.default_params();
-            vmap_last(Key::from_words(words).split_last(1), |key| HackMatrix.reset(&params, key))
+            let params = HackMatrix::default().default_params();
+            vmap_last(Key::from_words(words).split_last(1), |key| HackMatrix::default().reset(&params, key))
         })?;
         let player = CompiledPlayer::new(1, backend)?;
         Ok(CompiledTable { converter: Converter::new(), player, reset, seed, count: 0 })
