@@ -29,6 +29,7 @@ pub mod ppo;
 pub mod random;
 pub mod recipe;
 pub mod recording;
+pub mod reel;
 pub mod registry;
 pub mod replay;
 pub mod report;
@@ -44,7 +45,6 @@ use crate::envs::EnvSpec;
 use self::evaluation::{Episode, Plan};
 use self::learner::{NonFinite, Timing};
 pub use self::metrics::Metric;
-use self::playback::Playback;
 use self::policy::Choice;
 pub use self::recipe::{Agent, Entry, Recipe};
 use self::recording::Ended;
@@ -92,11 +92,11 @@ pub trait Learner {
         None
     }
 
-    /// Compiles what plays single episodes with the parameters, those of this moment until it is given others.
+    /// What plays and keeps single episodes with the parameters, those of this moment until it is given others.
     ///
     /// # Errors
-    /// Whatever the compiler or the device reports.
-    fn playback(&self, choice: Choice) -> anyhow::Result<Playback> {
+    /// Whatever the device reports.
+    fn reel(&self, choice: Choice) -> anyhow::Result<reel::Plan> {
         let _ = choice;
         anyhow::bail!("this learner plays no single episodes")
     }

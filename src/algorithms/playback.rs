@@ -9,9 +9,9 @@ use crate::array::{ArrayType, DType, HostArray};
 use crate::envs::painter::Frame;
 use crate::envs::vector::View;
 use crate::envs::{AnyEnv, vector};
-use crate::lang::{Bool, Float, Int, Jit, Key, Leaves, OnDevice, Tree, vmap_last};
+use crate::lang::{Bool, Float, Int, Jit, Key, Leaves, Lowered, OnDevice, Tree, vmap_last};
 use crate::lower;
-use crate::runtime::Client;
+use crate::runtime::{Client, Target};
 
 use super::NamedArrays;
 use super::evaluation::{episode_keys, params_of, step_keys};
@@ -22,9 +22,6 @@ pub struct Playback {
     begin: Jit<(Leaves, Int, Int), Begun>,
     look: Jit<(Leaves, Leaves, Now, Int), (Leaves, Look)>,
     step: Jit<(Leaves, Leaves, Key, Int, Int), Stepped>,
-    client: Client,
-    /// The structure of the policy's parameters.
-    structure: Leaves,
     /// Parameters of the policy, and of the environment.
     policy_params: OnDevice<Leaves>,
     env_params: OnDevice<Leaves>,
@@ -102,11 +99,11 @@ pub struct Outcome {
 /// The first state of the world of a number.
 type World<'a> = &'a dyn Fn(&Leaves, Int) -> Leaves;
 
-/// The episode before a step.
-type Now = (Leaves, Leaves, Key);
+/// The episode before a step: the environment's state, what the policy remembers, and the keys of the episode.
+pub(super) type Now = (Leaves, Leaves, Key);
 
 /// What the program `begin` gives: the environment's state, what the policy remembers, and the keys of the episode.
-type Begun = (Leaves, (Leaves, Key));
+pub(super) type Begun = (Leaves, (Leaves, Key));
 
 /// What the program `look` gives, beside what the policy remembers.
 struct Look {
@@ -126,14 +123,14 @@ struct Inside {
 crate::tree!(Inside { layers, other_action });
 
 /// What the program `step` gives, one environment on the last axis: its state, and what came of the step.
-type Stepped = (Leaves, Came);
+pub(super) type Stepped = (Leaves, Came);
 
-struct Came {
+pub(super) struct Came {
     /// For each player.
-    rewards: Vec<Float>,
-    terminated: Bool,
-    truncated: Bool,
-    metrics: Vec<Float>,
+    pub rewards: Vec<Float>,
+    pub terminated: Bool,
+    pub truncated: Bool,
+    pub metrics: Vec<Float>,
 }
 crate::tree!(Came { rewards, terminated, truncated, metrics });
 
@@ -178,16 +175,8 @@ impl Playback {
     ) -> Result<Playback> {
         let options = lower::Options::default();
         let (structure, values) = params_of(env);
-        let (words, number) = (Int::placeholder(DType::U32, [2]), Int::placeholder(DType::I32, []));
-        let input = (structure.clone(), words, number);
-        let begin = Jit::new(client, "begin", &options, &input, |(params, seed, number)| {
-            let [reset, keys] = episode_keys(Key::from_words(seed), number, 1);
-            let state = match world {
-                None => vector::reset(env, &params, reset),
-                Some(world) => vmap_last(number_of(seed).reshape([1]), |number| world(&params, number)),
-            };
-            (state, (policy.begin(1), keys))
-        })?;
+        let number = Int::placeholder(DType::I32, []);
+        let begin = begin(client.target(), env, policy, world).compile(client, "begin")?;
         let (state, (carry, keys)) = begin.output().duplicate();
         let input = (policy.structure(), structure.clone(), (state.clone(), carry, keys.duplicate()), number);
         let look = Jit::new(client, "look", &options, &input, |(weights, params, now, step)| {
@@ -211,8 +200,6 @@ impl Playback {
             begin,
             look,
             step,
-            client: client.clone(),
-            structure: policy.structure(),
             policy_params: OnDevice::new(client, &policy.structure(), &[policy.params().to_vec()])?,
             env_params: OnDevice::new(client, &structure, &[values])?,
             state: None,
@@ -233,15 +220,6 @@ impl Playback {
     /// The policy is this one of several players from the next episode on: what the others see, it does not remember.
     pub fn take_seat(&mut self, player: usize) {
         self.seat = Some(player);
-    }
-
-    /// Plays with other parameters of the same network from now on, in the order of the leaves.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn set_params(&mut self, params: Vec<HostArray>) -> Result<()> {
-        self.policy_params = OnDevice::new(&self.client, &self.structure, &[params])?;
-        Ok(())
     }
 
     /// Begins episode `number` of a seed.
@@ -351,7 +329,27 @@ fn without_rows(array: &HostArray) -> HostArray {
 
 const BEGUN: &str = "an episode was begun";
 
-fn one_step(env: &dyn AnyEnv, params: &Leaves, key: Key, state: Leaves, action: Int) -> Stepped {
+/// The start of an episode.
+#[track_caller]
+pub(super) fn begin(
+    target: Target,
+    env: &dyn AnyEnv,
+    policy: &Policy,
+    world: Option<World>,
+) -> Lowered<(Leaves, Int, Int), Begun> {
+    let (words, number) = (Int::placeholder(DType::U32, [2]), Int::placeholder(DType::I32, []));
+    let input = (params_of(env).0, words, number);
+    Lowered::new(target, &lower::Options::default(), &input, |(params, seed, number)| {
+        let [reset, keys] = episode_keys(Key::from_words(seed), number, 1);
+        let state = match world {
+            None => vector::reset(env, &params, reset),
+            Some(world) => vmap_last(number_of(seed).reshape([1]), |number| world(&params, number)),
+        };
+        (state, (policy.begin(1), keys))
+    })
+}
+
+pub(super) fn one_step(env: &dyn AnyEnv, params: &Leaves, key: Key, state: Leaves, action: Int) -> Stepped {
     let step = env.step(params, key, state, action);
     let truncated = step.truncated.unwrap_or_else(|| step.terminated.full_like(false));
     let came = Came {

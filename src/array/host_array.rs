@@ -236,6 +236,12 @@ impl HostArray {
         })
     }
 
+    /// The entry `row` of the first axis.
+    #[track_caller]
+    pub fn row(&self, row: usize) -> Self {
+        with_values!(self, values => Element::wrap(values.index_axis(Axis(0), row).to_owned()))
+    }
+
     /// The typed array inside, if the dtype is `T`'s.
     pub fn get<T: Element>(&self) -> Option<&ArrayD<T>> {
         T::unwrap(self)

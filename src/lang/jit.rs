@@ -31,6 +31,7 @@ pub struct Lowered<X, Y> {
     /// The structure of the result.
     pub output: Y,
     input_names: Vec<String>,
+    output_names: Vec<String>,
     /// What it was lowered from, and how.
     graph: Graph,
     options: lower::Options,
@@ -49,13 +50,14 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
         input: &X,
         function: impl FnOnce(X) -> Y,
     ) -> Lowered<X, Y> {
-        let Signature { graph, output, input_names, .. } = traced_for(target.kind, || trace(input, function));
+        let Signature { graph, output, input_names, output_names, .. } =
+            traced_for(target.kind, || trace(input, function));
         if cfg!(debug_assertions) {
             check(&graph).expect("tracing gives a graph that is sound");
         }
         let options = options.clone();
         let module = lower(&graph, &options, target);
-        Lowered { module, output, input_names, graph, options, target, takes: PhantomData }
+        Lowered { module, output, input_names, output_names, graph, options, target, takes: PhantomData }
     }
 
     /// Floating-point operations of its products on one device, as [`ir::flops`](flops) counts them.
@@ -70,6 +72,16 @@ impl<X: Tree, Y: Tree> Lowered<X, Y> {
     pub fn compile(self, client: &Client, name: &str) -> Result<Jit<X, Y>> {
         let program = self.source().compile(client, name)?;
         Ok(self.with(client, name, program))
+    }
+
+    /// As [`Lowered::compile`], without the trees: any thread may do it.
+    ///
+    /// # Errors
+    /// Whatever the compiler says, and the name.
+    pub fn compile_routine(self, client: &Client, name: &str) -> Result<Routine> {
+        let program = self.source().compile(client, name)?;
+        let Lowered { input_names, output_names: outputs, .. } = self;
+        Ok(Routine { client: client.clone(), name: name.to_owned(), program, input_names, outputs })
     }
 
     fn source(&self) -> Source<'_> {
@@ -235,17 +247,54 @@ impl<X: Tree, Y: Tree> Jit<X, Y> {
         Ok(OnDevice { tree: numbered(self.output.duplicate()), shards })
     }
 
-    /// Says which input is meant.
     fn explain(&self, error: runtime::Error) -> anyhow::Error {
-        let input = match &error {
-            runtime::Error::ArgumentType { index, .. } => self.input_names.get(*index).cloned(),
-            _ => None,
-        };
-        let error = anyhow!(error).context(format!("running the program `{}`", self.name));
-        match input {
-            Some(input) => error.context(format!("its input `{input}` does not fit")),
-            None => error,
-        }
+        explain(error, &self.name, &self.input_names)
+    }
+}
+
+/// Says which input is meant.
+fn explain(error: runtime::Error, name: &str, input_names: &[String]) -> anyhow::Error {
+    let input = match &error {
+        runtime::Error::ArgumentType { index, .. } => input_names.get(*index).cloned(),
+        _ => None,
+    };
+    let error = anyhow!(error).context(format!("running the program `{name}`"));
+    match input {
+        Some(input) => error.context(format!("its input `{input}` does not fit")),
+        None => error,
+    }
+}
+
+/// A compiled function of one device without its trees, for these belong to the thread that traced it, and any thread may call this.
+/// Leaves are known by their places.
+pub struct Routine {
+    client: Client,
+    name: String,
+    program: Program,
+    input_names: Vec<String>,
+    outputs: Vec<String>,
+}
+
+impl Routine {
+    /// The paths of the leaves that it gives.
+    pub fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    /// Copies of host arrays on its device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn upload<'a>(&self, values: impl IntoIterator<Item = &'a HostArray>) -> Result<Vec<Buffer>> {
+        upload(&self.client, values, 0)
+    }
+
+    /// Runs it with the leaves that it takes, in order. The call may return before the results are computed.
+    ///
+    /// # Errors
+    /// Leaves that do not fit, by name; whatever the device reports.
+    pub fn call(&self, args: Vec<Arg>) -> Result<Vec<Buffer>> {
+        self.program.run(args).map_err(|error| explain(error, &self.name, &self.input_names))
     }
 }
 

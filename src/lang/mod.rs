@@ -40,7 +40,9 @@ pub use control::{
 };
 pub use conv::{Conv2d, Padding, conv2d};
 pub use features::{Features, Packing};
-pub use jit::{Backend, HostFunction, Input, Jit, Lowered, OnDevice, compile_both, numbered, positions};
+pub use jit::{
+    Backend, HostFunction, Input, Jit, Lowered, OnDevice, Routine, compile_both, numbered, positions,
+};
 pub use native::{NativeEnv, NativeStep};
 pub use outputs::Outputs;
 pub use program::{Signature, inline, structure_of, trace};

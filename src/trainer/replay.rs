@@ -6,7 +6,7 @@
 //! what a terminal shows: the picture after the step and the name of the action; in the first line also the environment and the
 //! picture before the step. So a replay needs neither the game nor the network that played, and plays whatever rules these have by now.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::files::write_durably;
-use crate::algorithms::playback::{Moment, Outcome, Playback};
+use crate::algorithms::playback::Outcome;
+use crate::algorithms::reel::{Footage, Reel, Still, Taken};
 use crate::array::HostArray;
-use crate::envs::painter::{Color, Line, Modifier, Painter, Picture, Span, Style};
-use crate::envs::scene::Scene;
+use crate::envs::painter::{self, Color, Line, Modifier, Painter, Picture, Span, Style};
+use crate::envs::scene::{Scene, Spot};
 use crate::envs::telemetry::{Shown, Told};
-use crate::envs::{Entry, EnvSpec};
+use crate::envs::{Description, Entry, EnvSpec};
 use crate::files;
 
 /// The version of the format.
@@ -80,10 +81,10 @@ pub struct Drawing {
 /// A line: pieces of text with what they look like, such as `light-red bold`; nothing for plain text.
 type Text = Vec<(String, String)>;
 
-/// A recorded episode.
+/// What an episode came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
-    pub frames: Vec<Frame>,
+    pub steps: u64,
     /// The sum of the rewards.
     pub episode_return: f64,
     pub terminated: bool,
@@ -102,146 +103,166 @@ pub struct Teller {
 pub struct Recorder {
     env: Entry,
     teller: Teller,
-    playback: Playback,
+    reel: Reel,
     /// Whether frames have `info`.
-    pub info: bool,
-}
-
-/// A step before it is told.
-struct Step {
-    action: usize,
-    outcome: Outcome,
-    after: Moment,
+    info: bool,
 }
 
 impl Recorder {
-    pub fn new(env: Entry, playback: Playback) -> Recorder {
-        Recorder { teller: Teller::new(env), env, playback, info: true }
+    pub fn new(env: Entry, reel: Reel, info: bool) -> Recorder {
+        Recorder { teller: Teller::new(env), env, reel, info }
     }
 
     /// Plays with these parameters from now on.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn set_params(&mut self, params: Vec<HostArray>) -> Result<()> {
-        self.playback.set_params(params)
+    pub fn set_params(&mut self, params: &[HostArray]) -> Result<()> {
+        self.reel.set_params(params)
     }
 
     /// Plays the first `count` episodes of a seed, each of at most `max_steps` steps, and gives the one with the highest return, of
-    /// equal ones the first. Asks before each step whether to `go_on`; nothing if not.
+    /// equal ones the first. Asks now and then whether to `go_on`; nothing if not.
     ///
     /// # Errors
     /// Whatever the device reports.
     pub fn best_of(
-        &mut self,
+        &self,
         count: usize,
         seed: u64,
         max_steps: usize,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Episode>> {
-        let mut best: Option<(f64, Moment, Vec<Step>)> = None;
+    ) -> Result<Option<Footage>> {
+        let mut best: Option<(f64, Footage)> = None;
         for number in 0..count {
-            let Some((first, steps)) = self.play(seed, number, max_steps, go_on)? else { return Ok(None) };
-            let total = steps.iter().map(|step| finite(step.outcome.reward)).sum::<f64>();
-            if best.as_ref().is_none_or(|(highest, ..)| total > *highest) {
-                best = Some((total, first, steps));
+            let Some(footage) = self.reel.play(seed, number, max_steps, go_on)? else { return Ok(None) };
+            let total = footage.steps.iter().map(|step| finite(step.outcome.reward)).sum::<f64>();
+            if best.as_ref().is_none_or(|(highest, _)| total > *highest) {
+                best = Some((total, footage));
             }
         }
-        Ok(best.map(|(_, first, steps)| self.told(&first, &steps)))
+        Ok(best.map(|(_, footage)| footage))
     }
 
-    fn play(
-        &mut self,
-        seed: u64,
-        number: usize,
-        max_steps: usize,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<(Moment, Vec<Step>)>> {
-        let first = self.playback.begin(seed, number)?;
-        let (mut action, mut steps) = (first.action, Vec::new());
-        while steps.len() < max_steps {
-            if !go_on() {
-                return Ok(None);
-            }
-            let (outcome, after) = self.playback.step()?;
-            let is_over = outcome.terminated || outcome.truncated;
-            let next = after.action;
-            steps.push(Step { action, outcome, after });
-            if is_over {
-                break;
-            }
-            action = next;
-        }
-        Ok(Some((first, steps)))
-    }
-
-    /// An episode from its first moment and its steps.
-    fn told(&self, first: &Moment, steps: &[Step]) -> Episode {
-        let (painter, description) = (self.env.painter(), self.env.description());
-        let metrics: Vec<Vec<(String, f64)>> =
-            steps.iter().map(|step| self.teller.metrics(&step.outcome)).collect();
-        let moments = std::iter::once(first).chain(steps.iter().map(|step| &step.after));
-        let mut drawings: Vec<Drawing> = moments.map(|moment| Drawing::of(&*painter, moment)).collect();
-        keep_taken_spots(&mut drawings, steps);
-        let mut drawings = drawings.into_iter();
-        let mut before = drawings.next();
-        let mut t = 0;
-        let frames = steps.iter().enumerate().map(|(index, step)| {
-            let Outcome { terminated, truncated, reward, .. } = step.outcome;
-            let dt = self.teller.ticks(&step.outcome);
-            t += dt;
-            let earlier = index.checked_sub(1).map(|earlier| &metrics[earlier][..]);
-            let shown = self.teller.tell(step.action, &step.outcome, &step.after, &metrics[index], earlier);
-            let ends = [("terminated", terminated), ("truncated", truncated)];
-            let ends = ends.into_iter().filter(|(_, is_so)| *is_so).map(|(event, _)| event);
-            let mut render_state = shown.state;
-            render_state.insert("observation".into(), json!(observation(&step.after)));
-            Frame {
-                schema_version: SCHEMA,
-                frame_index: index as u64,
-                t,
-                dt,
-                action: step.action as i64,
-                reward: finite(reward),
-                terminated,
-                truncated,
-                render_state,
-                events: shown.events.into_iter().chain(ends).map(String::from).collect(),
-                info: self.info.then_some(shown.info),
-                play: Some(Play {
-                    env: (index == 0).then(|| self.env.name.to_owned()),
-                    action: description.action(step.action).to_owned(),
-                    before: before.take(),
-                    after: drawings.next().expect("there is one for each step"),
-                }),
-            }
-        });
-        let frames: Vec<Frame> = frames.collect();
-        Episode {
-            episode_return: frames.iter().fold(0.0, |sum, frame| sum + frame.reward),
-            terminated: frames.last().is_some_and(|last| last.terminated),
-            truncated: frames.last().is_some_and(|last| last.truncated),
-            last: metrics.into_iter().next_back().unwrap_or_default(),
-            frames,
-        }
+    /// Writes an episode durably, and gives what it came to.
+    ///
+    /// # Errors
+    /// One line that names the file; what was there before is untouched.
+    pub fn save(&self, footage: &Footage, path: &Path) -> Result<Episode> {
+        let mut writing = Writing {
+            recorder: self,
+            painter: self.env.painter(),
+            description: self.env.description(),
+            episode: Episode {
+                steps: 0,
+                episode_return: 0.0,
+                terminated: false,
+                truncated: false,
+                last: Vec::new(),
+            },
+            t: 0,
+            spots: Vec::new(),
+        };
+        write_durably(path, |file| {
+            let mut packed = GzEncoder::new(BufWriter::new(file), Compression::default());
+            writing.write(footage, &mut packed)?;
+            packed.finish()?.flush()
+        })?;
+        Ok(writing.episode)
     }
 }
 
-/// Nobody acts in a replay: of the places to act a drawing keeps that of the action which led to it, unless the place has moved meanwhile,
-/// as those beside somebody who walks do.
-fn keep_taken_spots(drawings: &mut [Drawing], steps: &[Step]) {
-    let place = |drawing: &Drawing, action: usize| {
-        let spots = drawing.scene.as_ref().map_or(&[][..], |scene| &scene.spots);
-        spots.iter().find(|spot| spot.action == action).map(|spot| spot.at)
-    };
-    for (index, step) in steps.iter().enumerate().rev() {
-        let stays = place(&drawings[index], step.action) == place(&drawings[index + 1], step.action);
-        if let Some(scene) = &mut drawings[index + 1].scene {
-            scene.spots.retain(|spot| stays && spot.action == step.action);
+/// An episode that is being written, step by step.
+struct Writing<'a> {
+    recorder: &'a Recorder,
+    painter: Box<dyn Painter>,
+    description: Description,
+    /// What it has come to so far.
+    episode: Episode,
+    /// Its ticks so far.
+    t: u64,
+    /// Where one could act at the last moment.
+    spots: Vec<Spot>,
+}
+
+impl Writing<'_> {
+    fn write(&mut self, footage: &Footage, file: &mut impl Write) -> std::io::Result<()> {
+        let mut before = Some(self.first(&footage.still(0)));
+        let mut line = Vec::new();
+        for (index, step) in footage.steps.iter().enumerate() {
+            let frame = self.frame(index, step, &footage.still(index + 1), before.take());
+            line.clear();
+            serde_json::to_writer(&mut line, &frame)?;
+            line.push(b'\n');
+            file.write_all(&line)?;
+        }
+        Ok(())
+    }
+
+    /// The picture before the first step.
+    fn first(&mut self, moment: &Still) -> Drawing {
+        let mut drawing = Drawing::of(&*self.painter, &moment.frame());
+        if let Some(scene) = &mut drawing.scene {
+            self.spots = std::mem::take(&mut scene.spots);
+        }
+        drawing
+    }
+
+    /// A step that led to a moment.
+    fn frame(&mut self, index: usize, step: &Taken, moment: &Still, before: Option<Drawing>) -> Frame {
+        let Recorder { env, teller, info, .. } = self.recorder;
+        let Taken { action, outcome } = step;
+        let Outcome { terminated, truncated, reward, .. } = *outcome;
+        let metrics = teller.metrics(outcome);
+        let earlier = (index > 0).then_some(&self.episode.last[..]);
+        let shown = teller.tell(*action, outcome, moment.frame(), &metrics, earlier);
+        let ends = [("terminated", terminated), ("truncated", truncated)];
+        let ends = ends.into_iter().filter(|(_, is_so)| *is_so).map(|(event, _)| event);
+        let mut render_state = shown.state;
+        render_state.insert("observation".into(), json!(observation(&moment.obs)));
+        let (dt, reward) = (teller.ticks(outcome), finite(reward));
+        self.t += dt;
+        self.episode = Episode {
+            steps: self.episode.steps + 1,
+            episode_return: self.episode.episode_return + reward,
+            terminated,
+            truncated,
+            last: metrics,
+        };
+        Frame {
+            schema_version: SCHEMA,
+            frame_index: index as u64,
+            t: self.t,
+            dt,
+            action: *action as i64,
+            reward,
+            terminated,
+            truncated,
+            render_state,
+            events: shown.events.into_iter().chain(ends).map(String::from).collect(),
+            info: info.then_some(shown.info),
+            play: Some(Play {
+                env: (index == 0).then(|| env.name.to_owned()),
+                action: self.description.action(*action).to_owned(),
+                before,
+                after: self.drawing(moment, *action),
+            }),
         }
     }
-    if let Some(scene) = &mut drawings[0].scene {
-        scene.spots.clear();
+
+    /// The picture of a moment. Nobody acts in a replay: of the places to act it keeps that of the action which led to it, unless the
+    /// place has moved meanwhile, as those beside somebody who walks do.
+    fn drawing(&mut self, moment: &Still, action: usize) -> Drawing {
+        let mut drawing = Drawing::of(&*self.painter, &moment.frame());
+        let place = |spots: &[Spot]| spots.iter().find(|spot| spot.action == action).map(|spot| spot.at);
+        let spots = drawing.scene.as_mut().map(|scene| std::mem::take(&mut scene.spots)).unwrap_or_default();
+        if let Some(scene) = &mut drawing.scene
+            && place(&spots) == place(&self.spots)
+        {
+            scene.spots = spots.iter().filter(|spot| spot.action == action).cloned().collect();
+        }
+        self.spots = spots;
+        drawing
     }
 }
 
@@ -266,48 +287,28 @@ impl Teller {
         &self,
         action: usize,
         outcome: &Outcome,
-        after: &Moment,
+        after: painter::Frame,
         metrics: &[(String, f64)],
         before: Option<&[(String, f64)]>,
     ) -> Shown {
         let Outcome { terminated, truncated, .. } = *outcome;
         let ticks = self.ticks(outcome);
-        (self.env.telemetry.frame)(&Told {
-            after: after.frame(),
-            action,
-            ticks,
-            terminated,
-            truncated,
-            metrics,
-            before,
-        })
+        (self.env.telemetry.frame)(&Told { after, action, ticks, terminated, truncated, metrics, before })
     }
 }
 
 /// An observation as JSON can hold it.
-pub fn observation(moment: &Moment) -> Vec<f64> {
-    moment.obs.iter().map(|&x| finite(x)).collect()
+pub fn observation(obs: &[f32]) -> Vec<f64> {
+    obs.iter().map(|&x| finite(x)).collect()
 }
 
 /// The number as JSON can hold it with few digits; 0 for one that is not finite, which JSON cannot hold.
 pub fn finite(x: f32) -> f64 {
-    if x.is_finite() { x.to_string().parse().unwrap_or(0.0) } else { 0.0 }
-}
-
-impl Episode {
-    /// Writes the file durably.
-    ///
-    /// # Errors
-    /// One line that names the file; what was there before is untouched.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        write_durably(path, |file| {
-            let mut packed = GzEncoder::new(file, Compression::default());
-            for frame in &self.frames {
-                serde_json::to_writer(&mut packed, frame)?;
-                packed.write_all(b"\n")?;
-            }
-            packed.finish().map(drop)
-        })
+    match x {
+        x if !x.is_finite() => 0.0,
+        // Most numbers are whole, and these need no digits.
+        x if x.trunc() == x && x.abs() < 1e6 => f64::from(x),
+        x => x.to_string().parse().unwrap_or(0.0),
     }
 }
 
@@ -352,9 +353,8 @@ pub fn is_replay(path: &Path) -> bool {
 
 impl Drawing {
     /// What a painter makes of a moment.
-    pub fn of(painter: &dyn Painter, moment: &Moment) -> Drawing {
-        let frame = moment.frame();
-        Drawing { scene: painter.scene(&frame), ..Drawing::of_picture(&painter.paint(&frame)) }
+    pub fn of(painter: &dyn Painter, frame: &painter::Frame) -> Drawing {
+        Drawing { scene: painter.scene(frame), ..Drawing::of_picture(&painter.paint(frame)) }
     }
 
     fn of_picture(picture: &Picture) -> Drawing {
@@ -447,14 +447,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("replay.jsonl.gz");
         let frames: Vec<Frame> = (0..3).map(frame).collect();
-        let episode = Episode {
-            episode_return: 1.5,
-            terminated: false,
-            truncated: false,
-            last: vec![],
-            frames: frames.clone(),
-        };
-        episode.save(&path).unwrap();
+        let mut packed = GzEncoder::new(std::fs::File::create(&path).unwrap(), Compression::default());
+        for frame in &frames {
+            writeln!(packed, "{}", serde_json::to_string(frame).unwrap()).unwrap();
+        }
+        packed.finish().unwrap();
         assert_eq!(read(&path).unwrap(), frames);
         let picture = frames[0].play.as_ref().unwrap().after.picture();
         let span = &picture.board[0].spans[0];

@@ -5,9 +5,9 @@ use anyhow::{Context, Result};
 use crate::algorithms::curriculum::Reached;
 use crate::algorithms::evaluation::{Episode, Evaluator, Plan};
 use crate::algorithms::metrics::Metric;
-use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::{Choice, Policy};
 use crate::algorithms::recording::{Ended, ended_of};
+use crate::algorithms::reel;
 use crate::algorithms::schedule::Rates;
 use crate::algorithms::self_play::Faced;
 use crate::algorithms::{Learner, NamedArrays};
@@ -89,8 +89,8 @@ impl<A: Algorithm> Learner for One<A> {
         self.episodes.clone()
     }
 
-    fn playback(&self, choice: Choice) -> Result<Playback> {
-        Playback::new(&self.engine.client, self.algorithm.env(), &self.policy(choice)?)
+    fn reel(&self, choice: Choice) -> Result<reel::Plan> {
+        Ok(reel::Plan::new(&self.engine.client, self.algorithm.env(), &self.policy(choice)?))
     }
 
     fn state(&self) -> Result<NamedArrays> {

@@ -63,7 +63,7 @@ impl Table {
         let (game, moment) = (&self.game, self.game.moment());
         let finite_all = |values: &[f32]| values.iter().map(|&x| finite(x)).collect::<Vec<_>>();
         json!({
-            "drawing": Drawing::of(&*self.painter, moment),
+            "drawing": Drawing::of(&*self.painter, &moment.frame()),
             "legal": (0..game.num_actions()).map(|action| game.is_valid(action)).collect::<Vec<_>>(),
             "to_move": moment.to_move,
             "person": game.person(),
@@ -97,7 +97,7 @@ impl Table {
     pub fn stepped(&self) -> Value {
         let outcome = self.game.outcome();
         json!({
-            "obs": observation(self.game.moment()),
+            "obs": observation(&self.game.moment().obs),
             "reward": outcome.map_or(0.0, |outcome| finite(outcome.reward)),
             "terminated": outcome.is_some_and(|outcome| outcome.terminated),
             "truncated": outcome.is_some_and(|outcome| outcome.truncated),
@@ -159,7 +159,8 @@ impl Table {
         self.game.play(action)?;
         let outcome = self.game.outcome().expect("a move was made");
         let metrics = self.teller.metrics(outcome);
-        let shown = self.teller.tell(action, outcome, self.game.moment(), &metrics, before.as_deref());
+        let shown =
+            self.teller.tell(action, outcome, self.game.moment().frame(), &metrics, before.as_deref());
         let rewards = [outcome.reward].into_iter().chain(outcome.other_rewards.iter().copied());
         self.happened.push(Move { player, action, rewards: rewards.map(finite).collect(), shown });
         Ok(())

@@ -25,6 +25,7 @@ impl Session<'_> {
                 interval.add(self.learner.metrics(), &row);
             }
         }
+        self.wait_for_replays();
         ensure!(interval.updates > 0 || updates == 0, "the run has ended; there is nothing left to train");
         interval.seconds = begin.elapsed().as_secs_f64();
         Ok(self.row(&interval, Vec::new()))

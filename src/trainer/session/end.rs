@@ -75,6 +75,7 @@ impl Session<'_> {
     /// Saves what there is to save and tells what became of the run, before anything waits for a server.
     pub fn close(mut self, result: Result<State>) -> Ended {
         let result = result.and_then(|state| self.end(state));
+        self.wait_for_replays();
         self.console.finish();
         if self.settings.track_timings {
             self.console.say(&self.timings());

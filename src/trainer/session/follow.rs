@@ -3,7 +3,7 @@
 //! Chunks end at the latest with the update in which a window may end, so that what is kept of a window is what the agent is then. As with
 //! all that people follow a run by, what cannot be written or played is a warning.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -12,11 +12,14 @@ use super::Session;
 use super::report::HEARTBEAT;
 use crate::algorithms::Learner;
 use crate::trainer::Progress;
-use crate::trainer::run_dir::{RunDir, STOP_FILE};
+use crate::trainer::run_dir::RunDir;
 use crate::trainer::settings::Settings;
-use crate::trainer::status::{self, State};
+use crate::trainer::status::State;
 use crate::trainer::tally::{Tally, Window};
-use crate::trainer::windows::{WINDOWS, Windows};
+use crate::trainer::windows::{Played, WINDOWS, Windows};
+
+/// How long a run that waits for a replay does not look whether it is to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Opens the windows of a run as its `progress` knows them, if the settings want any.
 pub(super) fn open_windows(
@@ -64,6 +67,7 @@ impl Session<'_> {
             return Ok(());
         };
         let closed = windows.take(&*self.learner, tally)?;
+        self.take_in_replays();
         self.tell_of_windows(&closed);
         self.keep_windows(closed.iter().map(|window| window.number).collect());
         Ok(())
@@ -121,36 +125,77 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Has the replay of a window played, while the run trains on.
     fn replay_window(&mut self, number: u64) {
-        let mut status = self.status(State::Running, None);
-        let (run, mut last) = (self.run.path().to_path_buf(), Instant::now());
-        let (signals, console) = (self.signals.clone(), &self.console);
-        let stop_file = self.run.file(STOP_FILE);
-        let mut go_on = || {
-            if last.elapsed() >= HEARTBEAT {
-                last = Instant::now();
-                status.last_heartbeat = status::now();
-                let _ = status.write(&run); // the next one may succeed
-            }
-            !(signals.stop_is_asked() || console.stop_is_asked() || stop_file.exists())
-        };
+        let update = self.progress.update;
         let (Some(windows), Some(tally)) = (&mut self.windows, &self.progress.windows) else { return };
         if !windows.lacks_replay(number) {
             return;
         }
-        let recorded = windows.record(number, &*self.learner, &self.settings, tally, &mut go_on);
-        match recorded {
-            Ok(Some(artifact)) => {
-                if windows.are_shown() {
-                    self.trackers.artifact(&artifact);
-                }
+        let ordered = windows.order_replay(number, update, &*self.learner, &self.settings, tally);
+        if let Err(error) = ordered {
+            self.tell_of_lost_replay(number, &error);
+        }
+    }
+
+    fn tell_of_lost_replay(&mut self, number: u64, error: &anyhow::Error) {
+        let text = format!("the replay of window {number} failed: {error:#}; training continues");
+        self.console.warn(&text);
+        self.alert("a replay failed", &text);
+    }
+
+    /// Takes in the replays that are played by now.
+    fn take_in_replays(&mut self) {
+        let mut is_any = false;
+        while self.take_in_replay(Duration::ZERO) {
+            is_any = true;
+        }
+        if is_any {
+            self.write_windows(State::Running, None);
+        }
+    }
+
+    /// Takes in the next replay, if it is played within a time. Says whether it was.
+    fn take_in_replay(&mut self, patience: Duration) -> bool {
+        let Some(windows) = &mut self.windows else { return false };
+        let Some(Played { window, ticks, episode }) = windows.played(patience) else { return false };
+        let kept = match episode {
+            Ok(Some(episode)) => windows.take_in(window, ticks, &episode).map(Some),
+            Ok(None) => Ok(None), // the run is asked to stop; it is played when the run goes on
+            Err(error) => Err(error),
+        };
+        match kept {
+            Ok(Some(artifact)) if windows.are_shown() => self.trackers.artifact(&artifact),
+            Ok(_) => {}
+            Err(error) => self.tell_of_lost_replay(window, &error),
+        }
+        true
+    }
+
+    /// Waits for the replays that are being played, and says meanwhile that the run lives. Those of the last update are broken off if the run
+    /// is asked to stop: it plays them when it goes on.
+    pub(super) fn wait_for_replays(&mut self) {
+        let (mut last, mut is_any) = (Instant::now(), false);
+        while let Some(update) = self.windows.as_ref().and_then(Windows::plays_for) {
+            if update == self.progress.update && self.stop_is_asked() {
+                self.windows.iter().for_each(Windows::cancel_replays);
             }
-            Ok(None) => {} // the run is asked to stop; it is played when the run goes on
-            Err(error) => {
-                let text = format!("the replay of window {number} failed: {error:#}; training continues");
-                self.console.warn(&text);
-                self.alert("a replay failed", &text);
+            is_any |= self.take_in_replay(PATIENCE);
+            if last.elapsed() >= HEARTBEAT {
+                last = Instant::now();
+                self.write_status(State::Running, None);
             }
+        }
+        if is_any {
+            self.write_windows(State::Running, None);
+        }
+    }
+
+    /// Waits for the replays of earlier updates: a run that goes on from a checkpoint of this one has their parameters no more.
+    pub(super) fn wait_for_earlier_replays(&mut self) {
+        let update = self.progress.update;
+        if self.windows.as_ref().and_then(Windows::plays_for).is_some_and(|earlier| earlier < update) {
+            self.wait_for_replays();
         }
     }
 

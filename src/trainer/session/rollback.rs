@@ -67,6 +67,7 @@ impl Session<'_> {
 
     /// Goes on from a checkpoint, whose logs are those of this run.
     pub(super) fn take_up(&mut self, path: PathBuf, checkpoint: Checkpoint) -> Result<()> {
+        self.wait_for_replays();
         self.learner.load_state(&checkpoint.state)?;
         if let Some(row) = &self.last_row {
             self.trackers.skip_to(row.update);

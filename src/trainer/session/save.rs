@@ -168,6 +168,7 @@ impl Session<'_> {
 
     /// The run as it stands.
     pub(super) fn checkpoint(&mut self) -> Result<Checkpoint> {
+        self.wait_for_earlier_replays();
         self.logs.sync()?; // the checkpoint counts on it
         self.progress.offsets = self.logs.offsets();
         if let Some(windows) = &mut self.windows {

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn episode(episode_return: f64) -> Episode {
-        Episode { frames: vec![], episode_return, terminated: true, truncated: false, last: vec![] }
+        Episode { steps: 1, episode_return, terminated: true, truncated: false, last: vec![] }
     }
 
     #[test]

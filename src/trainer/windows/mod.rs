@@ -8,12 +8,14 @@
 //!
 //! A checkpoint holds how far the windows are. A run that goes on from it first takes back what later windows have written.
 
+mod booth;
 mod index;
 mod metadata;
 mod row;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -21,7 +23,7 @@ use serde_json::{Value, json};
 use super::checkpoint::{self, PLAIN_FORMAT};
 use super::files::{make_own_directory, write_atomically};
 use super::log_file::LogFile;
-use super::replay::{self, EXTENSION, Recorder};
+use super::replay::{EXTENSION, Episode};
 use super::run_dir::{self, CHECKPOINTS};
 use super::settings::Settings;
 use super::status::{self, State};
@@ -31,6 +33,8 @@ use crate::algorithms::Learner;
 use crate::algorithms::recording::{StepColumn, step_columns};
 use crate::envs::front::Meaning;
 use crate::envs::{Clock, Entry};
+pub use booth::Played;
+use booth::{Booth, Order, Setting};
 pub use index::{INDEX, Replay};
 use index::{Index, tags};
 pub use metadata::METADATA;
@@ -54,9 +58,8 @@ pub struct Windows {
     /// Windows between two that are kept with a checkpoint.
     every: u64,
     flush: bool,
-    /// Replays: episodes to choose from, steps of each at most, the seed of the first window's.
+    /// Replays: episodes to choose from, and the seed of the first window's.
     replays: usize,
-    max_steps: usize,
     seed: u64,
     columns: Vec<StepColumn>,
     /// The most ticks of an update.
@@ -67,7 +70,8 @@ pub struct Windows {
     log: LogFile,
     index: Index,
     metadata: Metadata,
-    recorder: Option<Recorder>,
+    /// Where replays are played, once there is one to play.
+    booth: Option<Booth>,
     /// Whether the learner has nothing to learn.
     learns: bool,
 }
@@ -109,7 +113,6 @@ impl Windows {
             every: settings.checkpoint_every_windows,
             flush: settings.flush_partial_window,
             replays: settings.replays_per_window,
-            max_steps: settings.eval_max_steps,
             seed: settings.seed.wrapping_add(meaning.seed_offset),
             columns: step_columns(spec),
             most_ticks: learner.timesteps_per_update().saturating_mul(most),
@@ -119,7 +122,7 @@ impl Windows {
             index: Index::open(run, &run_id, tally.number)?,
             metadata: Metadata::open(settings, run, &run_id, &meaning, tally, platform),
             meaning,
-            recorder: None,
+            booth: None,
             learns: !learner.params()?.is_empty(),
             run: run.to_path_buf(),
             run_id,
@@ -236,42 +239,84 @@ impl Windows {
         })
     }
 
-    /// Whether a window still lacks the replay that it is to have.
+    /// Whether a window still lacks the replay that it is to have, and that nobody plays yet.
     pub fn lacks_replay(&self, number: u64) -> bool {
-        self.replays > 0 && self.is_kept(number) && self.index.newest().is_none_or(|newest| newest < number)
+        let is_ordered = self.booth.as_ref().is_some_and(|booth| booth.has(number));
+        self.replays > 0
+            && self.is_kept(number)
+            && !is_ordered
+            && self.index.newest().is_none_or(|newest| newest < number)
     }
 
-    /// Plays the episodes of a window and keeps the best as a replay. Nothing if it was interrupted.
+    /// Has the episodes of a window played, with the parameters of this moment, and the best kept as a replay; `update` is the one that ended
+    /// the window. What comes of it is to be [taken in](Windows::take_in).
     ///
     /// # Errors
-    /// Whatever the device reports; one line that names a file.
-    pub fn record(
+    /// Whatever the device reports.
+    pub fn order_replay(
         &mut self,
         number: u64,
+        update: u64,
         learner: &dyn Learner,
         settings: &Settings,
         tally: &Tally,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Artifact>> {
-        let recorder = match &mut self.recorder {
-            Some(recorder) => recorder,
+    ) -> Result<()> {
+        let order = Order {
+            window: number,
+            update,
+            ticks: tally.ticks,
+            params: learner.params()?.into_iter().map(|(_, array)| array).collect(),
+            seed: self.seed.wrapping_add(number.wrapping_mul(1000)),
+            path: self.run.join(self.replay_path(number)),
+        };
+        let booth = match &mut self.booth {
+            Some(booth) => booth,
             none => {
-                let playback = learner.playback(super::evaluation::choice(settings))?;
-                let recorder = none.insert(Recorder::new(self.entry, playback));
-                recorder.info = self.meaning.info;
-                recorder
+                let setting = Setting {
+                    entry: self.entry,
+                    info: self.meaning.info,
+                    episodes: self.replays,
+                    max_steps: settings.eval_max_steps,
+                };
+                none.insert(Booth::open(setting, learner.reel(super::evaluation::choice(settings))?)?)
             }
         };
-        recorder.set_params(learner.params()?.into_iter().map(|(_, array)| array).collect())?;
-        let seed = self.seed.wrapping_add(number.wrapping_mul(1000));
-        let Some(episode) = recorder.best_of(self.replays, seed, self.max_steps, go_on)? else {
-            return Ok(None);
-        };
-        let id = format!("replay-{number:06}-{}", digest(&self.run_id, number));
-        let path = format!("{REPLAYS}/{id}{EXTENSION}");
-        episode.save(&self.run.join(&path))?;
-        let outcome = outcome(&self.entry, &episode);
-        let tags = tags(&self.index, &episode, &outcome, &self.meaning.milestones);
+        booth.order(order)
+    }
+
+    /// The update that ended the window whose replay is being played, if one is.
+    pub fn plays_for(&self) -> Option<u64> {
+        self.booth.as_ref()?.waits_for()
+    }
+
+    /// Breaks off the replays that are being played.
+    pub fn cancel_replays(&self) {
+        if let Some(booth) = &self.booth {
+            booth.cancel();
+        }
+    }
+
+    /// What became of the next replay, if that is known within a time.
+    pub fn played(&mut self, patience: Duration) -> Option<Played> {
+        self.booth.as_mut()?.take(patience)
+    }
+
+    fn replay_id(&self, number: u64) -> String {
+        format!("replay-{number:06}-{}", digest(&self.run_id, number))
+    }
+
+    fn replay_path(&self, number: u64) -> String {
+        format!("{REPLAYS}/{}{EXTENSION}", self.replay_id(number))
+    }
+
+    /// Takes the replay of a window into the index, whose file was written after so many ticks of the run.
+    ///
+    /// # Errors
+    /// One line that names a file.
+    pub fn take_in(&mut self, number: u64, ticks: u64, episode: &Episode) -> Result<Artifact> {
+        let (id, path) = (self.replay_id(number), self.replay_path(number));
+        let outcome = outcome(&self.entry, episode);
+        let tags = tags(&self.index, episode, &outcome, &self.meaning.milestones);
         let replay = Replay {
             run_id: self.run_id.clone(),
             window_id: number,
@@ -281,22 +326,22 @@ impl Windows {
             tags: tags.clone(),
             trainer_backend: self.metadata.backend().to_owned(),
             return_total: episode.episode_return,
-            steps: episode.frames.len() as u64,
+            steps: episode.steps,
             outcome,
             terminated: episode.terminated,
             truncated: episode.truncated,
-            checkpoint_env_steps_total: tally.ticks,
+            checkpoint_env_steps_total: ticks,
             created_at: status::now(),
         };
         self.index.add(&self.run, replay.clone())?;
         self.metadata.replay(replay);
-        Ok(Some(Artifact {
+        Ok(Artifact {
             name: format!("replay-{}-{number:06}-{id}", self.run_id),
             kind: "replay",
             path: self.run.join(&path),
             metadata: json!({"window_id": number, "replay_id": id}),
             aliases: index::aliases(number, &tags),
-        }))
+        })
     }
 
     /// Writes how far the run is, and how it ended if it has.
@@ -334,7 +379,7 @@ pub fn meaning_of(settings: &Settings) -> Result<Meaning> {
 }
 
 /// The outcome of an episode by the keys of the environment's telemetry.
-fn outcome(entry: &Entry, episode: &replay::Episode) -> Vec<(&'static str, f64)> {
+fn outcome(entry: &Entry, episode: &Episode) -> Vec<(&'static str, f64)> {
     let value = |metric: &str| episode.last.iter().find(|(name, _)| name == metric).map_or(0.0, |(_, x)| *x);
     entry.telemetry.outcome.iter().map(|(key, metric)| (*key, value(metric))).collect()
 }

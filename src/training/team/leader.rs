@@ -9,9 +9,9 @@ use super::Team;
 use super::wire::{Answer, Order, Word, arrays_of, types_of};
 use crate::algorithms::evaluation::{Episode, Plan};
 use crate::algorithms::learner::{NonFinite, Timing};
-use crate::algorithms::playback::Playback;
 use crate::algorithms::policy::Choice;
 use crate::algorithms::recording::Ended;
+use crate::algorithms::reel;
 use crate::algorithms::schedule::Rates;
 use crate::algorithms::self_play::Faced;
 use crate::algorithms::{Learner, Metric, NamedArrays};
@@ -108,8 +108,8 @@ impl Learner for Leader<'_> {
         self.own.episodes()
     }
 
-    fn playback(&self, choice: Choice) -> Result<Playback> {
-        self.own.playback(choice)
+    fn reel(&self, choice: Choice) -> Result<reel::Plan> {
+        self.own.reel(choice)
     }
 
     fn state(&self) -> Result<NamedArrays> {
