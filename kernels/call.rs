@@ -8,9 +8,9 @@ use std::any::Any;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::DEVICES;
 use super::all_reduce::LOCAL;
 use super::failure::is_failure;
+use super::{DEVICES, operands_of, results_of};
 
 /// The version of the interface whose structs stand here; XLA refuses what it does not know.
 const API_VERSION: (c_int, c_int) = (0, 1);
@@ -25,6 +25,7 @@ pub type Handler = unsafe extern "C" fn(*mut Frame) -> *mut c_void;
 pub type Kernel = fn(&mut Call) -> Result<(), String>;
 
 /// `XLA_FFI_CallFrame`.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Frame {
     struct_size: usize,
@@ -39,6 +40,7 @@ pub struct Frame {
 }
 
 /// `XLA_FFI_Args` and `XLA_FFI_Rets`.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct List {
     struct_size: usize,
@@ -49,6 +51,7 @@ struct List {
 }
 
 /// `XLA_FFI_Attrs`.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Attributes {
     struct_size: usize,
@@ -155,6 +158,21 @@ impl Flag {
 /// One call of a kernel.
 pub struct Call<'a> {
     frame: &'a Frame,
+    siblings: usize,
+}
+
+/// A call that is a part of another one.
+pub struct Part {
+    frame: Frame,
+    siblings: usize,
+}
+// SAFETY: what the frame points to stays as it is during the call, and no other part has its results.
+unsafe impl Send for Part {}
+
+impl Part {
+    pub fn call(&self) -> Call<'_> {
+        Call { frame: &self.frame, siblings: self.siblings }
+    }
 }
 
 /// An array, row-major.
@@ -210,6 +228,34 @@ impl<'a> Untyped<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// How many calls are made at a time with this one, itself included.
+    pub fn siblings(&self) -> usize {
+        self.siblings
+    }
+
+    /// The calls that this one is, up to `at_once` of which are made at a time; each has all attributes.
+    pub fn parts(&mut self, at_once: usize) -> Result<Vec<Part>, String> {
+        let (mut parts, mut operands, mut results) = (Vec::new(), 0, 0);
+        while operands < self.frame.args.size {
+            let take = |list: &List, start: &mut i64, name: String| {
+                let size = i64::from(self.attribute(&name)?);
+                if size < 1 || *start + size > list.size {
+                    return Err(format!("`{name}` is {size}, and {} are left", list.size - *start));
+                }
+                // SAFETY: both lists have `list.size` entries.
+                let (types, buffers) =
+                    unsafe { (list.types.add(*start as usize), list.buffers.add(*start as usize)) };
+                *start += size;
+                Ok(List { size, types, buffers, ..*list })
+            };
+            let args = take(&self.frame.args, &mut operands, operands_of(parts.len()))?;
+            let rets = take(&self.frame.rets, &mut results, results_of(parts.len()))?;
+            parts.push(Frame { args, rets, ..*self.frame });
+        }
+        let siblings = at_once.min(parts.len()).max(1);
+        Ok(parts.into_iter().map(|frame| Part { frame, siblings }).collect())
+    }
+
     pub fn num_operands(&self) -> usize {
         self.frame.args.size as usize
     }
@@ -232,6 +278,12 @@ impl<'a> Call<'a> {
         Ok((data, shape))
     }
 
+    /// Result number `index`: its memory, to be overwritten.
+    pub fn result_at<T: Element>(&mut self, index: usize) -> Result<&mut [T], String> {
+        // SAFETY: it is borrowed from this view of the call.
+        unsafe { self.result_number(index) }
+    }
+
     /// All results: their memory, to be overwritten.
     pub fn results<T: Element>(&mut self) -> Result<Vec<&mut [T]>, String> {
         // SAFETY: each is asked for once.
@@ -251,6 +303,17 @@ impl<'a> Call<'a> {
         let size = size(shape);
         // SAFETY: as in `result`; the results do not overlap.
         Ok(if size == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(data, size) } })
+    }
+
+    /// The first `N` results, which hold the first `N` operands to begin with, as in [`Call::result_in_place`].
+    pub fn results_in_place<T: Element, const N: usize>(&mut self) -> Result<[&'a mut [T]; N], String> {
+        let mut results = [(); N].map(|()| &mut [][..]);
+        for (index, result) in results.iter_mut().enumerate() {
+            self.buffer::<T>("operand", &self.frame.args, index)?;
+            // SAFETY: the type was just checked, and each is asked for once.
+            *result = unsafe { self.untyped_in_place(index, index)?.elements_mut() };
+        }
+        Ok(results)
     }
 
     /// The only result, which holds operand number `index` to begin with: the program lets them share their memory.
@@ -393,12 +456,12 @@ pub unsafe fn answer(frame: *mut Frame, kernel: Kernel) -> *mut c_void {
             return std::ptr::null_mut();
         }
         // A panic must not unwind into C++.
-        let outcome = catch_unwind(AssertUnwindSafe(|| kernel(&mut Call { frame })));
+        let outcome = catch_unwind(AssertUnwindSafe(|| kernel(&mut Call { frame, siblings: 1 })));
         match outcome.unwrap_or_else(|panic| Err(panic_message(&*panic))) {
             Ok(()) => std::ptr::null_mut(),
-            Err(message) if (Call { frame }).others_wait() => {
+            Err(message) if (Call { frame, siblings: 1 }).others_wait() => {
                 is_failure(Err(message));
-                Call { frame }.clear_results();
+                Call { frame, siblings: 1 }.clear_results();
                 std::ptr::null_mut()
             }
             Err(message) => {

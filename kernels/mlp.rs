@@ -87,17 +87,16 @@ unsafe fn forward_with<L: Lanes>(
     let mut memory = Memory::of(room + 2 * BLOCK * widest);
     let mut scratch = memory.scratch();
     {
-        let kernels: Vec<(Right, Padded)> = layers
-            .iter()
-            .map(|layer| {
-                let kernel = if rows >= MANY_ROWS && is_large(layer.kernel.len()) {
-                    Right::panels(layer.kernel, layer.outputs, panel, &mut scratch)
-                } else {
-                    Right::plain(Padded::new(layer.kernel, layer.outputs, &mut scratch), panel)
-                };
-                (kernel, Padded::new(layer.bias, layer.outputs, &mut scratch))
-            })
-            .collect();
+        // A loop and no closure, which would not be compiled for the instruction set.
+        let mut kernels = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let kernel = if rows >= MANY_ROWS && is_large(layer.kernel.len()) {
+                Right::panels(layer.kernel, layer.outputs, panel, &mut scratch)
+            } else {
+                Right::plain(Padded::new(layer.kernel, layer.outputs, &mut scratch), panel)
+            };
+            kernels.push((kernel, Padded::new(layer.bias, layer.outputs, &mut scratch)));
+        }
         let (mut from, mut to) = (scratch.take(BLOCK * widest), scratch.take(BLOCK * widest));
         for first in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - first);
@@ -146,20 +145,18 @@ unsafe fn backward_with<L: Lanes>(
     {
         // The gradient of x takes the first layer; nothing else does.
         let taken = &layers[usize::from(x_gradient.is_none())..];
-        let transposed: Vec<Right> = taken
-            .iter()
-            .map(|layer| Right::transposed(layer.kernel, layer.outputs, panel, &mut scratch))
-            .collect();
-        let mut sums: Vec<(&mut [f32], &mut [f32])> = layers
-            .iter()
-            .map(|layer| {
-                let width = padded(layer.outputs);
-                let (kernel, bias) = (scratch.take(layer.inputs * width), scratch.take(width));
-                kernel.fill(0.0);
-                bias.fill(0.0);
-                (kernel, bias)
-            })
-            .collect();
+        let mut transposed = Vec::with_capacity(taken.len());
+        for layer in taken {
+            transposed.push(Right::transposed(layer.kernel, layer.outputs, panel, &mut scratch));
+        }
+        let mut sums = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let width = padded(layer.outputs);
+            let (kernel, bias) = (scratch.take(layer.inputs * width), scratch.take(width));
+            kernel.fill(0.0);
+            bias.fill(0.0);
+            sums.push((kernel, bias));
+        }
         let (mut dz, mut dx) = (scratch.take(BLOCK * widest), scratch.take(BLOCK * widest));
         let mut panels = scratch; // what is left has room for the panels of one cotangent
         for first in (0..rows).step_by(BLOCK) {

@@ -4,13 +4,40 @@
 //! parts are added in their order, so that the same number of threads gives the same bits.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use super::call::{Array, Call};
+use super::call::{Array, Call, Kernel};
 use super::mlp::{self, Activation, Layer, LayerGradient};
 use super::{ACTIVATION, in_threads, part_of, threads};
 
-/// Rows of the input, at least, for which a thread more pays.
+/// Rows of the input, at least, for which a thread more pays: what other cores have to fetch of fewer costs more than it saves.
 const MIN_ROWS: usize = 256;
+
+/// Several networks.
+pub fn mlps(call: &mut Call) -> Result<(), String> {
+    each(call, mlp)
+}
+
+/// The gradients of several networks.
+pub fn mlp_gradients(call: &mut Call) -> Result<(), String> {
+    each(call, mlp_gradient)
+}
+
+/// Makes each of the calls that a call is.
+fn each(call: &mut Call, kernel: Kernel) -> Result<(), String> {
+    let threads = threads(call)?;
+    let has_many_rows = call.operand::<f32>(0)?.shape.first().is_some_and(|&rows| rows >= MIN_ROWS as i64);
+    if threads == 1 || !has_many_rows {
+        return call.parts(1)?.iter().try_for_each(|part| kernel(&mut part.call()));
+    }
+    let parts = call.parts(threads)?;
+    let outcomes: Vec<Mutex<Result<(), String>>> = parts.iter().map(|_| Mutex::new(Ok(()))).collect();
+    in_threads(parts.into_iter().zip(&outcomes), |(part, outcome)| {
+        let found = kernel(&mut part.call());
+        *outcome.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    });
+    outcomes.into_iter().try_for_each(|outcome| outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
 
 pub fn mlp(call: &mut Call) -> Result<(), String> {
     let count = (call.num_operands() - 1) / 2;
@@ -19,6 +46,10 @@ pub fn mlp(call: &mut Call) -> Result<(), String> {
     let mut results = call.results::<f32>()?;
     let rows = check_mlp(x, &layers, &results)?;
     let part = part_of(rows, threads, MIN_ROWS);
+    if rows <= part {
+        mlp::forward(&layers, activation, x.data, &mut results);
+        return Ok(());
+    }
     let mut parts: Vec<Vec<&mut [f32]>> = (0..rows.div_ceil(part)).map(|_| Vec::new()).collect();
     for (layer, result) in layers.iter().zip(&mut results) {
         for (parts, result) in parts.iter_mut().zip(result.chunks_mut(part * layer.outputs)) {

@@ -5,9 +5,11 @@
 //! kernel has a plain twin, a few ops that every device computes: `ir::Kernel` names it, and the tests hold the
 //! two against each other. Only the functions of native environments have none: a library is code for the processor.
 
+mod adam;
 pub mod all_reduce;
 mod call;
 mod failure;
+mod helpers;
 mod lanes;
 mod matrices;
 mod mlp;
@@ -27,8 +29,9 @@ mod tanh;
 mod transpose;
 
 use std::ffi::c_void;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
+pub use adam::{BETA1, BETA2};
 pub use call::Handler;
 use call::{Call, Frame};
 pub use failure::take_failure;
@@ -76,6 +79,10 @@ kernels! {
     /// (x, kernels and biases as above, the outputs of all layers but the last, the cotangent of the last) -> the gradient of x
     /// if there is one result more than kernels and biases, then those of each kernel and bias.
     MLP_GRADIENT = "lockstep_mlp_gradient" => mlp_calls::mlp_gradient;
+    /// The operands of several calls of [`MLP`], one after the other, and their results; [`operands_of`] and [`results_of`] say how many.
+    MLPS = "lockstep_mlps" => mlp_calls::mlps;
+    /// The same of [`MLP_GRADIENT`].
+    MLP_GRADIENTS = "lockstep_mlp_gradients" => mlp_calls::mlp_gradients;
     /// (read f32`[T, N, G x H]`, starts bool`[T, N]`, kernel f32`[H, G x H]`, bias f32`[G x H]`, then arrays f32`[N, H]` that are
     /// remembered) -> what is remembered after each step, as many f32`[T, N, H]`, and what it mixed, f32`[T, N, G x H]`.
     RECURRENT = "lockstep_recurrent" => recurrent_calls::recurrent;
@@ -85,6 +92,9 @@ kernels! {
     /// (factors f32`[T, ..]`, terms f32`[T, ..]`, begin f32`[..]`) -> f32`[T, ..]`: each step is its factors times the step before, first
     /// `begin`, plus its terms.
     LINEAR_RECURRENCE = "lockstep_linear_recurrence" => recurrence::linear_recurrence;
+    /// (parameters, mean, square and gradient f32`[N]`, the largest norm, the learning rate, the scales of mean and square, and epsilon f32) ->
+    /// the first three, in place, after a step of Adam along the clipped gradient, and the norm f32.
+    ADAM = "lockstep_adam" => adam::adam;
     /// (x f32`[H, W]`) -> f32`[W, H]`.
     TRANSPOSE = "lockstep_transpose" => transpose::transpose;
     /// (chosen bool`[B]`, places i32`[B]`, A arrays `[.., B]` of any types, A arrays `[.., W]`) -> the A arrays `[.., B]`, in place:
@@ -150,6 +160,16 @@ pub const CELL: &str = "cell";
 /// The i32 attribute of linear recurrences: 1 if they run from the last step to the first.
 pub const REVERSE: &str = "reverse";
 
+/// The i32 attribute of a call that is several: how many operands number `call` of them has.
+pub fn operands_of(call: usize) -> String {
+    format!("operands_{call}")
+}
+
+/// The same of its results.
+pub fn results_of(call: usize) -> String {
+    format!("results_{call}")
+}
+
 /// The i32 attribute of every call: how many devices share the processor's cores.
 pub const DEVICES: &str = "devices";
 
@@ -158,22 +178,21 @@ fn part_of(count: usize, threads: usize, least: usize) -> usize {
     count.div_ceil(threads.clamp(1, count.div_ceil(least).max(1))).max(1)
 }
 
-/// Works on each part in a thread of its own, the first in this one.
-fn in_threads<T: Send>(mut parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
-    let own = parts.next();
-    std::thread::scope(|scope| {
-        let work = &work;
-        for part in parts {
-            scope.spawn(move || work(part));
-        }
-        own.into_iter().for_each(work);
-    });
+/// Works on each part, in as many threads as there are parts and helpers.
+fn in_threads<T: Send>(parts: impl Iterator<Item = T>, work: impl Fn(T) + Sync) {
+    let parts: Vec<Mutex<Option<T>>> = parts.map(|part| Mutex::new(Some(part))).collect();
+    let take = |part: usize| parts[part].lock().ok().and_then(|mut part| part.take());
+    helpers::share(parts.len(), &|part| take(part).into_iter().for_each(&work));
 }
 
-/// How many threads a call may use: the cores of its device.
-fn threads(call: &Call) -> Result<usize, String> {
+/// How many cores there are.
+fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
-    let cores = CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()));
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()))
+}
+
+/// How many threads a call may use: the cores of its device, shared with those that it is made together with.
+fn threads(call: &Call) -> Result<usize, String> {
     let devices = call.attribute(DEVICES)?.max(1) as usize;
-    Ok((cores / devices).max(1))
+    Ok((cores() / devices / call.siblings()).max(1))
 }

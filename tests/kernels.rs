@@ -228,6 +228,70 @@ fn mlps_are_their_twins_whatever_the_widths() {
     }
 }
 
+#[test]
+fn networks_that_do_not_wait_for_each_other_are_one_call_with_the_same_results() {
+    // Few rows are computed one network after the other, many in threads; the networks have other depths and widths.
+    for rows in [3, 300] {
+        let each = [&[6, 64, 64, 2][..], &[6, 33, 1], &[9, 16, 16, 16, 5]]
+            .map(|widths| mlp(Activation::Tanh, rows, widths, true));
+        let (mut graph, mut outputs) = (Graph::new(), Vec::new());
+        let inputs = each.each_ref().map(|one| -> Vec<_> {
+            one.input_types().into_iter().map(|array_type| graph.input(array_type)).collect()
+        });
+        for (one, inputs) in each.iter().zip(&inputs) {
+            outputs.extend(graph.inline(one, inputs));
+        }
+        graph.outputs = outputs;
+        let module = lower(&graph, &Options::default(), client().target());
+        for (target, times) in [("lockstep_mlps(", 1), ("lockstep_mlp_gradients(", 1), ("custom_call", 2)] {
+            assert_eq!(module.matches(target).count(), times, "{target}");
+        }
+        let values = |graph: &Graph, first: u32| -> Vec<HostArray> {
+            graph.input_types().iter().zip(first..).map(|(t, seed)| numbers(&t.shape, 1, seed)).collect()
+        };
+        let mut apart = Vec::new();
+        let mut all = Vec::new();
+        for one in &each {
+            let values = values(one, all.len() as u32 + 1);
+            apart.extend(results(client(), one, &values, true));
+            all.extend(values);
+        }
+        let together = results(client(), &graph, &all, true);
+        assert_eq!(together.len(), apart.len());
+        for (i, (together, apart)) in together.iter().zip(&apart).enumerate() {
+            // Alone, many rows may be shared by threads, whose sums are added.
+            assert_near(&together.to_f64(), &apart.to_f64(), 1e-5, &format!("result {i} of {rows} rows"));
+        }
+    }
+}
+
+#[test]
+fn a_step_of_adam_is_its_twin() {
+    for size in [1, 63, 64, 9155] {
+        let mut graph = Graph::new();
+        let vectors = [(); 4].map(|()| graph.input(ArrayType::new(DType::F32, [size])));
+        let scalars = [(); 5].map(|()| graph.input(ArrayType::new(DType::F32, [])));
+        let inputs = [&vectors[..], &scalars].concat();
+        graph.outputs = Build::new(&mut graph, Location::caller()).many(Op::Kernel(Kernel::Adam), &inputs);
+        for max_norm in [0.5, f32::INFINITY] {
+            let mut values: Vec<HostArray> = (1..5).map(|seed| numbers(&[size], 1, seed)).collect();
+            values[2] = HostArray::new(
+                &[size],
+                values[2].as_slice::<f32>().iter().map(|x| x * x).collect::<Vec<_>>(),
+            );
+            values.extend([max_norm, 0.01, 1.3, 1.1, 1e-5].map(HostArray::scalar));
+            let [native, plain] = [true, false].map(|kernels| results(client(), &graph, &values, kernels));
+            for (i, (native, plain)) in native.iter().zip(&plain).enumerate() {
+                assert_near(&native.to_f64(), &plain.to_f64(), 1e-5, &format!("result {i} of {size}"));
+            }
+            // A gradient that is none spoils all, as it does in the twin.
+            values[3] = HostArray::new(&[size], vec![f32::NAN; size]);
+            let spoilt = results(client(), &graph, &values, true);
+            assert!(spoilt[0].to_f64().iter().all(|x| x.is_nan()));
+        }
+    }
+}
+
 /// A cell over `steps` steps of `rows` rows, and its gradient for cotangents, which are the last inputs.
 fn recurrent(cell: CellKind, steps: usize, rows: usize, units: usize) -> Graph {
     let mut graph = Graph::new();

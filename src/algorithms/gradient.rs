@@ -5,7 +5,9 @@
 //! the optimizer is a few operations however many layers there are.
 
 use crate::array::ArrayType;
-use crate::lang::{Float, Int, Tree, all_reduce, concatenate, leaves, map2, scan, target, value_and_grad};
+use crate::lang::{
+    Float, Int, Tree, all_reduce, concatenate, leaves, map2, ravel, scan, target, value_and_grad,
+};
 use crate::runtime::DeviceKind;
 
 /// The sums over the rows `chosen` of all devices, each as one vector: of the losses that `loss` reports beside the one that is
@@ -23,16 +25,20 @@ pub fn sums<P: Tree + Clone, L: Tree>(
     let size = chosen.shape()[0];
     let part = |rows: Int| {
         let (_, losses, gradient) = value_and_grad(params, |params| loss(params, rows));
-        Packed::new(&(losses, gradient))
+        (losses, gradient)
     };
     let sums = if micro == size {
-        part(chosen)
+        let (losses, gradient) = part(chosen);
+        if num_devices == 1 {
+            return (ravel(&losses), ravel(&gradient));
+        }
+        ravel(&(losses, gradient))
     } else {
         let nothing = Packed::new(&(none(), map2(params, params, |p, _| p.full_like(0.0))));
         let groups = chosen.reshape([size / micro, micro]);
-        scan(nothing, groups, |sums, rows| (map2(&sums, &part(rows), |a, b| a + b), ())).0
+        let add = |sums: Packed, rows| (map2(&sums, &Packed::new(&part(rows)), |a, b| a + b), ());
+        scan(nothing, groups, add).0.ravel(&(none(), params.clone()))
     };
-    let sums = sums.ravel(&(none(), params.clone()));
     let sums = if num_devices == 1 { sums } else { all_reduce(sums) };
     let count = leaves(&none()).len();
     (sums.slice(0, 0..count), sums.slice(0, count..sums.size()))
@@ -58,6 +64,9 @@ impl Packed {
 
     /// All numbers in the order of the tree `like`, whose shapes are those of the tree that was packed.
     fn ravel<T: Tree>(&self, like: &T) -> Float {
+        if self.large.is_empty() {
+            return self.small;
+        }
         let (mut large, mut start) = (self.large.iter(), 0);
         let part = |leaf| {
             let leaf = Float::from_handle(leaf);

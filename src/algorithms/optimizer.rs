@@ -1,6 +1,7 @@
 //! Adam and the global-norm clip.
 
-use crate::lang::{Float, Int, Tree, concatenate, float, int, map2};
+use crate::lang::{self, Float, Int, Tree, concatenate, float, int, map2};
+use crate::runtime::kernels::{BETA1, BETA2};
 
 /// Adam's state (Kingma and Ba 2015): running means of the gradient and of its square, and the number of
 /// steps so far (i32), which stays at the largest number there is: long before, it makes no difference any more.
@@ -12,9 +13,6 @@ pub struct Adam<P> {
 }
 crate::tree!(Adam<P> { mean, square, count });
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-
 impl<P: Tree> Adam<P> {
     pub fn new(params: &P) -> Self {
         let zeros = map2(params, params, |p, _| p.full_like(0.0));
@@ -23,15 +21,38 @@ impl<P: Tree> Adam<P> {
 
     /// One step: the new parameters and state. `lr` and `epsilon` are f32 scalars.
     pub fn step(self, params: &P, gradient: &P, lr: Float, epsilon: Float) -> (P, Self) {
-        let count = self.count + self.count.lt(i32::MAX).as_i32();
+        let (count, [mean_scale, square_scale]) = self.counted();
         let mean = map2(&self.mean, gradient, |m, g| m * BETA1 + g * (1.0 - BETA1));
         let square = map2(&self.square, gradient, |v, g| v * BETA2 + g.square() * (1.0 - BETA2));
-        let steps = count.as_f32();
-        let mean_scale = 1.0 / (1.0 - float(BETA1).pow(steps));
-        let square_scale = 1.0 / (1.0 - float(BETA2).pow(steps));
         let update =
             map2(&mean, &square, |m, v| lr * (m * mean_scale) / ((v * square_scale).sqrt() + epsilon));
         (map2(params, &update, |p, u| p - u), Adam { mean, square, count })
+    }
+
+    /// The number of steps with the next one, and what makes up for the beginnings of the means.
+    fn counted(&self) -> (Int, [Float; 2]) {
+        let count = self.count + self.count.lt(i32::MAX).as_i32();
+        let steps = count.as_f32();
+        (count, [BETA1, BETA2].map(|beta| 1.0 / (1.0 - float(beta).pow(steps))))
+    }
+}
+
+impl Adam<Float> {
+    /// [`Adam::step`] along a gradient that is clipped to a norm of at most `max_norm`, and its norm before.
+    #[track_caller]
+    pub fn clipped_step(
+        self,
+        params: Float,
+        gradient: Float,
+        lr: Float,
+        epsilon: Float,
+        max_norm: Float,
+    ) -> (Float, Self, Float) {
+        let (count, [mean_scale, square_scale]) = self.counted();
+        let vectors = [params, self.mean, self.square, gradient];
+        let [params, mean, square, norm] =
+            lang::adam(vectors, [max_norm, lr, mean_scale, square_scale, epsilon]);
+        (params, Adam { mean, square, count }, norm)
     }
 }
 

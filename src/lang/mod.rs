@@ -47,6 +47,6 @@ pub use native::{NativeEnv, NativeStep};
 pub use outputs::Outputs;
 pub use program::{Signature, inline, structure_of, trace};
 pub use random::{Key, below, unit_interval};
-pub use shape::{At, concatenate, linear_recurrence, linear_recurrence_reverse, stack, stack_at};
+pub use shape::{At, adam, concatenate, linear_recurrence, linear_recurrence_reverse, stack, stack_at};
 pub use trace::{Handle, is_tracing, target, traced_for};
 pub use tree::{Leaves, Path, Tree, leaf_paths, leaf_types, leaves, rebuild, structure};

@@ -231,6 +231,16 @@ fn recur(factors: Float, terms: Float, begin: Float, reverse: bool) -> Float {
     Array::from_handle(emit(Op::Kernel(Kernel::LinearRecurrence { reverse }), &inputs)[0])
 }
 
+/// A step of Adam along a gradient that is clipped to a norm: parameters, mean and square `[N]` after it, and the norm before. `vectors` are
+/// parameters, mean, square and gradient; `numbers` the largest norm, the learning rate, what makes up for the beginnings of the mean and
+/// of that of squares, and epsilon.
+#[track_caller]
+pub fn adam(vectors: [Float; 4], numbers: [Float; 5]) -> [Float; 4] {
+    let inputs: Vec<Handle> = vectors.iter().chain(&numbers).map(|array| array.handle).collect();
+    let outputs = emit(Op::Kernel(Kernel::Adam), &inputs);
+    [0, 1, 2, 3].map(|i| Array::from_handle(outputs[i]))
+}
+
 /// Arrays of one shape along a new axis 0.
 #[track_caller]
 pub fn stack<K: Kind>(arrays: impl AsRef<[Array<K>]>) -> Array<K> {

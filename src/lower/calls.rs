@@ -20,7 +20,7 @@ const ONE_KERNEL: &str =
 /// A call of a native function, beside what it takes and gives.
 struct NativeCall<'a> {
     target: &'a str,
-    attribute: Option<(&'a str, i32)>,
+    attributes: Vec<(String, i32)>,
     /// Whether it works together with calls of other devices, so that XLA must neither leave it out nor put it elsewhere.
     apart: bool,
     /// The inputs whose places results take: the first that of the first, ...
@@ -85,25 +85,27 @@ impl Lowering<'_> {
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
-        let of_activation = |activation| Some((kernels::ACTIVATION, activation as i32));
-        let of_cell = |cell| Some((kernels::CELL, cell as i32));
-        let (target, attribute) = match kernel {
-            Kernel::SparseDot | Kernel::PackedDot => (kernels::SPARSE_DOT, None),
+        let of = |name: &str, value| vec![(name.to_owned(), value)];
+        let of_activation = |activation| of(kernels::ACTIVATION, activation as i32);
+        let of_cell = |cell| of(kernels::CELL, cell as i32);
+        let (target, attributes) = match kernel {
+            Kernel::SparseDot | Kernel::PackedDot => (kernels::SPARSE_DOT, vec![]),
             Kernel::SparseDotTransposed | Kernel::PackedDotTransposed => {
-                (kernels::SPARSE_DOT_TRANSPOSED, None)
+                (kernels::SPARSE_DOT_TRANSPOSED, vec![])
             }
-            Kernel::Pack { .. } => (kernels::PACK, None),
+            Kernel::Pack { .. } => (kernels::PACK, vec![]),
             Kernel::Mlp { activation, .. } => (kernels::MLP, of_activation(activation)),
             Kernel::MlpGradient { activation, .. } => (kernels::MLP_GRADIENT, of_activation(activation)),
             Kernel::Recurrent { cell } => (kernels::RECURRENT, of_cell(cell)),
             Kernel::RecurrentGradient { cell } => (kernels::RECURRENT_GRADIENT, of_cell(cell)),
             Kernel::LinearRecurrence { reverse } => {
-                (kernels::LINEAR_RECURRENCE, Some((kernels::REVERSE, i32::from(reverse))))
+                (kernels::LINEAR_RECURRENCE, of(kernels::REVERSE, i32::from(reverse)))
             }
-            Kernel::PutBack { .. } => (kernels::PUT_BACK, None),
-            Kernel::PutRow => (kernels::PUT_ROW, None),
-            Kernel::TakeRow => (kernels::TAKE_ROW, None),
-            Kernel::TakeColumns { .. } => (kernels::TAKE_COLUMNS, None),
+            Kernel::Adam => (kernels::ADAM, vec![]),
+            Kernel::PutBack { .. } => (kernels::PUT_BACK, vec![]),
+            Kernel::PutRow => (kernels::PUT_ROW, vec![]),
+            Kernel::TakeRow => (kernels::TAKE_ROW, vec![]),
+            Kernel::TakeColumns { .. } => (kernels::TAKE_COLUMNS, vec![]),
         };
         let inputs = match kernel {
             Kernel::SparseDot | Kernel::SparseDotTransposed => self.fuse_gather(1, inputs),
@@ -112,11 +114,12 @@ impl Lowering<'_> {
         };
         let in_place: Vec<usize> = match kernel {
             Kernel::PutBack { arrays } => (2..2 + arrays).collect(),
+            Kernel::Adam => vec![0, 1, 2],
             Kernel::PutRow => vec![0],
             Kernel::TakeRow => vec![2],
             _ => vec![],
         };
-        let names = self.call_kernel(target, attribute, &inputs, &in_place, outputs, at);
+        let names = self.call_kernel(target, attributes, &inputs, &in_place, outputs, at);
         if target == kernels::SPARSE_DOT_TRANSPOSED {
             self.transposed.insert(names[0].clone(), inputs);
         }
@@ -152,7 +155,7 @@ impl Lowering<'_> {
         let matrix = permutation == [1, 0] && x.dtype == DType::F32;
         let is_turned = self.rows_inside.contains(&inputs[0].name);
         if self.target.kernels && matrix && x.size() >= LARGE && !is_turned {
-            return self.call_kernel(kernels::TRANSPOSE, None, inputs, &[], outputs, at);
+            return self.call_kernel(kernels::TRANSPOSE, vec![], inputs, &[], outputs, at);
         }
         let attributes = format!(", dims = {}", list(permutation));
         vec![self.simple("transpose", &attributes, inputs, outputs, at)]
@@ -174,21 +177,21 @@ impl Lowering<'_> {
             };
         let inputs = [&product[..], std::slice::from_ref(sum)].concat();
         let target = kernels::SPARSE_DOT_TRANSPOSED_ADD;
-        Some(self.call_kernel(target, None, &inputs, &[inputs.len() - 1], outputs, at).remove(0))
+        Some(self.call_kernel(target, vec![], &inputs, &[inputs.len() - 1], outputs, at).remove(0))
     }
 
     /// Calls a kernel, whose results may take the places of some of its inputs: the first that of the first, ... All arrays are row-major.
-    fn call_kernel(
+    pub(super) fn call_kernel(
         &mut self,
         target: &str,
-        attribute: Option<(&str, i32)>,
+        attributes: Vec<(String, i32)>,
         inputs: &[Value],
         in_place: &[usize],
         outputs: &[ArrayType],
         at: Location,
     ) -> Vec<String> {
         let orders = row_major(inputs, outputs);
-        let call = NativeCall { target, attribute, apart: false, in_place, orders };
+        let call = NativeCall { target, attributes, apart: false, in_place, orders };
         self.call_native(&call, inputs, outputs, at)
     }
 
@@ -203,8 +206,9 @@ impl Lowering<'_> {
         at: Location,
     ) -> String {
         let outputs = std::slice::from_ref(output);
+        let attributes = attribute.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
         let call =
-            NativeCall { target, attribute, apart: true, in_place, orders: row_major(inputs, outputs) };
+            NativeCall { target, attributes, apart: true, in_place, orders: row_major(inputs, outputs) };
         self.call_native(&call, inputs, outputs, at).remove(0)
     }
 
@@ -225,7 +229,7 @@ impl Lowering<'_> {
         let types: Vec<ArrayType> = inputs.iter().map(|input| input.array_type.clone()).collect();
         let call = NativeCall {
             target,
-            attribute: Some((kernels::LIBRARY, native.library.id)),
+            attributes: vec![(kernels::LIBRARY.to_owned(), native.library.id)],
             apart: false,
             in_place: if native.function.is_in_place() { &[0] } else { &[] },
             orders: [native.input_orders(&types), native.output_orders(&types, outputs)],
@@ -257,8 +261,8 @@ impl Lowering<'_> {
         };
         let [layouts, result_layouts] =
             [&call.orders[0], &call.orders[1]].map(|orders| orders.iter().map(layout).collect::<Vec<_>>());
-        let attribute =
-            call.attribute.map_or(String::new(), |(name, value)| format!("{name} = {value} : i32, "));
+        let attributes: String =
+            call.attributes.iter().map(|(name, value)| format!("{name} = {value} : i32, ")).collect();
         let aliases = call.in_place.iter().enumerate().map(|(result, index)| {
             let result = if outputs.len() == 1 { String::new() } else { result.to_string() };
             format!(
@@ -274,7 +278,7 @@ impl Lowering<'_> {
         let apart = if call.apart { "has_side_effect = true, " } else { "" };
         let Processes { total, here } = self.target.processes;
         let text = format!(
-            "stablehlo.custom_call @{}({}) {{{apart}api_version = 4 : i32, backend_config = {{{attribute}{} = {} : i32}}, \
+            "stablehlo.custom_call @{}({}) {{{apart}api_version = 4 : i32, backend_config = {{{attributes}{} = {} : i32}}, \
              operand_layouts = [{}], result_layouts = [{}]{in_place}}} : {}",
             call.target,
             operands(inputs),

@@ -10,6 +10,7 @@
 //! - `elementwise`, `arrays`: ops whose text needs more than a list of attributes
 //! - `regions`: loops and branches
 //! - `calls`: functions of the module and native kernels; `threefry` is such a function
+//! - `siblings`: calls of one native function that do not wait for each other, as one
 //! - `collectives`: sums over devices
 //! - `writer`, `text`: lines, and the pieces of text in them
 
@@ -18,6 +19,7 @@ mod calls;
 mod collectives;
 mod elementwise;
 mod regions;
+mod siblings;
 mod text;
 mod threefry;
 mod writer;
@@ -34,6 +36,7 @@ use crate::transforms::cluster::{cluster, without_broken_calls, without_calls};
 use crate::transforms::loops::scans_as_loops;
 use crate::transforms::simplify::{with_twins, without_dead_equations};
 
+use siblings::side_by_side;
 use text::{list, ranges, tensor};
 
 /// How to lower a graph.
@@ -183,7 +186,14 @@ struct Value {
 impl Lowering<'_> {
     /// Writes the equations of a graph, one after the other, and names their outputs.
     fn equations(&mut self, graph: &Graph, names: &mut Names) {
-        for equation in &graph.equations {
+        for step in side_by_side(graph, self.target.kernels) {
+            let equation = match step[..] {
+                [equation] => equation,
+                _ => {
+                    self.kernels(graph, &step, names);
+                    continue;
+                }
+            };
             let mut inputs = values(graph, &equation.inputs, names);
             let outputs: Vec<ArrayType> =
                 equation.outputs.iter().map(|&var| graph.array_type(var).clone()).collect();

@@ -488,6 +488,17 @@ fn kernels() -> Vec<Case> {
             // As for an MLP, through the steps.
             cases.push(Case { tolerance: 1e-4, ..gradient.rough() });
         }
+        for size in [1, 100] {
+            // Squares are not below zero, and epsilon keeps the step away from a division by zero.
+            let of = |shape: &[usize], range| input(dtype, shape, Values::Uniform(range));
+            let vector = plain(dtype, &[size]);
+            let inputs = [
+                [vector.clone(), vector.clone(), of(&[size], 0.1..2.0), vector],
+                [(); 4].map(|()| of(&[], 0.1..2.0)),
+            ];
+            let inputs = [&inputs.concat()[..], &[of(&[], 0.1..0.2)]].concat();
+            cases.push(Case::of(Op::Kernel(Kernel::Adam), &format!("{size} {dtype}"), &inputs).rough());
+        }
         for (reverse, step) in [(false, &[5, 4][..]), (true, &[3]), (true, &[])] {
             for steps in [1, 6] {
                 let whole = plain(dtype, &[&[steps], step].concat());

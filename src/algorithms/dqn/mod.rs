@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use crate::algorithms::learner::{Algorithm, Fetch, Inputs, Shared, UpdateTrace, Updated};
 use crate::algorithms::metrics::Recorder;
 use crate::algorithms::opponents::{Opponents, Standing};
-use crate::algorithms::optimizer::{Adam, clip_by_global_norm};
+use crate::algorithms::optimizer::Adam;
 use crate::algorithms::policy::{Actor, Choice};
 use crate::algorithms::replay::{Priorities, Ring, importance_weights};
 use crate::algorithms::rollout::{Envs, Totals, World};
@@ -536,7 +536,5 @@ fn descend(
     lr: Float,
     max_norm: Float,
 ) -> (Float, Adam<Float>, Float) {
-    let (gradient, norm) = clip_by_global_norm(gradient, max_norm);
-    let (params, optimizer) = optimizer.step(&params, &gradient, lr, float(ADAM_EPSILON));
-    (params, optimizer, norm)
+    optimizer.clipped_step(params, gradient, lr, float(ADAM_EPSILON), max_norm)
 }

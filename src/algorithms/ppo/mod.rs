@@ -358,11 +358,20 @@ impl<N: Network + Clone + 'static> Ppo<N> {
         let params = unravel(like, vector);
         let (losses, gradient, sides) =
             self.gradient(inputs, hyper, &params, (samples, chosen), moments, sides);
-        let (gradient, norm) = self.clip(hyper, like, gradient);
         let Options { optimizer: kind, momentum, .. } = self.settings.options;
-        let (params, optimizer) = match kind {
-            Optimizer::Adam => optimizer.step(&vector, &gradient, hyper.lr, hyper.adam_epsilon),
-            Optimizer::Muon => muon::step(like, optimizer, vector, gradient, hyper.lr, momentum),
+        let (params, optimizer, norm) = match kind {
+            Optimizer::Adam if !self.settings.clip_parts => {
+                let Hyper { lr, adam_epsilon, max_grad_norm, .. } = *hyper;
+                optimizer.clipped_step(vector, gradient, lr, adam_epsilon, max_grad_norm)
+            }
+            _ => {
+                let (gradient, norm) = self.clip(hyper, like, gradient);
+                let (params, optimizer) = match kind {
+                    Optimizer::Adam => optimizer.step(&vector, &gradient, hyper.lr, hyper.adam_epsilon),
+                    Optimizer::Muon => muon::step(like, optimizer, vector, gradient, hyper.lr, momentum),
+                };
+                (params, optimizer, norm)
+            }
         };
         ((Learned { params, optimizer }, sides), (losses, norm))
     }

@@ -3,6 +3,7 @@
 //! The plain ops, the kernel's twin, say what it means: the oracle runs them, and a device without the native function gets
 //! them. Gradient and vmap have rules of their own, which use kernels again.
 
+mod adam;
 mod mlp;
 mod packed;
 mod put_back;
@@ -52,6 +53,9 @@ pub enum Kernel {
     /// (factors `[T, ..]`, terms `[T, ..]`, begin `[..]`) -> `[T, ..]`: each step is its factors times the step before, first `begin`, plus
     /// its terms; from the last step to the first if `reverse`.
     LinearRecurrence { reverse: bool },
+    /// (parameters, mean, square and gradient `[N]`, the largest norm, the learning rate, the scales of mean and square, and epsilon) -> the
+    /// first three after a step of Adam along the gradient, which is clipped to that norm, and the norm before.
+    Adam,
     /// (chosen bool`[B]`, places i32`[B]`, `arrays` arrays `[.., B]`, as many `[.., W]`) -> the arrays `[.., B]`, where each chosen
     /// column b is now column `places[b]` of the other array: what became of a group of columns, back where they came from.
     PutBack { arrays: usize },
@@ -79,6 +83,7 @@ impl Kernel {
             Kernel::Recurrent { .. } => "recurrent",
             Kernel::RecurrentGradient { .. } => "recurrent_gradient",
             Kernel::LinearRecurrence { .. } => "linear_recurrence",
+            Kernel::Adam => "adam",
             Kernel::PutBack { .. } => "put_back",
             Kernel::PutRow => "put_row",
             Kernel::TakeRow => "take_row",
@@ -119,6 +124,7 @@ impl Kernel {
             Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
             Kernel::Recurrent { cell } => 4 + cell.remembered(),
             Kernel::RecurrentGradient { cell } => 5 + 3 * cell.remembered(),
+            Kernel::Adam => 9,
             Kernel::PutBack { arrays } => 2 + 2 * arrays,
             Kernel::PutRow | Kernel::TakeRow | Kernel::LinearRecurrence { .. } => 3,
             Kernel::TakeColumns { arrays } => 1 + arrays,
@@ -154,6 +160,7 @@ impl Kernel {
             Kernel::Recurrent { cell } => recurrent::infer(name, inputs, cell),
             Kernel::RecurrentGradient { cell } => recurrent::infer_gradient(name, inputs, cell),
             Kernel::LinearRecurrence { .. } => recurrence::infer(name, inputs),
+            Kernel::Adam => adam::infer(name, inputs),
             Kernel::PutBack { arrays } => put_back::infer(name, inputs, arrays),
             Kernel::PutRow => rows::check(name, inputs).map(|()| vec![inputs[0].clone()]),
             Kernel::TakeRow => rows::check(name, inputs).map(|()| vec![inputs[2].clone()]),
@@ -181,6 +188,7 @@ impl Kernel {
             Kernel::LinearRecurrence { reverse } => {
                 vec![recurrence::linear_recurrence(b, &inputs, reverse)]
             }
+            Kernel::Adam => adam::adam(b, &inputs),
             Kernel::PutBack { arrays } => put_back::put_back(b, arrays, &inputs),
             Kernel::PutRow => vec![rows::put(b, &inputs)],
             Kernel::TakeRow => vec![rows::take(b, &inputs)],

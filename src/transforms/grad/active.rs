@@ -64,6 +64,7 @@ fn active_outputs(op: &Op, x: &[bool]) -> Vec<bool> {
         Op::Kernel(Kernel::MlpGradient { .. }) => vec![true; x.len()],
         Op::Kernel(Kernel::Recurrent { cell }) => vec![true; cell.remembered() + 1],
         Op::Kernel(Kernel::RecurrentGradient { cell }) => vec![true; 3 + cell.remembered()],
+        Op::Kernel(Kernel::Adam) => vec![true; 4],
         Op::Kernel(_) => vec![true],
         Op::Rare { body, captures } => either(&active_results(body, &x[1..]), &x[1 + captures..]),
         Op::Call { graph } => active_results(graph, x),

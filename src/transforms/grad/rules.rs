@@ -411,6 +411,7 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
         Kernel::MlpGradient { .. } | Kernel::RecurrentGradient { .. } => {
             Err(no_rule(equation, "it is a gradient itself"))
         }
+        Kernel::Adam => Err(no_rule(equation, "it is a step along a gradient")),
         Kernel::PutBack { .. } | Kernel::TakeColumns { .. } => {
             Err(no_rule(equation, "it belongs to a loop, which has none"))
         }
