@@ -147,9 +147,9 @@ def measure(update, state, args, warm=1, **told):
     state = jax.tree.map(jnp.copy, state)  # every donated array needs a buffer of its own
     jax.block_until_ready(state)
     initialized = time.perf_counter() - START
-    update = jax.jit(update, donate_argnums=0)
+    once = jax.jit(update, donate_argnums=0)
     begin = time.perf_counter()
-    lowered = update.lower(state)
+    lowered = once.lower(state)
     traced = time.perf_counter() - begin
     begin = time.perf_counter()
     program = lowered.compile()
@@ -158,12 +158,23 @@ def measure(update, state, args, warm=1, **told):
     for _ in range(warm):
         state, _ = jax.block_until_ready(program(state))
         first_update = first_update or time.perf_counter() - START
-    seconds = []
-    for _ in range(args.updates):
-        begin = time.perf_counter()
-        state, _ = jax.block_until_ready(program(state))
-        seconds.append(time.perf_counter() - begin)
-    median = sorted(seconds)[len(seconds) // 2]
+
+    def timed(program, state, together):
+        seconds = []
+        for _ in range(args.updates + 1):
+            begin = time.perf_counter()
+            state, _ = jax.block_until_ready(program(state))
+            seconds.append((time.perf_counter() - begin) / together)
+        return state, seconds[1:], sorted(seconds[1:])[args.updates // 2]
+
+    # One by one, or where updates are short a few in one program, as `lockstep bench` runs them: what is faster counts.
+    state, seconds, median = timed(program, state, 1)
+    together = int(min(max(0.05 / median, 1), 10))
+    if together > 1:
+        several = jax.jit(lambda state: jax.lax.scan(lambda state, _: update(state), state, None, together), donate_argnums=0)
+        state, others, median_of_others = timed(several, state, together)
+        if median_of_others < median:
+            seconds, median = others, median_of_others
     print(json.dumps({
         "env": "cartpole", "num_envs": args.num_envs, "num_steps": args.num_steps, "jax": jax.__version__,
         "platform": jax.default_backend(), "init_seconds": initialized, "trace_seconds": traced,

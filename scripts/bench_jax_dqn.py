@@ -1,7 +1,7 @@
 """DQN on CartPole in JAX, in the structure of PureJaxRL: the other side of `lockstep bench --env cartpole --algo dqn`.
 
 A vmapped environment with automatic reset steps once, the transitions go into a ring in the training state, and a gradient step on
-a uniform draw follows, with the targets of a copy that is renewed now and then; a scan makes many such steps one jitted function
+a uniform draw follows, with the targets of a copy that is renewed now and then (double Q: the network itself chooses the action); a scan makes many such steps one jitted function
 of the training state. Environment, layers and Adam are those of `bench_jax.py`. Prints one JSON object.
 """
 
@@ -26,7 +26,8 @@ def q_values(layers, x):
 
 
 def loss_fn(params, target, batch):
-    next_value = q_values(target, batch["next_obs"]).max(-1)
+    choice = q_values(params, batch["next_obs"]).argmax(-1)
+    next_value = take(q_values(target, batch["next_obs"]), choice)
     goal = batch["reward"] + GAMMA * (1 - batch["done"]) * next_value
     return ((take(q_values(params, batch["obs"]), batch["action"]) - goal) ** 2).mean()
 

@@ -1,6 +1,7 @@
 //! `lockstep bench`: how fast training and the environment alone are on this machine.
 //!
-//! Every update is timed apart, after one that warms up, so that the median is robust on a noisy machine. The
+//! Updates are timed after one that warms up, apart, or where they are short a few at a time, as training runs them: then the median is robust
+//! on a noisy machine. The
 //! environment is timed alone as well: random valid actions, no network. What the products of an update come to per second stands
 //! beside the machine's own rate for products. `--logs` adds what logging costs, `--compare` the ratios to an earlier result.
 
@@ -21,7 +22,7 @@ use crate::lower::Precision;
 use crate::runtime::Client;
 use crate::trainer::readable::{ABSENT, significant};
 use crate::trainer::utilisation::peak_process_memory;
-use crate::trainer::{Stage, thousands};
+use crate::trainer::{self, Stage, thousands};
 use crate::training::learner::{COMPILING, Facts, MAX_UPDATES, Plan, build, build_group, update_flops};
 
 use self::baseline::Baseline;
@@ -155,11 +156,11 @@ impl Bench {
         let (facts, seconds, cost) = if self.num_seeds > 1 {
             let (mut group, facts) = build_group(&plan.agents(settings, self.num_seeds), plan)?;
             plan.stage.change(&format!("timing {} updates of {} agents", self.updates, self.num_seeds));
-            (facts, time(self.updates, || group.run(1).map(drop))?, None)
+            (facts, time_updates(self.updates, |updates| group.run(updates).map(drop))?, None)
         } else {
             let (mut learner, facts) = build(&training.agent(), plan)?;
             plan.stage.change(&format!("timing {} updates", self.updates));
-            let seconds = time(self.updates, || learner.run(1).map(drop))?;
+            let seconds = time_updates(self.updates, |updates| learner.run(updates).map(drop))?;
             if self.logs {
                 plan.stage.change("timing updates with and without logs");
             }
@@ -282,6 +283,16 @@ fn to_text(report: &Map<String, Value>) -> String {
         line("peak memory, MB", significant(bytes / 1e6, 3));
     }
     text
+}
+
+/// Seconds per update, `count` times, after some that warm up. `run` does as many updates at a time as it is told, as in training.
+fn time_updates(count: usize, mut run: impl FnMut(usize) -> Result<()>) -> Result<Vec<f64>> {
+    /// Seconds of updates that run together.
+    const TOGETHER: f64 = 0.05;
+    let one = median(&time(1, || run(1))?);
+    let together = ((TOGETHER / one) as u64).clamp(1, trainer::Settings::default().log_interval) as usize;
+    let seconds = time(count, || run(together))?;
+    Ok(seconds.into_iter().map(|seconds| seconds / together as f64).collect())
 }
 
 /// Seconds of each of `count` runs, after one that warms up.
