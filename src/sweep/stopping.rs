@@ -56,8 +56,7 @@ fn quantile_line(points: &[(f64, f64)], quantile: f64) -> (f64, f64) {
         (slope.is_finite() && slope > 0.0).then_some((y - slope * x, slope))
     };
     let count = points.len();
-    let steep =
-        (0..count).flat_map(|i| (0..i).filter_map(move |j| Some((i, j)))).filter_map(|(i, j)| through(i, j));
+    let steep = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).filter_map(|(i, j)| through(i, j));
     let best = level.chain(steep).map(|line| (loss(&line), line)).min_by(|a, b| a.0.total_cmp(&b.0));
     best.map_or((f64::NEG_INFINITY, 0.0), |(_, line)| line)
 }
