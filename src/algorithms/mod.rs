@@ -93,11 +93,12 @@ pub trait Learner {
     }
 
     /// What plays and keeps single episodes with the parameters, those of this moment until it is given others.
+    /// Leaves of the environment's state whose names begin with one of `unseen` are not kept.
     ///
     /// # Errors
     /// Whatever the device reports.
-    fn reel(&self, choice: Choice) -> anyhow::Result<reel::Plan> {
-        let _ = choice;
+    fn reel(&self, choice: Choice, unseen: &[&str]) -> anyhow::Result<reel::Plan> {
+        let _ = (choice, unseen);
         anyhow::bail!("this learner plays no single episodes")
     }
 

@@ -7,7 +7,7 @@
 
 use anyhow::Result;
 
-use crate::array::{ArrayType, DType, HostArray};
+use crate::array::{DType, HostArray};
 use crate::envs::painter::Frame;
 use crate::envs::{AnyEnv, EnvSpec, vector};
 use crate::lang::{
@@ -33,8 +33,8 @@ pub struct Reel {
     /// Parameters of the policy, and of the environment.
     policy_params: Vec<Buffer>,
     env_params: Vec<Buffer>,
-    /// The names of the leaves of the environment's state.
-    names: Vec<String>,
+    /// The leaves of the environment's state that are kept: their places, and their names.
+    kept: Vec<(usize, String)>,
     players: usize,
     /// Steps of a stretch.
     size: usize,
@@ -122,32 +122,42 @@ pub struct Plan {
     roll: Lowered<Inputs, Rolled>,
     policy_params: Vec<HostArray>,
     env_params: Vec<HostArray>,
-    names: Vec<String>,
+    kept: Vec<(usize, String)>,
     players: usize,
     size: usize,
 }
 
 impl Plan {
+    /// Leaves of the environment's state whose names begin with one of `unseen` are not kept.
     #[track_caller]
-    pub fn new(client: &Client, env: &dyn AnyEnv, policy: &Policy) -> Plan {
-        Plan::of_stretches(client, env, policy, MOST_STEPS)
+    pub fn new(client: &Client, env: &dyn AnyEnv, policy: &Policy, unseen: &[&str]) -> Plan {
+        Plan::of_stretches(client, env, policy, unseen, MOST_STEPS)
     }
 
     /// With so many steps in a stretch, if there is room for them.
     #[track_caller]
-    fn of_stretches(client: &Client, env: &dyn AnyEnv, policy: &Policy, most: usize) -> Plan {
+    fn of_stretches(
+        client: &Client,
+        env: &dyn AnyEnv,
+        policy: &Policy,
+        unseen: &[&str],
+        most: usize,
+    ) -> Plan {
         let spec = env.spec();
         let begin = begin(client.target(), env, policy, None);
         let (structure, env_params) = params_of(env);
         let (state, (carry, keys)) = begin.output.duplicate();
-        let names = leaf_paths(&state);
-        let bytes: usize = leaf_types(&state).iter().map(ArrayType::byte_size).sum();
+        let is_seen = |name: &str| !unseen.iter().any(|unseen| name.starts_with(unseen));
+        let kept = leaf_paths(&state).into_iter().enumerate().filter(|(_, name)| is_seen(name));
+        let kept: Vec<(usize, String)> = kept.collect();
+        let types = leaf_types(&state);
+        let bytes: usize = kept.iter().map(|(place, _)| types[*place].byte_size()).sum();
         let size = (MOST_BYTES / (bytes + 4 * spec.obs_size()).max(1)).clamp(1, most);
         let number = Int::placeholder(DType::I32, []);
         let input: Inputs = (policy.structure(), structure, (state, carry, keys), number, number);
         let roll = Lowered::new(client.target(), &Options::default(), &input, |input| {
             let (weights, params, now, first, most) = input;
-            Projector { env, spec: &spec, policy, weights, params, first, size }.roll(now, most)
+            Projector { env, spec: &spec, policy, weights, params, first, kept: &kept, size }.roll(now, most)
         });
         Plan {
             client: client.clone(),
@@ -155,7 +165,7 @@ impl Plan {
             roll,
             policy_params: policy.params().to_vec(),
             env_params,
-            names,
+            kept,
             players: spec.players,
             size,
         }
@@ -166,7 +176,7 @@ impl Plan {
     /// # Errors
     /// Whatever the compiler or the device reports.
     pub fn compile(self) -> Result<Reel> {
-        let Plan { client, begin, roll, policy_params, env_params, names, players, size } = self;
+        let Plan { client, begin, roll, policy_params, env_params, kept, players, size } = self;
         let begin = begin.compile_routine(&client, "start of an episode")?;
         let roll = roll.compile_routine(&client, "steps of an episode")?;
         Ok(Reel {
@@ -174,7 +184,7 @@ impl Plan {
             env_params: roll.upload(&env_params)?,
             begin,
             roll,
-            names,
+            kept,
             players,
             size,
         })
@@ -227,10 +237,11 @@ impl Reel {
             stretches.push(Stretch { first, state, obs });
             now = rolled.into_named().into_iter().map(|(_, leaf)| leaf).collect();
             if steps.len() == max_steps || steps.last().is_none_or(Taken::is_last) {
-                let state = now[..self.names.len()].iter().map(|leaf| leaf.to_host());
+                let state = self.kept.iter().map(|(place, _)| now[*place].to_host());
                 let state = state.collect::<Result<_, _>>()?;
                 stretches.push(Stretch { first: steps.len(), state, obs: last });
-                return Ok(Some(Footage { names: self.names.clone(), stretches, steps }));
+                let names = self.kept.iter().map(|(_, name)| name.clone()).collect();
+                return Ok(Some(Footage { names, stretches, steps }));
             }
         }
         Ok(None)
@@ -258,17 +269,24 @@ impl Taken {
 }
 
 impl Footage {
-    /// The moment before the step of that number; there is one after the last step, too.
-    pub fn still(&self, number: usize) -> Still {
+    /// The moment before the first step.
+    pub fn first(&self) -> Still {
+        let Stretch { state, obs, .. } = &self.stretches[0];
+        let of = |table: &HostArray| table.row(0);
+        let state = self.names.iter().cloned().zip(state.iter().map(of)).collect();
+        Still { state, obs: of(obs).as_slice().to_vec() }
+    }
+
+    /// Shows the moment before the step of that number, or after the last step, in the place of another moment.
+    pub fn show(&self, number: usize, still: &mut Still) {
         let place = self.stretches.partition_point(|stretch| stretch.first <= number) - 1;
         let Stretch { first, state, obs } = &self.stretches[place];
-        // The moment at the end is no row of a table.
-        let row = (place + 1 < self.stretches.len()).then_some(number - first);
-        let of = |table: &HostArray| row.map_or_else(|| table.clone(), |row| table.row(row));
-        Still {
-            state: self.names.iter().cloned().zip(state.iter().map(of)).collect(),
-            obs: of(obs).as_slice().to_vec(),
+        let row = number - first; // 0 at the end, which is no row of a table
+        for ((_, leaf), table) in still.state.iter_mut().zip(state) {
+            leaf.copy_row(table, row);
         }
+        let width = still.obs.len();
+        still.obs.copy_from_slice(&obs.as_slice()[row * width..][..width]);
     }
 }
 
@@ -281,17 +299,23 @@ struct Projector<'a> {
     params: Leaves,
     /// The number of the first step, i32.
     first: Int,
+    kept: &'a [(usize, String)],
     size: usize,
 }
 
 impl Projector<'_> {
+    /// What is kept of a state.
+    fn kept(&self, state: &Leaves) -> Leaves {
+        Leaves(self.kept.iter().map(|(place, _)| state.0[*place].clone()).collect())
+    }
+
     /// Plays on until the episode is over, `most` steps at most.
     #[track_caller]
     fn roll(&self, (state, carry, keys): Now, most: Int) -> Rolled {
         let keys = keys.into_words();
         let columns = REWARDS + self.spec.players + self.spec.metrics.len();
         let rows = Rows {
-            state: repeat_tree(&state, self.size),
+            state: repeat_tree(&self.kept(&state), self.size),
             obs: Float::full([self.size, self.spec.obs_size(), 1], 0.0),
             numbers: Float::full([self.size, columns, 1], 0.0),
         };
@@ -320,7 +344,7 @@ impl Projector<'_> {
         let (after, came) = stepped;
         let own = [action.as_f32(), came.terminated.as_f32(), came.truncated.as_f32()];
         let numbers = stack(own.into_iter().chain(came.rewards).chain(came.metrics).collect::<Vec<_>>());
-        let row = Rows { obs: self.observe(&state), state, numbers };
+        let row = Rows { obs: self.observe(&state), state: self.kept(&state), numbers };
         let is_over = (came.terminated | came.truncated).index(0, 0);
         Film {
             state: after,
@@ -345,7 +369,7 @@ mod tests {
         let client = Client::open(&plugin::find(None, None).unwrap(), 1).unwrap();
         let env = Erased::new(CartPole);
         let policy = Policy::random(&env.spec());
-        let plan = Plan::of_stretches(&client, &env, &policy, 7);
+        let plan = Plan::of_stretches(&client, &env, &policy, &["theta"], 7);
         let (played, cut) = std::thread::spawn(move || {
             let reel = plan.compile().unwrap();
             let play = |most| reel.play(7, 1, most, &mut || true).unwrap().unwrap();
@@ -356,9 +380,12 @@ mod tests {
         .unwrap();
         let mut playback = Playback::new(&client, &env, &policy).unwrap();
         let mut moment = playback.begin(7, 1).unwrap();
+        let mut still = played.first();
         for (number, step) in played.steps.iter().enumerate() {
-            let still = played.still(number);
-            assert_eq!((still.state, &still.obs), (moment.state, &moment.obs), "step {number}");
+            played.show(number, &mut still);
+            moment.state.retain(|(name, _)| !name.starts_with("theta"));
+            assert!(!still.state.is_empty());
+            assert_eq!((&still.state, &still.obs), (&moment.state, &moment.obs), "step {number}");
             assert_eq!(step.action, moment.action);
             let (outcome, next) = playback.step().unwrap();
             assert_eq!((step.outcome.reward, step.outcome.terminated), (outcome.reward, outcome.terminated));
@@ -366,7 +393,11 @@ mod tests {
             moment = next;
         }
         assert!(played.steps.len() > 7 && played.steps.last().unwrap().is_last());
-        assert_eq!(played.still(played.steps.len()).obs, moment.obs);
-        assert_eq!((cut.steps.len(), cut.still(3).obs), (3, played.still(3).obs));
+        played.show(played.steps.len(), &mut still);
+        assert_eq!(still.obs, moment.obs);
+        let mut other = cut.first();
+        played.show(3, &mut still);
+        cut.show(3, &mut other);
+        assert_eq!((cut.steps.len(), other.obs), (3, still.obs));
     }
 }

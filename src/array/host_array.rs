@@ -242,6 +242,15 @@ impl HostArray {
         with_values!(self, values => Element::wrap(values.index_axis(Axis(0), row).to_owned()))
     }
 
+    /// Becomes the entry `row` of the first axis of another array, which has the type of this one with an axis before it.
+    #[track_caller]
+    pub fn copy_row(&mut self, of: &HostArray, row: usize) {
+        with_element!(self.dtype(), T => {
+            let own = self.as_slice_mut::<T>();
+            own.copy_from_slice(&of.as_slice::<T>()[row * own.len()..][..own.len()]);
+        });
+    }
+
     /// The typed array inside, if the dtype is `T`'s.
     pub fn get<T: Element>(&self) -> Option<&ArrayD<T>> {
         T::unwrap(self)

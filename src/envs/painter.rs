@@ -75,6 +75,11 @@ pub trait Painter {
         None
     }
 
+    /// Large leaves of the state that it never looks at, by the beginnings of their names: replays do not keep them.
+    fn unseen(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Where an action leads if it is a step on a grid: columns to the right and rows down, -1 to 1 each.
     fn direction(&self, action: usize) -> Option<[i32; 2]> {
         let _ = action;

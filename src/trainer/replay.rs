@@ -3,8 +3,10 @@
 //! A file holds a line of JSON for each step, packed with gzip (`.jsonl.gz`). A line says what the step was for any program
 //! (`frame_index`, `t`, `dt`, `action`, `reward`, `terminated`, `truncated`, `render_state` with the observation, `events`, and
 //! `info` if it is wanted), by the names that the environment's [`Telemetry`](crate::envs::Telemetry) declares. Under `play` stands
-//! what a terminal shows: the picture after the step and the name of the action; in the first line also the environment and the
+//! what a terminal shows: the picture after the step, by what differs from the one before it, and the name of the action; in the first line also the environment and the
 //! picture before the step. So a replay needs neither the game nor the network that played, and plays whatever rules these have by now.
+
+mod changes;
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -13,7 +15,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::files::write_durably;
 use crate::algorithms::playback::Outcome;
@@ -24,11 +26,14 @@ use crate::envs::scene::{Scene, Spot};
 use crate::envs::telemetry::{Shown, Told};
 use crate::envs::{Description, Entry, EnvSpec};
 use crate::files;
+use changes::Changes;
 
 /// The version of the format.
 const SCHEMA: u64 = 1;
 /// The most bytes of an unpacked file.
 const LIMIT: u64 = 1 << 30;
+/// What an entry of a picture takes in memory, about.
+const BYTES_OF_AN_ENTRY: u64 = 64;
 /// How the name of a file ends.
 pub const EXTENSION: &str = ".jsonl.gz";
 
@@ -64,7 +69,11 @@ pub struct Play {
     /// In the first line: before the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Drawing>,
+    #[serde(default, skip_serializing_if = "Drawing::is_empty")]
     pub after: Drawing,
+    /// In a file, instead of `after`: what differs from the drawing before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed: Option<Changes>,
 }
 
 /// A picture as it is kept.
@@ -162,6 +171,8 @@ impl Recorder {
             },
             t: 0,
             spots: Vec::new(),
+            drawing: Drawing::default(),
+            seen: Vec::new(),
         };
         write_durably(path, |file| {
             let mut packed = GzEncoder::new(BufWriter::new(file), Compression::default());
@@ -183,14 +194,21 @@ struct Writing<'a> {
     t: u64,
     /// Where one could act at the last moment.
     spots: Vec<Spot>,
+    /// The picture of the last moment.
+    drawing: Drawing,
+    /// The last observation, as JSON has it.
+    seen: Vec<(f32, f64)>,
 }
 
 impl Writing<'_> {
     fn write(&mut self, footage: &Footage, file: &mut impl Write) -> std::io::Result<()> {
-        let mut before = Some(self.first(&footage.still(0)));
+        let mut still = footage.first();
+        self.seen = still.obs.iter().map(|&x| (x, finite(x))).collect();
+        let mut before = Some(self.first(&still));
         let mut line = Vec::new();
         for (index, step) in footage.steps.iter().enumerate() {
-            let frame = self.frame(index, step, &footage.still(index + 1), before.take());
+            footage.show(index + 1, &mut still);
+            let frame = self.frame(index, step, &still, before.take());
             line.clear();
             serde_json::to_writer(&mut line, &frame)?;
             line.push(b'\n');
@@ -205,6 +223,7 @@ impl Writing<'_> {
         if let Some(scene) = &mut drawing.scene {
             self.spots = std::mem::take(&mut scene.spots);
         }
+        self.drawing.clone_from(&drawing);
         drawing
     }
 
@@ -219,7 +238,7 @@ impl Writing<'_> {
         let ends = [("terminated", terminated), ("truncated", truncated)];
         let ends = ends.into_iter().filter(|(_, is_so)| *is_so).map(|(event, _)| event);
         let mut render_state = shown.state;
-        render_state.insert("observation".into(), json!(observation(&moment.obs)));
+        render_state.insert("observation".into(), self.observation(&moment.obs));
         let (dt, reward) = (teller.ticks(outcome), finite(reward));
         self.t += dt;
         self.episode = Episode {
@@ -243,16 +262,26 @@ impl Writing<'_> {
             info: info.then_some(shown.info),
             play: Some(Play {
                 env: (index == 0).then(|| env.name.to_owned()),
-                action: self.description.action(*action).to_owned(),
                 before,
-                after: self.drawing(moment, *action),
+                ..self.drawn(moment, *action)
             }),
         }
     }
 
-    /// The picture of a moment. Nobody acts in a replay: of the places to act it keeps that of the action which led to it, unless the
-    /// place has moved meanwhile, as those beside somebody who walks do.
-    fn drawing(&mut self, moment: &Still, action: usize) -> Drawing {
+    /// The observation, of which most numbers are those of the last one.
+    fn observation(&mut self, obs: &[f32]) -> Value {
+        let number = |(seen, &x): (&mut (f32, f64), &f32)| {
+            if seen.0.to_bits() != x.to_bits() {
+                *seen = (x, finite(x));
+            }
+            Value::from(seen.1)
+        };
+        self.seen.iter_mut().zip(obs).map(number).collect()
+    }
+
+    /// The picture of a moment, as a file has it. Nobody acts in a replay: of the places to act it keeps that of the action which led to
+    /// it, unless the place has moved meanwhile, as those beside somebody who walks do.
+    fn drawn(&mut self, moment: &Still, action: usize) -> Play {
         let mut drawing = Drawing::of(&*self.painter, &moment.frame());
         let place = |spots: &[Spot]| spots.iter().find(|spot| spot.action == action).map(|spot| spot.at);
         let spots = drawing.scene.as_mut().map(|scene| std::mem::take(&mut scene.spots)).unwrap_or_default();
@@ -262,7 +291,10 @@ impl Writing<'_> {
             scene.spots = spots.iter().filter(|spot| spot.action == action).cloned().collect();
         }
         self.spots = spots;
-        drawing
+        let changed = Changes::between(&self.drawing, &drawing);
+        self.drawing = drawing;
+        let after = if changed.is_some() { Drawing::default() } else { self.drawing.clone() };
+        Play { env: None, action: self.description.action(action).to_owned(), before: None, after, changed }
     }
 }
 
@@ -328,9 +360,10 @@ pub fn read_within(path: &Path, limit: u64) -> Result<Vec<Frame>> {
     let shown = path.display();
     let text = files::read_unpacked_text(path, limit).with_context(|| format!("cannot read {shown}"))?;
     let mut frames: Vec<Frame> = Vec::new();
+    let mut entries = 0;
     for (number, line) in text.lines().enumerate() {
         let wrong = |problem: String| anyhow!("{shown} is no replay: line {}: {problem}", number + 1);
-        let frame: Frame = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        let mut frame: Frame = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
         ensure!(
             frame.schema_version == SCHEMA,
             wrong(format!("schema_version is {}; this lockstep reads {SCHEMA}", frame.schema_version))
@@ -339,6 +372,16 @@ pub fn read_within(path: &Path, limit: u64) -> Result<Vec<Frame>> {
             frame.frame_index == number as u64,
             wrong(format!("frame_index is {}; it must be {number}", frame.frame_index))
         );
+        if let Some(play) = &mut frame.play {
+            let last = frames.last().and_then(|last| last.play.as_ref()).map(|play| &play.after);
+            let is_whole = play.complete(last);
+            ensure!(is_whole, wrong("its picture has changes of what was not there".into()));
+            entries += play.after.entries();
+            ensure!(
+                entries <= limit / BYTES_OF_AN_ENTRY,
+                wrong("the pictures up to here are too large".into())
+            );
+        }
         frames.push(frame);
     }
     ensure!(!frames.is_empty(), "{shown} is no replay: it is empty");
@@ -351,10 +394,29 @@ pub fn is_replay(path: &Path) -> bool {
     name.ends_with(EXTENSION) || name.ends_with(".jsonl")
 }
 
+impl Play {
+    /// Makes a whole picture of what differs from the `last` one. Says whether that could be.
+    fn complete(&mut self, last: Option<&Drawing>) -> bool {
+        let Some(changed) = self.changed.take() else { return true };
+        let after = self.before.as_ref().or(last).and_then(|before| changed.apply(before));
+        after.map(|after| self.after = after).is_some()
+    }
+}
+
 impl Drawing {
     /// What a painter makes of a moment.
     pub fn of(painter: &dyn Painter, frame: &painter::Frame) -> Drawing {
         Drawing { scene: painter.scene(frame), ..Drawing::of_picture(&painter.paint(frame)) }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Drawing::default()
+    }
+
+    /// Lines and shapes.
+    fn entries(&self) -> u64 {
+        let shapes = self.scene.as_ref().map_or(0, |scene| scene.shapes.len());
+        (self.board.len() + self.legend.len() + self.facts.len() + shapes) as u64
     }
 
     fn of_picture(picture: &Picture) -> Drawing {
@@ -416,6 +478,8 @@ fn style_of(words: &str) -> Style {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn frame(index: u64) -> Frame {
@@ -438,6 +502,7 @@ mod tests {
                 action: "wait".into(),
                 before: None,
                 after: Drawing::of_picture(&picture),
+                changed: None,
             }),
         }
     }

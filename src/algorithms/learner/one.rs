@@ -89,8 +89,8 @@ impl<A: Algorithm> Learner for One<A> {
         self.episodes.clone()
     }
 
-    fn reel(&self, choice: Choice) -> Result<reel::Plan> {
-        Ok(reel::Plan::new(&self.engine.client, self.algorithm.env(), &self.policy(choice)?))
+    fn reel(&self, choice: Choice, unseen: &[&str]) -> Result<reel::Plan> {
+        Ok(reel::Plan::new(&self.engine.client, self.algorithm.env(), &self.policy(choice)?, unseen))
     }
 
     fn state(&self) -> Result<NamedArrays> {

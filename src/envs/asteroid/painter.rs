@@ -33,6 +33,11 @@ impl Painter for AsteroidPainter {
     fn scene(&self, frame: &Frame) -> Option<Scene> {
         Some(drawing::scene(frame))
     }
+
+    /// What was found at nodes that the ship has left.
+    fn unseen(&self) -> &'static [&'static str] {
+        &["store."]
+    }
 }
 
 /// The nodes by number; the ship's in brackets.

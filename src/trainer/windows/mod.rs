@@ -272,13 +272,14 @@ impl Windows {
         let booth = match &mut self.booth {
             Some(booth) => booth,
             none => {
+                let choice = super::evaluation::choice(settings);
                 let setting = Setting {
                     entry: self.entry,
                     info: self.meaning.info,
                     episodes: self.replays,
                     max_steps: settings.eval_max_steps,
                 };
-                none.insert(Booth::open(setting, learner.reel(super::evaluation::choice(settings))?)?)
+                none.insert(Booth::open(setting, learner.reel(choice, self.entry.painter().unseen())?)?)
             }
         };
         booth.order(order)

@@ -108,8 +108,8 @@ impl Learner for Leader<'_> {
         self.own.episodes()
     }
 
-    fn reel(&self, choice: Choice) -> Result<reel::Plan> {
-        self.own.reel(choice)
+    fn reel(&self, choice: Choice, unseen: &[&str]) -> Result<reel::Plan> {
+        self.own.reel(choice, unseen)
     }
 
     fn state(&self) -> Result<NamedArrays> {
