@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::array::DType;
-use crate::ir::{Binary, Equation, Graph, Op, Var};
+use crate::ir::{Equation, Graph, Op, Var};
 
 use super::known::is_foldable;
 use super::rules::{Role, role};
@@ -287,27 +287,12 @@ impl<'a> Plan<'a> {
 fn places(graph: &Graph, folded: &[bool]) -> Vec<Place> {
     let place = |equation: &Equation| match is_view(&equation.op) {
         true => Place::View,
-        false if fits(graph, equation) && !changes_in_place(graph, equation) => Place::Clustered,
+        false if fits(graph, equation) => Place::Clustered,
         false => Place::Alone,
     };
     let mut places: Vec<Place> = graph.equations.iter().map(place).collect();
     keep_folded_out(graph, folded.to_vec(), &mut places);
     places
-}
-
-/// Whether a loop carries what an equation changes where it lies: a row that is stored, or the step number, whose number of
-/// steps XLA knows then. A cluster would make a copy of it.
-fn changes_in_place(graph: &Graph, equation: &Equation) -> bool {
-    let is_kind = match equation.op {
-        Op::DynamicUpdateSlice => true,
-        Op::Binary(Binary::Add) => graph.array_type(equation.outputs[0]).rank() == 0,
-        _ => false,
-    };
-    let is_read = |var: &Var| graph.equations.iter().any(|other| other.inputs.contains(var));
-    is_kind
-        && graph.inputs.contains(&equation.inputs[0])
-        && graph.outputs.contains(&equation.outputs[0])
-        && !is_read(&equation.outputs[0])
 }
 
 /// What reads a value that XLA folds (see `rules`) stands alone, too.
@@ -337,7 +322,7 @@ fn is_view(op: &Op) -> bool {
 }
 
 /// Whether an equation can be a part of a cluster.
-pub fn fits(graph: &Graph, equation: &Equation) -> bool {
+fn fits(graph: &Graph, equation: &Equation) -> bool {
     let size = |var: &Var| graph.array_type(*var).size();
     let small = |var: &Var| {
         let most = if graph.array_type(*var).dtype == DType::U32 { MAX_WORDS } else { MAX_ELEMENTS };
