@@ -4,7 +4,7 @@
 //! written anew with each window), `checkpoints/ckpt_NNNNNN.pt`, and with replays `replays/` and `replay_index.json`. Nothing here knows an
 //! environment: its metrics come by the names of its telemetry, and what the readers of one environment's runs expect besides comes from
 //! its front, with which a run also has `config.json`. What the windows come to is the business of [`tally`](super::tally), what stands in
-//! a replay that of [`replay`].
+//! a replay that of [`replay`](super::replay).
 //!
 //! A checkpoint holds how far the windows are. A run that goes on from it first takes back what later windows have written.
 
