@@ -16,6 +16,8 @@ pub type Curve = Vec<Stage>;
 
 /// Trials that have to have ended before [`Stopping::Quantile`] knows what a cost is worth.
 const LEAST_ENDED: usize = 30;
+/// The trials that it looks at: the newest that ended. Its line costs the cube of them.
+const MOST_ENDED: usize = 200;
 /// The newest scores of a trial, of which [`Stopping::Quantile`] takes the mean.
 const NEWEST: usize = 30;
 /// The share of the dearest trial's cost from which [`Stopping::Quantile`] asks, and seconds on top of it.
@@ -123,8 +125,9 @@ impl Stopping {
                 let ended: Vec<(f64, f64)> = ended.map(|last| (last.cost, last.score)).collect();
                 let newest = &own[own.len().saturating_sub(NEWEST)..];
                 let mean = newest.iter().map(|stage| stage.score).sum::<f64>() / newest.len() as f64;
+                let ended = &ended[ended.len().saturating_sub(MOST_ENDED)..];
                 let may_end = share >= from && share < 1.0 && ended.len() >= LEAST_ENDED;
-                may_end && mean.max(score) < needed(&ended, cost, quantile)
+                may_end && mean.max(score) < needed(ended, cost, quantile)
             }
         }
     }
@@ -195,6 +198,11 @@ mod tests {
         assert!(rule.stops(&now(130.0, 43.0), &others), "it costs more than all and is not near the best");
         assert!(!rule.stops(&now(130.0, 45.0), &others));
         assert!(!rule.stops(&now(50.0, 0.0), &others[..29]), "too few have ended");
+        // Of a long sweep the newest count, here better ones.
+        let better =
+            |i| ended(i).into_iter().map(|stage| Stage { score: stage.score + 50.0, ..stage }).collect();
+        let many = [&others[..], &(0..200).map(better).collect::<Vec<Curve>>()].concat();
+        assert!(rule.stops(&now(50.0, 80.0), &many));
         let fell = [&now(40.0, 40.0)[..], &now(50.0, 5.0)].concat();
         assert!(!rule.stops(&fell, &others), "the mean of its newest scores counts, too");
     }

@@ -1,6 +1,7 @@
 //! Artifacts: checkpoints and parameters as W&B stores them, by their digests.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use base64::Engine;
@@ -62,22 +63,11 @@ pub struct Contents {
 impl Contents {
     /// Reads the file for its digest.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let (mut file, length) = files::open(path)?;
-        let (mut hash, mut size, mut parts) = (Md5::new(), 0, Vec::new());
-        let most = part_size(length).unwrap_or(u64::MAX);
-        loop {
-            let (own, read) = hash_on(&mut file, most, &mut hash)?;
-            if read == 0 {
-                break;
-            }
-            parts.push(Part { number: parts.len() as u64 + 1, begin: size, size: read, md5: own });
-            size += read;
-        }
-        if part_size(length).is_none() {
-            parts.clear();
-        }
+        let (mut file, _) = files::open(path)?;
+        let (md5, size) = md5_of(&mut file)?;
+        let parts = part_size(size).map_or(Ok(Vec::new()), |part| parts_of(file, part))?;
         let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { file_name, digest: STANDARD.encode(hash.finalize()), size, parts })
+        Ok(Self { file_name, digest: STANDARD.encode(md5), size, parts })
     }
 
     /// The artifact's own digest, in hexadecimal.
@@ -99,19 +89,31 @@ impl Contents {
     }
 }
 
-/// Reads on in a file, `most` bytes at most, into the hash of all of it. Gives their own MD5, and how many there were.
-fn hash_on(file: &mut impl Read, most: u64, all: &mut Md5) -> io::Result<([u8; 16], u64)> {
-    let (mut own, mut size, mut buffer) = (Md5::new(), 0, vec![0; 1 << 20]);
-    let mut file = file.take(most);
+/// The MD5 of what is left to read, and how many bytes that is.
+fn md5_of(file: &mut impl Read) -> io::Result<([u8; 16], u64)> {
+    let (mut hash, mut size, mut buffer) = (Md5::new(), 0, vec![0; 1 << 20]);
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok((own.finalize().into(), size)),
+            0 => return Ok((hash.finalize().into(), size)),
             read => {
-                own.update(&buffer[..read]);
-                all.update(&buffer[..read]);
+                hash.update(&buffer[..read]);
                 size += read as u64;
             }
         }
+    }
+}
+
+/// A file in parts of so many bytes, the last one of what is left.
+fn parts_of(mut file: File, part: u64) -> io::Result<Vec<Part>> {
+    let (mut parts, mut begin) = (Vec::new(), 0);
+    file.rewind()?;
+    loop {
+        let (md5, size) = md5_of(&mut (&file).take(part))?;
+        if size == 0 {
+            return Ok(parts);
+        }
+        parts.push(Part { number: parts.len() as u64 + 1, begin, size, md5 });
+        begin += size;
     }
 }
 
