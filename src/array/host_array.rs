@@ -317,15 +317,18 @@ impl HostArray {
 
     /// Every element as f64, in row-major order (bool: 0 or 1). Exact except for large u64.
     pub fn to_f64(&self) -> Vec<f64> {
+        fn all<T: Element>(values: &ArrayD<T>, to: impl Fn(T) -> f64) -> Vec<f64> {
+            values.as_slice().expect("arrays are in standard layout").iter().map(|&value| to(value)).collect()
+        }
         match self {
-            HostArray::Bool(values) => values.iter().map(|&v| v as u8 as f64).collect(),
-            HostArray::U8(values) => values.iter().map(|&v| v as f64).collect(),
-            HostArray::I32(values) => values.iter().map(|&v| v as f64).collect(),
-            HostArray::U32(values) => values.iter().map(|&v| v as f64).collect(),
-            HostArray::U64(values) => values.iter().map(|&v| v as f64).collect(),
-            HostArray::BF16(values) => values.iter().map(|&v| v.to_f64()).collect(),
-            HostArray::F32(values) => values.iter().map(|&v| v as f64).collect(),
-            HostArray::F64(values) => values.iter().copied().collect(),
+            HostArray::Bool(values) => all(values, |value| f64::from(u8::from(value))),
+            HostArray::U8(values) => all(values, f64::from),
+            HostArray::I32(values) => all(values, f64::from),
+            HostArray::U32(values) => all(values, f64::from),
+            HostArray::U64(values) => all(values, |value| value as f64),
+            HostArray::BF16(values) => all(values, f64::from),
+            HostArray::F32(values) => all(values, f64::from),
+            HostArray::F64(values) => all(values, |value| value),
         }
     }
 }

@@ -50,6 +50,7 @@ impl Frame<'_> {
 }
 
 /// What a state looks like.
+#[derive(Clone, Debug, Default)]
 pub struct Picture {
     /// The scene itself.
     pub board: Vec<Line<'static>>,

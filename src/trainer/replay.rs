@@ -90,6 +90,13 @@ pub struct Drawing {
 /// A line: pieces of text with what they look like, such as `light-red bold`; nothing for plain text.
 type Text = Vec<(String, String)>;
 
+/// A moment as a painter shows it.
+#[derive(Default)]
+struct Painted {
+    picture: Picture,
+    scene: Option<Scene>,
+}
+
 /// What an episode came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
@@ -171,11 +178,11 @@ impl Recorder {
             },
             t: 0,
             spots: Vec::new(),
-            drawing: Drawing::default(),
+            painted: Painted::default(),
             seen: Vec::new(),
         };
         write_durably(path, |file| {
-            let mut packed = GzEncoder::new(BufWriter::new(file), Compression::default());
+            let mut packed = GzEncoder::new(BufWriter::new(file), Compression::fast());
             writing.write(footage, &mut packed)?;
             packed.finish()?.flush()
         })?;
@@ -194,8 +201,8 @@ struct Writing<'a> {
     t: u64,
     /// Where one could act at the last moment.
     spots: Vec<Spot>,
-    /// The picture of the last moment.
-    drawing: Drawing,
+    /// The last moment.
+    painted: Painted,
     /// The last observation, as JSON has it.
     seen: Vec<(f32, f64)>,
 }
@@ -219,12 +226,12 @@ impl Writing<'_> {
 
     /// The picture before the first step.
     fn first(&mut self, moment: &Still) -> Drawing {
-        let mut drawing = Drawing::of(&*self.painter, &moment.frame());
-        if let Some(scene) = &mut drawing.scene {
+        let mut painted = Painted::of(&*self.painter, &moment.frame());
+        if let Some(scene) = &mut painted.scene {
             self.spots = std::mem::take(&mut scene.spots);
         }
-        self.drawing.clone_from(&drawing);
-        drawing
+        self.painted = painted;
+        self.painted.drawing()
     }
 
     /// A step that led to a moment.
@@ -282,18 +289,18 @@ impl Writing<'_> {
     /// The picture of a moment, as a file has it. Nobody acts in a replay: of the places to act it keeps that of the action which led to
     /// it, unless the place has moved meanwhile, as those beside somebody who walks do.
     fn drawn(&mut self, moment: &Still, action: usize) -> Play {
-        let mut drawing = Drawing::of(&*self.painter, &moment.frame());
+        let mut painted = Painted::of(&*self.painter, &moment.frame());
         let place = |spots: &[Spot]| spots.iter().find(|spot| spot.action == action).map(|spot| spot.at);
-        let spots = drawing.scene.as_mut().map(|scene| std::mem::take(&mut scene.spots)).unwrap_or_default();
-        if let Some(scene) = &mut drawing.scene
+        let spots = painted.scene.as_mut().map(|scene| std::mem::take(&mut scene.spots)).unwrap_or_default();
+        if let Some(scene) = &mut painted.scene
             && place(&spots) == place(&self.spots)
         {
             scene.spots = spots.iter().filter(|spot| spot.action == action).cloned().collect();
         }
         self.spots = spots;
-        let changed = Changes::between(&self.drawing, &drawing);
-        self.drawing = drawing;
-        let after = if changed.is_some() { Drawing::default() } else { self.drawing.clone() };
+        let changed = Changes::between(&self.painted, &painted);
+        self.painted = painted;
+        let after = if changed.is_some() { Drawing::default() } else { self.painted.drawing() };
         Play { env: None, action: self.description.action(action).to_owned(), before: None, after, changed }
     }
 }
@@ -403,10 +410,22 @@ impl Play {
     }
 }
 
+impl Painted {
+    fn of(painter: &dyn Painter, frame: &painter::Frame) -> Painted {
+        Painted { picture: painter.paint(frame), scene: painter.scene(frame) }
+    }
+
+    fn drawing(&self) -> Drawing {
+        let lines = |lines: &[Line]| lines.iter().map(text_of).collect();
+        let Picture { board, legend, facts } = &self.picture;
+        Drawing { board: lines(board), legend: lines(legend), facts: lines(facts), scene: self.scene.clone() }
+    }
+}
+
 impl Drawing {
     /// What a painter makes of a moment.
     pub fn of(painter: &dyn Painter, frame: &painter::Frame) -> Drawing {
-        Drawing { scene: painter.scene(frame), ..Drawing::of_picture(&painter.paint(frame)) }
+        Painted::of(painter, frame).drawing()
     }
 
     fn is_empty(&self) -> bool {
@@ -417,16 +436,6 @@ impl Drawing {
     fn entries(&self) -> u64 {
         let shapes = self.scene.as_ref().map_or(0, |scene| scene.shapes.len());
         (self.board.len() + self.legend.len() + self.facts.len() + shapes) as u64
-    }
-
-    fn of_picture(picture: &Picture) -> Drawing {
-        let lines = |lines: &[Line]| lines.iter().map(text_of).collect();
-        Drawing {
-            board: lines(&picture.board),
-            legend: lines(&picture.legend),
-            facts: lines(&picture.facts),
-            scene: None,
-        }
     }
 
     pub fn picture(&self) -> Picture {
@@ -501,7 +510,7 @@ mod tests {
                 env: None,
                 action: "wait".into(),
                 before: None,
-                after: Drawing::of_picture(&picture),
+                after: Painted { picture, scene: None }.drawing(),
                 changed: None,
             }),
         }

@@ -24,9 +24,9 @@ impl Painter for AsteroidPainter {
             Line::from(vec![Span::styled(sign, Style::new().fg(color)), Span::raw(format!(" {is}"))])
         };
         Picture {
-            board: board.concat(),
+            board: board.into_iter().flatten().collect(),
             legend: KINDS.into_iter().map(kind).collect(),
-            facts: [ship(frame), goods(frame), events(frame)].concat(),
+            facts: [ship(frame), goods(frame), events(frame)].into_iter().flatten().collect(),
         }
     }
 
@@ -100,7 +100,7 @@ fn rocks(frame: &Frame) -> Vec<Line<'static>> {
         Line::styled(text, style)
     };
     let count = (frame.number("site.count") as usize).min(ASTEROIDS);
-    if count == 0 { Vec::new() } else { [vec![head], (0..count).map(rock).collect()].concat() }
+    if count == 0 { Vec::new() } else { [head].into_iter().chain((0..count).map(rock)).collect() }
 }
 
 /// Gauges and supplies.
@@ -129,13 +129,13 @@ fn ship(frame: &Frame) -> Vec<Line<'static>> {
         ("alert", 100.0, false),
     ];
     let supplies = ["kits", "stabilizers", "decoys"].map(|name| number(&format!("ship.{name}")));
-    let facts = vec![
+    let facts = [
         text("credits", format!("{:.0}", number("ship.credits"))),
         text("net profit", format!("{:.0}", number("ship.credits") - number("ship.spent"))),
         text("time left", format!("{:.0}", number("ship.time_remaining"))),
         text("kits stab decoy", format!("{} {} {}", supplies[0], supplies[1], supplies[2])),
     ];
-    [gauges.map(gauge).to_vec(), facts].concat()
+    gauges.map(gauge).into_iter().chain(facts).collect()
 }
 
 /// Hold and market.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Drawing, Text};
+use super::{Drawing, Painted, Text, text_of};
 use crate::envs::scene::{Shape, Spot};
 
 /// What differs between a drawing and the one before it.
@@ -40,12 +40,13 @@ impl<T> Default for List<T> {
     }
 }
 
-impl<T: Clone + PartialEq> List<T> {
-    fn between(before: &[T], after: &[T]) -> List<T> {
+impl<T> List<T> {
+    /// The entries are made by `keep` of what was painted.
+    fn between<P: PartialEq>(before: &[P], after: &[P], keep: impl Fn(&P) -> T) -> List<T> {
         let length = (after.len() != before.len()).then_some(after.len());
         let entries = after.iter().enumerate();
         let set = entries.filter(|(place, entry)| before.get(*place) != Some(entry));
-        List { length, set: set.map(|(place, entry)| (place, entry.clone())).collect() }
+        List { length, set: set.map(|(place, entry)| (place, keep(entry))).collect() }
     }
 
     /// Says whether it was about this list.
@@ -64,23 +65,22 @@ impl<T: Clone + PartialEq> List<T> {
         }
         list.len() == length
     }
-}
 
-impl<T> List<T> {
     fn is_none(&self) -> bool {
         self.length.is_none() && self.set.is_empty()
     }
 }
 
 impl Changes {
-    /// What differs between two drawings; nothing if they are not of one kind, so that the second one is to be kept whole.
-    pub fn between(before: &Drawing, after: &Drawing) -> Option<Changes> {
-        let size = |drawing: &Drawing| drawing.scene.as_ref().map(|scene| (scene.width, scene.height));
+    /// What differs between two moments; nothing if they are not of one kind, so that the second one is to be kept whole.
+    pub fn between(before: &Painted, after: &Painted) -> Option<Changes> {
+        let size = |painted: &Painted| painted.scene.as_ref().map(|scene| (scene.width, scene.height));
+        let (old, new) = (&before.picture, &after.picture);
         (size(before) == size(after)).then(|| Changes {
-            board: List::between(&before.board, &after.board),
-            legend: List::between(&before.legend, &after.legend),
-            facts: List::between(&before.facts, &after.facts),
-            shapes: List::between(shapes_of(before), shapes_of(after)),
+            board: List::between(&old.board, &new.board, text_of),
+            legend: List::between(&old.legend, &new.legend, text_of),
+            facts: List::between(&old.facts, &new.facts, text_of),
+            shapes: List::between(shapes_of(before), shapes_of(after), Shape::clone),
             spots: after.scene.as_ref().map(|scene| scene.spots.clone()).unwrap_or_default(),
         })
     }
@@ -104,48 +104,50 @@ impl Changes {
     }
 }
 
-fn shapes_of(drawing: &Drawing) -> &[Shape] {
-    drawing.scene.as_ref().map_or(&[], |scene| &scene.shapes)
+fn shapes_of(painted: &Painted) -> &[Shape] {
+    painted.scene.as_ref().map_or(&[], |scene| &scene.shapes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envs::painter::{Line, Picture};
     use crate::envs::scene::{Ink, Scene};
 
-    fn drawing(lines: &[&str], discs: &[f32]) -> Drawing {
+    fn painted(lines: &[&'static str], discs: &[f32]) -> Painted {
         let mut scene = Scene::new(2.0, 1.0);
         for &radius in discs {
             scene.disc([0.0; 2], radius, Ink::Text);
         }
-        let board = lines.iter().map(|line| vec![((*line).to_owned(), String::new())]).collect();
-        Drawing { board, scene: Some(scene), ..Drawing::default() }
+        let board = lines.iter().map(|line| Line::from(*line)).collect();
+        Painted { picture: Picture { board, ..Picture::default() }, scene: Some(scene) }
     }
 
     #[test]
     fn a_drawing_is_that_before_it_with_what_differs() {
-        let drawings = [
-            drawing(&["a", "b", "c"], &[1.0, 2.0]),
-            drawing(&["a", "x", "c"], &[1.0, 2.0, 3.0]),
-            drawing(&["a"], &[]),
-            drawing(&[], &[4.0]),
+        let moments = [
+            painted(&["a", "b", "c"], &[1.0, 2.0]),
+            painted(&["a", "x", "c"], &[1.0, 2.0, 3.0]),
+            painted(&["a"], &[]),
+            painted(&[], &[4.0]),
         ];
-        for before in &drawings {
-            for after in &drawings {
+        for before in &moments {
+            for after in &moments {
                 let changes = Changes::between(before, after).unwrap();
                 let text = serde_json::to_string(&changes).unwrap();
                 let read: Changes = serde_json::from_str(&text).unwrap();
-                assert_eq!(read.apply(before).as_ref(), Some(after), "{text}");
+                let [before, after] = [before, after].map(Painted::drawing);
+                assert_eq!(read.apply(&before).as_ref(), Some(&after), "{text}");
                 assert_eq!(text == "{}", before == after, "{text}");
             }
         }
-        let other = Drawing { scene: None, ..drawings[0].clone() };
-        assert_eq!(Changes::between(&other, &drawings[0]), None);
+        let other = Painted { scene: None, ..painted(&["a"], &[]) };
+        assert_eq!(Changes::between(&other, &moments[0]), None);
     }
 
     #[test]
     fn changes_of_something_else_are_noticed() {
-        let before = drawing(&["a"], &[]);
+        let before = painted(&["a"], &[]).drawing();
         for text in [
             r#"{"board":{"set":[[1,[]]]}}"#,
             r#"{"board":{"length":3,"set":[[1,[]]]}}"#,
