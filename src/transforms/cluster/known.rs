@@ -20,7 +20,7 @@ impl Known<'_> {
 }
 
 /// Whether XLA computes the op while compiling if its inputs are known.
-pub fn is_foldable(op: &Op) -> bool {
+fn is_foldable(op: &Op) -> bool {
     match op {
         Op::Native(_) | Op::Barrier | Op::AllReduce | Op::ReplicaId | Op::Call { .. } => false,
         array_op!()
@@ -33,13 +33,33 @@ pub fn is_foldable(op: &Op) -> bool {
     }
 }
 
-/// What is known of the outputs of an op.
-fn known_outputs<'a>(op: &'a Op, inputs: &[Known<'a>]) -> Known<'a> {
-    match op {
-        Op::Constant(value) => Known::Constant(value),
-        op if is_foldable(op) && inputs.iter().all(|input| input.is_known()) => Known::Folded,
-        _ => Known::Nothing,
+/// Which outputs of an equation XLA computes if it knows these of its inputs. What both branches know of an output it takes out of them.
+pub fn folded_outputs(equation: &Equation, inputs: &[bool]) -> Vec<bool> {
+    match &equation.op {
+        Op::Cond { on_true, on_false } => {
+            let (on_true_inputs, on_false_inputs) = inputs[1..].split_at(on_true.inputs.len());
+            let results = folded_results(on_true, on_true_inputs).into_iter();
+            results.zip(folded_results(on_false, on_false_inputs)).map(|(one, other)| one && other).collect()
+        }
+        op => vec![is_foldable(op) && inputs.iter().all(|known| *known); equation.outputs.len()],
     }
+}
+
+/// Which outputs of a graph XLA computes if it knows these of its inputs.
+fn folded_results(graph: &Graph, inputs: &[bool]) -> Vec<bool> {
+    let mut folded = vec![false; graph.num_vars()];
+    let of =
+        |folded: &[bool], vars: &[Var]| vars.iter().map(|var| folded[var.0 as usize]).collect::<Vec<_>>();
+    for (input, &known) in graph.inputs.iter().zip(inputs) {
+        folded[input.0 as usize] = known;
+    }
+    for equation in &graph.equations {
+        let outputs = folded_outputs(equation, &of(&folded, &equation.inputs));
+        for (output, known) in equation.outputs.iter().zip(outputs) {
+            folded[output.0 as usize] = known;
+        }
+    }
+    of(&folded, &graph.outputs)
 }
 
 /// What is known of the inputs of each body of an op: what it captures is the outer value; what a loop carries changes, and a
@@ -100,8 +120,14 @@ impl<'a> Walk<'a> {
 
     /// Says where the outputs of an equation of the source are.
     pub fn bind(&mut self, equation: &'a Equation, outputs: &[Var]) {
-        let known = known_outputs(&equation.op, &self.known(&equation.inputs));
-        for (&source, &var) in equation.outputs.iter().zip(outputs) {
+        let inputs: Vec<bool> = self.known(&equation.inputs).iter().map(|known| known.is_known()).collect();
+        let folded = folded_outputs(equation, &inputs);
+        for ((&source, &var), folded) in equation.outputs.iter().zip(outputs).zip(folded) {
+            let known = match &equation.op {
+                Op::Constant(value) => Known::Constant(value),
+                _ if folded => Known::Folded,
+                _ => Known::Nothing,
+            };
             self.set(source, var, known);
         }
     }

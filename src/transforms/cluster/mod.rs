@@ -6,10 +6,12 @@
 //! the checker and the oracle see what it makes, and the lowering only writes it. Other devices need no clusters.
 //!
 //! - here: the pass, which writes each graph again with its clusters
+//! - `carry`: what is small of what a scan carries and gives as one array
 //! - `plan`: which equations become a cluster, and the order of all
 //! - `known`: which values XLA computes while it compiles
 //! - `rules`: what a function must be like so that XLA does not abort the process
 
+mod carry;
 mod known;
 mod plan;
 mod rules;
@@ -20,6 +22,7 @@ use crate::array::DType;
 use crate::ir::{Binary, Build, Equation, Graph, Op, Var};
 
 use super::loops::Scan;
+use carry::with_packed_scans;
 use known::{Known, Walk, known_in_bodies};
 use plan::{Members, Step, steps};
 pub use rules::{Rule, without_broken_calls};
@@ -27,7 +30,7 @@ pub use rules::{Rule, without_broken_calls};
 /// The graph with its clusters, also in the bodies of loops and branches that stand outside of all clusters; scans there become
 /// loops, so that what belongs to the loop is clustered with the rest. Dead equations must be gone.
 pub fn cluster(graph: &Graph) -> Graph {
-    cluster_body(graph, &vec![Known::Nothing; graph.inputs.len()])
+    cluster_body(&with_packed_scans(graph), &vec![Known::Nothing; graph.inputs.len()])
 }
 
 /// The graph with the equations of each function in the place of its call.
@@ -60,7 +63,8 @@ fn write_alone<'a>(walk: &mut Walk<'a>, equation: &'a Equation) {
             scan.write(&mut walk.out, &inputs, |cond, body| {
                 let mut known = captured;
                 known.resize(body.inputs.len(), Known::Nothing);
-                [cluster(&cond), cluster_body(&body, &known)]
+                let cond = cluster_body(&cond, &vec![Known::Nothing; cond.inputs.len()]);
+                [cond, cluster_body(&body, &known)]
             })
         }
         op => {

@@ -7,9 +7,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::array::DType;
-use crate::ir::{Equation, Graph, Op, Var};
+use crate::ir::{Binary, Equation, Graph, Op, Var};
 
-use super::known::is_foldable;
+use super::known::folded_outputs;
 use super::rules::{Role, role};
 
 /// Most elements of an array in a cluster. Larger ones are worth a kernel each, which XLA fuses better.
@@ -287,12 +287,27 @@ impl<'a> Plan<'a> {
 fn places(graph: &Graph, folded: &[bool]) -> Vec<Place> {
     let place = |equation: &Equation| match is_view(&equation.op) {
         true => Place::View,
-        false if fits(graph, equation) => Place::Clustered,
+        false if fits(graph, equation) && !changes_in_place(graph, equation) => Place::Clustered,
         false => Place::Alone,
     };
     let mut places: Vec<Place> = graph.equations.iter().map(place).collect();
     keep_folded_out(graph, folded.to_vec(), &mut places);
     places
+}
+
+/// Whether a loop carries what an equation changes where it lies: a row that is stored, or the step number, whose number of
+/// steps XLA knows then. A cluster would make a copy of it.
+fn changes_in_place(graph: &Graph, equation: &Equation) -> bool {
+    let is_kind = match equation.op {
+        Op::DynamicUpdateSlice => true,
+        Op::Binary(Binary::Add) => graph.array_type(equation.outputs[0]).rank() == 0,
+        _ => false,
+    };
+    let is_read = |var: &Var| graph.equations.iter().any(|other| other.inputs.contains(var));
+    is_kind
+        && graph.inputs.contains(&equation.inputs[0])
+        && graph.outputs.contains(&equation.outputs[0])
+        && !is_read(&equation.outputs[0])
 }
 
 /// What reads a value that XLA folds (see `rules`) stands alone, too.
@@ -303,14 +318,14 @@ fn keep_folded_out(graph: &Graph, mut folded: Vec<bool>, places: &mut [Place]) {
         if *place == Place::Clustered && reads_folded {
             *place = Place::Alone;
         }
-        let from_constants =
-            is_foldable(&equation.op) && equation.inputs.iter().all(|x| constant[x.0 as usize]);
+        let inputs: Vec<bool> = equation.inputs.iter().map(|x| constant[x.0 as usize]).collect();
+        let from_constants = folded_outputs(equation, &inputs);
         let stays = match place {
             Place::Alone => true,
             Place::View => reads_folded,
             Place::Clustered => false,
         };
-        for output in &equation.outputs {
+        for (output, from_constants) in equation.outputs.iter().zip(from_constants) {
             constant[output.0 as usize] = from_constants;
             folded[output.0 as usize] = from_constants && stays;
         }
@@ -322,7 +337,7 @@ fn is_view(op: &Op) -> bool {
 }
 
 /// Whether an equation can be a part of a cluster.
-fn fits(graph: &Graph, equation: &Equation) -> bool {
+pub fn fits(graph: &Graph, equation: &Equation) -> bool {
     let size = |var: &Var| graph.array_type(*var).size();
     let small = |var: &Var| {
         let most = if graph.array_type(*var).dtype == DType::U32 { MAX_WORDS } else { MAX_ELEMENTS };

@@ -126,3 +126,30 @@ fn a_long_cluster_is_cut_where_little_is_handed_over() {
     graph.outputs = vec![many.into_iter().reduce(|sum, y| build.add(sum, y)).unwrap()];
     assert_eq!(lengths(&graph)[0], narrow);
 }
+
+#[test]
+fn what_both_branches_know_is_read_by_no_cluster() {
+    let (mut graph, x) = graph(8);
+    let branch = |value: f64| {
+        let (mut branch, x) = self::graph(8);
+        let build = &mut Build::new(&mut branch, location());
+        let contract = (vec![1], vec![0]);
+        let product = build.one(Op::Dot { batch: (vec![], vec![]), contract }, &[x, x]);
+        let known = build.full(&ArrayType::new(DType::F32, [8, 8]), value);
+        let last = if value == 0.0 { build.unary(Unary::Sin, product) } else { known };
+        branch.outputs = vec![known, last];
+        Box::new(branch)
+    };
+    let pred = graph.input(ArrayType::new(DType::Bool, []));
+    let build = &mut Build::new(&mut graph, location());
+    let outputs = build.many(Op::Cond { on_true: branch(0.0), on_false: branch(1.0) }, &[pred, x, x]);
+    let read = |build: &mut Build, mut x: Var| {
+        for _ in 0..4 {
+            x = build.unary(Unary::Cos, x);
+        }
+        x
+    };
+    let results = [read(build, outputs[0]), read(build, outputs[1])];
+    graph.outputs = results.to_vec();
+    assert_eq!(written(&graph), "cond cos cos cos cos [cos cos cos cos: 1 -> 1]");
+}
