@@ -2,17 +2,16 @@
 //!
 //! A [`Playback`](super::playback::Playback) asks the device for every step, because somebody may look at it and choose another action. A
 //! replay only keeps what the policy does. So one program plays many steps in a row here and keeps them in tables, which the host fetches
-//! once; a step then costs what its arithmetic costs. Keys are derived in the same way, so that episode `n` of a seed is the same in
-//! both.
+//! once; a step then costs what its arithmetic costs. It does not look where the episode ends: the steps after that one are left out. Keys
+//! are derived in the same way, so that episode `n` of a seed is the same in both.
 
 use anyhow::Result;
 
 use crate::array::{DType, HostArray};
 use crate::envs::painter::Frame;
-use crate::envs::{AnyEnv, EnvSpec, vector};
+use crate::envs::{AnyEnv, vector};
 use crate::lang::{
-    Bool, Float, Int, Leaves, Lowered, Outputs, Routine, Tree, boolean, int, leaf_paths, leaf_types,
-    repeat_tree, stack, update_tree, vmap_last, while_loop,
+    Float, Int, Leaves, Lowered, Outputs, Routine, Tree, leaf_paths, leaf_types, scan_range, stack, vmap_last,
 };
 use crate::lower::Options;
 use crate::runtime::{Arg, Buffer, Client};
@@ -24,7 +23,7 @@ use super::policy::Policy;
 
 /// The most bytes and steps of the tables of a stretch.
 const MOST_BYTES: usize = 8 << 20;
-const MOST_STEPS: usize = 256;
+const MOST_STEPS: usize = 128;
 
 /// An environment and a policy on a device, which play whole episodes. Any thread may have it.
 pub struct Reel {
@@ -40,8 +39,8 @@ pub struct Reel {
     size: usize,
 }
 
-/// Parameters of the policy and of the environment, the episode so far, the number of its next step, and steps to play at most.
-type Inputs = (Leaves, Leaves, Now, Int, Int);
+/// Parameters of the policy and of the environment, the episode so far, and the number of its next step.
+type Inputs = (Leaves, Leaves, Now, Int);
 
 /// What the program `roll` gives: the environment's state after the last step and what the policy remembers, and what there is to tell.
 type Rolled = ((Leaves, Leaves), Told);
@@ -49,11 +48,9 @@ type Rolled = ((Leaves, Leaves), Told);
 struct Told {
     /// What is seen after the last step: f32`[O, 1]`.
     obs: Float,
-    /// Steps that were played, i32.
-    steps: Int,
     rows: Rows,
 }
-crate::tree!(Told { obs, steps, rows });
+crate::tree!(Told { obs, rows });
 
 /// Steps, each in a row: the moments before them, and what came of them.
 struct Rows {
@@ -64,23 +61,13 @@ struct Rows {
 }
 crate::tree!(Rows { state, obs, numbers });
 
-/// A stretch while it is played.
-struct Film {
-    state: Leaves,
-    carry: Leaves,
-    steps: Int,
-    is_over: Bool,
-    rows: Rows,
-}
-crate::tree!(Film { state, carry, steps, is_over, rows });
-
 /// The columns of [`Rows::numbers`] before the rewards.
 const ACTION: usize = 0;
 const TERMINATED: usize = 1;
 const TRUNCATED: usize = 2;
 const REWARDS: usize = 3;
 
-/// An episode: its steps, and one moment more than it has steps.
+/// An episode: its steps, and at least one moment more than it has steps.
 pub struct Footage {
     names: Vec<String>,
     stretches: Vec<Stretch>,
@@ -154,10 +141,10 @@ impl Plan {
         let bytes: usize = kept.iter().map(|(place, _)| types[*place].byte_size()).sum();
         let size = (MOST_BYTES / (bytes + 4 * spec.obs_size()).max(1)).clamp(1, most);
         let number = Int::placeholder(DType::I32, []);
-        let input: Inputs = (policy.structure(), structure, (state, carry, keys), number, number);
+        let input: Inputs = (policy.structure(), structure, (state, carry, keys), number);
         let roll = Lowered::new(client.target(), &Options::default(), &input, |input| {
-            let (weights, params, now, first, most) = input;
-            Projector { env, spec: &spec, policy, weights, params, first, kept: &kept, size }.roll(now, most)
+            let (weights, params, now, first) = input;
+            Projector { env, policy, weights, params, first, kept: &kept, size }.roll(now)
         });
         Plan {
             client: client.clone(),
@@ -220,26 +207,32 @@ impl Reel {
         let (mut stretches, mut steps) = (Vec::new(), Vec::new());
         while go_on() {
             let first = steps.len();
-            let bounds =
-                [first, self.size.min(max_steps - first)].map(|bound| HostArray::scalar(bound as i32));
             let lent = self.policy_params.iter().chain(&self.env_params).map(Arg::Borrow);
             let given = now.into_iter().map(Arg::Donate).chain([Arg::Borrow(&keys)]);
-            let bounds = self.roll.upload(&bounds)?.into_iter().map(Arg::Donate);
-            let rolled = self.roll.call(lent.chain(given).chain(bounds).collect())?;
+            let number = self.roll.upload(&[HostArray::scalar(first as i32)])?.into_iter().map(Arg::Donate);
+            let rolled = self.roll.call(lent.chain(given).chain(number).collect())?;
             let mut rolled = Outputs::new(self.roll.outputs(), rolled);
             let mut told = |path: &str| rolled.take(path).to_host();
-            let (played, numbers) = (told("1.steps")?, told("1.rows.numbers")?);
-            let rows = numbers.as_slice::<f32>().chunks_exact(numbers.shape()[1]);
-            steps.extend(rows.take(played.as_slice::<i32>()[0] as usize).map(|row| self.taken(row)));
-            let (obs, last) = (told("1.rows.obs")?, told("1.obs")?);
+            let (numbers, obs, last) = (told("1.rows.numbers")?, told("1.rows.obs")?, told("1.obs")?);
+            let rows = numbers.as_slice::<f32>().chunks_exact(numbers.shape()[1]).take(max_steps - first);
+            let mut is_over = false;
+            for step in rows.map(|row| self.taken(row)) {
+                is_over = step.is_last();
+                steps.push(step);
+                if is_over {
+                    break;
+                }
+            }
             let state = rolled.take_below("1.rows.state");
             let state = state.iter().map(|(_, leaf)| leaf.to_host()).collect::<Result<_, _>>()?;
             stretches.push(Stretch { first, state, obs });
             now = rolled.into_named().into_iter().map(|(_, leaf)| leaf).collect();
-            if steps.len() == max_steps || steps.last().is_none_or(Taken::is_last) {
-                let state = self.kept.iter().map(|(place, _)| now[*place].to_host());
-                let state = state.collect::<Result<_, _>>()?;
-                stretches.push(Stretch { first: steps.len(), state, obs: last });
+            if is_over || steps.len() == max_steps {
+                if steps.len() == first + self.size {
+                    let state = self.kept.iter().map(|(place, _)| now[*place].to_host());
+                    let state = state.collect::<Result<_, _>>()?;
+                    stretches.push(Stretch { first: steps.len(), state, obs: last });
+                }
                 let names = self.kept.iter().map(|(_, name)| name.clone()).collect();
                 return Ok(Some(Footage { names, stretches, steps }));
             }
@@ -281,7 +274,7 @@ impl Footage {
     pub fn show(&self, number: usize, still: &mut Still) {
         let place = self.stretches.partition_point(|stretch| stretch.first <= number) - 1;
         let Stretch { first, state, obs } = &self.stretches[place];
-        let row = number - first; // 0 at the end, which is no row of a table
+        let row = number - first;
         for ((_, leaf), table) in still.state.iter_mut().zip(state) {
             leaf.copy_row(table, row);
         }
@@ -293,7 +286,6 @@ impl Footage {
 /// What the program `roll` is traced from.
 struct Projector<'a> {
     env: &'a dyn AnyEnv,
-    spec: &'a EnvSpec,
     policy: &'a Policy,
     weights: Leaves,
     params: Leaves,
@@ -309,20 +301,13 @@ impl Projector<'_> {
         Leaves(self.kept.iter().map(|(place, _)| state.0[*place].clone()).collect())
     }
 
-    /// Plays on until the episode is over, `most` steps at most.
+    /// Plays on for a stretch.
     #[track_caller]
-    fn roll(&self, (state, carry, keys): Now, most: Int) -> Rolled {
+    fn roll(&self, (state, carry, keys): Now) -> Rolled {
         let keys = keys.into_words();
-        let columns = REWARDS + self.spec.players + self.spec.metrics.len();
-        let rows = Rows {
-            state: repeat_tree(&self.kept(&state), self.size),
-            obs: Float::full([self.size, self.spec.obs_size(), 1], 0.0),
-            numbers: Float::full([self.size, columns, 1], 0.0),
-        };
-        let film = Film { state, carry, steps: int(0), is_over: boolean(false), rows };
-        let film = while_loop(film, |film| film.steps.lt(most) & !film.is_over, |film| self.step(film, keys));
-        let told = Told { obs: self.observe(&film.state), steps: film.steps, rows: film.rows };
-        ((film.state, film.carry), told)
+        let (now, rows) = scan_range(self.size, (state, carry), |now, step| self.step(now, keys, step));
+        let told = Told { obs: self.observe(&now.0), rows };
+        (now, told)
     }
 
     /// What is seen, as the environment shows it, whatever the network reads: f32`[O, 1]`.
@@ -332,9 +317,8 @@ impl Projector<'_> {
     }
 
     #[track_caller]
-    fn step(&self, film: Film, keys: Int) -> Film {
-        let Film { state, carry, steps, rows, .. } = film;
-        let [action_keys, step_keys] = step_keys(keys, self.first + steps);
+    fn step(&self, (state, carry): (Leaves, Leaves), keys: Int, step: Int) -> ((Leaves, Leaves), Rows) {
+        let [action_keys, step_keys] = step_keys(keys, self.first + step);
         let view = vector::view(self.env, &self.params, &state);
         let (carry, decision) = self.policy.act(&self.weights, carry, &view, action_keys);
         let action = decision.action;
@@ -344,15 +328,7 @@ impl Projector<'_> {
         let (after, came) = stepped;
         let own = [action.as_f32(), came.terminated.as_f32(), came.truncated.as_f32()];
         let numbers = stack(own.into_iter().chain(came.rewards).chain(came.metrics).collect::<Vec<_>>());
-        let row = Rows { obs: self.observe(&state), state: self.kept(&state), numbers };
-        let is_over = (came.terminated | came.truncated).index(0, 0);
-        Film {
-            state: after,
-            carry,
-            steps: steps + 1,
-            is_over,
-            rows: update_tree(rows, steps, &repeat_tree(&row, 1)),
-        }
+        ((after, carry), Rows { obs: self.observe(&state), state: self.kept(&state), numbers })
     }
 }
 
