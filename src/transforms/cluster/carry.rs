@@ -12,6 +12,9 @@ use super::plan::fits;
 
 /// Most words that are carried as one array, and most of a row of results.
 const MAX_WORDS: usize = 1024;
+/// Most words of an array among them. To put together what is larger takes longer than to copy it: with all that fit, HackMatrix, which
+/// carries dozens of arrays of 128 numbers, trained 5 % slower.
+const MAX_WORDS_OF_AN_ARRAY: usize = 64;
 
 /// The graph with packed scans where they stand outside of all clusters.
 pub fn with_packed_scans(graph: &Graph) -> Graph {
@@ -88,7 +91,8 @@ impl Packing {
         let mut left = MAX_WORDS;
         let mut packed: Vec<bool> = (types.iter().enumerate())
             .map(|(i, array_type)| {
-                let words = words(array_type).filter(|&words| may(i) && (1..=left).contains(&words));
+                let most = left.min(MAX_WORDS_OF_AN_ARRAY);
+                let words = words(array_type).filter(|words| may(i) && (1..=most).contains(words));
                 left -= words.unwrap_or(0);
                 words.is_some()
             })
