@@ -1,6 +1,8 @@
 //! Agents that are trained together are those that are trained alone.
 
+use lockstep::algorithms::evaluation::Plan;
 use lockstep::algorithms::learner::{Group as Agents, One, Start};
+use lockstep::algorithms::policy::Choice;
 use lockstep::algorithms::ppo::{NormAdv, Ppo, Settings};
 use lockstep::algorithms::{Group, Learner, NamedArrays};
 use lockstep::envs::registry;
@@ -138,4 +140,28 @@ fn an_agent_that_goes_on_alone_leaves_the_others_where_they_are() {
     let again = [members[1].run(1).unwrap(), members[1].run(2).unwrap()].concat();
     assert_eq!(again, rows[1]);
     assert_eq!(states, [members[0].state().unwrap(), members[1].state().unwrap()]);
+}
+
+/// Members of a sweep, or modes of one game, differ in the parameters of the environment.
+#[test]
+fn an_agent_of_a_group_is_evaluated_in_its_own_environment() {
+    let make = |agent: usize| {
+        let gravity = ["gravity=5".to_owned(), "gravity=50".to_owned()];
+        let env = registry::find("cartpole").unwrap().with(&gravity[agent..=agent]).unwrap();
+        Ppo::new(Settings { num_envs: 8, num_steps: 8, ..Settings::default() }, env.build().into()).unwrap()
+    };
+    let plan = Plan { episodes: 16, max_steps: 200, seed: 3 };
+    let (mut group, members) = group(make, 2, 1);
+    group.prepare_evaluation(Choice::Sample, plan.episodes).unwrap();
+    let lengths = |learner: &dyn Learner| -> Vec<u64> {
+        let episodes = learner.evaluate(&plan, &mut || true).unwrap().expect("nothing stops it");
+        episodes.iter().map(|episode| episode.episode_length).collect()
+    };
+    let together = [0, 1].map(|agent: usize| lengths(&*members[agent]));
+    for (agent, together) in together.iter().enumerate() {
+        let mut single = alone(make(agent), agent);
+        single.prepare_evaluation(Choice::Sample, plan.episodes).unwrap();
+        assert_eq!(*together, lengths(&single), "agent {agent}");
+    }
+    assert_ne!(together[0], together[1]);
 }

@@ -118,6 +118,16 @@ impl Evaluator {
         })
     }
 
+    /// Plays in this environment from now on: the one that the programs were compiled for, with other parameters.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn set_env(&mut self, client: &Client, env: &dyn AnyEnv) -> Result<()> {
+        let (structure, values) = params_of(env);
+        self.env_params = OnDevice::new(client, &structure, &[values])?;
+        Ok(())
+    }
+
     /// Plays the episodes with the policy's own parameters.
     ///
     /// # Errors

@@ -314,8 +314,9 @@ impl<A: Algorithm> Learner for Member<A> {
     fn evaluate(&self, plan: &Plan, go_on: &mut dyn FnMut() -> bool) -> Result<Option<Vec<Episode>>> {
         let params = self.params()?;
         let state = self.group.state.borrow();
-        let evaluator = self.group.evaluator.borrow();
-        let evaluator = evaluator.as_ref().context("the evaluation was not prepared")?;
+        let mut evaluator = self.group.evaluator.borrow_mut();
+        let evaluator = evaluator.as_mut().context("the evaluation was not prepared")?;
+        evaluator.set_env(&state.engine.client, self.group.agents[self.index].env())?;
         let upload = |(_, array): &(String, HostArray)| state.engine.client.to_device(array, 0);
         let buffers = params.iter().map(upload).collect::<Result<Vec<Buffer>, _>>()?;
         evaluator.run_with(&|| Input::Lend(vec![buffers.iter().collect()]), plan, go_on)

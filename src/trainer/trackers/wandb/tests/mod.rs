@@ -22,8 +22,8 @@ pub(in crate::trainer::trackers) const PACE: Pace = Pace {
     post: Duration::from_millis(10),
     heartbeat: Duration::from_millis(200),
     pause: Duration::from_millis(10),
-    patience: Duration::from_secs(4),
-    call: Duration::from_secs(1),
+    patience: Duration::from_millis(2500),
+    call: Duration::from_millis(500),
     most_rows: 1000,
 };
 
