@@ -107,13 +107,12 @@ impl Evaluator {
 
     fn with_lanes(client: &Client, env: &dyn AnyEnv, policy: &Policy, lanes: usize) -> Result<Self> {
         let (begin, play) = lowered(env, policy, lanes, client.target());
-        let (structure, values) = params_of(env);
         let (begin, play) = compile_both(client, (begin, "start of episodes"), (play, "evaluation"))?;
         Ok(Evaluator {
             begin,
             play,
             params: OnDevice::new(client, &policy.structure(), &[policy.params().to_vec()])?,
-            env_params: OnDevice::new(client, &structure, &[values])?,
+            env_params: params_on(client, env)?,
             lanes,
         })
     }
@@ -123,8 +122,7 @@ impl Evaluator {
     /// # Errors
     /// Whatever the device reports.
     pub fn set_env(&mut self, client: &Client, env: &dyn AnyEnv) -> Result<()> {
-        let (structure, values) = params_of(env);
-        self.env_params = OnDevice::new(client, &structure, &[values])?;
+        self.env_params = params_on(client, env)?;
         Ok(())
     }
 
@@ -185,6 +183,11 @@ impl Evaluator {
             steps = (steps as f64 * share.min(4.0)).max(1.0) as usize;
         }
     }
+}
+
+fn params_on(client: &Client, env: &dyn AnyEnv) -> Result<OnDevice<Leaves>> {
+    let (structure, values) = params_of(env);
+    OnDevice::new(client, &structure, &[values])
 }
 
 /// The default parameters of an environment: their structure and values.
