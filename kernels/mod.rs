@@ -8,6 +8,8 @@
 mod adam;
 pub mod all_reduce;
 mod call;
+mod conv;
+mod conv_calls;
 mod failure;
 mod helpers;
 mod lanes;
@@ -34,6 +36,7 @@ use std::sync::{Mutex, OnceLock};
 pub use adam::{BETA1, BETA2};
 pub use call::Handler;
 use call::{Call, Frame};
+pub use conv::{TAPS as CONV_TAPS, WIDTH as CONV_WIDTH};
 pub use failure::take_failure;
 pub use mlp::Activation;
 pub use native_env::LIBRARY;
@@ -92,6 +95,10 @@ kernels! {
     /// (factors f32`[T, ..]`, terms f32`[T, ..]`, begin f32`[..]`) -> f32`[T, ..]`: each step is its factors times the step before, first
     /// `begin`, plus its terms.
     LINEAR_RECURRENCE = "lockstep_linear_recurrence" => recurrence::linear_recurrence;
+    /// (images f32`[N, H, W, C]`, kernel f32`[3, 3, C, O]`) -> f32`[N, H, W, O]`: the convolution of the images with a zero all around.
+    CONV = "lockstep_conv" => conv_calls::conv;
+    /// (images f32`[N, H, W, C]`, cotangent f32`[N, H, W, O]`) -> the gradient f32`[3, 3, C, O]` of the kernel.
+    CONV_GRADIENT = "lockstep_conv_gradient" => conv_calls::conv_gradient;
     /// (parameters, mean, square and gradient f32`[N]`, the largest norm, the learning rate, the scales of mean and square, and epsilon f32) ->
     /// the first three, in place, after a step of Adam along the clipped gradient, and the norm f32.
     ADAM = "lockstep_adam" => adam::adam;

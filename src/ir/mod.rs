@@ -31,7 +31,10 @@ pub use conv::Window;
 pub use flops::flops;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
-pub use kernel::{Activation, CellKind, Kernel, KernelKind, as_tables, have_rows, of_rows, shifted};
+pub use kernel::{
+    Activation, CellKind, Kernel, KernelKind, as_tables, have_rows, is_usual, kernel_gradient, of_rows,
+    reversed, shifted,
+};
 pub use native::{Native, NativeFunction};
 pub(crate) use op::array_op;
 pub use op::{Binary, Comparison, Op, OpKind, Reduction, ScatterKind, Unary};

@@ -101,6 +101,8 @@ impl Lowering<'_> {
             Kernel::LinearRecurrence { reverse } => {
                 (kernels::LINEAR_RECURRENCE, of(kernels::REVERSE, i32::from(reverse)))
             }
+            Kernel::Conv => (kernels::CONV, vec![]),
+            Kernel::ConvGradient => (kernels::CONV_GRADIENT, vec![]),
             Kernel::Adam => (kernels::ADAM, vec![]),
             Kernel::PutBack { .. } => (kernels::PUT_BACK, vec![]),
             Kernel::PutRow => (kernels::PUT_ROW, vec![]),

@@ -488,6 +488,15 @@ fn kernels() -> Vec<Case> {
             // As for an MLP, through the steps.
             cases.push(Case { tolerance: 1e-4, ..gradient.rough() });
         }
+        // Native where channels and filters fill vectors.
+        for [height, width, channels, filters] in [[2, 3, 2, 3], [5, 3, 16, 16], [3, 6, 16, 32]] {
+            let image = |numbers: usize| plain(dtype, &[2, height, width, numbers]);
+            let taps = plain(dtype, &[3, 3, channels, filters]);
+            let note = format!("{height} x {width} x {channels}, {filters} filters, {dtype}");
+            cases.push(Case::of(Op::Kernel(Kernel::Conv), &note, &[image(channels), taps]));
+            let inputs = [image(channels), image(filters)];
+            cases.push(Case::of(Op::Kernel(Kernel::ConvGradient), &note, &inputs));
+        }
         for size in [1, 100] {
             // Squares are not below zero, and epsilon keeps the step away from a division by zero.
             let of = |shape: &[usize], range| input(dtype, shape, Values::Uniform(range));

@@ -4,6 +4,7 @@
 //! them. Gradient and vmap have rules of their own, which use kernels again.
 
 mod adam;
+mod conv;
 mod mlp;
 mod packed;
 mod put_back;
@@ -15,6 +16,7 @@ use strum::{EnumDiscriminants, EnumIter};
 
 use crate::array::{ArrayType, DType};
 pub use crate::runtime::kernels::{Activation, CellKind};
+pub use conv::{is_usual, kernel_gradient, reversed};
 pub use recurrence::shifted;
 pub use rows::{as_tables, have_rows, of_rows};
 
@@ -53,6 +55,10 @@ pub enum Kernel {
     /// (factors `[T, ..]`, terms `[T, ..]`, begin `[..]`) -> `[T, ..]`: each step is its factors times the step before, first `begin`, plus
     /// its terms; from the last step to the first if `reverse`.
     LinearRecurrence { reverse: bool },
+    /// (images `[N, H, W, C]`, kernel `[3, 3, C, O]`) -> `[N, H, W, O]`: the convolution of the images with a zero all around.
+    Conv,
+    /// (images `[N, H, W, C]`, cotangent `[N, H, W, O]` of their convolution) -> the cotangent `[3, 3, C, O]` of the kernel.
+    ConvGradient,
     /// (parameters, mean, square and gradient `[N]`, the largest norm, the learning rate, the scales of mean and square, and epsilon) -> the
     /// first three after a step of Adam along the gradient, which is clipped to that norm, and the norm before.
     Adam,
@@ -83,6 +89,8 @@ impl Kernel {
             Kernel::Recurrent { .. } => "recurrent",
             Kernel::RecurrentGradient { .. } => "recurrent_gradient",
             Kernel::LinearRecurrence { .. } => "linear_recurrence",
+            Kernel::Conv => "conv",
+            Kernel::ConvGradient => "conv_gradient",
             Kernel::Adam => "adam",
             Kernel::PutBack { .. } => "put_back",
             Kernel::PutRow => "put_row",
@@ -97,13 +105,15 @@ impl Kernel {
     }
 
     /// Whether the native function is for inputs of these types: f32, and for an MLP or a cell weights that are few enough to
-    /// be read from the core's own cache. Columns and rows of any type can be written.
+    /// be read from the core's own cache; for a convolution channels and filters that fill vectors. Columns and rows of any type can be
+    /// written.
     pub fn is_native_for(self, inputs: &[ArrayType]) -> bool {
         /// Numbers of a matrix of weights.
         const SMALL: usize = 1 << 18;
         let weights = match self {
             Kernel::Mlp { layers, .. } | Kernel::MlpGradient { layers, .. } => &inputs[1..1 + 2 * layers],
             Kernel::Recurrent { .. } | Kernel::RecurrentGradient { .. } => &inputs[2..4],
+            Kernel::Conv | Kernel::ConvGradient => return conv::is_native_for(inputs),
             _ if self.moves() => return true,
             _ => &[],
         };
@@ -119,6 +129,7 @@ impl Kernel {
         let name = self.name();
         let count = match self {
             Kernel::SparseDot | Kernel::SparseDotTransposed | Kernel::Pack { .. } => 2,
+            Kernel::Conv | Kernel::ConvGradient => 2,
             Kernel::PackedDot | Kernel::PackedDotTransposed => 4,
             Kernel::Mlp { layers, .. } => 1 + 2 * layers,
             Kernel::MlpGradient { layers, .. } => 1 + 3 * layers,
@@ -160,6 +171,8 @@ impl Kernel {
             Kernel::Recurrent { cell } => recurrent::infer(name, inputs, cell),
             Kernel::RecurrentGradient { cell } => recurrent::infer_gradient(name, inputs, cell),
             Kernel::LinearRecurrence { .. } => recurrence::infer(name, inputs),
+            Kernel::Conv => conv::infer(name, inputs),
+            Kernel::ConvGradient => conv::infer_gradient(name, inputs),
             Kernel::Adam => adam::infer(name, inputs),
             Kernel::PutBack { arrays } => put_back::infer(name, inputs, arrays),
             Kernel::PutRow => rows::check(name, inputs).map(|()| vec![inputs[0].clone()]),
@@ -188,6 +201,8 @@ impl Kernel {
             Kernel::LinearRecurrence { reverse } => {
                 vec![recurrence::linear_recurrence(b, &inputs, reverse)]
             }
+            Kernel::Conv => vec![conv::conv(b, &inputs)],
+            Kernel::ConvGradient => vec![conv::gradient(b, &inputs)],
             Kernel::Adam => adam::adam(b, &inputs),
             Kernel::PutBack { arrays } => put_back::put_back(b, arrays, &inputs),
             Kernel::PutRow => vec![rows::put(b, &inputs)],

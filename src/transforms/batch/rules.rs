@@ -194,6 +194,9 @@ impl Rule<'_> {
             let var = if in_front { self.build.move_axis(result, 1, 0) } else { result };
             return vec![Batched { var, batched: true }];
         }
+        if kernel == Kernel::Conv {
+            return self.conv(inputs);
+        }
         if kernel.moves() {
             let types: Vec<ArrayType> = (0..inputs.len()).map(|i| self.example(i)).collect();
             let twin = kernel.twin(&types, self.equation.location);

@@ -2,7 +2,7 @@
 
 use crate::ir::{
     Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window, as_tables,
-    have_rows, of_rows, shifted,
+    have_rows, kernel_gradient, of_rows, reversed, shifted,
 };
 
 use super::{GradError, Point, control};
@@ -306,25 +306,15 @@ fn dot_side(
     b.transpose(product, &inverse(&axes))
 }
 
-/// Both are convolutions: of `g` with the kernel, reversed, its channels and filters exchanged; and of the images, examples and
-/// channels exchanged, with `g` as the kernel.
+/// Both are convolutions: see [`reversed`] and [`kernel_gradient`].
 fn conv(b: &mut Build, g: Var, x: &[Var], windows: [Window; 2], wants: &[bool]) -> Vec<Option<Var>> {
     let (images, kernel) = (b.array_type(x[0]).shape, b.array_type(x[1]).shape);
-    let adapted = |change: fn(Window, usize, usize) -> Window| {
-        let windows = [0, 1].map(|i| change(windows[i], images[i + 1], kernel[i]));
-        Op::Conv { windows }
-    };
     let of_images = wants[0].then(|| {
-        let reversed = b.one(Op::Reverse { axes: vec![0, 1] }, &[x[1]]);
-        let reversed = b.transpose(reversed, &[0, 1, 3, 2]);
-        b.one(adapted(Window::of_images), &[g, reversed])
+        let windows = [0, 1].map(|i| windows[i].of_images(images[i + 1], kernel[i]));
+        let kernel = reversed(b, x[1]);
+        b.one(Op::Conv { windows }, &[g, kernel])
     });
-    let of_kernel = wants[1].then(|| {
-        let images = b.transpose(x[0], &[3, 1, 2, 0]);
-        let g = b.transpose(g, &[1, 2, 0, 3]);
-        let product = b.one(adapted(Window::of_kernel), &[images, g]);
-        b.transpose(product, &[1, 2, 0, 3])
-    });
+    let of_kernel = wants[1].then(|| kernel_gradient(b, x[0], g, windows, [kernel[0], kernel[1]]));
     vec![of_images, of_kernel]
 }
 
@@ -345,6 +335,22 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
             wants[0].then(|| along_width(b, x[1], g)),
             wants[1].then(|| b.one(Op::Kernel(Kernel::SparseDot), &[x[0], g])),
         ]),
+        Kernel::Conv => {
+            let of_images = wants[0].then(|| {
+                let kernel = reversed(b, x[1]);
+                b.one(Op::Kernel(Kernel::Conv), &[g, kernel])
+            });
+            let of_kernel = wants[1].then(|| b.one(Op::Kernel(Kernel::ConvGradient), &[x[0], g]));
+            Ok(vec![of_images, of_kernel])
+        }
+        Kernel::ConvGradient => {
+            let of_images = wants[0].then(|| {
+                let kernel = reversed(b, g);
+                b.one(Op::Kernel(Kernel::Conv), &[x[1], kernel])
+            });
+            let of_cotangent = wants[1].then(|| b.one(Op::Kernel(Kernel::Conv), &[x[0], g]));
+            Ok(vec![of_images, of_cotangent])
+        }
         Kernel::Pack { .. } => {
             Err(no_rule(equation, "bits have none: differentiate by the weights, or do not pack"))
         }
