@@ -30,6 +30,8 @@ pub unsafe trait Lanes: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// `self` where `test` is above zero, else zero.
     unsafe fn where_positive(self, test: Self) -> Self;
+    /// The two bf16 of which each lane's bits are made, as f32: the lower and the higher half.
+    unsafe fn halves(self) -> [Self; 2];
     /// Writes `first + i` and the number itself for each lane `i` that is not zero, in order, to the two lists, and
     /// returns how many there are. May write [`Lanes::WIDTH`] elements in any case.
     unsafe fn compress_non_zero(self, first: u32, indices: *mut u32, values: *mut f32) -> usize;
@@ -102,6 +104,12 @@ unsafe impl Lanes for Portable {
     #[inline(always)]
     unsafe fn where_positive(self, test: Self) -> Self {
         Portable(std::array::from_fn(|i| if test.0[i] > 0.0 { self.0[i] } else { 0.0 }))
+    }
+
+    #[inline(always)]
+    unsafe fn halves(self) -> [Self; 2] {
+        let of = |half: fn(u32) -> u32| Portable(self.0.map(|lane| f32::from_bits(half(lane.to_bits()))));
+        [of(|bits| bits << 16), of(|bits| bits & 0xFFFF_0000)]
     }
 
     #[inline(always)]
@@ -196,6 +204,15 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn halves(self) -> [Self; 2] {
+            unsafe {
+                let bits = _mm256_castps_si256(self);
+                let high = _mm256_and_si256(bits, _mm256_set1_epi32(0xFFFF_0000u32 as i32));
+                [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)), _mm256_castsi256_ps(high)]
+            }
+        }
+
+        #[inline(always)]
         unsafe fn compress_non_zero(self, first: u32, indices: *mut u32, values: *mut f32) -> usize {
             unsafe {
                 let non_zero = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self, _mm256_setzero_ps());
@@ -285,6 +302,15 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, test: Self) -> Self {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(test, _mm512_setzero_ps()), self) }
+        }
+
+        #[inline(always)]
+        unsafe fn halves(self) -> [Self; 2] {
+            unsafe {
+                let bits = _mm512_castps_si512(self);
+                let high = _mm512_and_si512(bits, _mm512_set1_epi32(0xFFFF_0000u32 as i32));
+                [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)), _mm512_castsi512_ps(high)]
+            }
         }
 
         #[inline(always)]

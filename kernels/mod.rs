@@ -10,6 +10,8 @@ pub mod all_reduce;
 mod call;
 mod conv;
 mod conv_calls;
+mod dot_bf16;
+mod dot_calls;
 mod failure;
 mod helpers;
 mod lanes;
@@ -37,6 +39,7 @@ pub use adam::{BETA1, BETA2};
 pub use call::Handler;
 use call::{Call, Frame};
 pub use conv::{TAPS as CONV_TAPS, WIDTH as CONV_WIDTH};
+pub use dot_bf16::WIDTH as DOT_WIDTH;
 pub use failure::take_failure;
 pub use mlp::Activation;
 pub use native_env::LIBRARY;
@@ -99,6 +102,8 @@ kernels! {
     CONV = "lockstep_conv" => conv_calls::conv;
     /// (images f32`[N, H, W, C]`, cotangent f32`[N, H, W, O]`) -> the gradient f32`[3, 3, C, O]` of the kernel.
     CONV_GRADIENT = "lockstep_conv_gradient" => conv_calls::conv_gradient;
+    /// (x f32`[M, I]` or `[I, M]`, y f32`[I, W]` or `[W, I]`) -> f32`[M, W]`: the product of both, whose numbers are rounded to bf16.
+    DOT_BF16 = "lockstep_dot_bf16" => dot_calls::dot_bf16;
     /// (parameters, mean, square and gradient f32`[N]`, the largest norm, the learning rate, the scales of mean and square, and epsilon f32) ->
     /// the first three, in place, after a step of Adam along the clipped gradient, and the norm f32.
     ADAM = "lockstep_adam" => adam::adam;
@@ -166,6 +171,9 @@ pub const CELL: &str = "cell";
 
 /// The i32 attribute of linear recurrences: 1 if they run from the last step to the first.
 pub const REVERSE: &str = "reverse";
+
+/// The i32 attributes of a matrix product: along which axis of each factor the sums run.
+pub const CONTRACTED: [&str; 2] = ["left_axis", "right_axis"];
 
 /// The i32 attribute of a call that is several: how many operands number `call` of them has.
 pub fn operands_of(call: usize) -> String {

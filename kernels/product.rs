@@ -21,9 +21,44 @@ pub enum Start<'a> {
     Sum,
 }
 
+/// What the numbers of the factors are, 32 bits each.
+///
+/// # Safety
+/// The method may be called only inside a function compiled for the instruction set of the implementation and of `L`.
+pub unsafe trait Terms<L> {
+    /// The product of two numbers and a sum.
+    unsafe fn add_product(factor: L, numbers: L, sum: L) -> L;
+}
+
+/// A number of f32.
+pub struct Numbers;
+
+// SAFETY: needs the instruction set of `L` alone.
+unsafe impl<L: Lanes> Terms<L> for Numbers {
+    #[inline(always)]
+    unsafe fn add_product(factor: L, numbers: L, sum: L) -> L {
+        // SAFETY: by contract.
+        unsafe { factor.mul_add(numbers, sum) }
+    }
+}
+
 /// `out = start + left right`, with `rows` rows and `inner` numbers to sum for each.
 #[inline(always)]
 pub unsafe fn product<L: Lanes>(
+    left: Left,
+    rows: usize,
+    inner: usize,
+    right: Right,
+    start: Start,
+    out: &mut [f32],
+) {
+    // SAFETY: by contract.
+    unsafe { product_of::<L, Numbers>(left, rows, inner, right, start, out) }
+}
+
+/// The same, of numbers of some kind.
+#[inline(always)]
+pub unsafe fn product_of<L: Lanes, T: Terms<L>>(
     left: Left,
     rows: usize,
     inner: usize,
@@ -53,9 +88,9 @@ pub unsafe fn product<L: Lanes>(
             while row < rows {
                 let tile = Tile { left, inner, right, start, out: out.as_mut_ptr(), row, column };
                 row += if is_narrow {
-                    tile.run_in_16::<L>(rows - row)
+                    tile.run_in_16::<L, T>(rows - row)
                 } else {
-                    tile.run_in_32::<L>(vectors, rows - row)
+                    tile.run_in_32::<L, T>(vectors, rows - row)
                 };
             }
             column += vectors * L::WIDTH;
@@ -87,43 +122,43 @@ impl Tile<'_> {
     /// Computes as many of the `rows` as 32 registers hold the sums of, with a row of the right factor and a number of the left
     /// one; returns their number.
     #[inline(always)]
-    unsafe fn run_in_32<L: Lanes>(self, vectors: usize, rows: usize) -> usize {
+    unsafe fn run_in_32<L: Lanes, T: Terms<L>>(self, vectors: usize, rows: usize) -> usize {
         // SAFETY: the caller has checked that the tile lies inside the matrices.
         unsafe {
             match (vectors, rows) {
-                (4, 6..) => self.run::<L, 6, 4>(),
-                (4, 4..) => self.run::<L, 4, 4>(),
-                (4, 2..) => self.run::<L, 2, 4>(),
-                (4, _) => self.run::<L, 1, 4>(),
-                (3, 8..) => self.run::<L, 8, 3>(),
-                (3, 2..) => self.run::<L, 2, 3>(),
-                (3, _) => self.run::<L, 1, 3>(),
-                (2, 12..) => self.run::<L, 12, 2>(),
-                (2, 4..) => self.run::<L, 4, 2>(),
-                (2, _) => self.run::<L, 1, 2>(),
-                (_, 16..) => self.run::<L, 16, 1>(),
-                (_, 4..) => self.run::<L, 4, 1>(),
-                (_, _) => self.run::<L, 1, 1>(),
+                (4, 6..) => self.run::<L, T, 6, 4>(),
+                (4, 4..) => self.run::<L, T, 4, 4>(),
+                (4, 2..) => self.run::<L, T, 2, 4>(),
+                (4, _) => self.run::<L, T, 1, 4>(),
+                (3, 8..) => self.run::<L, T, 8, 3>(),
+                (3, 2..) => self.run::<L, T, 2, 3>(),
+                (3, _) => self.run::<L, T, 1, 3>(),
+                (2, 12..) => self.run::<L, T, 12, 2>(),
+                (2, 4..) => self.run::<L, T, 4, 2>(),
+                (2, _) => self.run::<L, T, 1, 2>(),
+                (_, 16..) => self.run::<L, T, 16, 1>(),
+                (_, 4..) => self.run::<L, T, 4, 1>(),
+                (_, _) => self.run::<L, T, 1, 1>(),
             }
         }
     }
 
     /// The same for 16 registers, of two vectors.
     #[inline(always)]
-    unsafe fn run_in_16<L: Lanes>(self, rows: usize) -> usize {
+    unsafe fn run_in_16<L: Lanes, T: Terms<L>>(self, rows: usize) -> usize {
         // SAFETY: the caller has checked that the tile lies inside the matrices.
         unsafe {
             match rows {
-                6.. => self.run::<L, 6, 2>(),
-                4.. => self.run::<L, 4, 2>(),
-                _ => self.run::<L, 1, 2>(),
+                6.. => self.run::<L, T, 6, 2>(),
+                4.. => self.run::<L, T, 4, 2>(),
+                _ => self.run::<L, T, 1, 2>(),
             }
         }
     }
 
     /// Computes `R` rows of `V` vectors; returns `R`.
     #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize, const V: usize>(self) -> usize {
+    unsafe fn run<L: Lanes, T: Terms<L>, const R: usize, const V: usize>(self) -> usize {
         // SAFETY: the caller has checked that the tile lies inside the matrices.
         unsafe {
             let width = self.right.width;
@@ -149,7 +184,7 @@ impl Tile<'_> {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     let factor = L::splat(*left.add(r * self.left.row_step));
                     for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = factor.mul_add(vectors[v], *sum);
+                        *sum = T::add_product(factor, vectors[v], *sum);
                     }
                 }
                 left = left.wrapping_add(self.left.inner_step);

@@ -446,3 +446,32 @@ fn columns_are_put_back_whatever_their_type() {
     assert_eq!(native, plain);
     assert_ne!(native, inputs[2..2 + arrays.len()]);
 }
+
+#[test]
+fn convolutions_are_their_twins_however_many_images_there_are() {
+    // Of 70 images each thread gets some, of 3 the first has all.
+    for (count, [height, width, channels, filters]) in
+        [(70, [6, 7, 16, 32]), (3, [11, 11, 32, 64]), (200, [5, 9, 48, 80])]
+    {
+        let mut graph = Graph::new();
+        let shapes = [
+            vec![count, height, width, channels],
+            vec![3, 3, channels, filters],
+            vec![count, height, width, filters],
+        ];
+        let [images, kernel, cotangent] =
+            shapes.map(|shape| graph.input(ArrayType::new(DType::F32, &*shape)));
+        let mut b = Build::new(&mut graph, Location::caller());
+        let output = b.one(Op::Kernel(Kernel::Conv), &[images, kernel]);
+        let gradient = b.one(Op::Kernel(Kernel::ConvGradient), &[images, cotangent]);
+        graph.outputs = vec![output, gradient];
+        let values: Vec<HostArray> =
+            graph.input_types().iter().zip(1..).map(|(t, seed)| numbers(&t.shape, 1, seed)).collect();
+        let [native, plain] = [true, false].map(|kernels| results(client(), &graph, &values, kernels));
+        for (i, (native, plain)) in native.iter().zip(&plain).enumerate() {
+            // Off by a share of the largest number: what is lost in the transformation is a share of the patch's largest.
+            let what = format!("result {i} of {count} images {height} x {width}");
+            assert_near(&native.to_f64(), &plain.to_f64(), 1e-5, &what);
+        }
+    }
+}

@@ -121,7 +121,8 @@ fn runs_are_listed_compared_plotted_stopped_and_removed() {
 fn bf16_trains_and_deterministic_changes_nothing_on_cpu() {
     let dir = tempfile::tempdir().unwrap();
     let first_line = |name: &str, more: &[&str]| -> Value {
-        let short = [&["--total-timesteps", "5120"], more].concat();
+        // Native kernels of a network as small as this one stay in f32.
+        let short = [&["--total-timesteps", "5120", "--no-kernels"], more].concat();
         let output = train(dir.path(), name, &short).stderr(Stdio::piped()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = fs::read_to_string(dir.path().join(name).join("metrics.jsonl")).unwrap();

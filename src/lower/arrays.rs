@@ -5,6 +5,7 @@ use super::writer::{operands, signature};
 use super::{Lowering, Precision, Value};
 use crate::array::{ArrayType, DType, HostArray};
 use crate::ir::{Location, Reduction, ScatterKind, Window};
+use crate::runtime::kernels;
 
 impl Lowering<'_> {
     /// A matrix product, in f32 as precise as the options say.
@@ -16,6 +17,10 @@ impl Lowering<'_> {
         outputs: &[ArrayType],
         at: Location,
     ) -> String {
+        if let Some(axes) = self.native_axes(batch, contract, inputs) {
+            let attributes = kernels::CONTRACTED.map(str::to_owned).into_iter().zip(axes).collect();
+            return self.call_kernel(kernels::DOT_BF16, attributes, inputs, &[], outputs, at).remove(0);
+        }
         let batching = match batch.0.is_empty() {
             true => String::new(),
             false => format!(", batching_dims = {} x {}", list(&batch.0), list(&batch.1)),
@@ -28,6 +33,29 @@ impl Lowering<'_> {
             name = precision.in_stablehlo()
         );
         self.simple("dot_general", &attributes, &factors, outputs, at)
+    }
+
+    /// The axes along which a native product of numbers rounded to bf16 sums, if there is one for these factors and it pays.
+    fn native_axes(
+        &self,
+        batch: &(Vec<usize>, Vec<usize>),
+        contract: &(Vec<usize>, Vec<usize>),
+        inputs: &[Value],
+    ) -> Option<[i32; 2]> {
+        /// Products of two numbers.
+        const LARGE: usize = 1 << 20;
+        /// Rows of the left factor, for which the copy of the right one pays.
+        const ROWS: usize = 32;
+        let [left, right] = [0, 1].map(|i| &inputs[i].array_type);
+        let (&[i], &[j]) = (&contract.0[..], &contract.1[..]) else { return None };
+        let are_matrices = batch.0.is_empty() && left.rank() == 2 && right.rank() == 2;
+        let wanted = self.target.kernels && self.options.precision == Precision::Bf16;
+        if !wanted || !are_matrices || left.dtype != DType::F32 {
+            return None;
+        }
+        let (rows, width) = (left.shape[1 - i], right.shape[1 - j]);
+        let pays = rows >= ROWS && width % kernels::DOT_WIDTH == 0 && rows * width * left.shape[i] >= LARGE;
+        pays.then_some([i as i32, j as i32])
     }
 
     /// A convolution, as precise as a matrix product.
@@ -57,9 +85,10 @@ impl Lowering<'_> {
     }
 
     /// The operands of a matrix product or convolution, rounded if they are f32 and the options say so, and how precise the op
-    /// must be.
+    /// must be. With native kernels only those round their operands: to XLA's compiler for cpu products of bf16 are products of f32.
     fn factors(&mut self, inputs: &[Value], at: Location) -> (Precision, Vec<Value>) {
         let precision = match inputs[0].array_type.dtype {
+            DType::F32 if self.target.kernels => Precision::F32,
             DType::F32 => self.options.precision,
             _ => Precision::F32,
         };

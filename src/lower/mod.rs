@@ -67,7 +67,7 @@ pub enum Precision {
     F32,
     /// TF32 on cuda, three products of bf16 on tpu, f32 on cpu
     Tf32,
-    /// Operands rounded to bf16, sums in f32
+    /// Operands rounded to bf16, sums in f32; on cpu those of large matrix products
     Bf16,
 }
 
@@ -84,13 +84,12 @@ impl Precision {
 
 /// The StableHLO module of `graph`, with its entry function `@main`.
 pub fn lower(graph: &Graph, options: &Options, target: Target) -> String {
-    write(&prepared(graph, options, target), options, target)
+    write(&prepared(graph, target), options, target)
 }
 
 /// The graph as it is written: without dead equations, scans and kernels that are not native, and with its clusters.
-fn prepared(graph: &Graph, options: &Options, target: Target) -> Graph {
-    let native = target.kernels && options.precision != Precision::Bf16;
-    let graph = with_twins(graph, &|kernel, types| native && kernel.is_native_for(types));
+fn prepared(graph: &Graph, target: Target) -> Graph {
+    let graph = with_twins(graph, &|kernel, types| target.kernels && kernel.is_native_for(types));
     let graph = without_dead_equations(&graph);
     if !target.clusters {
         return checked("lowering without clusters", scans_as_loops(&without_calls(&graph)));

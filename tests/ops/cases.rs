@@ -493,9 +493,14 @@ fn kernels() -> Vec<Case> {
             let image = |numbers: usize| plain(dtype, &[2, height, width, numbers]);
             let taps = plain(dtype, &[3, 3, channels, filters]);
             let note = format!("{height} x {width} x {channels}, {filters} filters, {dtype}");
-            cases.push(Case::of(Op::Kernel(Kernel::Conv), &note, &[image(channels), taps]));
-            let inputs = [image(channels), image(filters)];
-            cases.push(Case::of(Op::Kernel(Kernel::ConvGradient), &note, &inputs));
+            for (kernel, inputs) in [
+                (Kernel::Conv, [image(channels), taps]),
+                (Kernel::ConvGradient, [image(channels), image(filters)]),
+            ] {
+                // A transformed tile is off by a share of its largest numbers, which are sums of up to 144 terms.
+                let case = Case::of(Op::Kernel(kernel), &note, &inputs);
+                cases.push(Case { tolerance: case.tolerance.max(2e-4), ..case });
+            }
         }
         for size in [1, 100] {
             // Squares are not below zero, and epsilon keeps the step away from a division by zero.
