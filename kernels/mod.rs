@@ -14,6 +14,7 @@ mod dot_bf16;
 mod dot_calls;
 mod failure;
 mod helpers;
+mod join;
 mod lanes;
 mod matrices;
 mod mlp;
@@ -107,6 +108,8 @@ kernels! {
     /// (parameters, mean, square and gradient f32`[N]`, the largest norm, the learning rate, the scales of mean and square, and epsilon f32) ->
     /// the first three, in place, after a step of Adam along the clipped gradient, and the norm f32.
     ADAM = "lockstep_adam" => adam::adam;
+    /// (arrays f32) -> f32`[N]`: all their numbers, one array behind the other.
+    JOIN = "lockstep_join" => join::join;
     /// (x f32`[H, W]`) -> f32`[W, H]`.
     TRANSPOSE = "lockstep_transpose" => transpose::transpose;
     /// (chosen bool`[B]`, places i32`[B]`, A arrays `[.., B]` of any types, A arrays `[.., W]`) -> the A arrays `[.., B]`, in place:

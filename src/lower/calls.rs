@@ -163,6 +163,24 @@ impl Lowering<'_> {
         vec![self.simple("transpose", &attributes, inputs, outputs, at)]
     }
 
+    /// The parts of a long vector are put together by a native function.
+    pub(super) fn concatenate(
+        &mut self,
+        axis: usize,
+        inputs: &[Value],
+        outputs: &[ArrayType],
+        at: Location,
+    ) -> Vec<String> {
+        /// Numbers of a vector for which the call pays.
+        const LONG: usize = 1 << 15;
+        let output = &outputs[0];
+        let is_long = output.rank() == 1 && output.size() >= LONG && output.dtype == DType::F32;
+        if self.target.kernels && is_long {
+            return self.call_kernel(kernels::JOIN, vec![], inputs, &[], outputs, at);
+        }
+        vec![self.simple("concatenate", &format!(", dim = {axis}"), inputs, outputs, at)]
+    }
+
     /// `sum + product`, if one is a product that a kernel can add to the other in place. (The product on its own is used no
     /// more then, and the compiler drops it.)
     pub(super) fn add_in_place(

@@ -247,9 +247,7 @@ impl Lowering<'_> {
                 let attributes = format!(", low = {low}, high = {high}, interior = {interior}");
                 vec![self.simple("pad", &attributes, inputs, outputs, at)]
             }
-            Op::Concatenate { axis } => {
-                vec![self.simple("concatenate", &format!(", dim = {axis}"), inputs, outputs, at)]
-            }
+            Op::Concatenate { axis } => self.concatenate(*axis, inputs, outputs, at),
             Op::Reverse { axes } => vec![self.reverse(axes, inputs, &outputs[0], at)],
             Op::Dot { batch, contract } => vec![self.dot(batch, contract, inputs, outputs, at)],
             Op::Conv { windows } => vec![self.conv(windows, inputs, outputs, at)],
