@@ -216,12 +216,12 @@ fn tell(world: Goodharts, asked: Asked) -> Told {
     let truth = params(Mode::GroundTruth);
     let (moved, eaten) = world.walk(&truth, Key::from_words(key), state, action);
     let known = State { items: expected, ..moved };
-    let steps: Vec<_> = Mode::iter().map(|mode| world.judge(&params(mode), &state, known, eaten)).collect();
+    let steps: Vec<_> = Mode::iter().map(|mode| world.judge(&params(mode), known, eaten)).collect();
     let observe = |mode: Mode| world.observe(&params(mode), &known);
     let Observation { actor: sees_kinds, privileged } = observe(Mode::GroundTruth);
     let rewards: Vec<Float> = steps.iter().map(|step| step.reward).collect();
     let scale = super::layout().rewards.potential;
-    let potentials = [&state, &known].map(|state| world.potential(state) * scale);
+    let potentials = [eaten.in_sight, world.food_in_sight(&known)].map(|food| super::potential(food) * scale);
     Told {
         state: moved,
         terminated: steps[0].terminated,

@@ -58,7 +58,7 @@ impl Grid {
         (y + by + self.height as i32) % self.height as i32
     }
 
-    /// Whether there is an item at a cell.
+    /// Whether there is an item at a cell, or at each of many.
     pub fn holds(&self, items: Int, cell: Int) -> Bool {
         let (x, y) = self.place(cell);
         let word = items.at(y * self.words() as i32 + x / BITS as i32).get();
@@ -99,21 +99,21 @@ impl Grid {
         items.at(stack(words)).add(stack(bits))
     }
 
-    /// Lays an item on the cell `to` if `laid`.
+    /// Lays an item on each of the cells `to` that is `laid`: these hold none and differ from each other.
     pub fn lay(&self, items: Int, to: Int, laid: Bool) -> Int {
         let (words, bits): (Vec<_>, Vec<_>) = self.copies(to, laid).into_iter().unzip();
-        items.at(stack(words)).add(stack(bits))
+        items.at(stack(words).flatten()).add(stack(bits).flatten())
     }
 
-    /// The word and the bit of each copy of a cell in its row; the bit is 0 if there is no such copy, or none is `wanted`.
+    /// The word and the bit of each copy of a cell, or of each of many, in its row; the bit is 0 if there is no such copy, or none is `wanted`.
     fn copies(&self, cell: Int, wanted: Bool) -> Vec<(Int, Int)> {
         let (x, y) = self.place(cell);
         let most = self.columns().div_ceil(self.width);
         let copy = |i: usize| {
             let column = x + (i * self.width) as i32;
-            let bit = int_u32(1) << (column % BITS as i32).as_u32();
+            let bit = column.as_u32().full_like(1) << (column % BITS as i32).as_u32();
             let there = wanted & column.lt(self.columns() as i32);
-            (y * self.words() as i32 + column / BITS as i32, select(there, bit, 0u32))
+            (y * self.words() as i32 + column / BITS as i32, select(there, bit, bit.full_like(0)))
         };
         (0..most).map(copy).collect()
     }
@@ -142,8 +142,28 @@ impl Grid {
         constant(row.repeat(self.height))
     }
 
+    /// A cell that holds no item, each with equal probability, and whether there is one. Only what is `wanted` has a meaning.
+    ///
+    /// Of a few cells that are drawn the first free one is taken; where most cells are taken, none may be free, and then all are
+    /// counted.
+    pub fn free_cell(&self, items: Items, key: Key, wanted: Bool) -> (Int, Bool) {
+        /// With the usual 3 cells of 100 taken, one time in a million no draw is free.
+        const DRAWS: usize = 4;
+        let cells = self.draw(key.fold_in(0), DRAWS);
+        let free = !(self.holds(items.food, cells) | self.holds(items.poison, cells));
+        let (cell, found) = (cells.at(free.as_i32().argmax(0)).get(), free.any_all());
+        rare(wanted & !found, (cell, found), |_| {
+            self.free_cell_of_all(items.food | items.poison, key.fold_in(1).bits([]))
+        })
+    }
+
+    /// So many cells, each any one with equal probability.
+    fn draw(&self, key: Key, count: usize) -> Int {
+        below(key.bits([count]), int(self.size() as i32).fill(&[count]))
+    }
+
     /// A cell among those that hold none of `items`, each with equal probability, and whether there is one.
-    pub fn free_cell(&self, items: Int, draw: Int) -> (Int, Bool) {
+    fn free_cell_of_all(&self, items: Int, draw: Int) -> (Int, Bool) {
         let free = (items ^ u32::MAX) & self.cells();
         let counts = free.count_ones().as_i32();
         let up_to = counts.cumsum(0);
@@ -157,31 +177,45 @@ impl Grid {
         (self.cell(column, row), number.gt(0))
     }
 
+    /// Which of these cells are none of the others: bool\[N\] of i32\[N\].
+    fn alone(&self, cells: Int) -> Bool {
+        /// How often a cell occurs is counted in so many bits; that a cell is drawn 16 times is as good as impossible.
+        const COUNTER: usize = 4;
+        const COUNTERS: i32 = (BITS / COUNTER) as i32;
+        let (words, shift) = (cells / COUNTERS, (cells % COUNTERS * COUNTER as i32).as_u32());
+        let none = int_u32(0).fill(&[self.size().div_ceil(COUNTERS as usize)]);
+        let counts = none.at(words).add(shift.full_like(1) << shift);
+        ((counts.at(words).get() >> shift) & ((1 << COUNTER) - 1)).eq(1)
+    }
+
     /// `food` and `poison` items on different cells, every such layout with equal probability. At most `size` items are laid.
     ///
-    /// Cells are drawn until all items lie somewhere. The number of draws is the same for all environments and enough if few cells
-    /// are taken; in a crowded grid the last items choose among the free cells, which costs more.
+    /// Cells are drawn, many at a time, until all items lie somewhere. Those that are drawn more than once among these are left out:
+    /// what remains is any sequence of different cells with equal probability, as long as it is. The number of draws is the same
+    /// for all environments and enough if few cells are taken; in a crowded grid the last items choose among the free cells, which
+    /// costs more.
     pub fn scatter(&self, key: Key, food: Int, poison: Int, most: Int) -> Items {
+        /// Cells that are drawn at a time.
+        const DRAWS: usize = 256;
         let [draws, rest] = key.split();
         let total = (food + poison).minimum(self.size() as i32);
-        let lay = |laid: Layout, cell: Int, wanted: Bool| {
-            let is_food = laid.count.lt(food);
-            Layout {
-                food: self.lay(laid.food, cell, wanted & is_food),
-                poison: self.lay(laid.poison, cell, wanted & !is_food),
-                count: laid.count + wanted.as_i32(),
-                draw: laid.draw + 1,
-            }
-        };
         let trials = most + most / 4 + 32;
         let none = Layout { food: self.empty(), poison: self.empty(), count: int(0), draw: int(0) };
         let laid = while_loop(
             none,
             |laid| laid.draw.lt(trials),
             |laid| {
-                let cell = below(draws.fold_in(laid.draw).bits([]), int(self.size() as i32));
-                let taken = self.holds(laid.food, cell) | self.holds(laid.poison, cell);
-                lay(laid, cell, laid.count.lt(total) & !taken)
+                let cells = self.draw(draws.fold_in(laid.draw), DRAWS);
+                let taken = self.holds(laid.food, cells) | self.holds(laid.poison, cells);
+                let free = self.alone(cells) & !taken;
+                let number = laid.count + free.as_i32().cumsum(0);
+                let is_food = number.le(food);
+                Layout {
+                    food: self.lay(laid.food, cells, free & is_food),
+                    poison: self.lay(laid.poison, cells, free & !is_food & number.le(total)),
+                    count: number.index(0, DRAWS - 1).minimum(total),
+                    draw: laid.draw + DRAWS as i32,
+                }
             },
         );
         let laid = rare(laid.count.lt(total), laid, |laid| {
@@ -190,8 +224,14 @@ impl Grid {
                 |laid| laid.count.lt(total),
                 |laid| {
                     let draw = rest.fold_in(laid.draw).bits([]);
-                    let (cell, there) = self.free_cell(laid.food | laid.poison, draw);
-                    lay(laid, cell, there)
+                    let (cell, there) = self.free_cell_of_all(laid.food | laid.poison, draw);
+                    let is_food = laid.count.lt(food);
+                    Layout {
+                        food: self.lay(laid.food, cell, there & is_food),
+                        poison: self.lay(laid.poison, cell, there & !is_food),
+                        count: laid.count + there.as_i32(),
+                        draw: laid.draw + 1,
+                    }
                 },
             )
         });

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use crate::lang::{Bool, Float, Int, Key, boolean, cond, constant, float, int, rare, select, stack};
+use crate::lang::{Bool, Float, Int, Key, boolean, cond, constant, float, int, select, stack};
 
 use super::description::{Action, Description, Feature, Group, Reward};
 use super::{Aggregate, Env, EnvSpec, Golden, Health, Metric, Observation, Player, Step};
@@ -313,6 +313,8 @@ const REWARDS: [(&str, &str, &str); 5] = [
 struct Eaten {
     food: Bool,
     poison: Bool,
+    /// The food that was in sight before, a word for each row: u32\[VIEW\].
+    in_sight: Int,
 }
 
 impl Env for Goodharts {
@@ -398,7 +400,7 @@ impl Env for Goodharts {
         let food_count = between(food_key, p.min_food, p.max_food);
         let poison_count = between(poison_key, p.min_poison, p.max_poison);
         let items = self.grid.scatter(items_key, food_count, poison_count, p.max_food + p.max_poison);
-        let (cell, _) = self.grid.free_cell(items.food | items.poison, place_key.bits([]));
+        let (cell, _) = self.grid.free_cell(items, place_key, boolean(true));
         let (x, y) = self.grid.place(cell);
         let (life, last_life) = (Life::new(), Life::new());
         State { items, food_count, poison_count, x, y, energy: p.energy_start, life, last_life }
@@ -410,7 +412,7 @@ impl Env for Goodharts {
             (key, ended),
             |(key, _)| self.reset(p, key),
             |(key, ended)| {
-                let (cell, _) = self.grid.free_cell(ended.items.food | ended.items.poison, key.bits([]));
+                let (cell, _) = self.grid.free_cell(ended.items, key, boolean(true));
                 let (x, y) = self.grid.place(cell);
                 State {
                     x: select(p.relocate, x, ended.x),
@@ -426,7 +428,7 @@ impl Env for Goodharts {
 
     fn step(&self, p: &Params, key: Key, s: State, action: Int) -> Step<State> {
         let (moved, eaten) = self.walk(p, key, s, action);
-        self.judge(p, &s, moved, eaten)
+        self.judge(p, moved, eaten)
     }
 
     fn players(&self) -> Vec<Player> {
@@ -463,19 +465,19 @@ impl Goodharts {
         let along = |of: fn(&Move) -> i32| {
             constant(layout().actions.iter().map(of).collect::<Vec<i32>>()).at(action).get()
         };
-        let x = grid.right_of(s.x, along(|action| action.dx));
-        let y = grid.below(s.y, along(|action| action.dy));
+        let (dx, dy) = (along(|action| action.dx), along(|action| action.dy));
+        let (x, y) = (grid.right_of(s.x, dx), grid.below(s.y, dy));
         let cell = grid.cell(x, y);
-        let (food, poison) = (grid.holds(s.items.food, cell), grid.holds(s.items.poison, cell));
+        // What is read of the food as it was leads to the food as it will be: so it is read before it changes, and changes where it lies.
+        let in_sight = self.food_in_sight(&s);
+        let food = ((in_sight.at(dy + RADIUS as i32).get() >> (dx + RADIUS as i32).as_u32()) & 1).eq(1);
+        let poison = grid.holds(s.items.poison, cell);
         let change = |energy: Float, by: Float| select(p.frozen, energy, energy + by);
         let energy = change(s.energy, -p.move_cost);
         let energy = select(food, change(energy, p.food_energy), energy);
         let energy = select(poison, change(energy, p.poison_energy), energy);
-        let draw = key.bits([]);
         // The agent's cell still holds what it eats, so nothing appears there.
-        let (place, there) = rare(food | poison, (int(0), boolean(false)), |_| {
-            grid.free_cell(s.items.food | s.items.poison, draw)
-        });
+        let (place, there) = grid.free_cell(s.items, key, food | poison);
         let items = Items {
             food: grid.change(s.items.food, (cell, food), (place, food & there)),
             poison: grid.change(s.items.poison, (cell, poison), (place, poison & there)),
@@ -485,11 +487,12 @@ impl Goodharts {
             food: s.life.food + food.as_i32(),
             poison: s.life.poison + poison.as_i32(),
         };
-        (State { items, x, y, energy, life, ..s }, Eaten { food, poison })
+        let moved = State { items, x, y, energy, life, ..s };
+        (moved, Eaten { food, poison, in_sight })
     }
 
-    /// What a step from `before` to `moved` pays, and whether the life is over.
-    fn judge(&self, p: &Params, before: &State, moved: State, eaten: Eaten) -> Step<State> {
+    /// What a step to `moved` pays, and whether the life is over.
+    fn judge(&self, p: &Params, moved: State, eaten: Eaten) -> Step<State> {
         let died = moved.energy.le(0.0);
         let base = [
             paid(eaten.food, p.food_reward),
@@ -500,10 +503,10 @@ impl Goodharts {
         let sum = base[0] + base[1] + base[2] + base[3];
         let shaping = cond(
             p.potential.gt(0.0),
-            (*before, moved),
-            |(before, moved)| {
-                let after = select(died, 0.0, self.potential(&moved));
-                p.potential * (p.gamma * after - self.potential(&before))
+            (eaten.in_sight, self.food_in_sight(&moved)),
+            |(before, after)| {
+                let after = select(died, 0.0, potential(after));
+                p.potential * (p.gamma * after - potential(before))
             },
             |_| float(0.0),
         );
@@ -527,16 +530,20 @@ impl Goodharts {
         [s.items.food, s.items.poison].map(|items| spread(self.grid.window(items, s.x, s.y)).as_f32())
     }
 
-    /// How near food is: 1 / (distance + 0.5), 0 if none is in sight.
-    fn potential(&self, s: &State) -> Float {
-        let [food, _] = self.view(s);
-        let distance = |cell: usize| {
-            let from_middle = |i: usize| i as f32 - RADIUS as f32;
-            from_middle(cell / VIEW).hypot(from_middle(cell % VIEW))
-        };
-        let near: Vec<f32> = (0..VIEW * VIEW).map(|cell| 1.0 / (distance(cell) + 0.5)).collect();
-        (food.flatten() * constant(near)).max_all()
+    /// The food around the agent, a word for each row: u32\[VIEW\].
+    fn food_in_sight(&self, s: &State) -> Int {
+        self.grid.window(s.items.food, s.x, s.y)
     }
+}
+
+/// How near food in a window is: 1 / (distance + 0.5), 0 if none is in sight.
+fn potential(food: Int) -> Float {
+    let distance = |cell: usize| {
+        let from_middle = |i: usize| i as f32 - RADIUS as f32;
+        from_middle(cell / VIEW).hypot(from_middle(cell % VIEW))
+    };
+    let near: Vec<f32> = (0..VIEW * VIEW).map(|cell| 1.0 / (distance(cell) + 0.5)).collect();
+    (spread(food).as_f32().flatten() * constant(near)).max_all()
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ const RARE_GROUPS: usize = 32;
 const NATIVE_BATCH: usize = 512;
 const NATIVE_ARRAYS: usize = 12;
 const NATIVE_NUMBERS: usize = 100;
+/// Numbers of all examples from which on that loop is many kernels in any case.
+const NATIVE_SIZE: usize = 1 << 16;
 
 impl Batching {
     /// How many examples the batched [`Op::Rare`] works on at once.
@@ -194,7 +196,7 @@ impl Rule<'_> {
         let Batching { placement, size, .. } = self.batching;
         let numbers: usize = arrays.iter().map(|&var| build.array_type(var).size() / size).sum();
         let many = arrays.len() >= NATIVE_ARRAYS || numbers >= NATIVE_NUMBERS;
-        placement == Placement::Last && size >= NATIVE_BATCH && many
+        placement == Placement::Last && (size >= NATIVE_BATCH && many || numbers * size >= NATIVE_SIZE)
     }
 
     /// The arrays `before`, but with the rows that are in the group as the group's `results` say, each at its position there.
