@@ -50,7 +50,7 @@ fn part(shape: Shape, images: Array<f32>, threads: usize) -> usize {
 /// What the calls are about, if images, their convolution and the kernel fit each other.
 fn fit(images: Array<f32>, convolution: &[i64], kernel: &[i64]) -> Result<Shape, String> {
     const SIDE: i64 = TAPS as i64;
-    let fits = |count: i64| count > 0 && count as usize % WIDTH == 0;
+    let fits = |count: i64| count > 0 && (count as usize).is_multiple_of(WIDTH);
     match (images.shape, convolution, kernel) {
         (&[count, height, width, channels], &[n, h, w, filters], &[SIDE, SIDE, inputs, outputs])
             if [count, height, width] == [n, h, w]

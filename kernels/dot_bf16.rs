@@ -213,8 +213,17 @@ mod tests {
 
     #[test]
     fn numbers_are_rounded_to_the_nearest_and_ties_to_even() {
-        let odd =
-            [0.0f32, -0.0, 1.0, 1.00390625, 1.01171875, f32::MAX, f32::INFINITY, 1e-40, f32::MIN_POSITIVE];
+        let odd = [
+            0.0f32,
+            -0.0,
+            1.0,
+            1.0 + 1.0 / 256.0,
+            1.0 + 3.0 / 256.0,
+            f32::MAX,
+            f32::INFINITY,
+            1e-40,
+            f32::MIN_POSITIVE,
+        ];
         let many = (0..100_000).map(|i| ((i as f32 * 0.7).sin() * 43.7).fract());
         for x in odd.into_iter().chain(odd.map(|x| -x)).chain(many) {
             let expected = half::bf16::from_f32(x).to_bits();
