@@ -49,8 +49,8 @@ fn words_after<'a>(text: &'a str, marker: &str) -> Vec<&'a str> {
     text.split(marker).skip(1).map(|rest| rest.split_whitespace().next().unwrap()).collect()
 }
 
-/// Environments whose episodes may have one step only.
-const ONE_STEP: [&str; 2] = ["bandit", "squared"];
+/// Environments whose episodes may have one step only: in the grid world, where poison lies beside the first cell.
+const ONE_STEP: [&str; 3] = ["bandit", "goodharts", "squared"];
 
 /// Play as `watch` prints it: probabilities are probabilities, episodes have more than one step.
 fn check_play(name: &str, text: &str, episodes: usize) {
