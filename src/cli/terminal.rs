@@ -17,7 +17,7 @@ use ratatui::crossterm::terminal;
 use ratatui::{DefaultTerminal, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGWINCH};
 
 use crate::config::UsageError;
 use crate::output::can_draw;
@@ -83,9 +83,10 @@ impl Terminal {
             false => Some(File::open("/dev/tty").context(cannot)?),
         };
         let screen = ratatui::try_init().context(cannot)?;
-        event::poll(Duration::ZERO).context(cannot)?; // from now on it hears of other sizes
+        // From now on another size ends a wait; what it is, is asked.
+        signal_hook::flag::register(SIGWINCH, Arc::default()).context(cannot)?;
         let size = Cell::new(terminal::size().context(cannot)?);
-        Ok(Self { screen, keyboard, more: Cell::new(true), size })
+        Ok(Self { screen, keyboard, more: Cell::new(false), size })
     }
 
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> Result<()> {
@@ -131,7 +132,7 @@ impl Terminal {
         Ok(self.size.replace(size) != size)
     }
 
-    /// Waits until something is typed, a signal comes (such as that of another size) or the time is up, which gives no.
+    /// Waits until something is typed, which gives yes, a signal comes (such as that of another size) or the time is up.
     fn wait(&self, timeout: Duration) -> Result<bool> {
         let stdin = stdin();
         let keyboard: BorrowedFd = self.keyboard.as_ref().map_or(stdin.as_fd(), File::as_fd);
@@ -139,7 +140,7 @@ impl Terminal {
         let timeout = Timespec::try_from(timeout).context("a wait of that length")?;
         let happened = match poll(&mut watched, Some(&timeout)) {
             Ok(count) => count > 0,
-            Err(Errno::INTR) => true,
+            Err(Errno::INTR) => false,
             Err(error) => return Err(error).context("cannot wait for keys"),
         };
         let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
