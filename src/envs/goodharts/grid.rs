@@ -105,7 +105,8 @@ impl Grid {
         items.at(stack(words).flatten()).add(stack(bits).flatten())
     }
 
-    /// The word and the bit of each copy of a cell, or of each of many, in its row; the bit is 0 if there is no such copy, or none is `wanted`.
+    /// The word and the bit of each copy of a cell, or of each of many, in its row; the bit is 0 if there is no such copy, or none is
+    /// `wanted`.
     fn copies(&self, cell: Int, wanted: Bool) -> Vec<(Int, Int)> {
         let (x, y) = self.place(cell);
         let most = self.columns().div_ceil(self.width);
@@ -177,9 +178,16 @@ impl Grid {
         (self.cell(column, row), number.gt(0))
     }
 
+    /// Cells that are drawn at a time for a new world: so few that most of them differ. In a world of fewer than 1024 cells these are
+    /// fewer than 16.
+    fn draws(&self) -> usize {
+        self.size().div_ceil(64).min(256)
+    }
+
     /// Which of these cells are none of the others: bool\[N\] of i32\[N\].
     fn alone(&self, cells: Int) -> Bool {
-        /// How often a cell occurs is counted in so many bits; that a cell is drawn 16 times is as good as impossible.
+        /// How often a cell occurs is counted in so many bits: of so few draws that a cell is drawn 16 times is as good as impossible,
+        /// or impossible (see [`Grid::draws`]).
         const COUNTER: usize = 4;
         const COUNTERS: i32 = (BITS / COUNTER) as i32;
         let (words, shift) = (cells / COUNTERS, (cells % COUNTERS * COUNTER as i32).as_u32());
@@ -195,8 +203,7 @@ impl Grid {
     /// for all environments and enough if few cells are taken; in a crowded grid the last items choose among the free cells, which
     /// costs more.
     pub fn scatter(&self, key: Key, food: Int, poison: Int, most: Int) -> Items {
-        /// Cells that are drawn at a time.
-        const DRAWS: usize = 256;
+        let count = self.draws();
         let [draws, rest] = key.split();
         let total = (food + poison).minimum(self.size() as i32);
         let trials = most + most / 4 + 32;
@@ -205,7 +212,7 @@ impl Grid {
             none,
             |laid| laid.draw.lt(trials),
             |laid| {
-                let cells = self.draw(draws.fold_in(laid.draw), DRAWS);
+                let cells = self.draw(draws.fold_in(laid.draw), count);
                 let taken = self.holds(laid.food, cells) | self.holds(laid.poison, cells);
                 let free = self.alone(cells) & !taken;
                 let number = laid.count + free.as_i32().cumsum(0);
@@ -213,8 +220,8 @@ impl Grid {
                 Layout {
                     food: self.lay(laid.food, cells, free & is_food),
                     poison: self.lay(laid.poison, cells, free & !is_food & number.le(total)),
-                    count: number.index(0, DRAWS - 1).minimum(total),
-                    draw: laid.draw + DRAWS as i32,
+                    count: number.index(0, count - 1).minimum(total),
+                    draw: laid.draw + count as i32,
                 }
             },
         );

@@ -556,7 +556,10 @@ mod tests {
 
     /// The first states of worlds of 8 x 7 cells with that much food and poison.
     fn worlds(food: i32, poison: i32) -> (Grid, Vec<(String, HostArray)>) {
-        let world = Goodharts::new(8, 7).unwrap();
+        worlds_of(Goodharts::new(8, 7).unwrap(), food, poison)
+    }
+
+    fn worlds_of(world: Goodharts, food: i32, poison: i32) -> (Grid, Vec<(String, HostArray)>) {
         let counts = Int::placeholder(DType::I32, [2]);
         let reset = HostFunction::new(&Backend::Oracle, "reset", &counts, |counts| {
             let [food, poison] = counts.unstack();
@@ -597,6 +600,28 @@ mod tests {
                 let full = food + poison >= 56;
                 assert!(full || !food_cells.contains(&place) && !poison_cells.contains(&place));
             }
+        }
+    }
+
+    /// There, many cells are drawn at a time, and some of them are equal.
+    #[test]
+    fn a_new_world_of_the_usual_size_has_all_its_items() {
+        let (food, poison) = (256, 200);
+        let (grid, states) = worlds_of(Goodharts::default(), food, poison);
+        let words = |name: &str| states.iter().find(|(other, _)| other == name).unwrap().1.to_f64();
+        let (of_food, of_poison) = (words("items.food"), words("items.poison"));
+        for lane in 0..WORLDS {
+            let bits = |words: &[f64]| -> Vec<u32> {
+                words.iter().skip(lane).step_by(WORLDS).map(|word| *word as u32).collect()
+            };
+            let (food_bits, poison_bits) = (bits(&of_food), bits(&of_poison));
+            let cells = |bits: &[u32]| -> Vec<usize> {
+                (0..grid.size()).filter(|cell| grid.has(bits, cell % grid.width, cell / grid.width)).collect()
+            };
+            let (food_cells, poison_cells) = (cells(&food_bits), cells(&poison_bits));
+            assert_eq!(food_bits, grid.bits(food_cells.iter().copied()), "copies of cells");
+            assert_eq!([food_cells.len(), poison_cells.len()], [food as usize, poison as usize]);
+            assert!(food_cells.iter().all(|cell| !poison_cells.contains(cell)));
         }
     }
 
