@@ -9,7 +9,7 @@
 
 use super::lanes::{Lanes, best_lanes};
 use super::matrices::{Memory, Right};
-use super::product::{Left, Start, panel, product};
+use super::product::{Left, Numbers, Start, panel, product};
 
 /// Rows and columns of the kernel.
 pub const TAPS: usize = 3;
@@ -73,8 +73,7 @@ unsafe fn forward_with<L: Lanes>(shape: Shape, images: &[f32], kernel: &[f32], o
     let count = check(shape, images, kernel, output);
     let panels = Panels::new::<L>(channels, filters);
     let (inputs, sums) = (Places::of(BLOCK * channels), Places::of(BLOCK * filters));
-    let mut memory =
-        Memory::of(PLACES * panels.size() + inputs.size() + sums.size() + channels + filters.max(WIDTH));
+    let mut memory = Memory::of(PLACES * panels.size() + inputs.size() + sums.size() + channels + filters);
     let mut scratch = memory.scratch();
     let kernels = scratch.take(PLACES * panels.size());
     let (v, m) = (scratch.take(inputs.size()), scratch.take(sums.size()));
@@ -100,7 +99,7 @@ unsafe fn forward_with<L: Lanes>(shape: Shape, images: &[f32], kernel: &[f32], o
             for p in 0..PLACES {
                 let left = Left { numbers: &v[p * inputs.step..], row_step: channels, inner_step: 1 };
                 let right = panels.right(&kernels[p * panels.size()..][..panels.size()]);
-                product::<L>(left, tiles, channels, right, Start::Zero, &mut m[p * sums.step..]);
+                product::<L, Numbers>(left, tiles, channels, right, Start::Zero, &mut m[p * sums.step..]);
             }
             for t in 0..tiles {
                 let places = square(|p| m.as_ptr().add(p * sums.step + t * filters));
@@ -149,7 +148,7 @@ unsafe fn kernel_gradient_with<L: Lanes>(
             for p in 0..PLACES {
                 let left = Left { numbers: &v[p * inputs.step..], row_step: 1, inner_step: channels };
                 let right = panels.right(&cotangents[p * panels.size()..][..panels.size()]);
-                product::<L>(left, channels, tiles, right, Start::Sum, &mut m[p * sums.step..]);
+                product::<L, Numbers>(left, channels, tiles, right, Start::Sum, &mut m[p * sums.step..]);
             }
         }
         for c in 0..channels {
@@ -319,6 +318,13 @@ unsafe fn at_both<L: Lanes>(even: L, factor: f32, odd: L) -> [L; 2] {
     unsafe { [plus(even, factor, odd), plus(even, -factor, odd)] }
 }
 
+/// Of values at A and -A, and at B and -B, their sum and their difference.
+#[inline(always)]
+unsafe fn even_and_odd<L: Lanes>(x: [L; PATCH]) -> [L; 4] {
+    // SAFETY: by contract.
+    unsafe { [x[1].add(x[2]), x[1].sub(x[2]), x[3].add(x[4]), x[3].sub(x[4])] }
+}
+
 /// Of a patch: its inputs, taken by the polynomials that are zero at all points but one.
 struct Inputs;
 
@@ -362,8 +368,7 @@ impl Map<PATCH, TILE> for Sums {
     unsafe fn apply<L: Lanes>(x: [L; PATCH]) -> [L; TILE] {
         // SAFETY: by contract.
         unsafe {
-            let (even_a, odd_a) = (x[1].add(x[2]), x[1].sub(x[2]));
-            let (even_b, odd_b) = (x[3].add(x[4]), x[3].sub(x[4]));
+            let [even_a, odd_a, even_b, odd_b] = even_and_odd(x);
             [
                 x[0].add(even_a).add(even_b),
                 plus(times(A, odd_a), B, odd_b),
@@ -397,8 +402,7 @@ impl Map<PATCH, TAPS> for TapGradients {
     unsafe fn apply<L: Lanes>(x: [L; PATCH]) -> [L; TAPS] {
         // SAFETY: by contract.
         unsafe {
-            let (even_a, odd_a) = (x[1].add(x[2]), x[1].sub(x[2]));
-            let (even_b, odd_b) = (x[3].add(x[4]), x[3].sub(x[4]));
+            let [even_a, odd_a, even_b, odd_b] = even_and_odd(x);
             let scaled = times(1.0 / (A * A * (B * B)), x[0]);
             [
                 plus(plus(scaled, 1.0 / OF_A, even_a), 1.0 / OF_B, even_b),

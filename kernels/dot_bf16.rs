@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::lanes::{Lanes, best_lanes};
 use super::matrices::{Memory, Right};
-use super::product::{Left, Start, Terms, panel, product_of};
+use super::product::{Left, Start, Terms, panel, product};
 
 /// The columns of the right factor come in multiples of so many.
 pub const WIDTH: usize = 16;
@@ -79,19 +79,18 @@ unsafe fn dot_with<L: Lanes, T: Terms<L>>(left: Factor, rows: Range<usize>, righ
         let block = begin..(begin + ROWS).min(rows.end);
         for first in (0..pairs).step_by(PAIRS) {
             let along = first..(first + PAIRS).min(pairs);
-            let (row_step, inner_step) = match left.is_inner_last {
-                true => (PAIRS, 1),
-                false => (1, ROWS),
+            let (row_step, inner_step) = if left.is_inner_last {
+                copy_along(left, block.clone(), along.clone(), a);
+                (PAIRS, 1)
+            } else {
+                copy_across(left, block.clone(), along.clone(), a, ROWS);
+                (1, ROWS)
             };
-            match left.is_inner_last {
-                true => copy_along(left, block.clone(), along.clone(), a),
-                false => copy_across(left, block.clone(), along.clone(), a, ROWS),
-            }
             let a = Left { numbers: a, row_step, inner_step };
             let b = Right { numbers: &b[first * panel..], width, row_step: panel, panel_step: pairs * panel };
             let start = if first == 0 { Start::Zero } else { Start::Sum };
             // SAFETY: by contract.
-            unsafe { product_of::<L, T>(a, block.len(), along.len(), b, start, out) };
+            unsafe { product::<L, T>(a, block.len(), along.len(), b, start, out) };
         }
     }
 }
@@ -163,8 +162,8 @@ fn copy_across(from: Factor, outer: Range<usize>, pairs: Range<usize>, to: &mut 
 mod x86 {
     use std::arch::x86_64::*;
 
+    use super::super::lanes::has_avx512;
     use super::{Factor, Range, Terms, dot_with};
-    use crate::runtime::kernels::lanes::has_avx512;
 
     /// Pairs of bf16 for processors that multiply them.
     struct Multiplied;

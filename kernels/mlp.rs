@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lanes::{Lanes, best_lanes};
 use super::matrices::{Memory, Padded, Right, add_up_rows, copy_rows, is_large, padded};
-use super::product::{Left, Start, panel, product};
+use super::product::{Left, Numbers, Start, panel, product};
 use super::tanh::tanh;
 
 /// Activation of the hidden layers.
@@ -109,7 +109,7 @@ unsafe fn forward_with<L: Lanes>(
                 let z = &mut to[..count * kernel.width];
                 // SAFETY: the caller's instruction set is that of `L`.
                 unsafe {
-                    product::<L>(left, count, layer.inputs, *kernel, Start::Row(bias.numbers), z);
+                    product::<L, Numbers>(left, count, layer.inputs, *kernel, Start::Row(bias.numbers), z);
                     if l + 1 < layers.len() {
                         activate::<L>(activation, z);
                     }
@@ -183,7 +183,7 @@ unsafe fn backward_with<L: Lanes>(
                 unsafe {
                     add_up_rows::<L>(cotangent, bias);
                     let left = Left { numbers: input, row_step: 1, inner_step: layer.inputs };
-                    product::<L>(left, layer.inputs, count, columns, Start::Sum, kernel);
+                    product::<L, Numbers>(left, layer.inputs, count, columns, Start::Sum, kernel);
                 }
                 let Some(taken) = (l + taken.len()).checked_sub(layers.len()) else { break };
                 let (kernel, wide) = (transposed[taken], transposed[taken].width);
@@ -191,7 +191,7 @@ unsafe fn backward_with<L: Lanes>(
                 let result = &mut dx[..count * wide];
                 // SAFETY: the caller's instruction set is that of `L`.
                 unsafe {
-                    product::<L>(left, count, layer.outputs, kernel, Start::Zero, result);
+                    product::<L, Numbers>(left, count, layer.outputs, kernel, Start::Zero, result);
                     if l > 0 {
                         through_activation::<L>(activation, input, layer.inputs, result, wide);
                     }

@@ -44,21 +44,7 @@ unsafe impl<L: Lanes> Terms<L> for Numbers {
 
 /// `out = start + left right`, with `rows` rows and `inner` numbers to sum for each.
 #[inline(always)]
-pub unsafe fn product<L: Lanes>(
-    left: Left,
-    rows: usize,
-    inner: usize,
-    right: Right,
-    start: Start,
-    out: &mut [f32],
-) {
-    // SAFETY: by contract.
-    unsafe { product_of::<L, Numbers>(left, rows, inner, right, start, out) }
-}
-
-/// The same, of numbers of some kind.
-#[inline(always)]
-pub unsafe fn product_of<L: Lanes, T: Terms<L>>(
+pub unsafe fn product<L: Lanes, T: Terms<L>>(
     left: Left,
     rows: usize,
     inner: usize,

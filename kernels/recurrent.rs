@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::call::Flag;
 use super::lanes::{Lanes, best_lanes};
 use super::matrices::{Memory, Padded, Right, Scratch, add_up_rows, copy_rows, is_large, padded};
-use super::product::{Left, Start, panel, product};
+use super::product::{Left, Numbers, Start, panel, product};
 use super::tanh::{sigmoid, tanh};
 
 /// The cells whose steps hang on each other by a product.
@@ -174,7 +174,7 @@ unsafe fn forward_with<L: Lanes>(
         let left = Left { numbers: carry[0], row_step: wide, inner_step: 1 };
         // SAFETY: the caller's instruction set is that of `L`.
         unsafe {
-            product::<L>(left, count, units, kernel, Start::Row(bias), mixed);
+            product::<L, Numbers>(left, count, units, kernel, Start::Row(bias), mixed);
             match &mut carry[..] {
                 [hidden] => gru_step::<L>(read, mixed, hidden, wide),
                 [hidden, memory] => lstm_step::<L>(read, mixed, hidden, memory, wide),
@@ -264,7 +264,7 @@ unsafe fn backward_with<L: Lanes>(
                     _ => unreachable!("a cell remembers one or two arrays"),
                 }
                 let left = Left { numbers: mixed, row_step: width, inner_step: 1 };
-                product::<L>(left, count, width, transposed, Start::Sum, carry[0]);
+                product::<L, Numbers>(left, count, width, transposed, Start::Sum, carry[0]);
             }
             let starts = sequence.of_step(sequence.starts, step, &rows, 1);
             carry.iter_mut().for_each(|carry| forget(starts, carry, wide));
@@ -275,7 +275,7 @@ unsafe fn backward_with<L: Lanes>(
         // SAFETY: as above.
         unsafe {
             add_up_rows::<L>(Padded { numbers: mixed, width }, bias_sums);
-            product::<L>(left, units, block, factor, Start::Sum, kernel_sums);
+            product::<L, Numbers>(left, units, block, factor, Start::Sum, kernel_sums);
         }
         last = first;
     }

@@ -32,8 +32,8 @@ pub use flops::flops;
 pub use graph::{Equation, Graph, Location, Var};
 pub use infer::infer;
 pub use kernel::{
-    Activation, CellKind, Kernel, KernelKind, as_tables, have_rows, is_usual, kernel_gradient, of_rows,
-    reversed, shifted,
+    Activation, CellKind, Kernel, KernelKind, as_tables, have_rows, is_usual_conv, kernel_gradient, of_rows,
+    reversed_kernel, shifted,
 };
 pub use native::{Native, NativeFunction};
 pub(crate) use op::array_op;

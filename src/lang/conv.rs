@@ -1,6 +1,6 @@
 //! Convolution over images.
 
-use crate::ir::{Kernel, Op, Window, is_usual};
+use crate::ir::{Kernel, Op, Window, is_usual_conv};
 
 use super::array::{Array, Float};
 use super::trace::emit;
@@ -50,7 +50,7 @@ pub fn conv2d(images: Float, kernel: Float, options: Conv2d) -> Float {
     for (axis, window) in windows.iter_mut().enumerate() {
         *window = options.window(axis, image[axis + 1], taps[axis]);
     }
-    let op = match is_usual(&windows, &kernel.array_type()) {
+    let op = match is_usual_conv(&windows, &kernel.array_type()) {
         true => Op::Kernel(Kernel::Conv),
         false => Op::Conv { windows },
     };

@@ -11,7 +11,7 @@ pub const WINDOWS: [Window; 2] =
     [Window { stride: 1, padding: [1, 1], input_dilation: 1, kernel_dilation: 1 }; 2];
 
 /// Whether a convolution is this one.
-pub fn is_usual(windows: &[Window; 2], kernel: &ArrayType) -> bool {
+pub fn is_usual_conv(windows: &[Window; 2], kernel: &ArrayType) -> bool {
     *windows == WINDOWS && kernel.shape[..2] == [CONV_TAPS; 2]
 }
 
@@ -64,7 +64,7 @@ pub fn gradient(b: &mut Build, inputs: &[Var]) -> Var {
 }
 
 /// A kernel for the images of the cotangent of a convolution's output: reversed, its channels and filters exchanged.
-pub fn reversed(b: &mut Build, kernel: Var) -> Var {
+pub fn reversed_kernel(b: &mut Build, kernel: Var) -> Var {
     let reversed = b.one(Op::Reverse { axes: vec![0, 1] }, &[kernel]);
     b.transpose(reversed, &[0, 1, 3, 2])
 }

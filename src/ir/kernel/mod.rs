@@ -16,7 +16,7 @@ use strum::{EnumDiscriminants, EnumIter};
 
 use crate::array::{ArrayType, DType};
 pub use crate::runtime::kernels::{Activation, CellKind};
-pub use conv::{is_usual, kernel_gradient, reversed};
+pub use conv::{is_usual_conv, kernel_gradient, reversed_kernel};
 pub use recurrence::shifted;
 pub use rows::{as_tables, have_rows, of_rows};
 

@@ -2,7 +2,7 @@
 
 use crate::ir::{
     Binary, Build, Comparison, Equation, Kernel, Op, Reduction, ScatterKind, Unary, Var, Window, as_tables,
-    have_rows, kernel_gradient, of_rows, reversed, shifted,
+    have_rows, kernel_gradient, of_rows, reversed_kernel, shifted,
 };
 
 use super::{GradError, Point, control};
@@ -306,12 +306,12 @@ fn dot_side(
     b.transpose(product, &inverse(&axes))
 }
 
-/// Both are convolutions: see [`reversed`] and [`kernel_gradient`].
+/// Both are convolutions: see [`reversed_kernel`] and [`kernel_gradient`].
 fn conv(b: &mut Build, g: Var, x: &[Var], windows: [Window; 2], wants: &[bool]) -> Vec<Option<Var>> {
     let (images, kernel) = (b.array_type(x[0]).shape, b.array_type(x[1]).shape);
     let of_images = wants[0].then(|| {
         let windows = [0, 1].map(|i| windows[i].of_images(images[i + 1], kernel[i]));
-        let kernel = reversed(b, x[1]);
+        let kernel = reversed_kernel(b, x[1]);
         b.one(Op::Conv { windows }, &[g, kernel])
     });
     let of_kernel = wants[1].then(|| kernel_gradient(b, x[0], g, windows, [kernel[0], kernel[1]]));
@@ -337,7 +337,7 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
         ]),
         Kernel::Conv => {
             let of_images = wants[0].then(|| {
-                let kernel = reversed(b, x[1]);
+                let kernel = reversed_kernel(b, x[1]);
                 b.one(Op::Kernel(Kernel::Conv), &[g, kernel])
             });
             let of_kernel = wants[1].then(|| b.one(Op::Kernel(Kernel::ConvGradient), &[x[0], g]));
@@ -345,7 +345,7 @@ fn kernel(b: &mut Build, point: &Point, g: Var) -> Result<Vec<Option<Var>>, Grad
         }
         Kernel::ConvGradient => {
             let of_images = wants[0].then(|| {
-                let kernel = reversed(b, g);
+                let kernel = reversed_kernel(b, g);
                 b.one(Op::Kernel(Kernel::Conv), &[x[1], kernel])
             });
             let of_cotangent = wants[1].then(|| b.one(Op::Kernel(Kernel::Conv), &[x[0], g]));
