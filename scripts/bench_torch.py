@@ -5,7 +5,7 @@ The network is that of `train --env goodharts`: convolutions of 32, 64 and 64 fi
 2 x 11 x 11, a layer of 512, the policy's 8 logits, and a critic that reads the 512 features and 244 privileged numbers through a
 layer of 512. A step goes forwards, takes PPO's loss, goes backwards, and makes a step of Adam. What PyTorch needs is timed
 directly, on batches of a size that suits it. Of ours it is the difference between updates of several epochs and of one, so that
-the rollout, which both have, does not count.
+the rollout of an update does not count.
 
     scripts/bench_torch.py [--pairs N] [--precision f32|bf16] [--batch N] [--bin PATH]
 
@@ -93,7 +93,8 @@ def main():
         return print(torch_samples_per_second(args.precision, args.batch))
     venv = os.environ.get("BENCH_TORCH_VENV", "target/torch-venv")
     python = os.path.join(venv, "bin/python")
-    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode if os.path.exists(python) else True:
+    has_torch = os.path.exists(python) and subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
+    if not has_torch:
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "torch", "numpy"], check=True)
     pairs = []

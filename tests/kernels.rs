@@ -475,3 +475,16 @@ fn convolutions_are_their_twins_however_many_images_there_are() {
         }
     }
 }
+
+#[test]
+fn a_long_vector_is_put_together_by_a_call() {
+    let mut graph = Graph::new();
+    let parts: Vec<_> =
+        [30_000, 0, 7, 10_001].map(|size| graph.input(ArrayType::new(DType::F32, [size]))).to_vec();
+    graph.outputs = Build::new(&mut graph, Location::caller()).many(Op::Concatenate { axis: 0 }, &parts);
+    let values: Vec<HostArray> =
+        graph.input_types().iter().zip(1..).map(|(t, seed)| numbers(&t.shape, 1, seed)).collect();
+    assert!(lower(&graph, &Options::default(), client().target()).contains("lockstep_join"));
+    let expected: Vec<f64> = values.iter().flat_map(HostArray::to_f64).collect();
+    assert_eq!(results(client(), &graph, &values, true)[0].to_f64(), expected);
+}
