@@ -3,6 +3,7 @@
 
 use std::panic::Location;
 use std::slice::from_ref;
+use std::sync::Arc;
 
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::interpret::interpret;
@@ -32,7 +33,7 @@ fn function(inputs: &[ArrayType], write: impl FnOnce(&mut Build, &[Var]) -> Vec<
 fn calling(function: Graph, more: impl FnOnce(&mut Build) -> Vec<Var>) -> Graph {
     self::function(&[vector(4)], |b, x| {
         let inputs = [vec![x[0]], more(b)].concat();
-        b.many(Op::Call { graph: Box::new(function) }, &inputs)
+        b.many(Op::Call { graph: Arc::new(function) }, &inputs)
     })
 }
 
@@ -54,7 +55,7 @@ fn broken() -> Vec<(Rule, Graph)> {
     });
     let nested = function(&[vector(4)], |b, x| {
         let inner = function(&[vector(4)], |b, x| vec![sines(b, x[0])]);
-        b.many(Op::Call { graph: Box::new(inner) }, x)
+        b.many(Op::Call { graph: Arc::new(inner) }, x)
     });
     let table = |b: &mut Build| {
         let numbers = b.iota(DType::F32, &[4], 0);
@@ -98,7 +99,7 @@ fn a_constant_is_known_in_the_bodies_that_capture_it() {
             vec![sines(b, sum)]
         });
         let one = b.scalar(1.0, DType::I32);
-        let next = b.many(Op::Call { graph: Box::new(inner) }, &[x[2], x[0]])[0];
+        let next = b.many(Op::Call { graph: Arc::new(inner) }, &[x[2], x[0]])[0];
         vec![b.add(x[1], one), next]
     });
     let more = function(&[ArrayType::scalar(DType::I32), vector(4)], |b, x| {
@@ -109,7 +110,7 @@ fn a_constant_is_known_in_the_bodies_that_capture_it() {
         let numbers = b.iota(DType::F32, &[4], 0);
         let table = b.unary(Unary::Sqrt, numbers);
         let zero = b.scalar(0.0, DType::I32);
-        let op = Op::While { cond: Box::new(more), body: Box::new(step), cond_captures: 0, body_captures: 1 };
+        let op = Op::While { cond: Arc::new(more), body: Arc::new(step), cond_captures: 0, body_captures: 1 };
         b.many(op, &[table, zero, x[0]])
     });
     assert_eq!(without_broken_calls(&graph).1, [Rule::ConstantInput]);

@@ -1,5 +1,7 @@
 //! Corners of the semantics, each with its answer by hand. (`tests/ops.rs` covers every op.)
 
+use std::sync::Arc;
+
 use half::bf16;
 
 use super::interpret;
@@ -201,7 +203,7 @@ fn running_sum() -> Graph {
 #[test]
 fn scan_carries_and_stacks_in_both_directions() {
     for (reverse, expected) in [(false, [1, 3, 7]), (true, [11, 7, 1])] {
-        let op = Op::Scan { body: Box::new(running_sum()), captures: 1, carry: 1, length: 3, reverse };
+        let op = Op::Scan { body: Arc::new(running_sum()), captures: 1, carry: 1, length: 3, reverse };
         let inputs = [HostArray::scalar(2i32), HostArray::scalar(1i32), vector(&[1i32, 2, 3])];
         let mut graph = Graph::new();
         let vars: Vec<Var> = inputs.iter().map(|x| graph.input(x.array_type())).collect();

@@ -52,6 +52,8 @@ fn terms(window: Window, size: usize, taps: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use std::panic::Location;
 
     use super::*;
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn loops_repeat_and_the_larger_branch_counts() {
-        let body = Box::new(product());
+        let body = Arc::new(product());
         let scan = Op::Scan { body: body.clone(), captures: 2, carry: 0, length: 9, reverse: false };
         assert_eq!(flops(&graph(scan, &[&[5, 7], &[7, 3]])), 9 * flops(&body));
         let call = Op::Call { graph: body.clone() };

@@ -1,5 +1,7 @@
 //! Graphs: typed variables, equations, inputs and outputs.
 
+use std::sync::Arc;
+
 use crate::array::ArrayType;
 
 use super::{Build, Op, infer};
@@ -73,7 +75,7 @@ impl Graph {
     /// Appends all equations of `graph`, its inputs replaced by `inputs`; returns its outputs.
     pub fn inline(&mut self, graph: &Graph, inputs: &[Var]) -> Vec<Var> {
         self.inline_with(graph, inputs, &mut |out, equation, inputs| {
-            out.copy_with(equation, inputs, Graph::clone)
+            Build::new(out, equation.location).many(equation.op.clone(), inputs)
         })
     }
 
@@ -114,7 +116,7 @@ impl Graph {
     ) -> Vec<Var> {
         let mut op = equation.op.clone();
         for body in op.bodies_mut() {
-            *body = change(body);
+            *body = Arc::new(change(body));
         }
         Build::new(self, equation.location).many(op, inputs)
     }

@@ -1,5 +1,7 @@
 //! The closed set of ops. Each variant says what its inputs are, in order.
 
+use std::sync::Arc;
+
 use strum::{EnumDiscriminants, EnumIter};
 
 use crate::array::{DType, HostArray, Shape};
@@ -134,7 +136,7 @@ pub enum ScatterKind {
     Add,
 }
 
-/// One primitive operation. `OpKind` is an op without what it is made of, for those who go through all ops.
+/// One primitive operation. Its bodies are shared, so that a copy costs little however much they hold. `OpKind` is an op without what it is made of, for those who go through all ops.
 #[derive(Clone, Debug, EnumDiscriminants)]
 #[strum_discriminants(name(OpKind), derive(Hash, PartialOrd, Ord, EnumIter))]
 pub enum Op {
@@ -196,18 +198,18 @@ pub enum Op {
     Scatter { axis: usize, kind: ScatterKind },
     /// (cond captures, body captures, carry): `cond` maps (cond captures, carry) to a bool scalar,
     /// `body` maps (body captures, carry) to the next carry.
-    While { cond: Box<Graph>, body: Box<Graph>, cond_captures: usize, body_captures: usize },
+    While { cond: Arc<Graph>, body: Arc<Graph>, cond_captures: usize, body_captures: usize },
     /// (pred, inputs of `on_true`, inputs of `on_false`).
-    Cond { on_true: Box<Graph>, on_false: Box<Graph> },
+    Cond { on_true: Arc<Graph>, on_false: Arc<Graph> },
     /// (captures, carry, xs) -> (carry, ys): `body` maps (captures, carry, x) to (carry, y); `xs` and `ys`
     /// have a leading axis of size `length`.
-    Scan { body: Box<Graph>, captures: usize, carry: usize, length: usize, reverse: bool },
+    Scan { body: Arc<Graph>, captures: usize, carry: usize, length: usize, reverse: bool },
     /// (pred, captures, operand) -> operand: `body` maps (captures, operand) to the new operand where pred
     /// holds; elsewhere the operand stays. Under vmap it runs on groups of the rows that need it.
-    Rare { body: Box<Graph>, captures: usize },
+    Rare { body: Arc<Graph>, captures: usize },
     /// (inputs of the graph) -> its outputs: the same as its equations in place, but a function of its own, which XLA's compiler
     /// for cpu compiles into one kernel. `transforms::cluster` makes such calls and says what a function must be like.
-    Call { graph: Box<Graph> },
+    Call { graph: Arc<Graph> },
     /// (x, y, ...) -> the same values, all computed before any is used: keeps the compiler from computing
     /// an expensive value again inside each of its uses.
     Barrier,
@@ -305,8 +307,8 @@ impl Op {
         }
     }
 
-    /// The same graphs, to change them.
-    pub fn bodies_mut(&mut self) -> Vec<&mut Graph> {
+    /// The same graphs, to put others in their places.
+    pub fn bodies_mut(&mut self) -> Vec<&mut Arc<Graph>> {
         match self {
             Op::While { cond, body, .. } => vec![cond, body],
             Op::Cond { on_true, on_false } => vec![on_true, on_false],

@@ -3,6 +3,8 @@
 //! A body is traced once, in a block of its own. What runs many times takes an `Fn`, what runs once an
 //! `FnOnce`; a carry that changes its structure or types is an error at the caller's line that names the leaf.
 
+use std::sync::Arc;
+
 use crate::array::ArrayType;
 use crate::ir::{Graph, Op, ScatterKind, Var};
 use crate::runtime::DeviceKind;
@@ -66,7 +68,7 @@ pub fn cond<T: Tree, Y: Tree>(
     let (result, other) = (result.expect("traced"), other.expect("traced"));
     same_types("cond: the branches", &result, &leaves(&result), &leaves(&other));
     let inputs = [vec![cond.handle()], yes.captures, no.captures].concat();
-    let op = Op::Cond { on_true: Box::new(yes.graph), on_false: Box::new(no.graph) };
+    let op = Op::Cond { on_true: Arc::new(yes.graph), on_false: Arc::new(no.graph) };
     rebuild(result, &emit(op, &inputs))
 }
 
@@ -84,7 +86,7 @@ pub fn rare<T: Tree>(cond: Bool, operand: T, body: impl Fn(T) -> T) -> T {
     same_types("rare: the operand", &operand, &handles, &leaves(&result));
     let count = traced.captures.len();
     let inputs = [vec![cond.handle()], traced.captures.clone(), handles].concat();
-    let op = Op::Rare { body: Box::new(captures_first(traced, types.len())), captures: count };
+    let op = Op::Rare { body: Arc::new(captures_first(traced, types.len())), captures: count };
     rebuild(result, &emit(op, &inputs))
 }
 
@@ -104,8 +106,8 @@ pub fn while_loop<C: Tree>(init: C, go_on: impl Fn(&C) -> Bool, body: impl Fn(C)
     let op = Op::While {
         cond_captures: cond.captures.len(),
         body_captures: step.captures.len(),
-        cond: Box::new(captures_first(cond, types.len())),
-        body: Box::new(captures_first(step, types.len())),
+        cond: Arc::new(captures_first(cond, types.len())),
+        body: Arc::new(captures_first(step, types.len())),
     };
     rebuild(result, &emit(op, &inputs))
 }
@@ -170,7 +172,7 @@ fn scan_steps<C: Tree, X: Tree, Y: Tree>(
         carry: carry_types.len(),
         length,
         reverse,
-        body: Box::new(captures_first(traced, types.len())),
+        body: Arc::new(captures_first(traced, types.len())),
     };
     let outputs = emit(op, &inputs);
     let (carry_out, ys) = outputs.split_at(carry_types.len());

@@ -230,7 +230,7 @@ impl Key {
 }
 
 /// MLIR text without `loc(...)`; what stands inside quotes is left alone.
-fn without_locations(module: &str) -> String {
+pub(super) fn without_locations(module: &str) -> String {
     const LOCATION: &str = "loc(";
     let mut kept = String::with_capacity(module.len());
     let mut rest = module;

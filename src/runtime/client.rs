@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::buffer::Buffer;
-use super::cache::{CacheOutcome, Key, ProgramCache};
+use super::cache::{CacheOutcome, Key, ProgramCache, without_locations};
 use super::device_kind::{DeviceKind, Target};
 use super::error::{Error, Result};
 use super::ffi::{Api, ClientHandle, ExecutableHandle, Node, Store};
@@ -291,7 +291,10 @@ impl Client {
         if let Some(observer) = &self.observer {
             observer();
         }
-        let executable = handle.compile(module, options)?;
+        // Locations are for XLA's errors; elsewhere they only make the program larger, and slower to compile and to load.
+        let executable = handle
+            .compile(&without_locations(module), options)
+            .or_else(|_| handle.compile(module, options))?;
         if let Some(key) = key {
             match executable.serialize() {
                 Ok(serialized) => cache.store(&key, &serialized),

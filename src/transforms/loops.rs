@@ -1,5 +1,7 @@
 //! Scans as while loops over a step number, the carry and the results so far.
 
+use std::sync::Arc;
+
 use crate::array::{ArrayType, DType};
 use crate::ir::{Build, Comparison, Graph, Location, Op, Var};
 
@@ -56,8 +58,8 @@ impl Scan<'_> {
         let (of_captured, of_state) = (types(build.graph, &captured), types(build.graph, &state));
         let [cond, body] = finish(self.condition(&of_state), self.step(&of_captured, &of_state));
         let op = Op::While {
-            cond: Box::new(cond),
-            body: Box::new(body),
+            cond: Arc::new(cond),
+            body: Arc::new(body),
             cond_captures: 0,
             body_captures: captured.len(),
         };

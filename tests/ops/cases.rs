@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::panic::Location;
+use std::sync::Arc;
 
 use half::bf16;
 use lockstep::array::{ArrayType, DType, HostArray};
@@ -601,33 +602,33 @@ fn control_flow() -> Vec<Case> {
 
         // (limit, factor, count, x): multiply x by factor as often as limit says.
         let (cond, body) = (count_below(dtype), multiply_and_count(dtype));
-        let op = Op::While { cond: Box::new(cond), body: Box::new(body), cond_captures: 1, body_captures: 1 };
+        let op = Op::While { cond: Arc::new(cond), body: Arc::new(body), cond_captures: 1, body_captures: 1 };
         let inputs = [index(&[], 0..5), vector.clone(), index(&[], 0..2), vector.clone()];
         cases.push(Case::of(op, name, &inputs).rough());
 
-        let op = Op::Cond { on_true: Box::new(product(dtype)), on_false: Box::new(sine(dtype)) };
+        let op = Op::Cond { on_true: Arc::new(product(dtype)), on_false: Arc::new(sine(dtype)) };
         let inputs = [plain(Bool, &[]), vector.clone(), vector.clone(), vector.clone()];
         cases.push(Case::of(op, name, &inputs));
 
         for reverse in [false, true] {
             let op =
-                Op::Scan { body: Box::new(recurrence(dtype)), captures: 1, carry: 2, length: 4, reverse };
+                Op::Scan { body: Arc::new(recurrence(dtype)), captures: 1, carry: 2, length: 4, reverse };
             let inputs = [vector.clone(), vector.clone(), index(&[], 0..3), plain(dtype, &[4, 3])];
             cases.push(Case::of(op, &format!("{dtype} reverse={reverse}"), &inputs));
         }
         cases.push(nested_scan(dtype));
         cases.push(forgetful_scan(dtype));
         let op =
-            Op::Scan { body: Box::new(recurrence(dtype)), captures: 1, carry: 2, length: 0, reverse: false };
+            Op::Scan { body: Arc::new(recurrence(dtype)), captures: 1, carry: 2, length: 0, reverse: false };
         let inputs = [vector.clone(), vector.clone(), index(&[], 0..3), plain(dtype, &[0, 3])];
         cases.push(Case::of(op, &format!("{dtype} of no steps"), &inputs));
 
         let body = multiply_and_count(dtype);
-        let op = Op::Rare { body: Box::new(body), captures: 1 };
+        let op = Op::Rare { body: Arc::new(body), captures: 1 };
         let inputs = [plain(Bool, &[]), vector.clone(), index(&[], 0..9), vector.clone()];
         cases.push(Case::of(op, name, &inputs).rough());
 
-        let op = Op::Call { graph: Box::new(recurrence(dtype)) };
+        let op = Op::Call { graph: Arc::new(recurrence(dtype)) };
         let inputs = [vector.clone(), vector.clone(), index(&[], 0..3), vector.clone()];
         cases.push(Case::of(op, name, &inputs));
         cases.push(Case::of(Op::Barrier, name, &[scalar, vector]));
@@ -698,11 +699,11 @@ fn forgetful_scan(dtype: DType) -> Case {
     let vector = ArrayType::new(dtype, [3]);
     let forget = body(std::slice::from_ref(&vector), |b, x| vec![b.full_like(x[0], 0.0)]);
     let step = body(&[vector], |b, x| {
-        let inner = Op::Scan { body: Box::new(forget), captures: 0, carry: 1, length: 2, reverse: false };
+        let inner = Op::Scan { body: Arc::new(forget), captures: 0, carry: 1, length: 2, reverse: false };
         let forgotten = b.many(inner, x)[0];
         vec![x[0], forgotten]
     });
-    let op = Op::Scan { body: Box::new(step), captures: 0, carry: 1, length: 3, reverse: false };
+    let op = Op::Scan { body: Arc::new(step), captures: 0, carry: 1, length: 3, reverse: false };
     Case::of(op, &format!("{dtype} of a scan that forgets"), &[plain(dtype, &[3])])
 }
 
@@ -715,13 +716,13 @@ fn nested_scan(dtype: DType) -> Case {
         let [weight, state, flag, rows] = *x else { unreachable!() };
         let zero = b.scalar(0.0, I32);
         let inner =
-            Op::Scan { body: Box::new(recurrence(dtype)), captures: 1, carry: 2, length: 2, reverse: true };
+            Op::Scan { body: Arc::new(recurrence(dtype)), captures: 1, carry: 2, length: 2, reverse: true };
         let scanned = b.many(inner, &[weight, state, zero, rows]);
-        let branches = Op::Cond { on_true: Box::new(product(dtype)), on_false: Box::new(sine(dtype)) };
+        let branches = Op::Cond { on_true: Arc::new(product(dtype)), on_false: Arc::new(sine(dtype)) };
         let next = b.one(branches, &[flag, weight, scanned[0], state]);
         vec![next, scanned[2]]
     });
-    let op = Op::Scan { body: Box::new(step), captures: 1, carry: 1, length: 3, reverse: false };
+    let op = Op::Scan { body: Arc::new(step), captures: 1, carry: 1, length: 3, reverse: false };
     let inputs = [plain(dtype, &[3]), plain(dtype, &[3]), plain(Bool, &[3]), plain(dtype, &[3, 2, 3])];
     Case::of(op, &format!("{dtype} of scan and cond"), &inputs)
 }

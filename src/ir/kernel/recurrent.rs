@@ -2,6 +2,8 @@
 //!
 //! Backwards, only the cotangents of what is remembered go step by step; all else is computed for the whole sequence at once.
 
+use std::sync::Arc;
+
 use crate::array::{ArrayType, DType};
 
 use super::super::{Build, Graph, Op, Reduction, Unary, Var};
@@ -293,6 +295,6 @@ fn scan(
     let (after, results) = body(&mut Build::new(&mut graph, b.location), of_captures, of_carry, of_xs);
     graph.outputs = [after, results].concat();
     let op =
-        Op::Scan { body: Box::new(graph), captures: captures.len(), carry: carry.len(), length, reverse };
+        Op::Scan { body: Arc::new(graph), captures: captures.len(), carry: carry.len(), length, reverse };
     b.many(op, &[captures, carry, xs].concat())
 }

@@ -1,5 +1,7 @@
 //! Loops and branches whose conditions may differ between the examples.
 
+use std::sync::Arc;
+
 use super::dependence::{batched_outputs, scan_outputs, while_carry};
 use super::{Batched, Batching, Placement, Rule, pair};
 use crate::array::{ArrayType, DType};
@@ -94,7 +96,7 @@ impl Rule<'_> {
         let outputs = batched_outputs(graph, &flags);
         let graph = self.batching.graph(graph, &flags, &outputs, self.equation.location);
         let vars: Vec<Var> = inputs.iter().map(|input| input.var).collect();
-        pair(self.build.many(Op::Call { graph: Box::new(graph) }, &vars), &outputs)
+        pair(self.build.many(Op::Call { graph: Arc::new(graph) }, &vars), &outputs)
     }
 
     pub(super) fn cond(&mut self, on_true: &Graph, on_false: &Graph, inputs: &[Batched]) -> Vec<Batched> {
@@ -123,8 +125,8 @@ impl Rule<'_> {
             .map(|(&a, b)| a || b)
             .collect();
         let op = Op::Cond {
-            on_true: Box::new(batching.graph(on_true, &true_flags, &outputs, location)),
-            on_false: Box::new(batching.graph(on_false, &false_flags, &outputs, location)),
+            on_true: Arc::new(batching.graph(on_true, &true_flags, &outputs, location)),
+            on_false: Arc::new(batching.graph(on_false, &false_flags, &outputs, location)),
         };
         let vars: Vec<Var> = inputs.iter().map(|input| input.var).collect();
         pair(self.build.many(op, &vars), &outputs)
@@ -157,7 +159,7 @@ impl Rule<'_> {
                 (true, true) => input.var,
             });
         }
-        let op = Op::Scan { body: Box::new(graph), captures, carry, length, reverse };
+        let op = Op::Scan { body: Arc::new(graph), captures, carry, length, reverse };
         let mut results = self.build.many(op, &vars);
         if batching.placement == Placement::First {
             for (result, _) in results.iter_mut().zip(&outputs).skip(carry).filter(|(_, batched)| **batched) {
@@ -169,7 +171,7 @@ impl Rule<'_> {
 }
 
 fn while_op(cond: Graph, body: Graph, cond_captures: usize, body_captures: usize) -> Op {
-    Op::While { cond: Box::new(cond), body: Box::new(body), cond_captures, body_captures }
+    Op::While { cond: Arc::new(cond), body: Arc::new(body), cond_captures, body_captures }
 }
 
 /// A graph that is one `while_loop`, for one example: of captures and carry to the carry at the end.

@@ -4,6 +4,8 @@
 //! `width` of them, run the body on these, and spread the results to where the rows came from. Its cost follows
 //! the number of set rows; if none is set, nothing runs.
 
+use std::sync::Arc;
+
 use super::control::select_examples;
 use super::dependence::rare_operand;
 use super::{Batched, Batching, Placement, Rule, pair};
@@ -81,7 +83,7 @@ impl Rule<'_> {
             .collect();
         let body_flags = [&flags[1..1 + captures], &operand].concat();
         let graph = batching.graph(body, &body_flags, &operand, self.equation.location);
-        pair(self.build.many(Op::Rare { body: Box::new(graph), captures }, &vars), &operand)
+        pair(self.build.many(Op::Rare { body: Arc::new(graph), captures }, &vars), &operand)
     }
 
     /// The operand after `body` has run where the predicate holds: it runs on all rows, and each takes its choice.
@@ -177,7 +179,7 @@ impl Rule<'_> {
         let mut outputs = vec![build.binary(Binary::And, pending, later)];
         outputs.extend(self.put_back(&mut build, in_group, position, writes_in, &results));
         step.outputs = outputs;
-        let (cond, body) = (Box::new(go_on), Box::new(step));
+        let (cond, body) = (Arc::new(go_on), Arc::new(step));
         let op = Op::While { cond, body, cond_captures: 0, body_captures: reads.len() };
         self.build.many(op, &inputs)[1..].to_vec()
     }

@@ -1,5 +1,7 @@
 //! The table of rules, one per op, and the rules of the ops that compute the same for every example.
 
+use std::sync::Arc;
+
 use super::{Batched, Placement, Rule};
 use crate::array::{ArrayType, DType};
 use crate::ir::{Build, Graph, Kernel, Native, Op, Var};
@@ -334,7 +336,7 @@ impl Rule<'_> {
         let captures = batched.iter().filter(|batched| !**batched).count();
         let ordered: Vec<Var> = order.iter().map(|&i| inputs[i]).collect();
         let length = self.batching.size;
-        let scan = Op::Scan { body: Box::new(body), captures, carry: 0, length, reverse: false };
+        let scan = Op::Scan { body: Arc::new(body), captures, carry: 0, length, reverse: false };
         self.build.many(scan, &ordered).into_iter().map(|result| self.behind(result)).collect()
     }
 }

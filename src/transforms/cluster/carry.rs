@@ -5,6 +5,8 @@
 //! six: to copy and store them one by one took longer than the step. To take words apart and to put them together costs
 //! next to nothing inside a cluster.
 
+use std::sync::Arc;
+
 use crate::array::{ArrayType, DType};
 use crate::ir::{Binary, Build, Comparison, Graph, Op, Var};
 
@@ -32,7 +34,7 @@ pub fn with_packed_scans(graph: &Graph) -> Graph {
                 carry: carried.len(),
                 length,
                 reverse,
-                body: Box::new(packed.body(&body, captures, equation.location)),
+                body: Arc::new(packed.body(&body, captures, equation.location)),
             };
             let outputs = build.many(op, &[captured, &carried, xs].concat());
             let (carried, results) = outputs.split_at(carried.len());
@@ -235,7 +237,7 @@ mod tests {
         let inputs: Vec<Var> = types.iter().map(|array_type| graph.input(array_type.clone())).collect();
         let b = &mut Build::new(&mut graph, at);
         let xs = b.iota(DType::I32, &[3], 0);
-        let op = Op::Scan { body: Box::new(body), captures: 0, carry: 8, length: 3, reverse: true };
+        let op = Op::Scan { body: Arc::new(body), captures: 0, carry: 8, length: 3, reverse: true };
         graph.outputs = b.many(op, &[&inputs[..], &[xs]].concat());
         graph
     }
@@ -281,7 +283,7 @@ mod tests {
         body.outputs = sines.to_vec();
         let mut graph = Graph::new();
         let inputs = [(); 2].map(|()| graph.input(ArrayType::new(DType::F32, [3])));
-        let op = Op::Scan { body: Box::new(body), captures: 0, carry: 2, length: 3, reverse: false };
+        let op = Op::Scan { body: Arc::new(body), captures: 0, carry: 2, length: 3, reverse: false };
         graph.outputs = Build::new(&mut graph, std::panic::Location::caller()).many(op, &inputs);
         assert_eq!(with_packed_scans(&graph).to_string(), graph.to_string());
     }

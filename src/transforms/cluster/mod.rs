@@ -17,6 +17,7 @@ mod plan;
 mod rules;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::array::DType;
 use crate::ir::{Binary, Build, Equation, Graph, Op, Var};
@@ -71,7 +72,7 @@ fn write_alone<'a>(walk: &mut Walk<'a>, equation: &'a Equation) {
             let mut op = op.clone();
             let bodies = equation.op.bodies().into_iter().zip(known_in_bodies(&equation.op, &known));
             for (new, (old, known)) in op.bodies_mut().into_iter().zip(bodies) {
-                *new = cluster_body(old, &known);
+                *new = Arc::new(cluster_body(old, &known));
             }
             Build::new(&mut walk.out, equation.location).many(op, &inputs)
         }
@@ -104,7 +105,7 @@ fn write_call(walk: &mut Walk, members: &Members) {
     function.outputs = members.outputs.iter().map(|output| inner[output]).collect();
     let checksum = checksum_of_inputs(&mut Build::new(&mut function, at));
     function.outputs.push(checksum);
-    let outputs = Build::new(&mut walk.out, at).many(Op::Call { graph: Box::new(function) }, &passed);
+    let outputs = Build::new(&mut walk.out, at).many(Op::Call { graph: Arc::new(function) }, &passed);
     for (&source, var) in members.outputs.iter().zip(outputs) {
         walk.set(source, var, Known::Nothing);
     }

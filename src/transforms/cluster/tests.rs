@@ -1,5 +1,7 @@
 //! Clusters of small graphs, by hand.
 
+use std::sync::Arc;
+
 use super::plan::MAX_EQUATIONS;
 use super::*;
 use crate::array::ArrayType;
@@ -138,7 +140,7 @@ fn what_both_branches_know_is_read_by_no_cluster() {
         let known = build.full(&ArrayType::new(DType::F32, [8, 8]), value);
         let last = if value == 0.0 { build.unary(Unary::Sin, product) } else { known };
         branch.outputs = vec![known, last];
-        Box::new(branch)
+        Arc::new(branch)
     };
     let pred = graph.input(ArrayType::new(DType::Bool, []));
     let build = &mut Build::new(&mut graph, location());

@@ -1,5 +1,7 @@
 //! The pullbacks of ops with bodies.
 
+use std::sync::Arc;
+
 use crate::array::ArrayType;
 use crate::ir::{Build, Graph, Location, Op, Var};
 
@@ -22,7 +24,7 @@ pub fn cond(
     let on_false = branch(on_false, false_wants, point.cotangents, [&true_types, &[]], b.location)?;
     let cotangents: Vec<Var> = point.cotangents.iter().copied().flatten().collect();
     let inputs = [&point.x[..split], &cotangents, &point.x[split..], &cotangents].concat();
-    let outputs = b.many(Op::Cond { on_true: Box::new(on_true), on_false: Box::new(on_false) }, &inputs);
+    let outputs = b.many(Op::Cond { on_true: Arc::new(on_true), on_false: Arc::new(on_false) }, &inputs);
     Ok(spread(&outputs, point.wants))
 }
 
@@ -92,7 +94,7 @@ pub fn scan(b: &mut Build, point: &Point) -> Result<Vec<Option<Var>>, GradError>
     init.extend(of_captures.iter().map(|array_type| b.full(array_type, 0.0)));
     let y_cotangents: Vec<Var> = point.cotangents[carry..].iter().copied().flatten().collect();
     let op =
-        Op::Scan { body: Box::new(step), captures, carry: init.len(), length: *length, reverse: !reverse };
+        Op::Scan { body: Arc::new(step), captures, carry: init.len(), length: *length, reverse: !reverse };
     let mut outputs = b.many(op, &[capture_inputs, &init, point.kept, xs, &y_cotangents].concat());
     outputs[..init.len()].rotate_left(of_carry.len());
     Ok(spread(&outputs, &active))

@@ -19,6 +19,8 @@ mod active;
 mod control;
 mod rules;
 
+use std::sync::Arc;
+
 use crate::array::ArrayType;
 use crate::ir::{Build, Equation, Graph, Location, Op, Var};
 
@@ -183,7 +185,7 @@ fn keeping(op: &Op) -> Op {
     let mut op = op.clone();
     if let Op::Scan { body, captures, carry, .. } = &mut op {
         let carry_in = body.inputs[*captures..*captures + *carry].to_vec();
-        body.outputs.extend(carry_in);
+        Arc::make_mut(body).outputs.extend(carry_in);
     }
     op
 }

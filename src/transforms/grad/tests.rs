@@ -1,5 +1,7 @@
 //! What finite differences cannot show: ties, corners, errors. (`tests/ops` compares every op.)
 
+use std::sync::Arc;
+
 use super::control::append_inputs;
 use super::*;
 use crate::array::{DType, HostArray};
@@ -114,7 +116,7 @@ fn gradients_of_gradients() {
     let x = graph.input(scalar.clone());
     let mut b = Build::new(&mut graph, location);
     let one = b.scalar(1.0, DType::F64);
-    let op = Op::Scan { body: Box::new(step), captures: 1, carry: 1, length: 4, reverse: false };
+    let op = Op::Scan { body: Arc::new(step), captures: 1, carry: 1, length: 4, reverse: false };
     graph.outputs = b.many(op, &[x, one]);
     for _ in 0..2 {
         let mut derivative = Graph::new();
@@ -138,7 +140,7 @@ fn doubling_loop(b: &mut Build, x: Var) -> Var {
     let one = inner.scalar(1.0, DType::I32);
     body.outputs = vec![inner.add(vars[0], vars[0]), inner.add(vars[1], one)];
     let zero = b.scalar(0.0, DType::I32);
-    let op = Op::While { cond: Box::new(cond), body: Box::new(body), cond_captures: 0, body_captures: 0 };
+    let op = Op::While { cond: Arc::new(cond), body: Arc::new(body), cond_captures: 0, body_captures: 0 };
     b.one(op, &[x, zero])
 }
 
