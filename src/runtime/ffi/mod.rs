@@ -286,10 +286,9 @@ unsafe fn copied<T: Copy>(start: *const T, count: usize) -> Vec<T> {
 ///
 /// On cpu, programs of many small elementwise results (the games) are one kernel per group of results with the
 /// first flag, and one per result without, each computing again what they share: it makes compiling three times and running
-/// twice as fast. Their loops, of which there are thousands, are not unrolled: that takes a fifth to a third of the time to
-/// compile, and makes nothing faster (BENCHMARKS.md). The last flag lets vectors be as wide as the processor's.
-const XLA_FLAGS: &str = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion,xla_cpu_disable_loop_unrolling \
-     --xla_cpu_prefer_vector_width=512";
+/// twice as fast. The second lets vectors be as wide as the processor's.
+const XLA_FLAGS: &str =
+    "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion --xla_cpu_prefer_vector_width=512";
 
 /// Unless the user chose otherwise, only errors of XLA reach stderr, and XLA gets [`XLA_FLAGS`].
 fn prepare_environment() {
