@@ -98,12 +98,7 @@ pub fn page(random: &mut Random) {
         assert!(!text.contains(SECRET), "{shown:?}: {text}");
         assert!(!text.contains("a fault of lockstep"), "{shown:?}: {text}");
     }
-    let health = format!("GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    // A server may leave at once a client that has stopped speaking; this one listens.
-    let mut client = TcpStream::connect(&host).unwrap();
-    client.write_all(health.as_bytes()).unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).unwrap();
+    let answer = get(&host, "/health");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
     server.0.kill().unwrap();
     let mut said = String::new();
@@ -114,11 +109,19 @@ pub fn page(random: &mut Random) {
     assert!(!left.iter().any(|name| name == "stop" || name == "save"), "{left:?}");
 }
 
+/// What the server answers to a client that goes on listening: it may leave at once one that has stopped speaking.
+fn get(host: &str, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let mut client = TcpStream::connect(host).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// The token of the page.
 fn token(host: &str) -> String {
-    let page =
-        converse(host, format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes());
-    let page = String::from_utf8(page).unwrap();
+    let page = get(host, "/");
     let (_, rest) = page.split_once("name=\"lockstep-token\" content=\"").unwrap();
     rest.split('"').next().unwrap().to_owned()
 }
