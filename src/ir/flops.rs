@@ -52,9 +52,8 @@ fn terms(window: Window, size: usize, taps: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use std::panic::Location;
+    use std::sync::Arc;
 
     use super::*;
     use crate::array::{ArrayType, DType};

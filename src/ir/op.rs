@@ -136,7 +136,8 @@ pub enum ScatterKind {
     Add,
 }
 
-/// One primitive operation. Its bodies are shared, so that a copy costs little however much they hold. `OpKind` is an op without what it is made of, for those who go through all ops.
+/// One primitive operation. Its bodies are shared, so that a copy costs little however much they hold. `OpKind` is an op without
+/// what it is made of, for those who go through all ops.
 #[derive(Clone, Debug, EnumDiscriminants)]
 #[strum_discriminants(name(OpKind), derive(Hash, PartialOrd, Ord, EnumIter))]
 pub enum Op {
