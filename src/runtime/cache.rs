@@ -196,11 +196,6 @@ impl Key {
         self
     }
 
-    /// Adds the text of a module, without its locations: moving code to another line compiles nothing anew.
-    pub fn add_module(&mut self, module: &str) -> &mut Self {
-        self.add(without_locations(module).as_bytes())
-    }
-
     /// Adds size and modification time of a file: another build of a plugin compiles other code.
     pub fn add_file_identity(&mut self, path: &Path) -> &mut Self {
         let metadata = fs::metadata(path);

@@ -279,7 +279,10 @@ impl Client {
 
     fn load_or_compile(&self, module: &str, options: &[u8]) -> Result<(ExecutableHandle, CacheOutcome)> {
         let Inner { handle, cache, .. } = &*self.inner;
-        let key = cache.is_enabled().then(|| self.cache_key(module, options));
+        // Locations are for XLA's errors. Elsewhere they only make the program larger, and another one of code that has moved to
+        // another line.
+        let bare = without_locations(module);
+        let key = cache.is_enabled().then(|| self.cache_key(&bare, options));
         if let Some(serialized) = key.as_ref().and_then(|key| cache.load(key)) {
             match handle.deserialize(&serialized) {
                 Ok(executable) => return Ok((executable, CacheOutcome::Hit)),
@@ -291,10 +294,7 @@ impl Client {
         if let Some(observer) = &self.observer {
             observer();
         }
-        // Locations are for XLA's errors; elsewhere they only make the program larger, and slower to compile and to load.
-        let executable = handle
-            .compile(&without_locations(module), options)
-            .or_else(|_| handle.compile(module, options))?;
+        let executable = handle.compile(&bare, options).or_else(|_| handle.compile(module, options))?;
         if let Some(key) = key {
             match executable.serialize() {
                 Ok(serialized) => cache.store(&key, &serialized),
@@ -308,7 +308,7 @@ impl Client {
     fn cache_key(&self, module: &str, options: &[u8]) -> Key {
         let inner = &*self.inner;
         let mut key = Key::new();
-        key.add_module(module).add(options).add_file_identity(&inner.plugin.path).add_host();
+        key.add(module.as_bytes()).add(options).add_file_identity(&inner.plugin.path).add_host();
         key.add(format!("{:?} {:?}", self.api_version(), inner.attributes).as_bytes());
         key.add(inner.platform.as_bytes()).add(inner.platform_version.as_bytes());
         key.add(inner.device_kind.as_bytes()).add(&self.devices().to_le_bytes());
