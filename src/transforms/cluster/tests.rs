@@ -107,6 +107,20 @@ fn what_is_large_or_too_little_stays_by_itself() {
 }
 
 #[test]
+fn what_reads_a_little_of_a_large_array_is_one_kernel() {
+    for (rows, expected) in [(8, "gather"), (50_000, "[gather: 2 -> 1]")] {
+        let mut graph = Graph::new();
+        let table = graph.input(ArrayType::new(DType::F32, [rows, 4]));
+        let places = graph.input(ArrayType::new(DType::I32, [16, 1]));
+        let build = &mut Build::new(&mut graph, location());
+        let chosen = build.reshape(places, &[16]);
+        graph.outputs = vec![build.one(Op::Gather { axis: 0 }, &[table, chosen])];
+        let written = written(&graph).replace("reshape ", "");
+        assert_eq!(written, expected);
+    }
+}
+
+#[test]
 fn a_long_cluster_is_cut() {
     let (mut graph, mut x) = graph(2);
     for _ in 0..MAX_EQUATIONS + 10 {
