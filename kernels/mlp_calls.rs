@@ -10,27 +10,33 @@ use super::call::{Array, Call, Kernel};
 use super::mlp::{self, Activation, Layer, LayerGradient};
 use super::{ACTIVATION, in_threads, part_of, threads};
 
-/// Rows of the input, at least, for which a thread more pays: what other cores have to fetch of fewer costs more than it saves.
-const MIN_ROWS: usize = 256;
+/// Products of numbers, at least, for which a thread more pays: a few microseconds of work, where to offer them takes a part of one.
+const MIN_WORK: usize = 1 << 18;
 
 /// Several networks.
 pub fn mlps(call: &mut Call) -> Result<(), String> {
-    each(call, mlp)
+    each(call, mlp, num_layers)
 }
 
 /// The gradients of several networks.
 pub fn mlp_gradients(call: &mut Call) -> Result<(), String> {
-    each(call, mlp_gradient)
+    each(call, mlp_gradient, num_layers_backwards)
 }
 
-/// Makes each of the calls that a call is.
-fn each(call: &mut Call, kernel: Kernel) -> Result<(), String> {
+/// Makes each of the calls that a call is. Threads take a network each if that leaves none without: its weights stay in the cache of
+/// one core then. Otherwise they share the rows of one network after the other.
+fn each(call: &mut Call, kernel: Kernel, num_layers: fn(&Call) -> usize) -> Result<(), String> {
     let threads = threads(call)?;
-    let has_many_rows = call.operand::<f32>(0)?.shape.first().is_some_and(|&rows| rows >= MIN_ROWS as i64);
-    if threads == 1 || !has_many_rows {
-        return call.parts(1)?.iter().try_for_each(|part| kernel(&mut part.call()));
+    let mut parts = call.parts(1)?;
+    let mut work = 0;
+    for part in &parts {
+        let (x, layers) = mlp_operands(&part.call(), num_layers(&part.call()))?;
+        work += rows_of(&x) * weights(&layers);
     }
-    let parts = call.parts(threads)?;
+    if threads == 1 || !parts.len().is_multiple_of(threads) || work < threads * MIN_WORK {
+        return parts.iter().try_for_each(|part| kernel(&mut part.call()));
+    }
+    parts = call.parts(threads)?;
     let outcomes: Vec<Mutex<Result<(), String>>> = parts.iter().map(|_| Mutex::new(Ok(()))).collect();
     in_threads(parts.into_iter().zip(&outcomes), |(part, outcome)| {
         let found = kernel(&mut part.call());
@@ -40,12 +46,12 @@ fn each(call: &mut Call, kernel: Kernel) -> Result<(), String> {
 }
 
 pub fn mlp(call: &mut Call) -> Result<(), String> {
-    let count = (call.num_operands() - 1) / 2;
+    let count = num_layers(call);
     let (x, layers) = mlp_operands(call, count)?;
     let (activation, threads) = (activation(call)?, threads(call)?);
     let mut results = call.results::<f32>()?;
     let rows = check_mlp(x, &layers, &results)?;
-    let part = part_of(rows, threads, MIN_ROWS);
+    let part = part_of(rows, threads, min_rows(&layers));
     if rows <= part {
         mlp::forward(&layers, activation, x.data, &mut results);
         return Ok(());
@@ -63,7 +69,7 @@ pub fn mlp(call: &mut Call) -> Result<(), String> {
 }
 
 pub fn mlp_gradient(call: &mut Call) -> Result<(), String> {
-    let count = call.num_operands() / 3;
+    let count = num_layers_backwards(call);
     let (x, layers) = mlp_operands(call, count)?;
     let hidden = (0..count - 1).map(|l| Ok(call.operand::<f32>(1 + 2 * count + l)?.data));
     let hidden: Vec<&[f32]> = hidden.collect::<Result<_, String>>()?;
@@ -77,7 +83,7 @@ pub fn mlp_gradient(call: &mut Call) -> Result<(), String> {
     if !sizes.iter().copied().eq(expected) {
         return Err("the results do not fit the layers".into());
     }
-    let part = part_of(rows, threads, MIN_ROWS);
+    let part = part_of(rows, threads, min_rows(&layers));
     // The first part is written into the results, the others into memory that is added up.
     let num_parts = rows.div_ceil(part).max(1);
     let mut others: Vec<Vec<Vec<f32>>> =
@@ -119,6 +125,30 @@ struct GradientPart<'a> {
     /// The kernel and the bias of each layer.
     weights: Vec<&'a mut [f32]>,
     x: Option<&'a mut [f32]>,
+}
+
+/// Rows that a thread takes at least.
+fn min_rows(layers: &[Layer]) -> usize {
+    MIN_WORK.div_ceil(weights(layers))
+}
+
+/// The numbers in all kernels.
+fn weights(layers: &[Layer]) -> usize {
+    layers.iter().map(|layer| layer.kernel.len()).sum()
+}
+
+fn rows_of(x: &Array<f32>) -> usize {
+    x.shape.first().map_or(0, |&rows| rows as usize)
+}
+
+/// The layers of a network: its operands are x, and a kernel and a bias of each.
+fn num_layers(call: &Call) -> usize {
+    (call.num_operands() - 1) / 2
+}
+
+/// The same backwards, where the outputs of all layers but the last follow, and a cotangent.
+fn num_layers_backwards(call: &Call) -> usize {
+    call.num_operands() / 3
 }
 
 /// The operand x and the layers, which are the `2 * count` operands after it.
