@@ -7,7 +7,7 @@ use lockstep::algorithms::learner::{One, Start};
 use lockstep::algorithms::ppo::{Ppo, Settings};
 use lockstep::array::{ArrayType, DType, HostArray};
 use lockstep::envs::registry;
-use lockstep::ir::{Activation, Build, CellKind, Graph, Kernel, Op};
+use lockstep::ir::{Activation, Build, CellKind, Graph, Kernel, Op, Var};
 use lockstep::lower::{Options, lower};
 use lockstep::nn::Rnn;
 use lockstep::runtime::{
@@ -229,15 +229,61 @@ fn mlps_are_their_twins_whatever_the_widths() {
 }
 
 #[test]
+fn networks_of_many_agents_are_those_of_each() {
+    const SIZE: usize = 3;
+    // The weights of the first are few enough for a call.
+    for (widths, native) in [([5, 8, 2], true), ([40, 6600, 3], false)] {
+        let mut body = mlp(Activation::Relu, 4, &widths, false);
+        body.outputs.truncate(2);
+        body.equations.truncate(1);
+        let (mut graph, types) = (Graph::new(), body.input_types());
+        let input = |array_type: &ArrayType| {
+            let shape = [&[SIZE], &array_type.shape[..]].concat();
+            Batched { var: graph.input(ArrayType::new(DType::F32, shape)), batched: true }
+        };
+        let inputs: Vec<Batched> = types.iter().map(input).collect();
+        let batching = Batching { size: SIZE, placement: Placement::First, groups: true };
+        let outputs = batching.apply(&mut graph, &body, &inputs);
+        graph.outputs = outputs.iter().map(|output| output.var).collect();
+        // A loop would copy the weights of each agent before it multiplies with them.
+        let module = lower(&graph, &Options::default(), client().target());
+        assert_eq!(module.contains("stablehlo.while"), native, "{widths:?}");
+        let agents: Vec<Vec<HostArray>> = (0..SIZE as u32)
+            .map(|agent| {
+                types
+                    .iter()
+                    .zip(1 + 10 * agent..)
+                    .map(|(t, seed)| in_halves(&numbers(&t.shape, 1, seed)))
+                    .collect()
+            })
+            .collect();
+        let together = |i: usize| -> HostArray {
+            let all = agents.iter().flat_map(|agent| agent[i].as_slice::<f32>().to_vec());
+            HostArray::new(&[&[SIZE], &types[i].shape[..]].concat(), all.collect())
+        };
+        let all: Vec<HostArray> = (0..types.len()).map(together).collect();
+        let found = results(client(), &graph, &all, native);
+        for (agent, values) in agents.iter().enumerate() {
+            for (found, expected) in found.iter().zip(results(client(), &body, values, native)) {
+                let (found, expected) = (found.to_f64(), expected.to_f64());
+                let own = &found[agent * expected.len()..][..expected.len()];
+                assert_eq!(own, expected, "agent {agent} of {widths:?}"); // halves are exact
+            }
+        }
+    }
+}
+
+#[test]
 fn networks_that_do_not_wait_for_each_other_are_one_call_with_the_same_results() {
-    // Few rows are computed one network after the other, many in threads; the networks have other depths and widths.
-    for rows in [3, 300] {
-        let each = [&[6, 64, 64, 2][..], &[6, 33, 1], &[9, 16, 16, 16, 5]]
-            .map(|widths| mlp(Activation::Tanh, rows, widths, true));
+    // Few rows are computed one network after the other; many in threads, where two cores take a network each of two, and rows of
+    // one after the other of three. The networks have other depths and widths.
+    let networks = [&[6, 64, 64, 2][..], &[6, 33, 65, 1], &[9, 16, 16, 16, 5]];
+    for (rows, count) in [(3, 3), (300, 3), (300, 2)] {
+        let each: Vec<Graph> =
+            networks[..count].iter().map(|widths| mlp(Activation::Tanh, rows, widths, true)).collect();
         let (mut graph, mut outputs) = (Graph::new(), Vec::new());
-        let inputs = each.each_ref().map(|one| -> Vec<_> {
-            one.input_types().into_iter().map(|array_type| graph.input(array_type)).collect()
-        });
+        let inputs: Vec<Vec<Var>> =
+            each.iter().map(|one| one.input_types().into_iter().map(|t| graph.input(t)).collect()).collect();
         for (one, inputs) in each.iter().zip(&inputs) {
             outputs.extend(graph.inline(one, inputs));
         }

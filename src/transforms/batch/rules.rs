@@ -200,9 +200,7 @@ impl Rule<'_> {
             return self.conv(inputs);
         }
         if kernel.moves() {
-            let types: Vec<ArrayType> = (0..inputs.len()).map(|i| self.example(i)).collect();
-            let twin = kernel.twin(&types, self.equation.location);
-            return self.batching.apply(self.build.graph, &twin, inputs);
+            return self.twin(kernel, inputs);
         }
         let in_front: Vec<Var> = (0..inputs.len()).map(|i| self.in_front(inputs[i], i)).collect();
         let batched: Vec<bool> = inputs.iter().map(|input| input.batched).collect();
@@ -248,8 +246,21 @@ impl Rule<'_> {
                 let products = self.build.move_axis(products, 1, 0);
                 vec![self.behind(products)]
             }
+            // Large layers are products of XLA's, which take the examples as they are; a loop would copy the weights of each.
+            Kernel::Mlp { .. } if !kernel.is_native_for(&self.examples()) => self.twin(kernel, inputs),
             _ => self.in_turn(Op::Kernel(kernel), &in_front, &batched),
         }
+    }
+
+    /// The kernel's ops in its place.
+    fn twin(&mut self, kernel: Kernel, inputs: &[Batched]) -> Vec<Batched> {
+        let twin = kernel.twin(&self.examples(), self.equation.location);
+        self.batching.apply(self.build.graph, &twin, inputs)
+    }
+
+    /// The types of an example of each input.
+    fn examples(&self) -> Vec<ArrayType> {
+        (0..self.equation.inputs.len()).map(|i| self.example(i)).collect()
     }
 
     /// A kernel of rows in tables whose examples lie on the last axis: those of the batch are more of them.
