@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::all_reduce::LOCAL;
 use super::failure::is_failure;
-use super::{DEVICES, operands_of, results_of};
+use super::{DEVICES, OPERANDS_OF, RESULTS_OF};
 
 /// The version of the interface whose structs stand here; XLA refuses what it does not know.
 const API_VERSION: (c_int, c_int) = (0, 1);
@@ -237,10 +237,11 @@ impl<'a> Call<'a> {
     pub fn parts(&mut self, at_once: usize) -> Result<Vec<Part>, String> {
         let (mut parts, mut operands, mut results) = (Vec::new(), 0, 0);
         while operands < self.frame.args.size {
-            let take = |list: &List, start: &mut i64, name: String| {
-                let size = i64::from(self.attribute(&name)?);
+            let number = parts.len();
+            let take = |list: &List, start: &mut i64, kind: &str| {
+                let size = i64::from(self.numbered(kind, number)?);
                 if size < 1 || *start + size > list.size {
-                    return Err(format!("`{name}` is {size}, and {} are left", list.size - *start));
+                    return Err(format!("`{kind}{number}` is {size}, and {} are left", list.size - *start));
                 }
                 // SAFETY: both lists have `list.size` entries.
                 let (types, buffers) =
@@ -248,8 +249,8 @@ impl<'a> Call<'a> {
                 *start += size;
                 Ok(List { size, types, buffers, ..*list })
             };
-            let args = take(&self.frame.args, &mut operands, operands_of(parts.len()))?;
-            let rets = take(&self.frame.rets, &mut results, results_of(parts.len()))?;
+            let args = take(&self.frame.args, &mut operands, OPERANDS_OF)?;
+            let rets = take(&self.frame.rets, &mut results, RESULTS_OF)?;
             parts.push(Frame { args, rets, ..*self.frame });
         }
         let siblings = at_once.min(parts.len()).max(1);
@@ -390,6 +391,20 @@ impl<'a> Call<'a> {
 
     /// The i32 attribute of that name.
     pub fn attribute(&self, name: &str) -> Result<i32, String> {
+        let found = self.attribute_that(|found| found == name.as_bytes());
+        found.ok_or_else(|| format!("there is no i32 attribute `{name}`"))
+    }
+
+    /// The i32 attribute whose name is that of its kind and a number. (To write the name first takes as long as a layer.)
+    fn numbered(&self, kind: &str, number: usize) -> Result<i32, String> {
+        let is_it = |found: &[u8]| {
+            let digits = found.strip_prefix(kind.as_bytes()).and_then(|rest| str::from_utf8(rest).ok());
+            digits.and_then(|digits| digits.parse().ok()) == Some(number)
+        };
+        self.attribute_that(is_it).ok_or_else(|| format!("there is no i32 attribute `{kind}{number}`"))
+    }
+
+    fn attribute_that(&self, is_it: impl Fn(&[u8]) -> bool) -> Option<i32> {
         #[repr(C)]
         struct Scalar {
             dtype: c_int,
@@ -401,18 +416,18 @@ impl<'a> Call<'a> {
             // SAFETY: there are `size` names, types and values; a scalar is a dtype and a pointer to its value.
             unsafe {
                 let text = &**attributes.names.add(index);
-                if std::slice::from_raw_parts(text.start, text.size) != name.as_bytes() {
+                if !is_it(std::slice::from_raw_parts(text.start, text.size)) {
                     continue;
                 }
                 if *attributes.types.add(index) == SCALAR {
                     let scalar = &**attributes.values.add(index).cast::<*const Scalar>();
                     if scalar.dtype == i32::NUMBER {
-                        return Ok(*scalar.value);
+                        return Some(*scalar.value);
                     }
                 }
             }
         }
-        Err(format!("there is no i32 attribute `{name}`"))
+        None
     }
 }
 

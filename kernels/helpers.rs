@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// How long a thread looks out for work before it sleeps: some calls of a gradient step.
-const LOOK_OUT: Duration = Duration::from_micros(100);
+/// How long a thread looks out for work before it sleeps: longer than the rollouts of a small batch take, between which there is work.
+const LOOK_OUT: Duration = Duration::from_millis(1);
 /// How often a caller looks whether the others are done before it lets the processor do something else in between.
 const PATIENCE: usize = 10_000;
 
@@ -87,7 +87,7 @@ impl Helper {
     }
 
     fn help(&self) {
-        let mut since = Instant::now();
+        let (mut since, mut looks) = (Instant::now(), 0_u32);
         loop {
             let state = self.state.load(Ordering::Relaxed);
             if state >= OFFERED && self.change(state, AT_WORK) {
@@ -100,8 +100,9 @@ impl Helper {
                 self.state.store(FREE, Ordering::Release);
                 job.helpers.fetch_sub(1, Ordering::Release); // the job may be gone now
                 since = Instant::now();
-            } else if since.elapsed() < LOOK_OUT {
-                (0..20).for_each(|_| std::hint::spin_loop());
+            } else if looks % 64 != 0 || since.elapsed() < LOOK_OUT {
+                looks = looks.wrapping_add(1); // a look at the clock takes longer than one at the state
+                std::hint::spin_loop();
             } else if self.change(FREE, ASLEEP) {
                 while self.state.load(Ordering::Acquire) == ASLEEP {
                     std::thread::park();

@@ -30,6 +30,8 @@ pub unsafe trait Lanes: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// `self` where `test` is above zero, else zero.
     unsafe fn where_positive(self, test: Self) -> Self;
+    /// The sum of all lanes.
+    unsafe fn sum(self) -> f32;
     /// The two bf16 of which each lane's bits are made, as f32: the lower and the higher half.
     unsafe fn halves(self) -> [Self; 2];
     /// Writes `first + i` and the number itself for each lane `i` that is not zero, in order, to the two lists, and
@@ -104,6 +106,11 @@ unsafe impl Lanes for Portable {
     #[inline(always)]
     unsafe fn where_positive(self, test: Self) -> Self {
         Portable(std::array::from_fn(|i| if test.0[i] > 0.0 { self.0[i] } else { 0.0 }))
+    }
+
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        self.0.iter().sum()
     }
 
     #[inline(always)]
@@ -201,6 +208,15 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, test: Self) -> Self {
             unsafe { _mm256_and_ps(self, _mm256_cmp_ps::<_CMP_GT_OQ>(test, _mm256_setzero_ps())) }
+        }
+
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(self), _mm256_extractf128_ps::<1>(self));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
         }
 
         #[inline(always)]
@@ -302,6 +318,11 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, test: Self) -> Self {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(test, _mm512_setzero_ps()), self) }
+        }
+
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe { _mm512_reduce_add_ps(self) }
         }
 
         #[inline(always)]

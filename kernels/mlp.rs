@@ -11,8 +11,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::lanes::{Lanes, best_lanes};
-use super::matrices::{Memory, Padded, Right, add_up_rows, copy_rows, is_large, padded};
-use super::product::{Left, Numbers, Start, panel, product};
+use super::matrices::{Memory, Padded, Right, Scratch, add_up_rows, copy_rows, is_large, padded};
+use super::product::{Left, Numbers, Start, dots, panel, product};
 use super::tanh::tanh;
 
 /// Activation of the hidden layers.
@@ -71,6 +71,34 @@ best_lanes! {
 const BLOCK: usize = 48;
 /// So many rows of x, at least, pay for a copy of large weights.
 const MANY_ROWS: usize = 48;
+/// Outputs of a last layer that are numbers of their own rather than a part of a vector: probabilities of two actions, a value.
+const FEW: usize = 4;
+
+/// How the weights of a layer lie.
+enum Weights<'a> {
+    Tiles(Right<'a>),
+    /// One column after the other, padded.
+    Columns(&'a [f32]),
+}
+
+/// Whether number `l` of the layers, which is the last one, has few outputs of many inputs.
+fn has_few_outputs(layers: &[Layer], l: usize) -> bool {
+    l > 0 && l + 1 == layers.len() && layers[l].outputs <= FEW
+}
+
+/// The columns of a matrix as rows of `padded(inputs)` numbers.
+#[inline(always)]
+fn columns<'a>(layer: &Layer, scratch: &mut Scratch<'a>) -> &'a [f32] {
+    let width = padded(layer.inputs);
+    let copy = scratch.take(layer.outputs * width);
+    for (output, column) in copy.chunks_exact_mut(width).enumerate() {
+        for (to, row) in column.iter_mut().zip(layer.kernel.chunks_exact(layer.outputs)) {
+            *to = row[output];
+        }
+        column[layer.inputs..].fill(0.0);
+    }
+    copy
+}
 
 #[inline(always)]
 unsafe fn forward_with<L: Lanes>(
@@ -89,11 +117,13 @@ unsafe fn forward_with<L: Lanes>(
     {
         // A loop and no closure, which would not be compiled for the instruction set.
         let mut kernels = Vec::with_capacity(layers.len());
-        for layer in layers {
-            let kernel = if rows >= MANY_ROWS && is_large(layer.kernel.len()) {
-                Right::panels(layer.kernel, layer.outputs, panel, &mut scratch)
+        for (l, layer) in layers.iter().enumerate() {
+            let kernel = if has_few_outputs(layers, l) {
+                Weights::Columns(columns(layer, &mut scratch))
+            } else if rows >= MANY_ROWS && is_large(layer.kernel.len()) {
+                Weights::Tiles(Right::panels(layer.kernel, layer.outputs, panel, &mut scratch))
             } else {
-                Right::plain(Padded::new(layer.kernel, layer.outputs, &mut scratch), panel)
+                Weights::Tiles(Right::plain(Padded::new(layer.kernel, layer.outputs, &mut scratch), panel))
             };
             kernels.push((kernel, Padded::new(layer.bias, layer.outputs, &mut scratch)));
         }
@@ -101,25 +131,51 @@ unsafe fn forward_with<L: Lanes>(
         for first in (0..rows).step_by(BLOCK) {
             let count = BLOCK.min(rows - first);
             for (l, (layer, (kernel, bias))) in layers.iter().zip(&kernels).enumerate() {
+                let (before, output) = outputs.split_at_mut(l);
+                let output = &mut output[0][first * layer.outputs..][..count * layer.outputs];
                 let (a, a_width) = match l {
                     0 => (&x[first * layer.inputs..][..count * layer.inputs], layer.inputs),
+                    // Rows of whole vectors were written where they belong.
+                    _ if padded(layer.inputs) == layer.inputs => {
+                        (&before[l - 1][first * layer.inputs..][..count * layer.inputs], layer.inputs)
+                    }
                     _ => (&from[..count * padded(layer.inputs)], padded(layer.inputs)),
                 };
+                let kernel = match kernel {
+                    // SAFETY: the caller's instruction set is that of `L`.
+                    Weights::Columns(columns) => unsafe {
+                        dots::<L>(a, columns, a_width, layer.bias, output);
+                        continue;
+                    },
+                    Weights::Tiles(kernel) => *kernel,
+                };
+                let in_place = kernel.width == layer.outputs;
+                let z = if in_place { &mut *output } else { &mut to[..count * kernel.width] };
                 let left = Left { numbers: a, row_step: a_width, inner_step: 1 };
-                let z = &mut to[..count * kernel.width];
                 // SAFETY: the caller's instruction set is that of `L`.
                 unsafe {
-                    product::<L, Numbers>(left, count, layer.inputs, *kernel, Start::Row(bias.numbers), z);
+                    product::<L, Numbers>(left, count, layer.inputs, kernel, Start::Row(bias.numbers), z);
                     if l + 1 < layers.len() {
                         activate::<L>(activation, z);
                     }
                 }
-                let output = &mut outputs[l][first * layer.outputs..][..count * layer.outputs];
-                copy_rows(z, kernel.width, output, layer.outputs);
-                (from, to) = (to, from);
+                if !in_place {
+                    copy_rows(&to[..count * kernel.width], kernel.width, output, layer.outputs);
+                    (from, to) = (to, from);
+                }
             }
         }
     }
+}
+
+/// How the gradient of a layer's kernel is summed.
+enum Sums {
+    /// Where it belongs.
+    InPlace,
+    /// With padded rows.
+    Padded,
+    /// Column by column.
+    Columns,
 }
 
 #[inline(always)]
@@ -150,12 +206,18 @@ unsafe fn backward_with<L: Lanes>(
             transposed.push(Right::transposed(layer.kernel, layer.outputs, panel, &mut scratch));
         }
         let mut sums = Vec::with_capacity(layers.len());
-        for layer in layers {
+        for (l, layer) in layers.iter().enumerate() {
             let width = padded(layer.outputs);
-            let (kernel, bias) = (scratch.take(layer.inputs * width), scratch.take(width));
-            kernel.fill(0.0);
+            let (kind, size) = if width == layer.outputs {
+                (Sums::InPlace, 0)
+            } else if has_few_outputs(layers, l) && padded(layer.inputs) == layer.inputs {
+                (Sums::Columns, layer.outputs * layer.inputs)
+            } else {
+                (Sums::Padded, layer.inputs * width)
+            };
+            let bias = scratch.take(width);
             bias.fill(0.0);
-            sums.push((kernel, bias));
+            sums.push((kind, scratch.take(size), bias));
         }
         let (mut dz, mut dx) = (scratch.take(BLOCK * widest), scratch.take(BLOCK * widest));
         let mut panels = scratch; // what is left has room for the panels of one cotangent
@@ -173,17 +235,29 @@ unsafe fn backward_with<L: Lanes>(
                 let input = if l == 0 { x } else { hidden[l - 1] };
                 let input = &input[first * layer.inputs..][..count * layer.inputs];
                 let cotangent = Padded { numbers: &dz[..count * width], width };
-                let columns = if is_large(count * width) {
-                    Right::panels(cotangent.numbers, width, panel, &mut panels.part())
-                } else {
-                    Right::plain(cotangent, panel)
-                };
-                let (kernel, bias) = &mut sums[l];
+                let (kind, kernel, bias) = &mut sums[l];
+                let start = if first == 0 { Start::Zero } else { Start::Sum };
                 // SAFETY: the caller's instruction set is that of `L`.
                 unsafe {
                     add_up_rows::<L>(cotangent, bias);
-                    let left = Left { numbers: input, row_step: 1, inner_step: layer.inputs };
-                    product::<L, Numbers>(left, layer.inputs, count, columns, Start::Sum, kernel);
+                    match kind {
+                        Sums::Columns => {
+                            let left = Left { numbers: cotangent.numbers, row_step: 1, inner_step: width };
+                            let right = Right::plain(Padded { numbers: input, width: layer.inputs }, panel);
+                            product::<L, Numbers>(left, layer.outputs, count, right, start, kernel);
+                        }
+                        Sums::InPlace | Sums::Padded => {
+                            let in_place = matches!(kind, Sums::InPlace);
+                            let kernel = if in_place { &mut *gradients[l].kernel } else { kernel };
+                            let left = Left { numbers: input, row_step: 1, inner_step: layer.inputs };
+                            let right = if is_large(count * width) {
+                                Right::panels(cotangent.numbers, width, panel, &mut panels.part())
+                            } else {
+                                Right::plain(cotangent, panel)
+                            };
+                            product::<L, Numbers>(left, layer.inputs, count, right, start, kernel);
+                        }
+                    }
                 }
                 let Some(taken) = (l + taken.len()).checked_sub(layers.len()) else { break };
                 let (kernel, wide) = (transposed[taken], transposed[taken].width);
@@ -205,9 +279,19 @@ unsafe fn backward_with<L: Lanes>(
                 (dz, dx) = (dx, dz);
             }
         }
-        for ((layer, (kernel, bias)), gradient) in layers.iter().zip(sums).zip(gradients) {
-            copy_rows(kernel, padded(layer.outputs), gradient.kernel, layer.outputs);
+        for ((layer, gradient), (kind, kernel, bias)) in layers.iter().zip(gradients).zip(sums) {
             copy_rows(bias, padded(layer.outputs), gradient.bias, layer.outputs);
+            match kind {
+                _ if rows == 0 => gradient.kernel.fill(0.0),
+                Sums::InPlace => {}
+                Sums::Padded => copy_rows(kernel, padded(layer.outputs), gradient.kernel, layer.outputs),
+                Sums::Columns => {
+                    for (output, column) in kernel.chunks_exact(layer.inputs).enumerate() {
+                        let to = gradient.kernel[output..].iter_mut().step_by(layer.outputs);
+                        to.zip(column).for_each(|(to, sum)| *to = *sum);
+                    }
+                }
+            }
         }
     }
 }

@@ -27,16 +27,12 @@ pub fn mlp_gradients(call: &mut Call) -> Result<(), String> {
 /// one core then. Otherwise they share the rows of one network after the other.
 fn each(call: &mut Call, kernel: Kernel, num_layers: fn(&Call) -> usize) -> Result<(), String> {
     let threads = threads(call)?;
-    let mut parts = call.parts(1)?;
-    let mut work = 0;
-    for part in &parts {
-        let (x, layers) = mlp_operands(&part.call(), num_layers(&part.call()))?;
-        work += rows_of(&x) * weights(&layers);
-    }
-    if threads == 1 || !parts.len().is_multiple_of(threads) || work < threads * MIN_WORK {
+    let parts = call.parts(1)?;
+    let work = || parts.iter().map(|part| work(&part.call(), num_layers(&part.call()))).sum::<usize>();
+    if threads == 1 || !parts.len().is_multiple_of(threads) || work() < threads * MIN_WORK {
         return parts.iter().try_for_each(|part| kernel(&mut part.call()));
     }
-    parts = call.parts(threads)?;
+    let parts = call.parts(threads)?;
     let outcomes: Vec<Mutex<Result<(), String>>> = parts.iter().map(|_| Mutex::new(Ok(()))).collect();
     in_threads(parts.into_iter().zip(&outcomes), |(part, outcome)| {
         let found = kernel(&mut part.call());
@@ -137,8 +133,11 @@ fn weights(layers: &[Layer]) -> usize {
     layers.iter().map(|layer| layer.kernel.len()).sum()
 }
 
-fn rows_of(x: &Array<f32>) -> usize {
-    x.shape.first().map_or(0, |&rows| rows as usize)
+/// The products of numbers in a network forwards.
+fn work(call: &Call, num_layers: usize) -> usize {
+    let size = |operand| call.untyped_operand(operand).map_or(0, |found| found.shape.iter().product::<i64>());
+    let rows = call.untyped_operand(0).map_or(0, |x| x.shape.first().copied().unwrap_or(0));
+    (rows * (0..num_layers).map(|l| size(1 + 2 * l)).sum::<i64>()) as usize
 }
 
 /// The layers of a network: its operands are x, and a kernel and a bias of each.

@@ -86,7 +86,7 @@ kernels! {
     /// (x, kernels and biases as above, the outputs of all layers but the last, the cotangent of the last) -> the gradient of x
     /// if there is one result more than kernels and biases, then those of each kernel and bias.
     MLP_GRADIENT = "lockstep_mlp_gradient" => mlp_calls::mlp_gradient;
-    /// The operands of several calls of [`MLP`], one after the other, and their results; [`operands_of`] and [`results_of`] say how many.
+    /// The operands of several calls of [`MLP`], one after the other, and their results; [`sizes_of`] says how many.
     MLPS = "lockstep_mlps" => mlp_calls::mlps;
     /// The same of [`MLP_GRADIENT`].
     MLP_GRADIENTS = "lockstep_mlp_gradients" => mlp_calls::mlp_gradients;
@@ -178,14 +178,14 @@ pub const REVERSE: &str = "reverse";
 /// The i32 attributes of a matrix product: along which axis of each factor the sums run.
 pub const CONTRACTED: [&str; 2] = ["left_axis", "right_axis"];
 
-/// The i32 attribute of a call that is several: how many operands number `call` of them has.
-pub fn operands_of(call: usize) -> String {
-    format!("operands_{call}")
-}
-
+/// The i32 attributes of a call that is several begin so: how many operands one of them has; its number follows.
+const OPERANDS_OF: &str = "operands_";
 /// The same of its results.
-pub fn results_of(call: usize) -> String {
-    format!("results_{call}")
+const RESULTS_OF: &str = "results_";
+
+/// The i32 attributes that say how many operands and how many results number `call` of a call that is several has.
+pub fn sizes_of(call: usize) -> [String; 2] {
+    [OPERANDS_OF, RESULTS_OF].map(|kind| format!("{kind}{call}"))
 }
 
 /// The i32 attribute of every call: how many devices share the processor's cores.

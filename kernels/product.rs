@@ -84,6 +84,24 @@ pub unsafe fn product<L: Lanes, T: Terms<L>>(
     }
 }
 
+/// The product of a matrix with so few columns that a tile would be mostly padding: each number of `out`, rows of `start.len()`, is that of
+/// `start` plus the dot product of a row with a column. Rows and columns have `width` numbers each, a multiple of [`Lanes::WIDTH`].
+#[inline(always)]
+pub unsafe fn dots<L: Lanes>(rows: &[f32], columns: &[f32], width: usize, start: &[f32], out: &mut [f32]) {
+    for (row, out) in rows.chunks_exact(width).zip(out.chunks_exact_mut(start.len())) {
+        for ((column, start), out) in columns.chunks_exact(width).zip(start).zip(out) {
+            // SAFETY: each part is one vector; the caller's instruction set is that of `L`.
+            unsafe {
+                let mut sum = L::splat(0.0);
+                for (row, column) in row.chunks_exact(L::WIDTH).zip(column.chunks_exact(L::WIDTH)) {
+                    sum = L::load(row.as_ptr()).mul_add(L::load(column.as_ptr()), sum);
+                }
+                *out = start + sum.sum();
+            }
+        }
+    }
+}
+
 const fn is_narrow<L: Lanes>() -> bool {
     L::REGISTERS < 32
 }

@@ -187,14 +187,16 @@ fn in_halves(x: &HostArray) -> HostArray {
 
 #[test]
 fn mlps_are_their_twins_whatever_the_widths() {
-    let sizes: [(usize, &[usize]); 7] = [
+    let sizes: [(usize, &[usize]); 9] = [
         (32, &[4, 64, 64, 2]),
         (1000, &[256, 256, 29]),
         (49, &[5, 7, 130, 48, 3]),
         (1, &[1, 1]),
         (100, &[33, 80, 16]),
         (60, &[33, 300, 40, 3]), // large weights in panels of which the last are not full
+        (70, &[6, 40, 2]),
         (0, &[3, 4, 2]),
+        (0, &[3, 16, 2]),
     ];
     for (rows, widths) in sizes {
         for (activation, input) in [(Activation::Tanh, true), (Activation::Relu, false)] {

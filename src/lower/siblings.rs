@@ -79,8 +79,8 @@ impl Lowering<'_> {
         };
         let mut attributes = vec![(kernels::ACTIVATION.to_owned(), activation as i32)];
         for (i, equation) in equations.iter().enumerate() {
-            attributes.push((kernels::operands_of(i), equation.inputs.len() as i32));
-            attributes.push((kernels::results_of(i), equation.outputs.len() as i32));
+            let sizes = [equation.inputs.len() as i32, equation.outputs.len() as i32];
+            attributes.extend(kernels::sizes_of(i).into_iter().zip(sizes));
         }
         let of = |vars: fn(&Equation) -> &[Var]| -> Vec<Var> {
             equations.iter().flat_map(|equation| vars(equation)).copied().collect()
