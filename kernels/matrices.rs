@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::lanes::Lanes;
+use super::transpose::turn_apart;
 
 /// Matrices of the kernel's own have rows of a multiple of so many numbers.
 const PAD: usize = 16;
@@ -134,14 +135,7 @@ impl<'a> Right<'a> {
             if rows.len() < panel * width {
                 to.fill(0.0);
             }
-            // As many rows at a time as a line of the cache has numbers: each line is written once, and read rows stay in the cache.
-            for (block, rows) in rows.chunks(PAD * width).enumerate() {
-                for (column, to) in to.chunks_exact_mut(panel).enumerate() {
-                    for (to, row) in to[block * PAD..].iter_mut().zip(rows.chunks_exact(width)) {
-                        *to = row[column];
-                    }
-                }
-            }
+            turn_apart(rows, rows.len() / width, width, to, panel);
         }
         Right { numbers: copy, width: padded(rows), row_step: panel, panel_step }
     }
@@ -164,10 +158,37 @@ pub fn copy_rows(from: &[f32], from_width: usize, to: &mut [f32], to_width: usiz
 /// `sums += ` the sum of the rows.
 #[inline(always)]
 pub unsafe fn add_up_rows<L: Lanes>(matrix: Padded, sums: &mut [f32]) {
-    for row in matrix.numbers.chunks_exact(matrix.width) {
-        for (sums, numbers) in sums.chunks_exact_mut(L::WIDTH).zip(row.chunks_exact(L::WIDTH)) {
-            // SAFETY: each part is one vector.
-            unsafe { L::load(sums.as_ptr()).add(L::load(numbers.as_ptr())).store(sums.as_mut_ptr()) };
+    const TOGETHER: usize = 4;
+    let whole = sums.len() - sums.len() % (TOGETHER * L::WIDTH);
+    // SAFETY: the caller's instruction set is that of `L`.
+    unsafe {
+        for first in (0..whole).step_by(TOGETHER * L::WIDTH) {
+            add_up_columns::<L, TOGETHER>(matrix, first, sums);
+        }
+        for first in (whole..sums.len()).step_by(L::WIDTH) {
+            add_up_columns::<L, 1>(matrix, first, sums);
+        }
+    }
+}
+
+/// The same for the columns of `V` vectors.
+#[inline(always)]
+unsafe fn add_up_columns<L: Lanes, const V: usize>(matrix: Padded, first: usize, sums: &mut [f32]) {
+    let sums = &mut sums[first..][..V * L::WIDTH];
+    // SAFETY: each part is one vector; the caller's instruction set is that of `L`.
+    unsafe {
+        let mut vectors = [L::splat(0.0); V];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = L::load(sums[v * L::WIDTH..].as_ptr());
+        }
+        for row in matrix.numbers.chunks_exact(matrix.width) {
+            let row = &row[first..][..V * L::WIDTH];
+            for (v, vector) in vectors.iter_mut().enumerate() {
+                *vector = vector.add(L::load(row.as_ptr().add(v * L::WIDTH)));
+            }
+        }
+        for (v, vector) in vectors.into_iter().enumerate() {
+            vector.store(sums[v * L::WIDTH..].as_mut_ptr());
         }
     }
 }

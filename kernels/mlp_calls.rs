@@ -23,13 +23,14 @@ pub fn mlp_gradients(call: &mut Call) -> Result<(), String> {
     each(call, mlp_gradient, num_layers_backwards)
 }
 
-/// Makes each of the calls that a call is. Threads take a network each if that leaves none without: its weights stay in the cache of
-/// one core then. Otherwise they share the rows of one network after the other.
+/// Makes each of the calls that a call is. Each network has threads of its own if that leaves none without work: its weights stay in the
+/// caches of their cores then. Otherwise all threads share the rows of one network after the other.
 fn each(call: &mut Call, kernel: Kernel, num_layers: fn(&Call) -> usize) -> Result<(), String> {
     let threads = threads(call)?;
     let parts = call.parts(1)?;
     let work = || parts.iter().map(|part| work(&part.call(), num_layers(&part.call()))).sum::<usize>();
-    if threads == 1 || !parts.len().is_multiple_of(threads) || work() < threads * MIN_WORK {
+    let is_even = parts.len() <= threads || parts.len().is_multiple_of(threads);
+    if threads == 1 || !is_even || work() < 2 * MIN_WORK {
         return parts.iter().try_for_each(|part| kernel(&mut part.call()));
     }
     let parts = call.parts(threads)?;

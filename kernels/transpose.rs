@@ -22,21 +22,31 @@ pub fn transpose(call: &mut Call) -> Result<(), String> {
 
 /// `y[j, i] = x[i, j]`; x is `[height, width]`.
 pub fn turn(x: &[f32], height: usize, width: usize, y: &mut [f32]) {
-    assert!(x.len() == height * width && y.len() == x.len());
+    turn_apart(x, height, width, y, height);
+}
+
+/// The same, with rows of y that are `y_width` numbers apart.
+pub fn turn_apart(x: &[f32], height: usize, width: usize, y: &mut [f32], y_width: usize) {
+    assert!(x.len() == height * width && height <= y_width && y.len() == width * y_width);
     let (squares_high, squares_wide) = (height - height % SIDE, width - width % SIDE);
     let turn_square = square();
     for j in (0..squares_wide).step_by(SIDE) {
         for i in (0..squares_high).step_by(SIDE) {
             // SAFETY: the square lies in x, the turned one in y; `square` chose what the processor has.
             unsafe {
-                turn_square(x.as_ptr().add(i * width + j), width, y.as_mut_ptr().add(j * height + i), height)
+                turn_square(
+                    x.as_ptr().add(i * width + j),
+                    width,
+                    y.as_mut_ptr().add(j * y_width + i),
+                    y_width,
+                )
             };
         }
     }
     // The edges below and to the right of the squares.
     for i in 0..height {
         for j in if i < squares_high { squares_wide } else { 0 }..width {
-            y[j * height + i] = x[i * width + j];
+            y[j * y_width + i] = x[i * width + j];
         }
     }
 }
@@ -103,6 +113,12 @@ mod tests {
             turn(&x, height, width, &mut y);
             let place = |k: usize| x[(k % height) * width + k / height];
             assert!((0..x.len()).all(|k| y[k] == place(k)), "{height} x {width}");
+            let wide = height + 3;
+            let mut apart = vec![-1.0; width * wide];
+            turn_apart(&x, height, width, &mut apart, wide);
+            for (row, apart) in y.chunks(height).zip(apart.chunks(wide)) {
+                assert_eq!(apart, [row, &[-1.0; 3]].concat(), "{height} x {width}");
+            }
         }
     }
 
