@@ -110,7 +110,7 @@ unsafe fn forward_with<L: Lanes>(
     let rows = x.len() / layers[0].inputs;
     let widest = layers.iter().map(|layer| padded(layer.outputs)).max().unwrap_or(0);
     let panel = panel::<L>();
-    let room = |layer: &Layer| (layer.inputs + 1) * layer.outputs.next_multiple_of(panel);
+    let room = |layer: &Layer| (padded(layer.inputs) + 1) * layer.outputs.next_multiple_of(panel);
     let room: usize = layers.iter().map(room).sum();
     let mut memory = Memory::of(room + 2 * BLOCK * widest);
     let mut scratch = memory.scratch();
@@ -353,28 +353,35 @@ mod tests {
     use super::super::lanes::every_lanes;
     use super::*;
 
-    /// Outputs and gradients of an MLP, one after the other.
+    /// Outputs and gradients of two MLPs, the smaller one, which needs the least memory, first.
     #[inline(always)]
     unsafe fn run<L: Lanes>(activation: Activation) -> Vec<f32> {
-        const WIDTHS: [usize; 4] = [5, 19, 64, 3];
+        // SAFETY: the caller's instruction set is that of `L`.
+        unsafe { [run_one::<L>(activation, &[2, 1, 4]), run_one::<L>(activation, &[5, 19, 64, 3])].concat() }
+    }
+
+    /// Outputs and gradients of an MLP, one after the other.
+    #[inline(always)]
+    unsafe fn run_one<L: Lanes>(activation: Activation, widths: &[usize]) -> Vec<f32> {
         const ROWS: usize = 53;
+        let (inputs, outputs, hidden) = (widths[0], widths[widths.len() - 1], widths.len() - 2);
         let numbers = |size: usize, seed: f32| -> Vec<f32> {
             (0..size).map(|i| ((i as f32 * 0.7 + seed).sin() * 43.7).fract()).collect()
         };
         let weights: Vec<[Vec<f32>; 2]> =
-            WIDTHS.windows(2).map(|w| [numbers(w[0] * w[1], 1.0), numbers(w[1], 2.0)]).collect();
-        let layers: Vec<Layer> = (WIDTHS.windows(2).zip(&weights))
+            widths.windows(2).map(|w| [numbers(w[0] * w[1], 1.0), numbers(w[1], 2.0)]).collect();
+        let layers: Vec<Layer> = (widths.windows(2).zip(&weights))
             .map(|(w, [kernel, bias])| Layer { inputs: w[0], outputs: w[1], kernel, bias })
             .collect();
-        let (x, cotangent) = (numbers(ROWS * 5, 3.0), numbers(ROWS * 3, 4.0));
-        let mut outputs: Vec<Vec<f32>> = WIDTHS[1..].iter().map(|width| vec![0.0; ROWS * width]).collect();
+        let (x, cotangent) = (numbers(ROWS * inputs, 3.0), numbers(ROWS * outputs, 4.0));
+        let mut outputs: Vec<Vec<f32>> = widths[1..].iter().map(|width| vec![0.0; ROWS * width]).collect();
         let mut gradients = weights.clone();
         let mut x_gradient = vec![0.0; x.len()];
         // SAFETY: the caller's instruction set is that of `L`.
         unsafe {
             let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
             forward_with::<L>(&layers, activation, &x, &mut slices);
-            let hidden: Vec<&[f32]> = outputs[..2].iter().map(Vec::as_slice).collect();
+            let hidden: Vec<&[f32]> = outputs[..hidden].iter().map(Vec::as_slice).collect();
             let mut parts: Vec<LayerGradient> =
                 (gradients.iter_mut()).map(|[kernel, bias]| LayerGradient { kernel, bias }).collect();
             backward_with::<L>(

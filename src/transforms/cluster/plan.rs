@@ -19,7 +19,7 @@ const MAX_WORDS: usize = 4000;
 /// Least bytes of a result for which its equation is moved to the stage that reads it. A smaller one waits in the first level
 /// of the cache.
 const MIN_BYTES_TO_MOVE: usize = 4096;
-/// Least equations of a cluster, but for those that read a little of a large array.
+/// Least equations of a cluster, but for those that choose a little of a large array.
 const MIN_EQUATIONS: usize = 4;
 /// Most equations of a cluster, those of bodies included: the time to compile it grows faster than its length.
 pub const MAX_EQUATIONS: usize = 400;
@@ -45,7 +45,7 @@ pub fn steps(graph: &Graph, folded: &[bool]) -> Vec<Step> {
     let mut steps = Vec::new();
     for stage in 0..plan.stages {
         for group in plan.groups(plan.placed(stage, Place::Clustered)) {
-            match plan.length(&group) < MIN_EQUATIONS && !plan.reads_little_of_much(&group) {
+            match plan.length(&group) < MIN_EQUATIONS && !plan.chooses_little_of_much(&group) {
                 true => steps.extend(group.into_iter().map(Step::Alone)),
                 false => steps.push(Step::Cluster(plan.members(&group))),
             }
@@ -211,14 +211,15 @@ impl<'a> Plan<'a> {
         self.readers[var.0 as usize].iter().filter_map(reader).max()
     }
 
-    /// Whether some equation reads a little of a large array. XLA goes by the size of the array and gives a kernel of its own parts for
+    /// Whether some equation chooses a little of a large array. XLA goes by the size of the array and gives a kernel of its own parts for
     /// several threads, and to wake these takes longer than to read.
-    fn reads_little_of_much(&self, equations: &[usize]) -> bool {
+    fn chooses_little_of_much(&self, equations: &[usize]) -> bool {
         let is_large = |var: &Var| self.graph.array_type(*var).size() > MAX_WORDS;
-        let equation = |e: &usize| &self.graph.equations[*e];
-        let reads =
-            |e: &usize| role(&equation(e).op) == Role::Reader && equation(e).inputs.iter().any(is_large);
-        equations.iter().any(reads)
+        let chooses = |e: &usize| {
+            let equation = &self.graph.equations[*e];
+            matches!(equation.op, Op::Gather { .. }) && is_large(&equation.inputs[0])
+        };
+        equations.iter().any(chooses)
     }
 
     /// Equations, those of bodies included.
